@@ -1,0 +1,92 @@
+"""Where things are and how files appear: the project root, the run directories, atomic writes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from hpo_utils.errors import ConfigError
+
+MARKER = Path("params") / "default.yaml"  # its presence makes a directory the project root
+
+
+def project_root() -> Path:
+    """Return the project root: the first directory that holds ``params/default.yaml``.
+
+    Looked for upwards from the working directory, then from this package, so that the same
+    notebook works under papermill (working directory of the caller) and JupyterLab or nbmake
+    (directory of the notebook).
+
+    Raises
+    ------
+    ConfigError
+        If neither lies inside a project.
+    """
+    for start in (Path.cwd(), Path(__file__).resolve().parent):
+        for directory in (start, *start.parents):
+            if (directory / MARKER).is_file():
+                return directory
+    raise ConfigError(
+        f"the project root must be found from the working directory {Path.cwd()} or from the"
+        f" installed package, but no parent directory holds {MARKER}: start inside the project"
+    )
+
+
+def resolve(path: str | Path) -> Path:
+    """Return ``path`` as it is if absolute, else below the project root."""
+    return project_root() / Path(path).expanduser()
+
+
+def relative_to_root(path: Path) -> str:
+    """Return ``path`` as it is best shown to a person: relative to the project root if inside."""
+    return str(path.relative_to(project_root()) if path.is_relative_to(project_root()) else path)
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` to write to; rename it when the block ends well."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file that appears whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON without NaN or infinity: a number that is not finite raises ValueError."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
+    """Write YAML in the order of the keys."""
+    write_text(path, yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True))
+
+
+def write_npy(path: Path, array: NDArray[Any]) -> None:
+    """Write one array without pickle."""
+
+    def save(file: BinaryIO) -> None:
+        np.save(file, array, allow_pickle=False)
+
+    write_with(path, save)
+
+
+def write_with(path: Path, save: Callable[[BinaryIO], object]) -> None:
+    """Let ``save`` write to an open file that appears at ``path`` when it is whole."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        save(file)

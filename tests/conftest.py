@@ -1,0 +1,63 @@
+"""Fixtures shared by the tests: small arrays, a configuration that writes to a temporary place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+
+from hpo_utils.config import Config, load_config
+from hpo_utils.paths import project_root
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+PUBLIC_DATA = Path(os.environ.get("HPO_PUBLIC_DATA", project_root().parent / "shared" / "data"))
+
+
+def pytest_report_header() -> str:
+    state = "found" if PUBLIC_DATA.is_dir() else "absent: tests on real data are skipped"
+    return f"public data sets: {state}"
+
+
+@pytest.fixture
+def make_config(tmp_path: Path) -> Callable[..., Config]:
+    """Return a function that loads smoke.yaml with overrides; results go to tmp_path / runs."""
+
+    def make(*overrides: str, **dotted: Any) -> Config:
+        root = {"paths.outputs_root": str(tmp_path / "runs")}
+        return load_config("params/smoke.yaml", overrides, **{**root, **dotted})
+
+    return make
+
+
+@pytest.fixture
+def make_arrays(tmp_path: Path) -> Callable[..., dict[str, str]]:
+    """Return a function that saves x and t and returns the configuration's values for them.
+
+    Without arguments x is (40, 4, 8, 12) and t is (40, 2).
+    """
+
+    def make(x: Any = None, t: Any = None, **more: Any) -> dict[str, Any]:
+        rng = np.random.default_rng(0)
+        x = rng.normal(size=(40, 4, 8, 12)).astype(np.float32) if x is None else x
+        t = rng.normal(size=(len(x), 2)).astype(np.float32) if t is None else t
+        np.save(tmp_path / "x.npy", x, allow_pickle=x.dtype == object)
+        np.save(tmp_path / "t.npy", t, allow_pickle=t.dtype == object)
+        return {
+            "dataset.x_train": str(tmp_path / "x.npy"),
+            "dataset.t_train": str(tmp_path / "t.npy"),
+            **more,
+        }
+
+    return make
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the fast tests first: whole studies and notebooks come last."""
+    last = ("test_study", "test_notebooks", "test_pipeline")
+    items.sort(key=lambda item: item.path.stem in last)

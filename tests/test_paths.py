@@ -1,0 +1,49 @@
+import json
+
+import numpy as np
+import pytest
+
+from hpo_utils import paths
+from hpo_utils.errors import ConfigError
+
+
+def test_root_is_found_from_a_notebook_directory_and_from_anywhere(monkeypatch, tmp_path):
+    root = paths.project_root()
+    monkeypatch.chdir(root / "notebooks")
+    assert paths.project_root() == root
+    monkeypatch.chdir(tmp_path)  # outside: by the package
+    assert paths.project_root() == root
+
+
+def test_another_project_in_the_working_directory_wins(monkeypatch, tmp_path):
+    (tmp_path / "params").mkdir()
+    (tmp_path / "params" / "default.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    assert paths.resolve("runs") == tmp_path / "runs"
+
+
+def test_no_project_at_all_is_said(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(paths, "__file__", str(tmp_path / "paths.py"))
+    with pytest.raises(ConfigError, match=r"start inside the project"):
+        paths.project_root()
+
+
+def test_absolute_paths_stay_and_relative_ones_hang_below_the_root(tmp_path):
+    assert paths.resolve(tmp_path) == tmp_path
+    assert paths.resolve("a b/入力.npy") == paths.project_root() / "a b" / "入力.npy"
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
+    file = tmp_path / "a.json"
+    paths.write_json(file, {"kept": 1})
+    with pytest.raises(ValueError, match="nan"):
+        paths.write_json(file, {"bad": float("nan")})
+    assert json.loads(file.read_text()) == {"kept": 1}
+    assert [f.name for f in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_arrays_are_saved_without_pickle(tmp_path):
+    with pytest.raises(ValueError, match="allow_pickle"):
+        paths.write_npy(tmp_path / "o.npy", np.array([{}], dtype=object))
+    assert not list(tmp_path.iterdir())
