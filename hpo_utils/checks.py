@@ -1,0 +1,185 @@
+"""Checks of the source arrays before anything is written: shapes, numbers, channels, targets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpo_utils.errors import DataError
+from hpo_utils.scaling import RunningStatistics, Standardizer
+from hpo_utils.sources import ArraySource
+
+FAULTY_CHANNELS = [1, 3]  # left out by default when there are four: a saturated amplifier
+SATURATED_SHARE = 1e-3  # a channel with more of its values at the rails counts as saturated
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+def check_shapes(x: ArraySource, t: ArraySource, limit: int | None) -> int:
+    """Return how many samples to use, or raise DataError if the arrays do not match."""
+    if len(x.shape) not in (2, 3, 4) or 0 in x.shape:
+        raise DataError(
+            "dataset.x_train must have shape (N, L), (N, C, L) or (N, C, H, W) without an empty"
+            f" axis, got {x.shape}"
+        )
+    if len(t.shape) not in (1, 2) or 0 in t.shape:
+        raise DataError(f"dataset.t_train must have shape (N, n_targets) or (N,), got {t.shape}")
+    if x.shape[0] != t.shape[0]:
+        raise DataError(
+            "dataset.x_train and dataset.t_train must have the same number of samples, got"
+            f" {x.shape[0]} and {t.shape[0]}"
+        )
+    return x.shape[0] if limit is None else min(limit, x.shape[0])
+
+
+def kept_channels(x: ArraySource, exclude: list[int] | None) -> list[int]:
+    """Return the channels to use: all but ``exclude``, by default but 1 and 3 of four."""
+    n_channels = 1 if len(x.shape) == 2 else x.shape[1]
+    if exclude is None:
+        exclude = FAULTY_CHANNELS if n_channels == 4 else []
+    wrong = [channel for channel in exclude if not 0 <= channel < n_channels]
+    if wrong:
+        raise DataError(
+            f"dataset.exclude_channels must lie between 0 and {n_channels - 1}, got {wrong}"
+        )
+    kept = [channel for channel in range(n_channels) if channel not in exclude]
+    if not kept:
+        raise DataError(
+            f"dataset.exclude_channels must leave at least one of {n_channels} channels, got"
+            f" {list(exclude)}"
+        )
+    return kept
+
+
+def scan_targets(t: ArraySource, n_samples: int, names: list[str]) -> NDArray[np.float32]:
+    """Return the targets of shape (n_samples, n_targets), or raise DataError if one is not finite.
+
+    ``names`` are the targets' names, for the message.
+    """
+    targets = t.read()[:n_samples].reshape(n_samples, -1)
+    bad = np.argwhere(~_representable(targets))
+    if len(bad):
+        sample, target = (int(i) for i in bad[0])
+        raise DataError(
+            f"targets must be finite numbers, got {targets[sample, target]} for"
+            f" {names[target]!r} in sample {sample} ({len(bad)} such values): correct or remove"
+            " these samples"
+        )
+    return targets.astype(np.float32)
+
+
+def fit_target_scaler(targets: NDArray[np.float32], names: list[str]) -> Standardizer:
+    """Fit the scaler of the training part's targets, of shape (n_samples, n_targets).
+
+    Raises
+    ------
+    DataError
+        If a target is constant.
+    """
+    statistics = RunningStatistics(len(names))
+    statistics.update(targets)
+    for name, std in zip(names, statistics.std, strict=True):
+        if not std > 0:
+            raise DataError(
+                f"target {name!r} must vary in the training part, but is constant there: leave it"
+                " out of the target array"
+            )
+    return statistics.standardizer()
+
+
+def scan_groups(groups: ArraySource, n_samples: int) -> NDArray[Any]:
+    """Return the group ids of shape (n_samples,), or raise DataError if their number is wrong."""
+    if len(groups.shape) != 1 or groups.shape[0] < n_samples:
+        raise DataError(
+            f"dataset.groups must hold one id for each of {n_samples} samples, got shape"
+            f" {groups.shape}"
+        )
+    return groups.read()[:n_samples]
+
+
+def scan_inputs(
+    x: ArraySource,
+    n_samples: int,
+    train: NDArray[np.int64],
+    channels: list[int],
+    names: list[str],
+) -> dict[str, Any]:
+    """Read all inputs once: check that they are usable, gather their statistics.
+
+    Parameters
+    ----------
+    x, n_samples
+        The source and how many of its samples are used.
+    train
+        Sample numbers of the training part, which alone the statistics are taken from.
+    channels, names
+        Channels that are used, and the names of all channels.
+
+    Returns
+    -------
+    dict
+        ``channel_statistics``: mean, std, min, max and share of values at the rails, a list over
+        all channels each; ``saturated_channels``: numbers of those that clip.
+
+    Raises
+    ------
+    DataError
+        If a value of a used channel is not finite, or a used channel is constant.
+    """
+    statistics = RunningStatistics(len(names))
+    in_train = np.zeros(n_samples, dtype=bool)
+    in_train[train] = True
+    for start, samples in x.chunks():
+        # (N, L) has one channel: (N, 1, L)
+        piece = (samples[:, None] if samples.ndim == 2 else samples)[: n_samples - start]
+        _check_finite(piece, start, channels, names)
+        with np.errstate(invalid="ignore"):  # a channel that is left out may hold anything
+            statistics.update(piece[in_train[start : start + len(piece)]])
+        if start + len(piece) >= n_samples:
+            break
+    std = statistics.std
+    for channel in channels:
+        if not std[channel] > 0:
+            raise DataError(
+                f"channel {channel} ({names[channel]}) must vary in the training part, but is"
+                f" {statistics.min[channel]:g} throughout: add it to dataset.exclude_channels"
+            )
+    rails = statistics.share_at_rails
+    return {
+        "channel_statistics": {
+            "mean": _json_numbers(statistics.mean),
+            "std": _json_numbers(std),
+            "min": _json_numbers(statistics.min),
+            "max": _json_numbers(statistics.max),
+            "share_at_rails": _json_numbers(rails),
+        },
+        "saturated_channels": [int(i) for i in np.flatnonzero(rails > SATURATED_SHARE)],
+    }
+
+
+def _check_finite(piece: NDArray[Any], start: int, channels: list[int], names: list[str]) -> None:
+    for channel in channels:
+        fine = _representable(piece[:, channel]).reshape(len(piece), -1).all(axis=1)
+        if not fine.all():
+            sample = int(np.flatnonzero(~fine)[0])
+            values = piece[sample, channel].ravel()
+            raise DataError(
+                "inputs must be finite numbers within float32, got"
+                f" {values[~_representable(values)][0]} in sample {start + sample}, channel"
+                f" {channel} ({names[channel]}): correct or remove the sample, or add the channel"
+                " to dataset.exclude_channels"
+            )
+
+
+def _representable(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which values are finite also as float32."""
+    if values.dtype.kind != "f":
+        return np.ones(values.shape, dtype=bool)
+    fine: NDArray[np.bool_] = np.abs(values) <= FLOAT32_MAX  # false for NaN and infinity
+    return fine
+
+
+def _json_numbers(values: NDArray[np.float64]) -> list[float | None]:
+    """Return numbers for JSON; an unused channel may hold what JSON has no word for."""
+    return [float(value) if np.isfinite(value) else None for value in values]

@@ -1,0 +1,303 @@
+"""Prepared data: made once from the source arrays, shared by every trial and every worker.
+
+``<outputs_root>/data/<dataset id>/`` holds, for each part of the split, the inputs ``x_<part>.npy``
+(float32, standardised per channel, excluded channels left out), the targets ``t_<part>.npy`` in
+their units and the sample numbers ``index_<part>.npy``, and a ``manifest.json``. Statistics come
+from the training part alone. The source is read in pieces, so memory stays small.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy_format
+from numpy.typing import NDArray
+
+from hpo_utils import synthetic
+from hpo_utils.checks import (
+    check_shapes,
+    fit_target_scaler,
+    kept_channels,
+    scan_groups,
+    scan_inputs,
+    scan_targets,
+)
+from hpo_utils.config import Config, as_dict, updated
+from hpo_utils.errors import DataError
+from hpo_utils.paths import resolve, write_json, write_npy
+from hpo_utils.scaling import Standardizer
+from hpo_utils.sources import ArraySource, describe, open_array
+from hpo_utils.split import PARTS, split_indices
+
+MANIFEST_VERSION = 1
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """Prepared arrays on disk and what their manifest says of them."""
+
+    directory: Path
+    manifest: dict[str, Any]
+
+    @property
+    def dataset_id(self) -> str:
+        """Name of the data with a digest of their content and settings."""
+        return str(self.manifest["id"])
+
+    @property
+    def target_names(self) -> list[str]:
+        """Names of the targets."""
+        return list(self.manifest["target_names"])
+
+    @property
+    def target_units(self) -> list[str]:
+        """Units of the targets, '-' where there is none."""
+        return list(self.manifest["target_units"])
+
+    @property
+    def n_targets(self) -> int:
+        """Number of targets."""
+        return len(self.target_names)
+
+    @cached_property
+    def target_scaler(self) -> Standardizer:
+        """Scaler of the targets, fitted on the training part."""
+        scaler = self.manifest["target_scaler"]
+        return Standardizer(np.array(scaler["mean"]), np.array(scaler["std"]))
+
+    def inputs(self, part: str, downsample_factor: int = 1) -> NDArray[np.float32]:
+        """Return standardised inputs of a part, memory-mapped.
+
+        Parameters
+        ----------
+        part
+            ``train``, ``val`` or ``test``.
+        downsample_factor
+            Keep every so-manieth row of H (or L).
+
+        Returns
+        -------
+        float32 array of shape (n_samples, n_channels, H, W) or (n_samples, n_channels, L)
+        """
+        x = np.load(self.directory / f"x_{part}.npy", mmap_mode="r", allow_pickle=False)
+        strided: NDArray[np.float32] = x[:, :, ::downsample_factor]
+        return strided
+
+    def targets(self, part: str) -> NDArray[np.float32]:
+        """Return the targets of a part in their units, of shape (n_samples, n_targets)."""
+        t: NDArray[np.float32] = np.load(self.directory / f"t_{part}.npy", allow_pickle=False)
+        return t
+
+    def sample_numbers(self, part: str) -> NDArray[np.int64]:
+        """Return where in the source the samples of a part stand."""
+        index: NDArray[np.int64] = np.load(self.directory / f"index_{part}.npy", allow_pickle=False)
+        return index
+
+
+def prepare_data(cfg: Config) -> PreparedData:
+    """Prepare the data that ``cfg`` asks for, or find them prepared.
+
+    A second call with the same sources and settings reads the manifest and nothing else.
+
+    Raises
+    ------
+    DataError
+        If the arrays are missing, malformed, or do not fit each other or the split; nothing has
+        been written then.
+    """
+    cfg = with_source(cfg)
+    x = open_array(resolve(str(cfg.dataset.x_train)), cfg.dataset.x_key, "dataset.x_train")
+    t = open_array(resolve(str(cfg.dataset.t_train)), cfg.dataset.t_key, "dataset.t_train")
+    sources = [x, t]
+    if cfg.dataset.groups is not None:
+        sources.append(open_array(resolve(cfg.dataset.groups), None, "dataset.groups"))
+    root = resolve(cfg.paths.outputs_root) / "data"
+    settings = _settings(cfg)
+    found = _find_prepared(root, settings, sources)
+    return found if found is not None else _prepare(root, settings, sources, cfg)
+
+
+def with_source(cfg: Config) -> Config:
+    """Return ``cfg`` with array paths: without any, the demo data are simulated and named.
+
+    They are written once to ``<outputs_root>/data/source/``, like a user's own arrays.
+    """
+    if cfg.dataset.x_train is not None:
+        return cfg
+    size = cfg.synthetic
+    folder = f"demo-{size.n_samples}x{size.n_pulses}x{size.n_depths}-seed{size.seed}"
+    directory = resolve(cfg.paths.outputs_root) / "data" / "source" / folder
+    if not directory.is_dir():
+        x, t = synthetic.make_demo_data(size.n_samples, size.n_pulses, size.n_depths, size.seed)
+        with _whole_directory(directory) as partial:
+            write_npy(partial / "x_train.npy", x)
+            write_npy(partial / "t_train.npy", t)
+    return updated(
+        cfg,
+        {
+            "dataset.x_train": str(directory / "x_train.npy"),
+            "dataset.t_train": str(directory / "t_train.npy"),
+            "dataset.channel_names": list(synthetic.CHANNEL_NAMES),
+            "dataset.target_names": list(synthetic.TARGET_NAMES),
+            "dataset.target_units": list(synthetic.TARGET_UNITS),
+            "dataset.axis_names": ["pulse", "depth"],
+        },
+    )
+
+
+def _settings(cfg: Config) -> dict[str, Any]:
+    """Return the settings that the prepared arrays depend on."""
+    sections = as_dict(cfg)
+    dataset = {
+        key: value
+        for key, value in sections["dataset"].items()
+        if key not in ("x_train", "t_train", "groups", "downsample_factor")
+    }
+    return {"dataset": dataset, "data_split": sections["data_split"]}
+
+
+def _find_prepared(
+    root: Path, settings: dict[str, Any], sources: list[ArraySource]
+) -> PreparedData | None:
+    """Return data prepared earlier with these settings from files unchanged since."""
+    stamps = [source.stamp() for source in sources]
+    for file in sorted(root.glob("*/manifest.json")):
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+        if manifest["version"] != MANIFEST_VERSION or manifest["settings"] != settings:
+            continue
+        known = [{key: source[key] for key in stamps[0]} for source in manifest["sources"]]
+        if known == stamps:
+            return PreparedData(file.parent, manifest)
+    return None
+
+
+def _prepare(
+    root: Path, settings: dict[str, Any], sources: list[ArraySource], cfg: Config
+) -> PreparedData:
+    """Check the sources, gather the statistics, then write the parts."""
+    x, t, *groups = sources
+    n_samples = check_shapes(x, t, cfg.dataset.limit)
+    channels = kept_channels(x, cfg.dataset.exclude_channels)
+    names = _names(cfg, x, t)
+    targets = scan_targets(t, n_samples, names["target_names"])
+    ids = scan_groups(groups[0], n_samples) if groups else None
+    split = split_indices(n_samples, cfg.data_split, ids)
+    target_scaler = fit_target_scaler(targets[split["train"]], names["target_names"])
+    statistics = scan_inputs(x, n_samples, split["train"], channels, names["channel_names"])
+    described = [describe(source) for source in sources]
+    manifest = {
+        "version": MANIFEST_VERSION,
+        "id": f"{cfg.dataset.name}-{_digest(settings, described)}",
+        **names,
+        "n_samples": {part: len(split[part]) for part in PARTS},
+        "n_groups": None if ids is None else len(np.unique(ids)),
+        "channels": channels,
+        "sample_shape": [len(channels), *(x.shape[1:] if len(x.shape) == 2 else x.shape[2:])],
+        "target_scaler": {
+            "mean": target_scaler.mean.tolist(),
+            "std": target_scaler.std.tolist(),
+        },
+        **statistics,
+        "settings": settings,
+        "sources": described,
+    }
+    directory = root / manifest["id"]
+    if directory.is_dir():  # the same content from files that were copied or touched
+        write_json(directory / "manifest.json", manifest)
+        return PreparedData(directory, manifest)
+    with _whole_directory(directory) as partial:
+        _write_inputs(partial, x, n_samples, split, manifest)
+        for part in PARTS:
+            write_npy(partial / f"t_{part}.npy", targets[split[part]])
+            write_npy(partial / f"index_{part}.npy", split[part])
+        write_json(partial / "manifest.json", manifest)
+    return PreparedData(directory, manifest)
+
+
+def _digest(settings: dict[str, Any], described: list[dict[str, Any]]) -> str:
+    """Return eight hex digits that change with the sources' content or the settings."""
+    content = [settings, [source["sha256"] for source in described]]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
+
+
+def _names(cfg: Config, x: ArraySource, t: ArraySource) -> dict[str, list[str]]:
+    """Return names and units of channels, targets and axes, made up where none are given."""
+    n_channels = 1 if len(x.shape) == 2 else x.shape[1]
+    n_targets = 1 if len(t.shape) == 1 else t.shape[1]
+    axes = ["position"] if len(x.shape) < 4 else ["row", "column"]
+    expected: dict[str, list[str]] = {
+        "channel_names": [f"channel {i}" for i in range(n_channels)],
+        "target_names": [f"target {i}" for i in range(n_targets)],
+        "target_units": ["-"] * n_targets,
+        "axis_names": axes,
+    }
+    for key, default in expected.items():
+        given = getattr(cfg.dataset, key)
+        if given is not None and len(given) != len(default):
+            raise DataError(
+                f"dataset.{key} must have {len(default)} entries to match the arrays, got"
+                f" {len(given)}: {', '.join(given)}"
+            )
+        expected[key] = default if given is None else list(given)
+    if len(set(expected["target_names"])) < n_targets:
+        raise DataError(
+            "dataset.target_names must differ from each other, got"
+            f" {', '.join(expected['target_names'])}"
+        )
+    return expected
+
+
+def _write_inputs(
+    directory: Path,
+    x: ArraySource,
+    n_samples: int,
+    split: dict[str, NDArray[np.int64]],
+    manifest: dict[str, Any],
+) -> None:
+    """Stream the source once more and append each sample, standardised, to the file of its part."""
+    channels, statistics = manifest["channels"], manifest["channel_statistics"]
+    scaler = Standardizer(
+        np.array([statistics["mean"][i] for i in channels]),
+        np.array([statistics["std"][i] for i in channels]),
+    )
+    part_of = np.empty(n_samples, dtype=object)
+    for part, indices in split.items():
+        part_of[indices] = part
+    with ExitStack() as stack:
+        files: dict[str, IO[bytes]] = {}
+        for part in PARTS:
+            files[part] = stack.enter_context((directory / f"x_{part}.npy").open("wb"))
+            shape = (len(split[part]), *manifest["sample_shape"])
+            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+            npy_format.write_array_header_1_0(files[part], header)
+        for start, samples in x.chunks():
+            for i, sample in enumerate(samples[: n_samples - start], start):
+                # (L,) is one channel: (1, L); then one sample as a batch: (1, n_channels, ...)
+                batch = (sample[None] if sample.ndim == 1 else sample)[None][:, channels]
+                files[part_of[i]].write(scaler.transform(batch).astype("<f4").tobytes())
+            if start + len(samples) >= n_samples:
+                break
+
+
+@contextmanager
+def _whole_directory(directory: Path) -> Iterator[Path]:
+    """Give an empty directory to fill, that takes its name only when the block ends well."""
+    partial = directory.with_name(f".{directory.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        if not directory.exists():  # another process may have been faster
+            partial.rename(directory)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

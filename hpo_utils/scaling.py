@@ -1,0 +1,94 @@
+"""Standardisation: statistics per channel or target, gathered piece by piece, and the scaler."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Standardizer:
+    """Shift and scale to mean 0 and standard deviation 1 along axis 1.
+
+    ``mean`` and ``std`` have shape (n_features,), in the unit of the data.
+    """
+
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+
+    def transform(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        """Standardise ``values`` of shape (n_samples, n_features, ...)."""
+        shape = _along_axis_1(values.ndim)
+        return ((values - self.mean.reshape(shape)) / self.std.reshape(shape)).astype(np.float32)
+
+    def inverse(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        """Return standardised ``values`` of shape (n_samples, n_features, ...) to their unit."""
+        shape = _along_axis_1(values.ndim)
+        return (values * self.std.reshape(shape) + self.mean.reshape(shape)).astype(np.float32)
+
+
+class RunningStatistics:
+    """Mean, standard deviation, range and rail counts per feature, updated piece by piece.
+
+    Pieces are merged by the pairwise update of Chan, Golub and LeVeque, "Updating formulae and a
+    pairwise algorithm for computing sample variances" (1979), which stays exact where the naive sum
+    of squares cancels.
+    """
+
+    def __init__(self, n_features: int) -> None:
+        self.count = 0
+        self.mean = np.zeros(n_features)
+        self._m2 = np.zeros(n_features)  # sum of squared deviations from the mean
+        self.min = np.full(n_features, np.inf)
+        self.max = np.full(n_features, -np.inf)
+        self._at_min = np.zeros(n_features)
+        self._at_max = np.zeros(n_features)
+
+    def update(self, values: NDArray[Any]) -> None:
+        """Take in ``values`` of shape (n_samples, n_features, ...)."""
+        for sample in values:  # one at a time, so that the float64 copy stays small
+            flat = np.asarray(sample, dtype=np.float64).reshape(len(self.mean), -1)
+            self._update_moments(flat)
+            self._update_range(flat)
+
+    @property
+    def std(self) -> NDArray[np.float64]:
+        """Standard deviation of shape (n_features,), with divisor n."""
+        return np.sqrt(self._m2 / max(self.count, 1))
+
+    @property
+    def share_at_rails(self) -> NDArray[np.float64]:
+        """Share of values that repeat the smallest or the largest one, of shape (n_features,).
+
+        None in a continuous signal; many where an amplifier clips.
+        """
+        return np.maximum(self._at_min + self._at_max - 2, 0) / max(self.count, 1)
+
+    def standardizer(self) -> Standardizer:
+        """Return the scaler with the statistics so far."""
+        return Standardizer(self.mean.copy(), self.std)
+
+    def _update_moments(self, flat: NDArray[np.float64]) -> None:
+        n = flat.shape[1]
+        mean = flat.mean(axis=1)
+        delta = mean - self.mean
+        total = self.count + n
+        self._m2 += ((flat - mean[:, None]) ** 2).sum(axis=1) + delta**2 * self.count * n / total
+        self.mean += delta * n / total
+        self.count = total
+
+    def _update_range(self, flat: NDArray[np.float64]) -> None:
+        low, high = flat.min(axis=1), flat.max(axis=1)
+        self._at_min = np.where(low < self.min, 0.0, self._at_min)
+        self._at_max = np.where(high > self.max, 0.0, self._at_max)
+        self.min = np.minimum(self.min, low)
+        self.max = np.maximum(self.max, high)
+        self._at_min += (flat == self.min[:, None]).sum(axis=1)
+        self._at_max += (flat == self.max[:, None]).sum(axis=1)
+
+
+def _along_axis_1(ndim: int) -> tuple[int, ...]:
+    return (1, -1) + (1,) * (ndim - 2)

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hpo_utils.config import load_config
+from hpo_utils.errors import DataError
+from hpo_utils.split import PARTS, split_indices
+
+
+def split_config(seed=42, train=0.70, val=0.15, test=0.15):
+    keys = {"train_ratio": train, "val_ratio": val, "test_ratio": test, "seed": seed}
+    return load_config(**{f"data_split.{key}": value for key, value in keys.items()}).data_split
+
+
+def assert_partition(split, n):
+    joined = np.concatenate([split[part] for part in PARTS])
+    np.testing.assert_array_equal(np.sort(joined), np.arange(n))
+
+
+@settings(max_examples=50, deadline=None)
+@given(n=st.integers(7, 400), seed=st.integers(0, 2**32 - 1))
+def test_parts_never_overlap_and_have_their_shares(n, seed):
+    split = split_indices(n, split_config(seed))
+    assert_partition(split, n)
+    for part, ratio in (("train", 0.70), ("val", 0.15), ("test", 0.15)):
+        assert abs(len(split[part]) - ratio * n) <= 2
+
+
+@settings(max_examples=50, deadline=None)
+@given(groups=st.lists(st.integers(0, 9), min_size=40, max_size=200), seed=st.integers(0, 99))
+def test_a_group_is_never_torn(groups, seed):
+    groups = np.array([*range(10), *groups])
+    split = split_indices(len(groups), split_config(seed), groups)
+    assert_partition(split, len(groups))
+    owners = [set(groups[split[part]]) for part in PARTS]
+    assert sum(map(len, owners)) == len(set().union(*owners))
+
+
+def test_known_sizes():
+    sizes = {part: len(indices) for part, indices in split_indices(100, split_config()).items()}
+    assert sizes == {"train": 70, "val": 15, "test": 15}
+
+
+def test_the_seed_decides():
+    first, again, other = (split_indices(50, split_config(seed))["test"] for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_group_ids_may_be_any_numbers_or_names():
+    groups = np.array(["run b", "run a", "run c", "run a"])
+    split = split_indices(4, split_config(), groups)
+    assert_partition(split, 4)
+
+
+@pytest.mark.parametrize(
+    ("n", "groups", "message"),
+    [
+        (2, None, "each part of the split must get at least one sample.* of 2 samples"),
+        (30, np.zeros(30), "of 1 groups .* use more groups or other ratios"),
+    ],
+)
+def test_too_few_are_said(n, groups, message):
+    with pytest.raises(DataError, match=message):
+        split_indices(n, split_config(), groups)
+
+
+def test_a_part_without_share_is_said():
+    with pytest.raises(DataError, match="test got none"):
+        split_indices(30, split_config(train=0.8, val=0.2, test=0.0))
