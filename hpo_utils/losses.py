@@ -1,0 +1,46 @@
+"""Losses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class WeightedMSELoss(nn.Module):
+    """Mean squared error with one weight per target.
+
+    The squared error of target ``k`` is multiplied by ``weights[k]`` before the mean over all
+    samples and targets; weights of one give the plain mean squared error.
+
+    Parameters
+    ----------
+    weights
+        One non-negative weight per target, not all zero.
+
+    Raises
+    ------
+    ValueError
+        If there is no weight, one is negative, or all are zero.
+
+    Examples
+    --------
+    >>> criterion = WeightedMSELoss(weights=[5.0, 1.0])
+    >>> criterion(torch.zeros(1, 2), torch.ones(1, 2)).item()
+    3.0
+    """
+
+    weights: Tensor
+
+    def __init__(self, weights: Sequence[float]) -> None:
+        super().__init__()
+        if not weights or min(weights) < 0 or max(weights) == 0:
+            raise ValueError(
+                f"weights must be non-negative and not all zero, one per target, got {weights}"
+            )
+        self.register_buffer("weights", torch.tensor(weights, dtype=torch.float32))
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Return the scalar loss of two tensors of shape (n_samples, n_targets)."""
+        return (self.weights * (prediction - target) ** 2).mean()

@@ -1,0 +1,167 @@
+"""The convolutional regressors, one pair for signals (1-D) and images (2-D) alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from hpo_utils.config import Config
+from hpo_utils.errors import ConfigError
+
+STAGE_WIDTHS = (1, 2, 4, 4)  # channels of the residual stages, in multiples of `hidden`
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The layer types for one number of axes."""
+
+    conv: type[nn.Conv1d] | type[nn.Conv2d]
+    norm: type[nn.BatchNorm1d] | type[nn.BatchNorm2d]
+    max_pool: type[nn.MaxPool1d] | type[nn.MaxPool2d]
+    mean_pool: type[nn.AdaptiveAvgPool1d] | type[nn.AdaptiveAvgPool2d]
+
+
+LAYERS = {
+    1: Layers(nn.Conv1d, nn.BatchNorm1d, nn.MaxPool1d, nn.AdaptiveAvgPool1d),
+    2: Layers(nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d),
+}
+
+
+class ResidualBlock(nn.Module):
+    """Two 3-wide convolutions with a shortcut (He et al., CVPR 2016, Fig. 2)."""
+
+    def __init__(self, layers: Layers, n_in: int, n_out: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            layers.conv(n_in, n_out, 3, stride, padding=1, bias=False),
+            layers.norm(n_out),
+            nn.ReLU(),
+            layers.conv(n_out, n_out, 3, padding=1, bias=False),
+            layers.norm(n_out),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or n_in != n_out:
+            self.shortcut = nn.Sequential(
+                layers.conv(n_in, n_out, 1, stride, bias=False), layers.norm(n_out)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, n_in, *size) to (B, n_out, *(size / stride))."""
+        return torch.relu(self.body(x) + self.shortcut(x))
+
+
+class ResidualCNN(nn.Module):
+    """Strided 7-wide stem, pooling, four residual stages, global average pooling, two-layer head.
+
+    Parameters
+    ----------
+    n_axes
+        1 for inputs (B, n_channels, L), 2 for (B, n_channels, H, W).
+    n_channels, n_targets
+        Channels in, targets out.
+    hidden
+        Channels of the first stage; the later ones have 2, 4 and 4 times as many.
+    dropout_rate
+        Share of features dropped before each layer of the head.
+    """
+
+    def __init__(
+        self, n_axes: int, n_channels: int, n_targets: int, hidden: int, dropout_rate: float
+    ) -> None:
+        super().__init__()
+        layers = LAYERS[n_axes]
+        self.stem = nn.Sequential(
+            layers.conv(n_channels, hidden, 7, stride=2, padding=3, bias=False),
+            layers.norm(hidden),
+            nn.ReLU(),
+            layers.max_pool(3, stride=2, padding=1),
+        )
+        widths = [hidden, *(hidden * factor for factor in STAGE_WIDTHS)]
+        self.stages = nn.Sequential(
+            *(
+                ResidualBlock(layers, n_in, n_out, stride=1 if i == 0 else 2)
+                for i, (n_in, n_out) in enumerate(pairwise(widths))
+            )
+        )
+        self.pool = layers.mean_pool(1)
+        self.head = nn.Sequential(
+            nn.Flatten(),
+            nn.Dropout(dropout_rate),
+            nn.Linear(widths[-1], 2 * hidden),
+            nn.ReLU(),
+            nn.Dropout(dropout_rate),
+            nn.Linear(2 * hidden, n_targets),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, n_channels, L) or (B, n_channels, H, W) to (B, n_targets)."""
+        x = self.pool(self.stages(self.stem(x)))  # (B, 4 * hidden, 1[, 1])
+        out: Tensor = self.head(x)
+        return out
+
+
+class PlainCNN(nn.Module):
+    """Two convolutions with pooling, global average pooling, a linear head.
+
+    Parameters as for ``ResidualCNN``.
+    """
+
+    def __init__(
+        self, n_axes: int, n_channels: int, n_targets: int, hidden: int, dropout_rate: float
+    ) -> None:
+        super().__init__()
+        layers = LAYERS[n_axes]
+        self.features = nn.Sequential(
+            layers.conv(n_channels, hidden, 3, padding=1, bias=False),
+            layers.norm(hidden),
+            nn.ReLU(),
+            layers.max_pool(2, ceil_mode=True),
+            layers.conv(hidden, hidden, 3, padding=1, bias=False),
+            layers.norm(hidden),
+            nn.ReLU(),
+            layers.mean_pool(1),
+        )
+        self.head = nn.Sequential(
+            nn.Flatten(), nn.Dropout(dropout_rate), nn.Linear(hidden, n_targets)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, n_channels, L) or (B, n_channels, H, W) to (B, n_targets)."""
+        out: Tensor = self.head(self.features(x))
+        return out
+
+
+def create_model(
+    cfg: Config, x_sample: Tensor, out_dim: int, device: torch.device | str = "cpu"
+) -> nn.Module:
+    """Create the network that the configuration and the data's shape ask for.
+
+    Parameters
+    ----------
+    cfg
+        ``model.hidden``, ``model.dropout_rate`` and ``model.use_residual`` are read.
+    x_sample
+        Any inputs of shape (B, n_channels, L) for the 1-D or (B, n_channels, H, W) for the 2-D
+        network.
+    out_dim
+        Number of targets.
+    device
+        Where the model lives.
+
+    Raises
+    ------
+    ConfigError
+        If the inputs have another number of axes.
+    """
+    n_axes = x_sample.ndim - 2
+    if n_axes not in LAYERS:
+        raise ConfigError(
+            "x_sample must have shape (B, n_channels, L) or (B, n_channels, H, W), got"
+            f" {tuple(x_sample.shape)}"
+        )
+    network = ResidualCNN if cfg.model.use_residual else PlainCNN
+    model = network(n_axes, x_sample.shape[1], out_dim, cfg.model.hidden, cfg.model.dropout_rate)
+    return model.to(device)

@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+from sklearn import metrics as sklearn_metrics
+
+from hpo_utils.metrics import standardized_errors, target_metrics
+from hpo_utils.scaling import Standardizer
+
+
+def test_known_values_by_hand():
+    y_true = np.array([[1.0], [2.0], [3.0], [4.0]])
+    y_pred = np.array([[1.0], [2.0], [3.0], [6.0]])
+    found = target_metrics(y_true, y_pred, ["a"])["a"]
+    assert found == {"mse": 1.0, "mae": 0.5, "rmse": 1.0, "bias": 0.5, "r2": pytest.approx(0.2)}
+
+
+def test_metrics_agree_with_scikit_learn():
+    rng = np.random.default_rng(0)
+    y_true, y_pred = rng.normal(size=(2, 50, 3)).astype(np.float32)
+    found = target_metrics(y_true, y_pred, ["a", "b", "c"])
+    for k, name in enumerate("abc"):
+        pair = (y_true[:, k], y_pred[:, k])
+        assert found[name]["r2"] == pytest.approx(sklearn_metrics.r2_score(*pair), rel=1e-5)
+        mae = sklearn_metrics.mean_absolute_error(*pair)
+        assert found[name]["mae"] == pytest.approx(mae, rel=1e-5)
+
+
+@pytest.mark.parametrize("n", [1, 4])
+def test_r2_of_a_truth_that_does_not_vary_is_none(n):
+    found = target_metrics(np.full((n, 1), 2.0), np.zeros((n, 1)), ["a"])["a"]
+    assert found["r2"] is None
+    assert found["mse"] == 4.0
+
+
+def test_standardised_errors_weigh_all_targets_alike():
+    scaler = Standardizer(np.array([0.0, 0.0]), np.array([1.0, 100.0]))
+    errors = standardized_errors(np.zeros((1, 2)), np.array([[1.0, 100.0]]), scaler)
+    assert errors == {"mse": 1.0, "mae": 1.0}

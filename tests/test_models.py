@@ -1,0 +1,71 @@
+import pytest
+import torch
+from torch import nn
+
+from hpo_utils.config import load_config
+from hpo_utils.errors import ConfigError
+from hpo_utils.models import PlainCNN, ResidualCNN, create_model
+
+
+def config(residual=True, hidden=8, dropout=0.0):
+    return load_config(**{"model.use_residual": residual, "model.hidden": hidden,
+                          "model.dropout_rate": dropout})  # fmt: skip
+
+
+@pytest.mark.parametrize("residual", [True, False])
+@pytest.mark.parametrize("shape", [(3, 1, 5), (3, 8, 64), (3, 2, 16, 24), (3, 1, 7, 5)])
+def test_the_network_follows_the_shape_of_the_data(residual, shape):
+    model = create_model(config(residual), torch.zeros(shape), out_dim=6)
+    kinds = {type(layer) for layer in model.modules()}
+    assert (nn.Conv2d if len(shape) == 4 else nn.Conv1d) in kinds
+    assert (nn.Conv1d if len(shape) == 4 else nn.Conv2d) not in kinds
+    assert model(torch.randn(shape)).shape == (3, 6)
+
+
+def test_the_residual_network_is_the_specified_one():
+    model = create_model(config(hidden=16), torch.zeros(1, 2, 64, 64), out_dim=6)
+    assert isinstance(model, ResidualCNN)
+    stem = model.stem[0]
+    assert (stem.kernel_size, stem.stride, stem.out_channels) == ((7, 7), (2, 2), 16)
+    assert len(model.stages) == 4
+    x = torch.randn(1, 2, 64, 64)
+    assert model.eval().stages(model.stem(x)).shape == (1, 64, 2, 2)  # 4 x hidden, 64 / 32
+    assert sum(isinstance(layer, nn.Linear) for layer in model.head) == 2
+
+
+def test_the_plain_network_is_the_specified_one():
+    model = create_model(config(residual=False), torch.zeros(1, 2, 64, 64), out_dim=6)
+    assert isinstance(model, PlainCNN)
+    assert sum(isinstance(layer, nn.Conv2d) for layer in model.modules()) == 2
+    assert sum(isinstance(layer, nn.Linear) for layer in model.modules()) == 1
+
+
+def test_a_shortcut_passes_its_input_on():
+    """With the body's last normalisation at zero a block of equal widths is ReLU of its input."""
+    model = create_model(config(), torch.zeros(1, 2, 32), out_dim=1)
+    block = model.stages[0]
+    nn.init.zeros_(block.body[-1].weight)
+    x = torch.randn(4, 8, 10)
+    torch.testing.assert_close(block(x), torch.relu(x))
+
+
+def test_dropout_acts_in_training_only():
+    x = torch.randn(4, 2, 32)
+    model = create_model(config(dropout=0.5), x, out_dim=3)
+    torch.manual_seed(0)
+    assert not torch.equal(model(x), model(x))
+    model.eval()
+    assert torch.equal(model(x), model(x))
+
+
+@pytest.mark.parametrize("residual", [True, False])
+def test_every_weight_gets_a_gradient(residual):
+    x = torch.randn(4, 2, 32, 32)
+    model = create_model(config(residual), x, out_dim=3)
+    model(x).square().mean().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+
+
+def test_other_shapes_are_said():
+    with pytest.raises(ConfigError, match=r"got \(3, 4\)"):
+        create_model(config(), torch.zeros(3, 4), out_dim=1)
