@@ -1,0 +1,105 @@
+"""Figures of the data: distributions, correlations, samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from hpo_utils.data import PreparedData
+from hpo_utils.plots import WIDTH, grid, styled, target_color, with_unit
+from hpo_utils.split import PARTS
+
+
+@styled
+def plot_target_histograms(data: PreparedData) -> Figure:
+    """Draw each target's distribution, the parts of the split over each other."""
+    figure, panels = grid(data.n_targets, 3, 2.5)
+    targets = {part: data.targets(part) for part in PARTS}
+    for k, (axes, name, unit) in enumerate(
+        zip(panels, data.target_names, data.target_units, strict=True)
+    ):
+        bins = np.histogram_bin_edges(np.concatenate([t[:, k] for t in targets.values()]), 20)
+        for (part, t), line in zip(targets.items(), ("-", "--", ":"), strict=True):
+            axes.hist(
+                t[:, k], bins.tolist(), density=True, histtype="step", linewidth=1.6,
+                color=target_color(k), linestyle=line, label=f"{part} ({len(t)})",
+            )  # fmt: skip
+        axes.set(title=name, xlabel=with_unit("value", unit), ylabel="density")
+        axes.legend(handlelength=1.6, fontsize=7.5)
+    return figure
+
+
+@styled
+def plot_target_correlations(data: PreparedData) -> Figure:
+    """Draw the correlation of every two targets over all samples."""
+    targets = np.concatenate([data.targets(part) for part in PARTS])
+    n = data.n_targets
+    figure = Figure(figsize=(min(WIDTH, 3.2 + 0.75 * n), 1.8 + 0.62 * n))
+    axes = figure.add_subplot()
+    sns.heatmap(
+        pd.DataFrame(targets, columns=data.target_names).corr(),
+        vmin=-1, vmax=1, cmap="PuOr_r", annot=True, fmt=".2f", square=True,
+        cbar_kws={"label": "correlation", "shrink": 0.8}, ax=axes,
+    )  # fmt: skip
+    axes.tick_params(axis="both", length=0)
+    axes.set_xticks(axes.get_xticks(), data.target_names, rotation=35, ha="right",
+                    rotation_mode="anchor")  # fmt: skip
+    axes.set_yticks(axes.get_yticks(), data.target_names, rotation=0)
+    return figure
+
+
+@styled
+def plot_samples(data: PreparedData, target: int, n_samples: int = 3) -> Figure:
+    """Draw training samples from the lowest to the highest value of a target.
+
+    Images of one row per channel for (n_channels, H, W), lines for (n_channels, L).
+    """
+    values = data.targets("train")[:, target]
+    ranks = np.linspace(0, len(values) - 1, n_samples).round().astype(int)
+    chosen = np.argsort(values, kind="stable")[ranks]
+    unit = data.target_units[target].strip("-")
+    titles = [f"{data.target_names[target]} {values[i]:.3g} {unit}".rstrip() for i in chosen]
+    x = data.inputs("train")[np.sort(chosen)][np.argsort(np.argsort(chosen))]
+    channels = [data.manifest["channel_names"][i] for i in data.manifest["channels"]]
+    draw = _draw_images if x.ndim == 4 else _draw_lines
+    return draw(x, titles, channels, data.manifest["axis_names"])
+
+
+def _draw_images(
+    x: NDArray[Any], titles: list[str], channels: list[str], axis_names: list[str]
+) -> Figure:
+    """Draw samples (n_samples, n_channels, H, W), one column each, one row per channel."""
+    n = len(x)
+    figure, panels = grid(n * len(channels), n, 2.4)
+    limit = float(np.percentile(np.abs(x), 99.5))
+    for i, axes in enumerate(panels):
+        channel, sample = divmod(i, n)
+        image = axes.imshow(
+            x[sample, channel], aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit
+        )
+        axes.grid(visible=False)
+        axes.set_title(f"{titles[sample]}\n{channels[channel]}", fontsize=9)
+        axes.set(xlabel=axis_names[1], ylabel=axis_names[0])
+    figure.colorbar(image, ax=panels, label="standardised amplitude", shrink=0.7)
+    return figure
+
+
+def _draw_lines(
+    x: NDArray[Any], titles: list[str], channels: list[str], axis_names: list[str]
+) -> Figure:
+    """Draw samples (n_samples, n_channels, L), one panel each, one line per channel."""
+    figure, panels = grid(len(x), len(x), 3.4)
+    for sample, axes in enumerate(panels):
+        for channel, name in enumerate(channels):
+            color = target_color(channel)
+            axes.plot(x[sample, channel], color=color, linewidth=1.0, label=name)
+        axes.set_title(titles[sample], fontsize=9)
+        axes.set(xlabel=axis_names[0], ylabel="standardised value")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8)
+    return figure

@@ -1,0 +1,153 @@
+"""The house style of all figures, and the figures of one model.
+
+One colour per target everywhere, units on every axis, nothing drawn through pyplot's global state.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from numpy.typing import NDArray
+
+from hpo_utils.paths import write_with
+
+P = ParamSpec("P")
+
+# Okabe & Ito 2008, "Color Universal Design": told apart with any colour vision, and in print
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933")
+GREY = "#8A8A8A"
+STYLE: dict[Any, Any] = {
+    "figure.constrained_layout.use": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 10,
+    "grid.color": "#E3E3E3",
+    "grid.linewidth": 0.8,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "font.size": 10,
+}
+WIDTH = 9.0  # inches, of every figure
+DPI = 110
+
+
+def styled(plot: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw a figure in the house style without touching anyone else's settings."""
+
+    @wraps(plot)
+    def in_style(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with mpl.rc_context(STYLE):
+            return plot(*args, **kwargs)
+
+    return in_style
+
+
+def target_color(k: int) -> str:
+    """Return the colour of target ``k``, the same in every figure."""
+    return PALETTE[k % len(PALETTE)]
+
+
+def with_unit(name: str, unit: str) -> str:
+    """Return an axis label: the name, with its unit in brackets if it has one."""
+    return name if unit in ("", "-") else f"{name} [{unit}]"
+
+
+def grid(n_panels: int, columns: int, panel_height: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure of ``WIDTH`` with ``n_panels`` axes in rows of at most ``columns``."""
+    columns = min(columns, n_panels)
+    rows = math.ceil(n_panels / columns)
+    width = WIDTH if columns > 1 else WIDTH * 0.75
+    figure = Figure(figsize=(width, rows * panel_height))
+    axes = [figure.add_subplot(rows, columns, i + 1) for i in range(n_panels)]
+    return figure, axes
+
+
+def save_figure(path: Path, figure: Figure) -> None:
+    """Write a figure as PNG that appears whole or not at all."""
+    canvas = FigureCanvasAgg(figure)
+    write_with(path, lambda file: canvas.print_figure(file, format="png", dpi=DPI))
+
+
+@styled
+def plot_learning_curves(history: dict[str, list[float]], best_epoch: int) -> Figure:
+    """Draw a training's losses and score over its epochs, the kept epoch marked.
+
+    ``history`` has ``train_losses``, ``val_losses`` (the training's own loss, which its weights
+    scale) and ``scores`` (validation MSE of standardised targets), one value per epoch.
+    """
+    figure, (loss, score) = grid(2, 2, 3.2)
+    epochs = np.arange(1, len(history["scores"]) + 1)
+    loss.plot(epochs, history["train_losses"], color=PALETTE[0], label="training")
+    loss.plot(epochs, history["val_losses"], color=PALETTE[1], label="validation")
+    loss.set(title="Loss of the training", xlabel="epoch", ylabel="loss", yscale="log")
+    loss.legend()
+    score.plot(epochs, history["scores"], color=PALETTE[2])
+    score.axvline(best_epoch, color=GREY, linestyle="--", linewidth=1)
+    score.plot(
+        best_epoch, history["scores"][best_epoch - 1], "o", color=PALETTE[2],
+        label=f"kept: epoch {best_epoch}, {history['scores'][best_epoch - 1]:.3g}",
+    )  # fmt: skip
+    score.set(title="Validation score", xlabel="epoch", ylabel="MSE, standardised", yscale="log")
+    score.legend()
+    for axes in (loss, score):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        plain_log_ticks(axes)
+    return figure
+
+
+@styled
+def plot_prediction_vs_truth(
+    y_true: NDArray[Any],
+    y_pred: NDArray[Any],
+    names: Sequence[str],
+    units: Sequence[str],
+    metrics: dict[str, dict[str, float | None]],
+) -> Figure:
+    """Scatter prediction against truth, one panel per target, with R², RMSE and MAE.
+
+    Arrays have shape (n_samples, n_targets) and are in the targets' units.
+    """
+    figure, panels = grid(len(names), 3, 3.2)
+    for k, (axes, name, unit) in enumerate(zip(panels, names, units, strict=True)):
+        truth, prediction = y_true[:, k], y_pred[:, k]
+        low = float(min(truth.min(), prediction.min()))
+        high = float(max(truth.max(), prediction.max()))
+        margin = 0.05 * (high - low or 1.0)
+        limits = (low - margin, high + margin)
+        axes.plot(limits, limits, color=GREY, linewidth=1, linestyle="--")
+        axes.scatter(truth, prediction, s=16, color=target_color(k), alpha=0.75, linewidth=0)
+        axes.set(xlim=limits, ylim=limits, aspect="equal", title=name)
+        axes.set_xlabel(with_unit("measured", unit))
+        axes.set_ylabel(with_unit("predicted", unit))
+        found = metrics[name]
+        r2 = "not defined" if found["r2"] is None else f"{found['r2']:.3f}"
+        suffix = "" if unit == "-" else f" {unit}"
+        text = f"R² {r2}\nRMSE {found['rmse']:.3g}{suffix}\nMAE {found['mae']:.3g}{suffix}"
+        axes.text(
+            0.04, 0.96, text, transform=axes.transAxes, va="top", fontsize=8.5,
+            bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 2},
+        )  # fmt: skip
+    return figure
+
+
+def plain_log_ticks(axes: Axes) -> None:
+    """Label a logarithmic y axis with plain numbers, also when it spans less than a decade."""
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())

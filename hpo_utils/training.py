@@ -1,0 +1,304 @@
+"""One training: tensors in, the weights of the best epoch and its score out.
+
+The same function serves a training by hand (``02_train``) and every trial of a study.
+"""
+
+from __future__ import annotations
+
+import copy
+import gc
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from hpo_utils.config import Config, with_target_weights
+from hpo_utils.data import PreparedData, prepare_data
+from hpo_utils.errors import ConfigError, DivergenceError
+from hpo_utils.losses import WeightedMSELoss
+from hpo_utils.models import create_model
+from hpo_utils.trial_files import TrialRecord, TrialResult, save_trial_results
+
+EVALUATION_BATCH = 64  # samples; bounds the memory of a forward pass without gradients
+
+ParamList = tuple[Tensor, ...] | list[Tensor]
+OnEpoch = Callable[[int, float], None]  # (epoch from 1, score); may raise to end the training
+
+
+@dataclass
+class Part:
+    """One part of the split on the device.
+
+    ``x`` of shape (n_samples, n_channels, L) or (n_samples, n_channels, H, W), standardised;
+    ``z`` of shape (n_samples, n_targets), standardised.
+    """
+
+    x: Tensor
+    z: Tensor
+
+
+def train_trial(
+    cfg: Config,
+    output_dir: Path,
+    on_epoch: OnEpoch | None = None,
+    identity: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Train once as ``cfg`` says and write everything to ``output_dir``.
+
+    Parameters
+    ----------
+    cfg
+        A complete configuration.
+    output_dir
+        A directory from ``create_trial_output_dir``.
+    on_epoch
+        Called after each epoch with the epoch's number (from 1) and score; may raise
+        ``optuna.TrialPruned`` to end the training.
+    identity
+        Written to ``trial_info.yaml`` as it is: trial number, study, parameters.
+
+    Returns
+    -------
+    dict
+        The content of ``metrics.json``: ``score`` is the validation MSE of standardised targets at
+        ``best_epoch``, whose weights are the ones kept.
+
+    Raises
+    ------
+    DivergenceError
+        If the loss becomes NaN or infinite.
+    """
+    data = prepare_data(cfg)
+    cfg = with_target_weights(cfg, data.n_targets)
+    device = select_device(cfg.training.device)
+    known = {**(identity or {}), "dataset_id": data.dataset_id, "device": str(device)}
+    try:
+        with TrialRecord(output_dir, cfg, known) as record:
+            seed_everything(cfg.training.seed)
+            result = _fit_and_predict(cfg, data, device, record, on_epoch)
+            record.score = result.score
+            return save_trial_results(output_dir, result, record.history, data)
+    finally:
+        release_memory(device)
+
+
+def train_one_epoch(
+    model: nn.Module,
+    part: Part,
+    batches: list[Tensor],
+    criterion: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    after_step: Callable[[], None] | None = None,
+) -> float:
+    """Make one pass over the training part and return the mean loss per sample.
+
+    ``batches`` are index tensors of shape (batch_size,); ``after_step`` is called after each.
+    """
+    model.train()
+    total = torch.zeros((), device=part.x.device)
+    for batch in batches:
+        optimizer.zero_grad()
+        loss = criterion(model(part.x[batch]), part.z[batch])
+        loss.backward()
+        optimizer.step()
+        if after_step is not None:
+            after_step()
+        total += loss.detach() * len(batch)  # stays on the device: no wait for each step
+    return float(total) / sum(len(batch) for batch in batches)
+
+
+def evaluate(model: nn.Module, part: Part, criterion: nn.Module) -> tuple[float, float, Tensor]:
+    """Evaluate without gradients.
+
+    Returns
+    -------
+    loss : float
+        The criterion over the part.
+    score : float
+        Mean squared error of standardised targets, unweighted: the same yardstick for every trial.
+    z_pred : Tensor
+        Standardised predictions of shape (n_samples, n_targets).
+    """
+    model.eval()
+    with torch.inference_mode():
+        z_pred = torch.cat([model(x) for x in torch.split(part.x, EVALUATION_BATCH)])
+        loss = criterion(z_pred, part.z)
+        score = nn.functional.mse_loss(z_pred, part.z)
+    return float(loss), float(score), z_pred
+
+
+def create_criterion(cfg: Config, n_targets: int) -> nn.Module:
+    """Return ``WeightedMSELoss`` with the weights of the configuration, or plain MSE."""
+    if not cfg.training.use_weighted_loss:
+        return nn.MSELoss()
+    weights = [float(getattr(cfg.training, f"weight_target_{k}")) for k in range(n_targets)]
+    return WeightedMSELoss(weights)
+
+
+def select_device(name: str) -> torch.device:
+    """Return the device that ``training.device`` names; ``auto`` prefers a GPU."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"training.device must be auto, cpu or a device of this machine, got {name!r}: {reason}"
+        ) from None
+    return device
+
+
+def several_gpus(device: torch.device) -> bool:
+    """Return whether each batch is to be shared out over all GPUs."""
+    return device == torch.device("cuda") and torch.cuda.device_count() > 1
+
+
+def seed_everything(seed: int) -> None:
+    """Fix the random state and have cuDNN choose its algorithms the same way every time."""
+    torch.manual_seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - the global state, for code that still draws from it
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+
+
+def release_memory(device: torch.device) -> None:
+    """Give memory of finished trials back, that of the GPU included."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.synchronize()
+
+
+def _fit_and_predict(
+    cfg: Config,
+    data: PreparedData,
+    device: torch.device,
+    record: TrialRecord,
+    on_epoch: OnEpoch | None,
+) -> TrialResult:
+    """Train, return to the best epoch, predict the validation and the test part."""
+    train, val = (_load_part(data, part, cfg, device) for part in ("train", "val"))
+    model = create_model(cfg, train.x, data.n_targets, device)
+    if train.x.ndim == 4:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    criterion = create_criterion(cfg, data.n_targets).to(device)
+    best_epoch, score = _fit(cfg, model, criterion, train, val, record, on_epoch)
+    val_pred = evaluate(model, val, criterion)[2]
+    test = _load_part(data, "test", cfg, device)
+    test_pred = evaluate(model, test, criterion)[2]
+    return TrialResult(
+        score=score,
+        best_epoch=best_epoch,
+        state_dict={name: value.cpu() for name, value in model.state_dict().items()},
+        val_true=data.targets("val"),
+        val_pred=_in_units(val_pred, data),
+        test_true=data.targets("test"),
+        test_pred=_in_units(test_pred, data),
+        n_parameters=sum(p.numel() for p in model.parameters()),
+    )
+
+
+def _fit(
+    cfg: Config,
+    model: nn.Module,
+    criterion: nn.Module,
+    train: Part,
+    val: Part,
+    record: TrialRecord,
+    on_epoch: OnEpoch | None,
+) -> tuple[int, float]:
+    """Run the epochs, leave the best epoch's weights in ``model``, return (epoch, score)."""
+    parallel = model  # its weights are those of `model`, under other names
+    if several_gpus(train.x.device):
+        parallel = nn.DataParallel(model)
+    optimizer = torch.optim.Adam(
+        model.parameters(),
+        lr=cfg.training.learning_rate,
+        weight_decay=cfg.training.weight_decay,
+        fused=train.x.device.type in ("cpu", "cuda"),
+    )
+    average = create_average(model, cfg, len(train.x))
+    kept = model if average is None else average.module
+    shuffle = torch.Generator().manual_seed(cfg.training.seed)  # batches only: nothing else draws
+    best_epoch, best_score = 0, math.inf
+    best_state: dict[str, Tensor] = {}
+    for epoch in range(1, cfg.training.epochs + 1):
+        batches = make_batches(len(train.x), cfg.training.batch_size, shuffle, train.x.device)
+        train_loss = train_one_epoch(
+            parallel, train, batches, criterion, optimizer,
+            None if average is None else lambda: average.update_parameters(model),
+        )  # fmt: skip
+        val_loss, score, _ = evaluate(kept, val, criterion)
+        record.log_epoch(epoch, train_loss, val_loss, score)
+        if not (math.isfinite(train_loss) and math.isfinite(score)):
+            raise DivergenceError(
+                f"the loss must stay finite, but epoch {epoch} gave training loss {train_loss} and"
+                f" score {score}: lower training.learning_rate ({cfg.training.learning_rate:g})"
+            )
+        if score < best_score:
+            best_epoch, best_score = epoch, score
+            best_state = copy.deepcopy(kept.state_dict())
+        if on_epoch is not None:
+            on_epoch(epoch, score)
+    model.load_state_dict(best_state)
+    return best_epoch, best_score
+
+
+def create_average(model: nn.Module, cfg: Config, n_samples: int) -> AveragedModel | None:
+    """Return an exponential moving average of the weights, which validates and is kept.
+
+    The weights of single steps jump with every batch, and so do their scores; their average over
+    about ``training.averaging_epochs`` moves smoothly and predicts better (Polyak and Juditsky,
+    SIAM J. Control Optim. 30 (1992) 838-855). The window grows from the first step on, so that the
+    random start is forgotten soon.
+    """
+    n_steps = cfg.training.averaging_epochs * n_samples / cfg.training.batch_size
+    if n_steps <= 1.0:
+        return None
+
+    def average(kept: ParamList, current: ParamList, n_averaged: Tensor | int) -> None:
+        share = max(1.0 / n_steps, 9.0 / (10.0 + int(n_averaged)))
+        if torch.is_floating_point(kept[0]):
+            torch._foreach_lerp_(kept, current, share)
+        else:  # counters of batch normalisation
+            torch._foreach_copy_(kept, current)
+
+    return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+
+
+def make_batches(
+    n_samples: int, batch_size: int, generator: torch.Generator, device: torch.device
+) -> list[Tensor]:
+    """Return shuffled sample indices in batches.
+
+    A last batch of one sample is left out, since batch normalisation has no statistics of one; the
+    next shuffle brings its sample back.
+    """
+    order = torch.randperm(n_samples, generator=generator).to(device)
+    batches = list(torch.split(order, batch_size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        batches.pop()
+    return batches
+
+
+def _load_part(data: PreparedData, part: str, cfg: Config, device: torch.device) -> Part:
+    """Copy one part to the device; images in the channels_last layout, which convolves faster."""
+    x = torch.from_numpy(np.array(data.inputs(part, cfg.dataset.downsample_factor))).to(device)
+    if x.ndim == 4:
+        x = x.contiguous(memory_format=torch.channels_last)
+    z = torch.from_numpy(data.target_scaler.transform(data.targets(part))).to(device)
+    return Part(x, z)
+
+
+def _in_units(z_pred: Tensor, data: PreparedData) -> NDArray[np.float32]:
+    """Return standardised predictions (n_samples, n_targets) to the targets' units."""
+    return data.target_scaler.inverse(z_pred.cpu().numpy())

@@ -1,0 +1,234 @@
+"""The directory of one trial: made, recorded while it runs, filled at the end, found again."""
+
+from __future__ import annotations
+
+import platform
+import socket
+import subprocess
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import optuna
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hpo_utils.config import Config, as_dict
+from hpo_utils.data import PreparedData
+from hpo_utils.errors import DivergenceError, StudyError
+from hpo_utils.metrics import standardized_errors, target_metrics
+from hpo_utils.paths import project_root, resolve, write_json, write_npy, write_with, write_yaml
+from hpo_utils.plots import plot_learning_curves, plot_prediction_vs_truth, save_figure
+
+WEIGHTS_FILE = Path("weights") / "model_simplecnn_real.pth"
+PACKAGES = ("hpo_utils", "optuna", "torch", "numpy", "omegaconf")
+
+
+@dataclass
+class TrialResult:
+    """What one finished training leaves.
+
+    Arrays of shape (n_samples, n_targets) are in the targets' units; ``score`` is the validation
+    MSE of standardised targets at ``best_epoch`` (counted from 1), whose weights are kept.
+    """
+
+    score: float
+    best_epoch: int
+    state_dict: dict[str, Tensor]
+    val_true: NDArray[np.float32]
+    val_pred: NDArray[np.float32]
+    test_true: NDArray[np.float32]
+    test_pred: NDArray[np.float32]
+    n_parameters: int
+
+
+@dataclass
+class TrialRecord:
+    """Context that keeps a trial's ``config.yaml``, ``trial_info.yaml`` and log true.
+
+    On entry the trial is written down as RUNNING; on exit with its true final state, the reason and
+    traceback of a failure included.
+    """
+
+    output_dir: Path
+    cfg: Config
+    identity: Mapping[str, Any]
+    score: float | None = None
+    history: dict[str, list[float]] = field(
+        default_factory=lambda: {"train_losses": [], "val_losses": [], "scores": []}
+    )
+
+    def __enter__(self) -> Self:
+        self._started = time.time()
+        write_yaml(self.output_dir / "config.yaml", as_dict(self.cfg))
+        self._write_info("RUNNING")
+        return self
+
+    def log_epoch(self, epoch: int, train_loss: float, val_loss: float, score: float) -> None:
+        """Note the outcome of an epoch (counted from 1)."""
+        values = (train_loss, val_loss, score)
+        for series, value in zip(self.history.values(), values, strict=True):
+            series.append(value)
+        with (self.output_dir / "logs" / "train.log").open("a", encoding="utf-8") as log:
+            log.write(
+                f"{datetime.now():%H:%M:%S} epoch {epoch}/{self.cfg.training.epochs}"
+                f" train_loss {train_loss:.5g} val_loss {val_loss:.5g} score {score:.5g}\n"
+            )
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self._write_info("COMPLETE")
+            return
+        write_json(self.output_dir / "metrics.json", {"score": None, **finite(self.history)})
+        if isinstance(error, optuna.TrialPruned | DivergenceError):
+            self._write_info("PRUNED", str(error))
+        elif isinstance(error, KeyboardInterrupt):
+            self._write_info("FAIL", "interrupted")
+        else:
+            text = "".join(traceback.format_exception(kind, error, trace))
+            (self.output_dir / "logs" / "traceback.txt").write_text(text, encoding="utf-8")
+            self._write_info("FAIL", f"{type(error).__name__}: {error}")
+
+    def _write_info(self, state: str, reason: str | None = None) -> None:
+        write_yaml(
+            self.output_dir / "trial_info.yaml",
+            {
+                **self.identity,
+                "state": state,
+                "reason": reason,
+                "score": self.score,
+                "started": datetime.fromtimestamp(self._started).isoformat(timespec="seconds"),
+                "seconds": round(time.time() - self._started, 3),
+                "epochs_done": len(self.history["scores"]),
+                "made_with": environment(),
+            },
+        )
+
+
+def create_trial_output_dir(outputs_root: str | Path) -> Path:
+    """Create ``<outputs_root>/YYYY-MM-DD/HH-MM-SS/`` with its folders and return it.
+
+    A second trial in the same second gets ``HH-MM-SS-1``, and so on.
+    """
+    now = datetime.now()
+    day = resolve(outputs_root) / f"{now:%Y-%m-%d}"
+    day.mkdir(parents=True, exist_ok=True)
+    attempt = 0
+    while True:
+        directory = day / (f"{now:%H-%M-%S}" + (f"-{attempt}" if attempt else ""))
+        try:
+            directory.mkdir()
+        except FileExistsError:
+            attempt += 1
+            continue
+        for folder in ("logs", "weights", "evaluation_plots"):
+            (directory / folder).mkdir()
+        return directory
+
+
+def save_trial_results(
+    output_dir: Path, result: TrialResult, history: dict[str, list[float]], data: PreparedData
+) -> dict[str, Any]:
+    """Write weights, metrics, predictions and figures of a finished training.
+
+    Returns
+    -------
+    dict
+        The content of ``metrics.json``.
+    """
+    write_with(output_dir / WEIGHTS_FILE, lambda file: torch.save(result.state_dict, file))
+    write_npy(output_dir / "y_true.npy", result.test_true)
+    write_npy(output_dir / "y_pred.npy", result.test_pred)
+    names, units = data.target_names, data.target_units
+    test = standardized_errors(result.test_true, result.test_pred, data.target_scaler)
+    test_targets = target_metrics(result.test_true, result.test_pred, names)
+    metrics = {
+        "score": result.score,
+        "best_epoch": result.best_epoch,
+        "val_loss": history["val_losses"][result.best_epoch - 1],
+        "val_targets": target_metrics(result.val_true, result.val_pred, names),
+        "test_mse": test["mse"],
+        "test_mae": test["mae"],
+        "test_targets": test_targets,
+        "target_units": dict(zip(names, units, strict=True)),
+        "n_parameters": result.n_parameters,
+        **history,
+    }
+    write_json(output_dir / "metrics.json", metrics)
+    curves = plot_learning_curves(history, result.best_epoch)
+    save_figure(output_dir / "learning_curves.png", curves)
+    scatter = plot_prediction_vs_truth(
+        result.test_true, result.test_pred, names, units, test_targets
+    )
+    save_figure(output_dir / "evaluation_plots" / "prediction_vs_truth.png", scatter)
+    return metrics
+
+
+def find_trial_output_dir(study: optuna.Study, trial_number: int, outputs_root: str | Path) -> Path:
+    """Return the directory of a trial, as the study remembers it.
+
+    Raises
+    ------
+    StudyError
+        If the study has no such trial, or its directory is gone.
+    """
+    trials = study.get_trials(deepcopy=False)
+    if not 0 <= trial_number < len(trials):
+        raise StudyError(
+            f"trial_number must lie between 0 and {len(trials) - 1}, the trials of study"
+            f" {study.study_name!r}, got {trial_number}"
+        )
+    remembered = trials[trial_number].user_attrs.get("output_dir")
+    directory = resolve(outputs_root) / str(remembered)
+    if remembered is None or not directory.is_dir():
+        raise StudyError(
+            f"trial {trial_number} of study {study.study_name!r} must have its directory, but"
+            f" {directory} does not exist: choose another trial or run the study again"
+        )
+    return directory
+
+
+def finite(history: dict[str, list[float]]) -> dict[str, list[float | None]]:
+    """Return the history with None in place of NaN and infinity, for JSON."""
+    return {
+        name: [value if np.isfinite(value) else None for value in values]
+        for name, values in history.items()
+    }
+
+
+@lru_cache
+def environment() -> dict[str, Any]:
+    """Return machine, versions and code revision, for files that must say what made them."""
+    return {
+        "machine": socket.gethostname(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "packages": {package: version(package) for package in PACKAGES},
+        "revision": _git_revision(),
+    }
+
+
+def _git_revision() -> str | None:
+    """Return the commit of the project, with '+' if files differ from it; None without git."""
+    command = ["git", "describe", "--always", "--dirty=+", "--abbrev=12"]
+    try:
+        done = subprocess.run(
+            command, cwd=project_root(), capture_output=True, text=True, check=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None

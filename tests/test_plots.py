@@ -1,0 +1,146 @@
+import numpy as np
+import optuna
+import pytest
+from matplotlib import rcParams
+from matplotlib.figure import Figure
+from optuna.trial import TrialState, create_trial
+
+from hpo_utils import data_plots, study_plots, tables
+from hpo_utils.data import prepare_data
+from hpo_utils.metrics import target_metrics
+from hpo_utils.plots import (
+    plot_learning_curves,
+    plot_prediction_vs_truth,
+    save_figure,
+    target_color,
+    with_unit,
+)
+
+HISTORY = {"train_losses": [1.0, 0.5], "val_losses": [1.1, 0.7], "scores": [0.9, 0.8]}
+
+
+def texts_of(figure):
+    """All labels that are drawn, after a real rendering."""
+    figure.canvas.draw()
+    return [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
+
+
+def study_of(n_complete, n_pruned=0):
+    distributions = {
+        "training.learning_rate": optuna.distributions.FloatDistribution(1e-5, 1e-2, log=True),
+        "model.hidden": optuna.distributions.IntDistribution(32, 128, step=16),
+        "model.use_residual": optuna.distributions.CategoricalDistribution([True, False]),
+    }
+    study = optuna.create_study()
+    rng = np.random.default_rng(0)
+    for i in range(n_complete + n_pruned):
+        params = {
+            "training.learning_rate": float(10 ** rng.uniform(-5, -2)),
+            "model.hidden": int(rng.choice(range(32, 129, 16))),
+            "model.use_residual": bool(rng.random() < 0.5),
+        }
+        score = params["model.hidden"] / 128 + 0.01 * rng.random()
+        study.add_trial(create_trial(
+            state=TrialState.COMPLETE if i < n_complete else TrialState.PRUNED,
+            value=score, params=params, distributions=distributions,
+            intermediate_values={1: 1.0, 2: score},
+        ))  # fmt: skip
+    return study
+
+
+def test_axis_labels_carry_units():
+    assert with_unit("measured", "m/s") == "measured [m/s]"
+    assert with_unit("measured", "-") == "measured"
+
+
+@pytest.mark.parametrize("n_targets", [1, 2, 6, 12])
+def test_predictions_have_a_panel_and_a_colour_per_target(n_targets):
+    rng = np.random.default_rng(0)
+    y_true, y_pred = rng.normal(size=(2, 20, n_targets))
+    names = [f"t{k}" for k in range(n_targets)]
+    metrics = target_metrics(y_true, y_pred, names)
+    figure = plot_prediction_vs_truth(y_true, y_pred, names, ["m"] * n_targets, metrics)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == names
+    assert f"{metrics['t0']['r2']:.3f}" in "".join(texts_of(figure))
+    assert "measured [m]" in texts_of(figure)
+
+
+def test_a_truth_that_does_not_vary_is_drawn():
+    y = np.ones((1, 1))
+    figure = plot_prediction_vs_truth(y, y, ["a"], ["-"], target_metrics(y, y, ["a"]))
+    assert "R² not defined" in "".join(texts_of(figure))
+
+
+def test_learning_curves_mark_the_epoch_that_is_kept():
+    assert "kept: epoch 2, 0.8" in texts_of(plot_learning_curves(HISTORY, 2))
+
+
+def test_a_saved_figure_is_a_png_and_leaves_the_settings_alone(tmp_path):
+    before = dict(rcParams)
+    save_figure(tmp_path / "f.png", plot_learning_curves(HISTORY, 1))
+    assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
+    assert dict(rcParams) == before
+
+
+def test_the_same_target_has_the_same_colour_everywhere(make_config):
+    data = prepare_data(make_config())
+    histogram = data_plots.plot_target_histograms(data)
+    assert histogram.axes[1].patches[0].get_edgecolor()[:3] == pytest.approx(
+        tuple(int(target_color(1)[i : i + 2], 16) / 255 for i in (1, 3, 5)), abs=1e-3
+    )
+
+
+@pytest.mark.parametrize("shape", [(30, 16), (30, 3, 16), (30, 3, 8, 6)])
+def test_data_figures_and_tables_of_every_layout(make_config, make_arrays, shape):
+    x = np.random.default_rng(0).normal(size=shape)
+    data = prepare_data(make_config(**make_arrays(x)))
+    for figure in (
+        data_plots.plot_target_histograms(data),
+        data_plots.plot_target_correlations(data),
+        data_plots.plot_samples(data, target=1),
+    ):
+        assert isinstance(figure, Figure)
+        assert any("target 1" in text for text in texts_of(figure))
+    assert tables.parts_table(data)["samples"].sum() == 30
+    assert len(tables.channels_table(data)) == (1 if len(shape) == 2 else 3)
+
+
+def test_samples_are_drawn_from_lowest_to_highest(make_config, make_arrays):
+    x = np.arange(30.0)[:, None] + np.random.default_rng(0).normal(size=(30, 16))
+    t = np.arange(30.0)[:, None]
+    data = prepare_data(make_config(**make_arrays(x, t)))
+    titles = [a.get_title(loc="left") for a in data_plots.plot_samples(data, target=0).axes]
+    values = [float(title.split()[-1]) for title in titles]
+    assert values == sorted(values)
+    lines = [axes.lines[0].get_ydata().mean() for axes in data_plots.plot_samples(data, 0).axes]
+    assert lines == sorted(lines)  # the signals are those of the titles
+
+
+@pytest.mark.parametrize(("n_complete", "n_pruned"), [(1, 0), (5, 3), (0, 4), (60, 140)])
+def test_study_figures_of_any_size(n_complete, n_pruned):
+    trials = study_of(n_complete, n_pruned).trials
+    history = texts_of(study_plots.plot_optimization_history(trials))
+    assert (f"complete ({n_complete})" in history) == (n_complete > 0)
+    assert (f"pruned: last score ({n_pruned})" in history) == (n_pruned > 0)
+    assert any(
+        "pruned" in text for text in texts_of(study_plots.plot_trial_learning_curves(trials))
+    )
+    if n_complete:
+        coordinates = texts_of(study_plots.plot_parallel_coordinates(trials))
+        assert {"learning_rate", "hidden", "use_residual", "1e-05", "0.01", "128"} <= set(
+            coordinates
+        )
+    assert len(tables.trials_table(trials)) == n_complete + n_pruned
+
+
+def test_importances_find_the_parameter_that_decides():
+    study = study_of(40)
+    importances = study_plots.parameter_importances(study)
+    assert importances.index[0] == "model.hidden"
+    assert importances["fanova"].iloc[0] > 0.9
+    figure = study_plots.plot_importances(importances, 40)
+    assert "Importance, from 40 complete trials" in texts_of(figure)
+
+
+def test_importances_of_too_few_trials_are_empty():
+    assert study_plots.parameter_importances(study_of(3)).empty

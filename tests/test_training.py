@@ -1,0 +1,215 @@
+import json
+
+import numpy as np
+import optuna
+import pytest
+import torch
+import yaml
+from torch import nn
+
+from hpo_utils import training
+from hpo_utils.data import prepare_data
+from hpo_utils.errors import ConfigError, DivergenceError
+from hpo_utils.losses import WeightedMSELoss
+from hpo_utils.metrics import standardized_errors
+from hpo_utils.models import create_model
+from hpo_utils.training import (
+    Part,
+    create_average,
+    evaluate,
+    make_batches,
+    train_one_epoch,
+    train_trial,
+)
+from hpo_utils.trial_files import WEIGHTS_FILE, create_trial_output_dir
+
+
+def run(cfg, **kwargs):
+    output_dir = create_trial_output_dir(cfg.paths.outputs_root)
+    return output_dir, train_trial(cfg, output_dir, **kwargs)
+
+
+def linear_problem(n=64):
+    torch.manual_seed(0)
+    x = torch.randn(n, 1, 8)
+    return Part(x, torch.stack([x.mean((1, 2)), x[:, 0, 0]], dim=1))
+
+
+def test_an_epoch_lowers_the_loss_of_a_learnable_problem():
+    part = linear_problem()
+    model = nn.Sequential(nn.Flatten(), nn.Linear(8, 2))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+    batches = list(torch.arange(64).split(8))
+    losses = [train_one_epoch(model, part, batches, nn.MSELoss(), optimizer) for _ in range(30)]
+    assert losses[-1] < 0.02 * losses[0]
+
+
+def test_the_training_loss_is_the_mean_over_samples_also_of_unequal_batches():
+    part = linear_problem(10)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(8, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    loss = train_one_epoch(model, part, list(torch.arange(10).split(4)), nn.MSELoss(), optimizer)
+    assert loss == pytest.approx(evaluate(model, part, nn.MSELoss())[0], rel=1e-5)
+
+
+def test_the_score_does_not_know_the_loss_weights():
+    part = linear_problem()
+    model = nn.Sequential(nn.Flatten(), nn.Linear(8, 2))
+    loss, score, z_pred = evaluate(model, part, WeightedMSELoss([0.01, 0.01]))
+    assert score == pytest.approx(evaluate(model, part, nn.MSELoss())[0])
+    assert loss == pytest.approx(0.01 * score, rel=1e-5)
+    assert z_pred.shape == (64, 2)
+
+
+def test_the_kept_weights_are_the_moving_average_of_the_steps(make_config):
+    """By hand for one weight that every step raises by one."""
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(model.weight)
+    cfg = make_config("training.averaging_epochs=2", "training.batch_size=2")
+    average = create_average(model, cfg, n_samples=10)  # a window of ten steps
+    expected = 0.0
+    for step in range(1, 200):
+        nn.init.constant_(model.weight, step)
+        average.update_parameters(model)
+        share = 1.0 if step == 1 else max(1 / 10, 9 / (10 + step - 1))
+        expected += share * (step - expected)
+    assert average.module.weight.item() == pytest.approx(expected, rel=1e-5)
+    assert average.module.weight.item() == pytest.approx(199 - 9, abs=0.1)  # nine steps behind
+    assert create_average(model, make_config("training.averaging_epochs=0"), 10) is None
+
+
+def test_batches_hold_every_sample_once_but_never_one_alone():
+    generator = torch.Generator().manual_seed(0)
+    device = torch.device("cpu")
+    batches = make_batches(10, 4, generator, device)
+    assert sorted(torch.cat(batches).tolist()) == list(range(10))
+    assert [len(b) for b in make_batches(9, 4, generator, device)] == [4, 4]
+    assert [len(b) for b in make_batches(1, 4, generator, device)] == [1]
+    left_out = {*range(9)} - {*torch.cat(make_batches(9, 4, generator, device)).tolist()}
+    again = {*range(9)} - {*torch.cat(make_batches(9, 4, generator, device)).tolist()}
+    assert left_out != again
+
+
+def test_a_trial_leaves_the_specified_files(make_config):
+    output_dir, metrics = run(make_config(), identity={"trial_number": 3, "params": {"a": 1}})
+    for name in (
+        "logs/train.log", WEIGHTS_FILE, "config.yaml", "trial_info.yaml", "metrics.json",
+        "y_pred.npy", "y_true.npy", "learning_curves.png",
+        "evaluation_plots/prediction_vs_truth.png",
+    ):  # fmt: skip
+        assert (output_dir / name).stat().st_size > 0, name
+    info = yaml.safe_load((output_dir / "trial_info.yaml").read_text())
+    assert (info["state"], info["trial_number"], info["params"]) == ("COMPLETE", 3, {"a": 1})
+    assert info["score"] == metrics["score"]
+    assert info["made_with"]["packages"]["torch"]
+    assert json.loads((output_dir / "metrics.json").read_text()) == metrics
+
+
+def test_the_files_belong_to_the_best_epoch(make_config):
+    """The saved weights give the saved score and predictions: nothing is of another epoch."""
+    cfg = make_config("training.epochs=6", "training.learning_rate=0.01")
+    output_dir, metrics = run(cfg)
+    assert metrics["score"] == min(metrics["scores"])
+    assert metrics["scores"][metrics["best_epoch"] - 1] == metrics["score"]
+    data = prepare_data(cfg)
+    x = torch.from_numpy(np.array(data.inputs("val")))
+    model = create_model(cfg, x, data.n_targets)
+    model.load_state_dict(torch.load(output_dir / WEIGHTS_FILE, weights_only=True))
+    with torch.inference_mode():
+        z = model.eval()(x).numpy()
+    y_pred = data.target_scaler.inverse(z)
+    errors = standardized_errors(data.targets("val"), y_pred, data.target_scaler)
+    assert errors["mse"] == pytest.approx(metrics["score"], rel=1e-3)
+    np.testing.assert_array_equal(np.load(output_dir / "y_true.npy"), data.targets("test"))
+
+
+def test_the_same_configuration_gives_the_same_metrics(make_config):
+    cfg = make_config("model.dropout_rate=0.3")
+    first, second = run(cfg)[1], run(cfg)[1]
+    assert first == second
+    assert run(make_config("training.seed=1"))[1]["score"] != first["score"]
+
+
+def test_the_number_of_later_epochs_does_not_change_the_earlier(make_config):
+    short, long = run(make_config("training.epochs=2"))[1], run(make_config("training.epochs=4"))[1]
+    assert long["scores"][:2] == short["scores"]
+
+
+def test_weights_shape_the_training_and_the_score_stays_comparable(make_config):
+    plain = run(make_config())[1]
+    ones = run(make_config("training.use_weighted_loss=true"))[1]
+    assert ones["scores"] == pytest.approx(plain["scores"], rel=1e-4)
+    weighted = run(make_config("training.use_weighted_loss=true", "training.weight_target_0=9"))[1]
+    assert weighted["score"] != ones["score"]
+
+
+def test_a_pruned_trial_says_so(make_config):
+    def prune(epoch, score):
+        raise optuna.TrialPruned(f"pruned at epoch {epoch}")
+
+    cfg = make_config()
+    output_dir = create_trial_output_dir(cfg.paths.outputs_root)
+    with pytest.raises(optuna.TrialPruned):
+        train_trial(cfg, output_dir, prune)
+    info = yaml.safe_load((output_dir / "trial_info.yaml").read_text())
+    assert (info["state"], info["reason"]) == ("PRUNED", "pruned at epoch 1")
+    assert len(json.loads((output_dir / "metrics.json").read_text())["scores"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(KeyboardInterrupt(), "interrupted"), (OSError("disk gone"), "OSError: disk gone")],
+)
+def test_a_trial_that_dies_says_so(make_config, error, reason):
+    def die(epoch, score):
+        raise error
+
+    cfg = make_config()
+    output_dir = create_trial_output_dir(cfg.paths.outputs_root)
+    with pytest.raises(type(error)):
+        train_trial(cfg, output_dir, die)
+    info = yaml.safe_load((output_dir / "trial_info.yaml").read_text())
+    assert (info["state"], info["reason"], info["epochs_done"]) == ("FAIL", reason, 1)
+    assert (output_dir / "logs" / "traceback.txt").exists() == isinstance(error, OSError)
+
+
+def test_a_loss_that_explodes_stops_the_training(make_config):
+    cfg = make_config()
+
+    class Exploding(nn.Module):
+        def forward(self, prediction, target):
+            return (prediction - target).square().mean() * float("inf")
+
+    output_dir = create_trial_output_dir(cfg.paths.outputs_root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "create_criterion", lambda cfg, n: Exploding())
+        with pytest.raises(DivergenceError, match="must stay finite, but epoch 1"):
+            train_trial(cfg, output_dir)
+    info = yaml.safe_load((output_dir / "trial_info.yaml").read_text())
+    assert info["state"] == "PRUNED"
+    assert json.loads((output_dir / "metrics.json").read_text())["train_losses"] == [None]
+
+
+def test_weights_saved_under_dataparallel_have_no_prefix(make_config, monkeypatch):
+    """With several GPUs the wrapper trains and the model inside is saved."""
+    made = []
+
+    class Wrapper(nn.DataParallel):
+        def __init__(self, module):
+            super().__init__(module)
+            made.append(self)
+
+    monkeypatch.setattr(training, "several_gpus", lambda device: True)
+    monkeypatch.setattr(nn, "DataParallel", Wrapper)
+    output_dir, metrics = run(make_config())
+    assert made
+    state = torch.load(output_dir / WEIGHTS_FILE, weights_only=True)
+    assert not any(name.startswith("module.") for name in state)
+    monkeypatch.undo()
+    assert run(make_config())[1]["score"] == metrics["score"]
+
+
+def test_a_device_that_is_not_there_is_said():
+    with pytest.raises(ConfigError, match="training.device must be auto, cpu or .* got 'gpu7'"):
+        training.select_device("gpu7")
+    assert training.select_device("auto").type in ("cpu", "cuda")
