@@ -1,0 +1,108 @@
+"""What one sees while a study runs: one line per finished trial, and a bar in JupyterLab."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+
+class StudyProgress:
+    """Prints a line for each trial that ends, and keeps one bar up to date inside IPython.
+
+    The bar is one output that is replaced, so a saved notebook holds its last state only.
+
+    Parameters
+    ----------
+    study
+        The study at the start; its best trial so far counts.
+    n_trials
+        Trials to go.
+    """
+
+    def __init__(self, study: optuna.Study, n_trials: int) -> None:
+        self.n_trials = n_trials
+        self.counts = dict.fromkeys((TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL), 0)
+        self._started = time.monotonic()
+        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        self._best = min(complete, key=_value, default=None)
+        self._bar = self._open_bar() if n_trials else None
+
+    @property
+    def n_done(self) -> int:
+        """Trials finished since the start, failed ones not counted."""
+        return self.counts[TrialState.COMPLETE] + self.counts[TrialState.PRUNED]
+
+    def trial_finished(self, trial: FrozenTrial) -> None:
+        """Take note of a trial that ended, and say so."""
+        self.counts[trial.state] += 1
+        improved = trial.state == TrialState.COMPLETE and (
+            self._best is None or _value(trial) < _value(self._best)
+        )
+        if improved:
+            self._best = trial
+        print(self.line(trial), flush=True)
+        if self._bar is not None:
+            self._bar.update(self._html(), raw=True)
+
+    def line(self, trial: FrozenTrial) -> str:
+        """Return number, state, score, best so far, elapsed and expected remaining time."""
+        score = "no score" if trial.value is None else f"{trial.value:.4f}"
+        text = (
+            f"trial {trial.number:>3}  {trial.state.name:<8}  score {score:>8}  {self.best_text()}"
+            f"  elapsed {clock(self.elapsed())}  remaining about {clock(self.remaining())}"
+        )
+        failure = trial.user_attrs.get("failure")
+        return text if failure is None else f"{text}\n           because of {failure}"
+
+    def best_text(self) -> str:
+        """Return the best score so far and whose it is."""
+        if self._best is None:
+            return "no best yet"
+        return f"best {_value(self._best):.4f} (trial {self._best.number})"
+
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._started
+
+    def remaining(self) -> float:
+        """Seconds that the trials to go should take, from the mean of those that ended."""
+        ended = sum(self.counts.values())
+        return self.elapsed() / max(ended, 1) * max(self.n_trials - self.n_done, 0)
+
+    def close(self) -> None:
+        """Bring the bar to its final state."""
+        if self._bar is not None:
+            self._bar.update(self._html(), raw=True)
+
+    def _open_bar(self) -> Any:
+        from IPython.core.getipython import get_ipython
+        from IPython.display import display
+
+        if get_ipython() is None:
+            return None
+        return display(self._html(), raw=True, display_id=True)
+
+    def _html(self) -> dict[str, str]:
+        counts = ", ".join(f"{n} {state.name.lower()}" for state, n in self.counts.items())
+        text = (
+            f"{self.n_done} of {self.n_trials} trials ({counts}), {self.best_text()}, elapsed"
+            f" {clock(self.elapsed())}, remaining about {clock(self.remaining())}"
+        )
+        bar = (
+            f'<progress value="{self.n_done}" max="{self.n_trials}" style="width:20em"></progress>'
+        )
+        return {"text/plain": text, "text/html": f"{bar} {text}"}
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as minutes and seconds, or hours and minutes."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m" if hours else f"{minutes}:{rest:02}"
+
+
+def _value(trial: FrozenTrial) -> float:
+    return float("inf") if trial.value is None else trial.value

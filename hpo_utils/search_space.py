@@ -1,0 +1,234 @@
+"""The search space: read from YAML, checked against the configuration, sampled by a trial."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+import yaml
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+)
+
+from hpo_utils.config import SEARCHABLE, Config, has_key, select, updated, with_target_weights
+from hpo_utils.errors import ConfigError, SearchSpaceError
+from hpo_utils.paths import resolve
+
+DISTRIBUTIONS: dict[str, type[BaseDistribution]] = {
+    "int": IntDistribution,
+    "float": FloatDistribution,
+    "categorical": CategoricalDistribution,
+}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One searched setting: its dotted path, its distribution, and the setting it depends on."""
+
+    name: str
+    distribution: BaseDistribution
+    condition: str | None = None
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """The searched settings, in the order in which they are sampled."""
+
+    parameters: tuple[Parameter, ...]
+
+    @property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """The distributions by name."""
+        return {p.name: p.distribution for p in self.parameters}
+
+    @property
+    def digest(self) -> str:
+        """Eight hex digits that change with the space."""
+        content = [
+            (p.name, distribution_to_json(p.distribution), p.condition) for p in self.parameters
+        ]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
+
+    def active(self, cfg: Config) -> list[Parameter]:
+        """Return the parameters whose condition holds in ``cfg``."""
+        return [p for p in self.parameters if p.condition is None or select(cfg, p.condition)]
+
+    def values_in(self, cfg: Config) -> dict[str, Any]:
+        """Return the values that ``cfg`` has for its active parameters.
+
+        Raises
+        ------
+        SearchSpaceError
+            If one lies outside the space.
+        """
+        values = {p.name: select(cfg, p.name) for p in self.active(cfg)}
+        for parameter in self.active(cfg):
+            if not contains(parameter.distribution, values[parameter.name]):
+                raise SearchSpaceError(
+                    f"the base configuration must lie in the search space, but {parameter.name} ="
+                    f" {values[parameter.name]} is not in {describe(parameter.distribution)}:"
+                    " change one of the two, or hold it by naming it in study.fixed"
+                )
+        return values
+
+    def accepts(self, params: Mapping[str, Any], cfg: Config) -> bool:
+        """Return whether a trial with ``params`` could have been sampled from this space.
+
+        A parameter that is not searched here must have the value that ``cfg`` has.
+        """
+        known = {p.name for p in self.parameters}
+        if any(
+            not has_key(cfg, name) or select(cfg, name) != value
+            for name, value in params.items()
+            if name not in known
+        ):
+            return False
+        active = self.active(updated(cfg, params))
+        return {p.name for p in active} == known & set(params) and all(
+            contains(p.distribution, params[p.name]) for p in active
+        )
+
+
+def load_search_space(cfg: Config, n_targets: int) -> SearchSpace:
+    """Read the space that ``study.search_space`` names.
+
+    Parameters
+    ----------
+    cfg
+        Parameters named in ``study.fixed`` are left out of the space.
+    n_targets
+        A name ending in ``*`` stands for as many parameters.
+
+    Raises
+    ------
+    SearchSpaceError
+        If the file is missing or malformed, or a parameter does not fit the configuration.
+    """
+    cfg = with_target_weights(cfg, n_targets)
+    entries: dict[str, Any] = {}
+    for name, entry in _read(cfg.study.search_space).items():
+        names = [name.replace("*", str(k)) for k in range(n_targets)] if "*" in name else [name]
+        entries.update(dict.fromkeys(names, entry))
+    held = [
+        name
+        for name in entries
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in cfg.study.fixed)
+    ]
+    parameters = [_parameter(name, entry, cfg) for name, entry in entries.items()]
+    space = SearchSpace(tuple(p for p in parameters if p.name not in held))
+    if not space.parameters:
+        raise SearchSpaceError(
+            "at least one parameter must be searched, but study.fixed holds all of"
+            f" {cfg.study.search_space}: train once with 02_train instead"
+        )
+    return space
+
+
+def suggest_hyperparameters(trial: optuna.Trial, base_cfg: Config, space: SearchSpace) -> Config:
+    """Return a copy of the base configuration that has the trial's values.
+
+    Conditional parameters are suggested only where their condition holds, so a trial records no
+    value that had no effect.
+    """
+    values: dict[str, Any] = {}
+    for name, condition in ((p.name, p.condition) for p in space.parameters):
+        if condition is None or values.get(condition, select(base_cfg, condition)):
+            values[name] = _suggest(trial, name, space.distributions[name])
+    return updated(base_cfg, values)
+
+
+def contains(distribution: BaseDistribution, value: Any) -> bool:
+    """Return whether ``value`` is one that the distribution can give."""
+    if isinstance(distribution, CategoricalDistribution):
+        return value in distribution.choices
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    # Optuna's own check; private, yet the only place that knows its rounding of steps
+    return bool(distribution._contains(value))
+
+
+def describe(distribution: BaseDistribution) -> str:
+    """Return the distribution in a few words."""
+    if isinstance(distribution, CategoricalDistribution):
+        return "{" + ", ".join(str(choice).lower() for choice in distribution.choices) + "}"
+    if isinstance(distribution, IntDistribution | FloatDistribution):
+        step = f" in steps of {distribution.step}" if distribution.step not in (None, 1) else ""
+        scale = ", log scale" if distribution.log else ""
+        return f"{distribution.low:g} to {distribution.high:g}{step}{scale}"
+    return str(distribution)
+
+
+def _suggest(trial: optuna.Trial, name: str, d: BaseDistribution) -> Any:
+    if isinstance(d, IntDistribution):
+        return trial.suggest_int(name, d.low, d.high, step=d.step, log=d.log)
+    if isinstance(d, FloatDistribution):
+        return trial.suggest_float(name, d.low, d.high, step=d.step, log=d.log)
+    if isinstance(d, CategoricalDistribution):
+        return trial.suggest_categorical(name, d.choices)
+    raise TypeError(f"unknown distribution {d!r} of {name}")
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(resolve(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise SearchSpaceError(
+            f"study.search_space must name a readable YAML file, got {path!r}: {reason}"
+        ) from None
+    if not isinstance(content, dict) or not content:
+        raise SearchSpaceError(
+            f"a search space must map settings to ranges, got {content!r} in {path}"
+        )
+    return {str(name): entry for name, entry in content.items()}
+
+
+def _parameter(name: str, entry: Any, cfg: Config) -> Parameter:
+    """Check one entry of the file and return the parameter it describes."""
+    if not SEARCHABLE.fullmatch(name) or not has_key(cfg, name):
+        raise SearchSpaceError(
+            "a searched parameter must be a setting of model or training, or"
+            f" dataset.downsample_factor, got {name!r}: see hpo_utils/config.py for their names"
+        )
+    if not isinstance(entry, dict) or entry.get("type") not in DISTRIBUTIONS:
+        raise SearchSpaceError(
+            f"{name} must have a type of {', '.join(DISTRIBUTIONS)}, got {entry!r}"
+        )
+    arguments = {key: value for key, value in entry.items() if key not in ("type", "if")}
+    try:
+        distribution = DISTRIBUTIONS[entry["type"]](**arguments)
+    except (TypeError, ValueError) as error:
+        raise SearchSpaceError(
+            f"{name} must have a valid range, got {arguments}: {error}"
+        ) from None
+    condition = entry.get("if")
+    if condition is not None and (
+        not has_key(cfg, str(condition)) or not isinstance(select(cfg, condition), bool)
+    ):
+        raise SearchSpaceError(
+            f"the condition of {name} must be a true/false setting, got {condition!r}"
+        )
+    _check_values(name, distribution, cfg)
+    return Parameter(name, distribution, condition)
+
+
+def _check_values(name: str, distribution: BaseDistribution, cfg: Config) -> None:
+    """Raise SearchSpaceError if the configuration would refuse a value of the distribution."""
+    if isinstance(distribution, CategoricalDistribution):
+        values = list(distribution.choices)
+    else:
+        values = [getattr(distribution, "low"), getattr(distribution, "high")]  # noqa: B009
+    for value in values:
+        try:
+            updated(cfg, {name: value})
+        except ConfigError as error:
+            raise SearchSpaceError(f"a value of the search space must be valid: {error}") from None

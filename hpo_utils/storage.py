@@ -1,0 +1,78 @@
+"""Where trials are kept and how they are sampled: storage, sampler, pruner."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from hpo_utils.config import Config
+from hpo_utils.errors import StudyError
+from hpo_utils.paths import resolve
+
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+SQLITE_TIMEOUT = 60  # seconds to wait for another process's lock
+
+
+def open_storage(cfg: Config) -> optuna.storages.RDBStorage:
+    """Open the database of ``study.storage``, by default SQLite below ``outputs_root``.
+
+    Raises
+    ------
+    StudyError
+        If it is not a database of Optuna's.
+    """
+    url, arguments = cfg.study.storage, {}
+    if url is None:
+        database = default_database(cfg)
+        database.parent.mkdir(parents=True, exist_ok=True)
+        url = f"sqlite:///{database}"
+    if url.startswith("sqlite"):
+        arguments = {"connect_args": {"timeout": SQLITE_TIMEOUT}}
+    try:
+        return optuna.storages.RDBStorage(url, engine_kwargs=arguments)
+    except (SQLAlchemyError, RuntimeError, ImportError) as error:
+        reason = str(error).splitlines()[0]
+        raise StudyError(
+            f"study.storage must be a database of Optuna's, got {url}: {reason}; name another one"
+        ) from None
+
+
+def default_database(cfg: Config) -> Path:
+    """Return the path of the SQLite file that is used when no storage is named."""
+    return resolve(cfg.paths.outputs_root) / "optuna" / "study.db"
+
+
+def create_sampler(cfg: Config, worker: int, n_trials: int) -> optuna.samplers.TPESampler:
+    """Return a TPE sampler whose seed differs by worker and by trials present.
+
+    The same seed on resume or in a second worker would suggest the same start-up trials again.
+    """
+    seed = (cfg.study.seed + 1_000_003 * worker + 7_919 * n_trials) % 2**32
+    return optuna.samplers.TPESampler(n_startup_trials=cfg.study.n_startup_trials, seed=seed)
+
+
+def create_pruner(cfg: Config) -> optuna.pruners.BasePruner:
+    """Return the pruner; without one Optuna would choose its own."""
+    if cfg.study.pruner == "none":
+        return optuna.pruners.NopPruner()
+    return optuna.pruners.MedianPruner(cfg.study.n_startup_trials, cfg.study.n_warmup_steps)
+
+
+def count_finished(study: optuna.Study) -> int:
+    """Return how many trials are complete or pruned."""
+    return len(study.get_trials(deepcopy=False, states=FINISHED))
+
+
+def stored_names(storage: optuna.storages.RDBStorage, name: str) -> list[str]:
+    """Return the stored studies called ``name`` or ``name-<time stamp>``, the newest first."""
+    stamped = len("-YYYYMMDD-HHMMSS")
+    names = [
+        stored
+        for stored in optuna.get_all_study_names(storage)
+        if stored == name
+        or (stored[:-stamped] == name and stored[-stamped:].replace("-", "").isdigit())
+    ]
+    return sorted(names, reverse=True)

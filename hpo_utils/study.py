@@ -1,0 +1,226 @@
+"""The study: opened or created, recovered, searched to its number of trials, summarised."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo_utils.config import Config, load_config, with_target_weights
+from hpo_utils.data import PreparedData, prepare_data
+from hpo_utils.errors import ParameterError, StudyError
+from hpo_utils.ownership import recover_interrupted
+from hpo_utils.parameters import as_int, as_text, load_notebook_config, split_overrides
+from hpo_utils.paths import resolve
+from hpo_utils.progress import StudyProgress
+from hpo_utils.search_space import SearchSpace, load_search_space
+from hpo_utils.storage import (
+    FINISHED,
+    count_finished,
+    create_pruner,
+    create_sampler,
+    default_database,
+    open_storage,
+    stored_names,
+)
+from hpo_utils.study_files import write_study_files
+from hpo_utils.trial_files import find_trial_output_dir
+from hpo_utils.workers import run_workers
+
+SCORE = "validation MSE of standardised targets"
+
+
+def run_study(cfg: Config) -> optuna.Study:
+    """Search until the study has the trials that ``cfg`` asks for, and write its files.
+
+    Running again finishes the work rather than adding to it. The files are written also when the
+    search is interrupted.
+
+    Returns
+    -------
+    optuna.Study
+        The study, which may be a new one: see ``open_study``.
+
+    Raises
+    ------
+    HpoError
+        If data, search space or storage cannot be used, or too many trials fail in a row.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # one line per trial is ours
+    data = prepare_data(cfg)
+    cfg = with_target_weights(cfg, data.n_targets)
+    space = load_search_space(cfg, data.n_targets)
+    space.values_in(cfg)  # before anything is opened: the base configuration must fit
+    study = open_study(cfg, space, data)
+    remaining = count_remaining(study, cfg)
+    if remaining == 0:
+        print(f"study {study.study_name!r} has its {count_finished(study)} trials: nothing to do")
+    progress = StudyProgress(study, remaining)
+    try:
+        run_workers(study, cfg, space, remaining, progress.trial_finished)
+    finally:
+        write_study_files(study, resolve(cfg.paths.outputs_root))
+        progress.close()
+    return study
+
+
+def open_study(cfg: Config, space: SearchSpace, data: PreparedData) -> optuna.Study:
+    """Open the study that fits the configuration, or create it.
+
+    A study holds trials of one search space on one data set, scored in one way. When the stored
+    study of this name has others, a new one is made with a time stamp in its name, and the finished
+    trials that could have been sampled from the new space on the same data are carried over. Asking
+    again finds the new one.
+
+    ``study.delete_study`` or ``OPTUNA_DELETE_STUDY=true`` in the environment starts over.
+    """
+    storage = open_storage(cfg)
+    if cfg.study.delete_study or os.environ.get("OPTUNA_DELETE_STUDY", "").lower() == "true":
+        _delete_stored(storage, cfg.study.name)
+    signature = {"search_space": space.digest, "dataset_id": data.dataset_id, "score": SCORE}
+    stored = [
+        optuna.load_study(study_name=name, storage=storage)
+        for name in stored_names(storage, cfg.study.name)
+    ]
+    fitting = [study for study in stored if study.user_attrs.get("signature") == signature]
+    if fitting:
+        study = fitting[0]
+        recover_interrupted(study)
+    else:
+        stamp = f"-{datetime.now():%Y%m%d-%H%M%S}" if stored else ""
+        study = optuna.create_study(
+            study_name=cfg.study.name + stamp, storage=storage, direction="minimize"
+        )
+        study.set_user_attr("signature", signature)
+    if stored and not fitting:
+        carried = carry_over(stored[0], study, space, cfg)
+        print(
+            f"study {stored[0].study_name!r} was made with another search space, data or score:"
+            f" going on in the new study {study.study_name!r} with {carried} of its trials"
+        )
+    _enqueue_base(study, space, cfg)
+    study.sampler = create_sampler(cfg, 0, len(study.get_trials(deepcopy=False)))
+    study.pruner = create_pruner(cfg)
+    return study
+
+
+def load_existing_study(cfg: Config) -> optuna.Study:
+    """Return the newest stored study called ``study.name``, with or without a time stamp.
+
+    Raises
+    ------
+    StudyError
+        If there is none.
+    """
+    if cfg.study.storage is None and not default_database(cfg).is_file():
+        names: list[str] = []
+    else:
+        storage = open_storage(cfg)
+        names = stored_names(storage, cfg.study.name)
+    if not names:
+        raise StudyError(
+            f"there must be a study called {cfg.study.name!r} to look at, but none is stored:"
+            " run notebooks/03_optimize.ipynb with the same params_file first"
+        )
+    return optuna.load_study(study_name=names[0], storage=storage)
+
+
+def load_training_config(
+    params_file: object,
+    overrides: object,
+    *,
+    trial_number: object = None,
+    config_path: object = None,
+) -> Config:
+    """Return the configuration that the parameters of ``02_train`` ask for.
+
+    Parameters
+    ----------
+    params_file, overrides
+        As for ``load_notebook_config``; they also say which study ``trial_number`` is of.
+    trial_number
+        A trial of the study, to train again.
+    config_path
+        A saved ``config.yaml``, to train again.
+
+    Returns
+    -------
+    Config
+        The saved configuration with the overrides on top, or that of the params file.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is unknown or has the wrong type, or both of the last two are given.
+    StudyError
+        If the study or trial does not exist.
+    """
+    cfg = load_notebook_config(
+        params_file, overrides, trial_number=trial_number, config_path=config_path
+    )
+    number, path = as_int("trial_number", trial_number), as_text("config_path", config_path)
+    if number is not None and path is not None:
+        raise ParameterError(
+            f"only one of trial_number and config_path must be given, got {number} and {path!r}"
+        )
+    if number is not None:
+        study = load_existing_study(cfg)
+        path = str(find_trial_output_dir(study, number, cfg.paths.outputs_root) / "config.yaml")
+    return cfg if path is None else load_config(path, split_overrides(overrides))
+
+
+def count_remaining(study: optuna.Study, cfg: Config) -> int:
+    """Return how many trials are still to do."""
+    if cfg.study.n_more is not None:
+        return cfg.study.n_more
+    return max(0, cfg.study.n_trials - count_finished(study))
+
+
+def carry_over(old: optuna.Study, new: optuna.Study, space: SearchSpace, cfg: Config) -> int:
+    """Copy the old study's finished trials that the new space could have sampled.
+
+    Trials on other data or scored in another way are not comparable: none of them is copied.
+
+    Returns
+    -------
+    int
+        How many were copied.
+    """
+    fields = ("dataset_id", "score")
+    signatures = [study.user_attrs.get("signature", {}) for study in (old, new)]
+    if any(signatures[0].get(key) != signatures[1].get(key) for key in fields):
+        return 0
+    fitting = [t for t in old.get_trials(states=FINISHED) if space.accepts(t.params, cfg)]
+    for trial in fitting:
+        new.add_trial(_copy_into(trial, space, old.study_name))
+    return len(fitting)
+
+
+def _copy_into(trial: FrozenTrial, space: SearchSpace, origin: str) -> FrozenTrial:
+    params = {name: value for name, value in trial.params.items() if name in space.distributions}
+    return optuna.create_trial(
+        state=trial.state,
+        params=params,
+        distributions={name: space.distributions[name] for name in params},
+        value=trial.value,
+        intermediate_values=trial.intermediate_values,
+        user_attrs={**trial.user_attrs, "carried_from": f"{origin} trial {trial.number}"},
+    )
+
+
+def _delete_stored(storage: optuna.storages.RDBStorage, name: str) -> None:
+    for stored in stored_names(storage, name):
+        optuna.delete_study(study_name=stored, storage=storage)
+        print(f"deleted study {stored!r}; the directories of its trials stay")
+
+
+def _enqueue_base(study: optuna.Study, space: SearchSpace, cfg: Config) -> None:
+    """Have the base configuration tried first, unless it has been or waits to be."""
+    done = any(
+        trial.user_attrs.get("origin") == "base configuration" and trial.state != TrialState.FAIL
+        for trial in study.get_trials(deepcopy=False)
+    )
+    if not done:
+        study.enqueue_trial(space.values_in(cfg), user_attrs={"origin": "base configuration"})

@@ -1,0 +1,187 @@
+"""Workers: the processes that run a study's trials, this one alone or several on this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+import threading
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from typing import Any, Protocol
+
+import optuna
+import torch
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo_utils.config import Config, as_dict, config_from_dict
+from hpo_utils.errors import HpoError, StudyError
+from hpo_utils.objective import objective
+from hpo_utils.ownership import current_owner
+from hpo_utils.search_space import SearchSpace
+from hpo_utils.storage import create_pruner, create_sampler, open_storage
+
+POLL = 0.2  # seconds between two looks at whether the workers live
+
+
+class Tickets(Protocol):
+    """A semaphore: one ticket allows one trial, so several workers never run too many."""
+
+    def acquire(self, block: bool = ...) -> bool:
+        """Take a ticket; without ``block`` return at once whether there was one."""
+        ...
+
+    def release(self) -> None:
+        """Give a ticket back."""
+        ...
+
+
+def run_workers(
+    study: optuna.Study,
+    cfg: Config,
+    space: SearchSpace,
+    n_trials: int,
+    on_finished: Callable[[FrozenTrial], None],
+) -> None:
+    """Run trials until ``n_trials`` more of them are finished.
+
+    Parameters
+    ----------
+    study
+        The study; its sampler serves if there is one worker, who is this process.
+    cfg
+        The base configuration; ``study.n_workers`` processes share the work.
+    space
+        What is searched.
+    n_trials
+        Complete and pruned trials to add; failed ones do not count.
+    on_finished
+        Called in this process with each trial that ended.
+
+    Raises
+    ------
+    StudyError
+        If ``study.max_consecutive_failures`` trials fail in a row, or a worker dies.
+    """
+    context = multiprocessing.get_context("spawn")
+    tickets = context.Semaphore(n_trials)
+    if cfg.study.n_workers == 1 or n_trials == 0:
+        run_trials(study, cfg, space, tickets, on_finished)
+        return
+    ended: Any = context.Queue()
+    arguments = (as_dict(cfg), study.study_name, space, tickets, ended)
+    processes = [
+        context.Process(target=_work, args=(index, *arguments), name=f"worker {index}", daemon=True)
+        for index in range(min(cfg.study.n_workers, n_trials))
+    ]
+    for process in processes:
+        process.start()
+    try:
+        _follow(study, list(processes), ended, on_finished)
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+
+
+def run_trials(
+    study: optuna.Study,
+    cfg: Config,
+    space: SearchSpace,
+    tickets: Tickets,
+    on_finished: Callable[[FrozenTrial], None],
+) -> None:
+    """Run trials in this process, one after the other, as long as there are tickets."""
+    owner = current_owner()
+    failures = 0
+
+    def run_one(trial: optuna.Trial) -> float:
+        trial.set_user_attr("owner", owner)
+        try:
+            return objective(trial, cfg, space)
+        except optuna.TrialPruned:
+            raise
+        except Exception as error:
+            trial.set_user_attr("failure", f"{type(error).__name__}: {error}")
+            raise
+
+    def note(_: optuna.Study, trial: FrozenTrial) -> None:
+        nonlocal failures
+        failed = trial.state == TrialState.FAIL
+        failures = failures + 1 if failed else 0
+        if failed:
+            tickets.release()
+        on_finished(trial)
+        if failures >= cfg.study.max_consecutive_failures:
+            raise StudyError(
+                f"the study was stopped because {failures} trials failed in a row, the last with"
+                f" {trial.user_attrs.get('failure')}: see logs/traceback.txt of trial"
+                f" {trial.number} in {trial.user_attrs.get('output_dir')}"
+            )
+
+    while tickets.acquire(block=False):
+        study.optimize(run_one, n_trials=1, catch=(Exception,), callbacks=[note])
+
+
+def _work(
+    index: int,
+    config: dict[str, Any],
+    study_name: str,
+    space: SearchSpace,
+    tickets: Tickets,
+    ended: Any,
+) -> None:
+    """Be worker ``index``: run trials, report each that ended, and the sentence of an error."""
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    cfg = config_from_dict(config)
+    if torch.cuda.device_count() > 0:  # one GPU each, in turn
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(index % torch.cuda.device_count())
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // cfg.study.n_workers))
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        storage = open_storage(cfg)
+        study = optuna.load_study(study_name=study_name, storage=storage, pruner=create_pruner(cfg))
+        study.sampler = create_sampler(cfg, index, len(study.get_trials(deepcopy=False)))
+        run_trials(study, cfg, space, tickets, lambda trial: ended.put(trial.number))
+    except HpoError as error:
+        ended.put(str(error))
+    except KeyboardInterrupt:
+        pass  # the parent was interrupted too, and says so
+
+
+def _die_with_parent() -> None:
+    """End this process when its parent is gone: nobody would collect its work."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _follow(
+    study: optuna.Study,
+    processes: list[BaseProcess],
+    ended: Any,
+    on_finished: Callable[[FrozenTrial], None],
+) -> None:
+    """Pass on what the workers report until all have ended."""
+    complaints: list[str] = []
+    while True:
+        alive = any(process.is_alive() for process in processes)
+        try:
+            report = ended.get(timeout=POLL)
+        except queue.Empty:
+            if alive:
+                continue
+            break
+        if isinstance(report, str):
+            complaints.append(report)
+        else:
+            on_finished(study.get_trials(deepcopy=False)[report])
+    if complaints:
+        raise StudyError(complaints[0])
+    dead = [process for process in processes if process.exitcode]
+    if dead:
+        raise StudyError(
+            f"every worker must end by itself, but {dead[0].name} ended with code"
+            f" {dead[0].exitcode}: run again to finish the study"
+        )

@@ -1,0 +1,43 @@
+import optuna
+import pytest
+from optuna.trial import TrialState, create_trial
+
+from hpo_utils.progress import StudyProgress, clock
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0:00"), (59.6, "1:00"), (125, "2:05"), (3599, "59:59"), (7500, "2h05m")],
+)
+def test_clock(seconds, text):
+    assert clock(seconds) == text
+
+
+def test_one_line_per_trial_says_all(capsys, monkeypatch):
+    progress = StudyProgress(optuna.create_study(), n_trials=4)
+    monkeypatch.setattr(progress, "elapsed", lambda: 100.0)
+    for state, value in (
+        (TrialState.COMPLETE, 0.5),
+        (TrialState.PRUNED, 0.1),
+        (TrialState.FAIL, None),
+    ):
+        attributes = {"failure": "OSError: gone"} if state == TrialState.FAIL else {}
+        progress.trial_finished(create_trial(state=state, value=value, user_attrs=attributes))
+    lines = capsys.readouterr().out.splitlines()
+    assert "COMPLETE" in lines[0]
+    assert "score   0.5000" in lines[0]
+    assert "elapsed 1:40  remaining about 5:00" in lines[0]  # three to go at 100 s each
+    assert "PRUNED" in lines[1]
+    assert "best 0.5000" in lines[1]  # a pruned trial is never the best
+    assert "FAIL" in lines[2]
+    assert "no score" in lines[2]
+    assert lines[3].strip() == "because of OSError: gone"
+    assert progress.n_done == 2
+
+
+def test_the_best_of_an_earlier_run_counts(capsys):
+    study = optuna.create_study()
+    study.tell(study.ask(), 0.2)
+    progress = StudyProgress(study, n_trials=1)
+    progress.trial_finished(create_trial(value=0.9))
+    assert "best 0.2000 (trial 0)" in capsys.readouterr().out

@@ -1,0 +1,47 @@
+import optuna
+import pytest
+
+from hpo_utils.errors import StudyError
+from hpo_utils.storage import create_pruner, create_sampler, open_storage, stored_names
+
+
+def test_the_default_database_lies_in_the_outputs(make_config, tmp_path):
+    open_storage(make_config())
+    assert (tmp_path / "runs" / "optuna" / "study.db").is_file()
+
+
+def test_a_file_that_is_no_database_is_named_and_left_alone(make_config, tmp_path):
+    file = tmp_path / "notes.txt"
+    file.write_text("not a database\n" * 100)
+    with pytest.raises(StudyError, match=r"got sqlite:.*notes.txt: .* is not a database; name"):
+        open_storage(make_config(**{"study.storage": f"sqlite:///{file}"}))
+    assert file.read_text() == "not a database\n" * 100
+
+
+def test_a_url_that_means_nothing_is_said(make_config):
+    with pytest.raises(StudyError, match="study.storage must be a database"):
+        open_storage(make_config(**{"study.storage": "nonsense"}))
+
+
+def test_studies_of_one_name_come_newest_first(make_config):
+    storage = open_storage(make_config())
+    for name in ("a", "a-20260101-000000", "a-20270101-000000", "a-b", "b", "a-12345678-12345x"):
+        optuna.create_study(study_name=name, storage=storage)
+    assert stored_names(storage, "a") == ["a-20270101-000000", "a-20260101-000000", "a"]
+
+
+def test_sampler_seeds_differ_by_worker_and_progress_and_repeat_otherwise(make_config):
+    cfg = make_config()
+
+    def first_suggestion(worker, n_trials):
+        study = optuna.create_study(sampler=create_sampler(cfg, worker, n_trials))
+        return study.ask().suggest_float("x", 0, 1)
+
+    values = [first_suggestion(*key) for key in ((0, 0), (1, 0), (0, 5), (1, 5))]
+    assert len(set(values)) == 4
+    assert first_suggestion(0, 0) == values[0]
+
+
+def test_pruners(make_config):
+    assert isinstance(create_pruner(make_config("study.pruner=none")), optuna.pruners.NopPruner)
+    assert isinstance(create_pruner(make_config()), optuna.pruners.MedianPruner)

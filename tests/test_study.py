@@ -1,0 +1,265 @@
+import json
+import os
+import subprocess
+import sys
+import time
+
+import optuna
+import pytest
+import yaml
+from optuna.trial import TrialState
+
+from hpo_utils import objective as objective_module
+from hpo_utils.config import as_dict, load_config, with_target_weights
+from hpo_utils.data import prepare_data
+from hpo_utils.errors import ParameterError, SearchSpaceError, StudyError
+from hpo_utils.paths import project_root
+from hpo_utils.search_space import load_search_space
+from hpo_utils.storage import count_finished
+from hpo_utils.study import load_existing_study, load_training_config, open_study, run_study
+from hpo_utils.trial_files import find_trial_output_dir
+
+QUICK = ("training.epochs=1", "model.hidden=4", "training.use_weighted_loss=false")
+
+
+@pytest.fixture
+def instant(monkeypatch):
+    """Replace the training by a function of the parameters: for tests of the study alone."""
+
+    def train(cfg, output_dir, on_epoch, identity):
+        score = cfg.model.dropout_rate + cfg.training.learning_rate
+        on_epoch(1, score)
+        return {"score": score, "best_epoch": 1, "val_targets": {"a": {"r2": 0.5}}}
+
+    monkeypatch.setattr(objective_module, "train_trial", train)
+
+
+def open_with(cfg):
+    data = prepare_data(cfg)
+    cfg = with_target_weights(cfg, data.n_targets)
+    return open_study(cfg, load_search_space(cfg, data.n_targets), data)
+
+
+def test_a_real_study_leaves_everything(make_config, tmp_path, capsys):
+    cfg = make_config(*QUICK)
+    study = run_study(cfg)
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 2
+    root = tmp_path / "runs"
+    for name in ("study.db", "study_summary.json", "best_trial_info.yaml"):
+        assert (root / "optuna" / name).is_file()
+    assert (root / "optuna_study_summary.json").is_file()
+    best = find_trial_output_dir(study, study.best_trial.number, root)
+    assert (root / "optuna_best").resolve() == best.resolve()
+    assert json.loads((best / "metrics.json").read_text())["score"] == study.best_value
+    info = yaml.safe_load((best / "trial_info.yaml").read_text())
+    assert (info["state"], info["trial_number"]) == ("COMPLETE", study.best_trial.number)
+    assert info["params"] == study.best_trial.params
+    assert "val_r2 Gas Velocity" in study.best_trial.user_attrs
+    assert not any("test" in name for name in study.best_trial.user_attrs)
+    assert capsys.readouterr().out.count("\ntrial") + 1 == 2
+
+
+def test_any_trial_can_be_trained_again_to_the_same_score(make_config):
+    from hpo_utils.training import train_trial
+    from hpo_utils.trial_files import create_trial_output_dir
+
+    cfg = make_config("model.hidden=4")
+    study = run_study(cfg)
+    root = cfg.paths.outputs_root
+    again = load_training_config(
+        "params/smoke.yaml", [f"paths.outputs_root={root}"], trial_number="1"
+    )
+    metrics = train_trial(again, create_trial_output_dir(root))
+    assert metrics["score"] == study.trials[1].value
+
+
+def test_the_base_configuration_is_trial_0(make_config, instant):
+    cfg = make_config("model.dropout_rate=0.05", **{"study.fixed": []})
+    study = run_study(cfg)
+    assert study.trials[0].user_attrs["origin"] == "base configuration"
+    assert study.trials[0].params["model.hidden"] == cfg.model.hidden
+    assert study.trials[0].params["training.learning_rate"] == cfg.training.learning_rate
+    assert "origin" not in study.trials[1].user_attrs
+
+
+def test_running_again_finishes_rather_than_adds(make_config, instant, capsys):
+    assert len(run_study(make_config(**{"study.n_trials": 3})).trials) == 3
+    capsys.readouterr()
+    assert len(run_study(make_config(**{"study.n_trials": 3})).trials) == 3
+    assert "study 'smoke' has its 3 trials: nothing to do" in capsys.readouterr().out
+    assert len(run_study(make_config(**{"study.n_trials": 5})).trials) == 5
+    assert len(run_study(make_config(**{"study.n_more": 2})).trials) == 7
+
+
+def test_resuming_does_not_repeat_suggestions(make_config, instant):
+    run_study(make_config(**{"study.n_trials": 4}))
+    study = run_study(make_config(**{"study.n_trials": 8}))
+    rates = [trial.params["training.learning_rate"] for trial in study.trials]
+    assert len(set(rates)) == 8
+
+
+@pytest.mark.parametrize("way", ["setting", "environment"])
+def test_starting_over(make_config, instant, monkeypatch, way):
+    run_study(make_config(**{"study.n_trials": 3}))
+    more = {"study.delete_study": True} if way == "setting" else {}
+    if way == "environment":
+        monkeypatch.setenv("OPTUNA_DELETE_STUDY", "true")
+    assert len(run_study(make_config(**{"study.n_trials": 2}, **more)).trials) == 2
+
+
+def test_another_space_moves_to_a_new_study_and_carries_over_what_fits(
+    make_config, instant, tmp_path, capsys
+):
+    first = run_study(make_config(**{"study.n_trials": 6}))
+    space = yaml.safe_load((project_root() / "params" / "search_space_smoke.yaml").read_text())
+    space["training.learning_rate"]["high"] = 0.1
+    space["training.batch_size"]["choices"] = [8]
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(space))
+    changed = {"study.search_space": str(tmp_path / "space.yaml"), "study.n_trials": 7}
+    second = run_study(make_config(**changed))
+    assert second.study_name.startswith("smoke-20")
+    fitting = [t.params for t in first.trials if t.params["training.batch_size"] == 8]
+    carried = [t for t in second.trials if "carried_from" in t.user_attrs]
+    assert 0 < len(carried) < 6
+    assert [t.params for t in carried] == fitting
+    assert count_finished(second) == 7
+    assert f"the new study {second.study_name!r} with {len(carried)}" in capsys.readouterr().out
+    again = run_study(make_config(**changed))  # finds the new one
+    assert (again.study_name, len(again.trials)) == (second.study_name, len(second.trials))
+    assert load_existing_study(make_config()).study_name == second.study_name
+    assert len(run_study(make_config(**{"study.n_trials": 6})).trials) == 6  # the first, untouched
+
+
+def test_trials_on_other_data_are_not_carried_over(make_config, instant):
+    run_study(make_config(**{"study.n_trials": 2}))
+    other = run_study(make_config("data_split.seed=7", **{"study.n_trials": 2}))
+    assert other.study_name != "smoke"
+    assert not any("carried_from" in trial.user_attrs for trial in other.trials)
+
+
+def test_a_failing_trial_does_not_end_the_study(make_config, instant, monkeypatch, capsys):
+    real = objective_module.train_trial
+    calls = []
+
+    def fail_once(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise RuntimeError("sensor unplugged")
+        return real(*args)
+
+    monkeypatch.setattr(objective_module, "train_trial", fail_once)
+    study = run_study(make_config(**{"study.n_trials": 3}))
+    states = [trial.state.name for trial in study.trials]
+    assert states == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+    assert "because of RuntimeError: sensor unplugged" in capsys.readouterr().out
+
+
+def test_failures_in_a_row_end_the_study(make_config, instant, monkeypatch, tmp_path):
+    def fail(*_):
+        raise RuntimeError("disk gone")
+
+    monkeypatch.setattr(objective_module, "train_trial", fail)
+    with pytest.raises(StudyError, match="stopped because 3 trials failed in a row, .*disk gone"):
+        run_study(make_config())
+    summary = json.loads((tmp_path / "runs" / "optuna" / "study_summary.json").read_text())
+    assert summary["counts"] == {"FAIL": 3}
+
+
+def test_a_bad_trial_is_pruned_and_counts(make_config, instant, monkeypatch):
+    def train(cfg, output_dir, on_epoch, identity):
+        worse = identity["trial_number"] >= 5
+        for epoch in range(1, 13):
+            on_epoch(epoch, 9.0 if worse else 1.0 / epoch)
+        return {"score": 0.1, "best_epoch": 12, "val_targets": {}}
+
+    monkeypatch.setattr(objective_module, "train_trial", train)
+    study = run_study(make_config(**{"study.n_trials": 7}))
+    assert [t.state.name for t in study.trials] == ["COMPLETE"] * 5 + ["PRUNED"] * 2
+    assert len(study.trials[5].intermediate_values) == 10  # the warm-up
+
+
+def test_an_interrupt_leaves_true_files(make_config, instant, monkeypatch, tmp_path):
+    real = objective_module.train_trial
+
+    def interrupt_third(cfg, output_dir, on_epoch, identity):
+        if identity["trial_number"] == 2:
+            raise KeyboardInterrupt
+        return real(cfg, output_dir, on_epoch, identity)
+
+    monkeypatch.setattr(objective_module, "train_trial", interrupt_third)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(make_config(**{"study.n_trials": 4}))
+    summary = json.loads((tmp_path / "runs" / "optuna" / "study_summary.json").read_text())
+    assert summary["counts"] == {"COMPLETE": 2, "FAIL": 1}
+    assert (tmp_path / "runs" / "optuna_best").is_symlink()
+    monkeypatch.setattr(objective_module, "train_trial", real)
+    assert count_finished(run_study(make_config(**{"study.n_trials": 4}))) == 4
+
+
+def test_a_killed_study_goes_on(make_config, tmp_path):
+    """SIGKILL while a trial trains; the next run fails that trial and completes the number."""
+    cfg = make_config("training.epochs=1000", "study.name=long", "synthetic.n_samples=400")
+    (tmp_path / "long.yaml").write_text(yaml.safe_dump(as_dict(cfg)))
+    code = f"""
+from hpo_utils.config import load_config
+from hpo_utils.study import run_study
+run_study(load_config({str(tmp_path / "long.yaml")!r}))
+"""
+    process = subprocess.Popen([sys.executable, "-c", code])
+    log = None
+    while log is None:  # until the trial has finished an epoch
+        time.sleep(0.1)
+        assert process.poll() is None
+        log = next((tmp_path / "runs").glob("20*/*/logs/train.log"), None)
+    process.kill()
+    process.wait()
+    assert [t.state for t in load_existing_study(cfg).trials] == [TrialState.RUNNING]
+    study = open_with(cfg)
+    assert [t.state.name for t in study.trials] == ["FAIL", "WAITING"]  # the base, once more
+
+
+def test_two_workers_share_the_trials_exactly(make_config, tmp_path):
+    study = run_study(make_config(*QUICK, **{"study.n_trials": 5, "study.n_workers": 2}))
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 5
+    owners = {trial.user_attrs["owner"]["pid"] for trial in study.trials}
+    assert len(owners) == 2
+    assert os.getpid() not in owners
+    directories = {trial.user_attrs["output_dir"] for trial in study.trials}
+    assert len(directories) == 5
+    rates = [trial.params["training.learning_rate"] for trial in study.trials]
+    assert len(set(rates)) == 5
+
+
+def test_a_base_outside_the_space_changes_nothing(make_config, tmp_path):
+    with pytest.raises(SearchSpaceError, match="base configuration must lie in the search space"):
+        run_study(make_config(**{"model.hidden": 7}))
+    assert not (tmp_path / "runs" / "optuna").exists()
+
+
+def test_no_study_is_said_and_nothing_is_made(make_config, tmp_path):
+    with pytest.raises(StudyError, match=r"must be a study called 'smoke' .* run notebooks/03_opt"):
+        load_existing_study(make_config())
+    assert not (tmp_path / "runs").exists()
+
+
+def test_what_02_trains(make_config, instant, tmp_path):
+    root = f"paths.outputs_root={tmp_path / 'runs'}"
+    assert load_training_config("params/smoke.yaml", root).training.epochs == 2
+    saved = load_config("params/smoke.yaml", ["training.epochs=7"])
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(as_dict(saved)))
+    chosen = load_training_config(
+        "params/smoke.yaml", "model.hidden=4", config_path=str(tmp_path / "config.yaml")
+    )
+    assert (chosen.training.epochs, chosen.model.hidden) == (7, 4)
+    with pytest.raises(ParameterError, match="only one of trial_number and config_path"):
+        load_training_config(None, "", trial_number=1, config_path="a")
+    with pytest.raises(ParameterError, match="trial_number must be a whole number, got 'x'"):
+        load_training_config(None, "", trial_number="x")
+    with pytest.raises(StudyError, match="must be a study called"):
+        load_training_config("params/smoke.yaml", root, trial_number=0)
+
+
+def test_optuna_is_quiet(make_config, instant, capfd):
+    run_study(make_config())
+    assert capfd.readouterr().err == ""
+    assert optuna.logging.get_verbosity() == optuna.logging.ERROR
