@@ -1,0 +1,151 @@
+"""The sections of ``04_analyze``: each shows its figure or table, or says why there is none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.trial import TrialState
+
+from hpo_utils.config import Config
+from hpo_utils.paths import relative_to_root, resolve
+from hpo_utils.plots import plot_learning_curves, plot_prediction_vs_truth
+from hpo_utils.progress import clock
+from hpo_utils.report import Report, report_path
+from hpo_utils.study_files import best_trial
+from hpo_utils.study_plots import (
+    parameter_importances,
+    plot_importances,
+    plot_optimization_history,
+    plot_parallel_coordinates,
+    plot_trial_learning_curves,
+)
+from hpo_utils.tables import metrics_table, trials_table
+from hpo_utils.trial_files import find_trial_output_dir
+
+Metrics = dict[str, Any]  # the content of a trial's metrics.json
+
+NO_COMPLETE = "No trial of this study is complete yet, so there is nothing to show here."
+
+
+def show_overview(report: Report, study: optuna.Study) -> None:
+    """Say in a few sentences what the study is and what it found."""
+    trials = study.get_trials(deepcopy=False)
+    counts = {
+        state.name.lower(): sum(trial.state == state for trial in trials)
+        for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+    }
+    seconds = sum(t.duration.total_seconds() for t in trials if t.duration is not None)
+    best = best_trial(study)
+    found = NO_COMPLETE if best is None else (
+        f"The best is **trial {best.number}** with a validation score of **{best.value:.4f}**:"
+        f" {study.user_attrs.get('signature', {}).get('score', 'the score of the study')},"
+        " the lower the better; 1 is what predicting the mean would give."
+    )  # fmt: skip
+    states = ", ".join(f"{count} {state}" for state, count in counts.items())
+    report.show(
+        f"Study **{study.study_name}**: {len(trials)} trials ({states}), {clock(seconds)} of"
+        f" training in all. {found}"
+    )
+
+
+def show_trials(report: Report, study: optuna.Study) -> None:
+    """Show the table of all trials, the best first."""
+    trials = study.get_trials(deepcopy=False)
+    complete_first = sorted(
+        (trial for trial in trials if trial.state.is_finished()),
+        key=lambda t: (t.state != TrialState.COMPLETE, np.inf if t.value is None else t.value),
+    )
+    if complete_first:
+        report.show(trials_table(complete_first))
+    else:
+        report.show(NO_COMPLETE)
+
+
+def show_search(report: Report, study: optuna.Study) -> None:
+    """Show how the score fell over the trials, and every trial's learning curve."""
+    trials = study.get_trials(deepcopy=False)
+    if not any(trial.intermediate_values for trial in trials):
+        report.show(NO_COMPLETE)
+        return
+    report.show(plot_optimization_history(trials), "Score of each trial and the best so far")
+    report.show(plot_trial_learning_curves(trials), "Score over the epochs for every trial")
+
+
+def show_importances(report: Report, study: optuna.Study) -> None:
+    """Show which parameters mattered, with the number of trials this rests on."""
+    n_trials = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+    importances = parameter_importances(study)
+    if importances.empty:
+        report.show(f"{n_trials} complete trials are too few to say which parameters mattered.")
+        return
+    report.show(plot_importances(importances, n_trials), "Importance of each parameter")
+    report.show(
+        f"This rests on **{n_trials} complete trials**"
+        + (": too few to trust the order, let alone the numbers." if n_trials < 50 else ".")
+        + " fANOVA answers *which parameter changes the score*; PED-ANOVA *which one separates the"
+        " best tenth of the trials from the rest*, and alone it misleads: a parameter that decides"
+        " between bad and good can come out last. Conditional parameters are in neither, since not"
+        " every trial has them."
+    )
+
+
+def show_parameters(report: Report, study: optuna.Study) -> None:
+    """Show all parameters of all complete trials in one picture."""
+    trials = study.get_trials(deepcopy=False)
+    if best_trial(study) is None:
+        report.show(NO_COMPLETE)
+        return
+    report.show(plot_parallel_coordinates(trials), "Parameters of the complete trials")
+
+
+def show_best_trial(report: Report, study: optuna.Study, cfg: Config) -> None:
+    """Show the best trial's learning curves and its predictions of the test part."""
+    best = best_trial(study)
+    if best is None:
+        report.show(NO_COMPLETE)
+        return
+    directory = find_trial_output_dir(study, best.number, cfg.paths.outputs_root)
+    metrics = json.loads((directory / "metrics.json").read_text(encoding="utf-8"))
+    report.show(
+        f"Trial {best.number}, kept in `{relative_to_root(directory)}`. Train it again with"
+        f" `02_train` and `trial_number` {best.number}."
+    )
+    show_learning_curves(report, metrics)
+    show_predictions(report, directory, metrics)
+
+
+def show_training(report: Report, output_dir: Path, metrics: Metrics) -> None:
+    """Say how a training ended and where its files are."""
+    report.show(
+        f"Validation score **{metrics['score']:.4f}** at epoch {metrics['best_epoch']} of"
+        f" {len(metrics['scores'])}, from a network of {metrics['n_parameters']:,} parameters."
+        f" Everything is in `{relative_to_root(output_dir)}`."
+    )
+
+
+def show_learning_curves(report: Report, metrics: Metrics) -> None:
+    """Show a training's loss and score over the epochs."""
+    figure = plot_learning_curves(metrics, metrics["best_epoch"])
+    report.show(figure, "Loss and validation score over the epochs of one training")
+
+
+def show_predictions(report: Report, output_dir: Path, metrics: Metrics) -> None:
+    """Show predictions of the test part against the truth, and the errors of each target."""
+    y_true, y_pred = (np.load(output_dir / f"y_{kind}.npy") for kind in ("true", "pred"))
+    units, targets = metrics["target_units"], metrics["test_targets"]
+    report.show(
+        plot_prediction_vs_truth(y_true, y_pred, list(units), list(units.values()), targets),
+        "Prediction against truth in the test part, one panel per target",
+    )
+    report.show(metrics_table(targets, units))
+
+
+def save_report(report: Report, study: optuna.Study, cfg: Config) -> None:
+    """Write what was shown as one HTML page without code, and say where it is."""
+    path = report_path(resolve(cfg.paths.outputs_root), study.study_name)
+    report.show(f"Kept as one page without code: `{relative_to_root(path)}`.")
+    report.save(path, f"Study {study.study_name}")

@@ -1,0 +1,89 @@
+"""The pipeline: the four notebooks, one after the other, with papermill."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import papermill
+from papermill.exceptions import PapermillExecutionError
+
+from hpo_utils.config import Config
+from hpo_utils.errors import HpoError
+from hpo_utils.parameters import load_notebook_config
+from hpo_utils.paths import project_root, relative_to_root, resolve
+from hpo_utils.progress import clock
+from hpo_utils.report import report_path
+from hpo_utils.study_files import BEST_LINK
+
+NOTEBOOKS = ("01_prepare_data", "02_train", "03_optimize", "04_analyze")
+
+
+def run_pipeline(
+    params_file: str = "params/demo.yaml",
+    overrides: str = "",
+    parameters: Mapping[str, Any] | None = None,
+    notebooks: tuple[str, ...] = NOTEBOOKS,
+) -> Path:
+    """Execute notebooks in order and keep the executed copies.
+
+    Parameters
+    ----------
+    params_file, overrides
+        Given to every notebook.
+    parameters
+        Further parameters of ``03_optimize``, such as ``n_trials``.
+    notebooks
+        Which notebooks.
+
+    Returns
+    -------
+    Path
+        ``<outputs_root>/notebooks/<time>/`` with the executed notebooks.
+
+    Raises
+    ------
+    HpoError
+        If a notebook fails: the sentence names the cell's error and the executed copy.
+    """
+    cfg = load_notebook_config(params_file, overrides)
+    folder = resolve(cfg.paths.outputs_root) / "notebooks" / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    folder.mkdir(parents=True)
+    for name in notebooks:
+        values: dict[str, Any] = {"params_file": params_file, "overrides": overrides}
+        if name == "03_optimize":
+            values |= dict(parameters or {})
+        executed = folder / f"{name}.ipynb"
+        started = time.monotonic()
+        print(f"{name} ...", flush=True)
+        try:
+            papermill.execute_notebook(
+                str(project_root() / "notebooks" / f"{name}.ipynb"),
+                str(executed),
+                parameters=values,
+                progress_bar=False,
+                iopub_timeout=60,
+                cwd=str(project_root()),
+            )
+        except PapermillExecutionError as error:
+            raise HpoError(
+                f"{name} must run to its end, but stopped with {error.ename}: {error.evalue}"
+                f" (executed copy: {relative_to_root(executed)})"
+            ) from None
+        print(f"{name} done in {clock(time.monotonic() - started)}", flush=True)
+    return folder
+
+
+def print_results(cfg: Config) -> None:
+    """Say where the report and the best trial are."""
+    root = resolve(cfg.paths.outputs_root)
+    summary = json.loads((root / "optuna" / "study_summary.json").read_text(encoding="utf-8"))
+    best = summary["best_trial"]
+    print(f"report      {relative_to_root(report_path(root, summary['study_name']))}")
+    if best is not None:
+        print(f"best trial  {relative_to_root(root / best['output_dir'])}, also as {BEST_LINK}")
+        print(f"            number {best['number']}, validation score {best['value']:.4f}")

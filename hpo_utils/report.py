@@ -1,0 +1,126 @@
+"""What a notebook shows, kept as it is shown, and written as one HTML page without code."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from hpo_utils.paths import project_root, write_text
+from hpo_utils.plots import DPI
+
+ABOUT_RUNNING = ("## Parameters", "## Configuration")  # of no use to a reader of the page
+PAGE_STYLE = """
+body { font: 16px/1.55 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto;
+       padding: 0 1rem; }
+h1, h2, h3 { line-height: 1.25; margin-top: 2rem; }
+img { max-width: 100%; height: auto; }
+table { border-collapse: collapse; font-size: 0.85rem; display: block; overflow-x: auto; }
+th, td { padding: 0.25rem 0.6rem; text-align: right; border-bottom: 1px solid #ddd; }
+th { background: #f5f5f5; }
+.anchor-link { display: none; }
+code { background: #f3f3f3; padding: 0 0.2em; overflow-wrap: anywhere; }
+@media print { body { margin: 0; max-width: none; } img, table { break-inside: avoid; } }
+"""
+
+
+@dataclass
+class Shown:
+    """What one execution of a cell showed."""
+
+    execution_count: int
+    outputs: list[dict[str, str]] = field(default_factory=list)  # each by MIME type
+
+
+@dataclass
+class Report:
+    """Shows things in a notebook and remembers them, to write the notebook as a page.
+
+    Parameters
+    ----------
+    notebook
+        File name in ``notebooks/``: its text becomes the page's, its code is left out.
+    """
+
+    notebook: str
+    shown: dict[str, Shown] = field(default_factory=dict)  # by source of the showing cell
+
+    def show(self, item: Figure | pd.DataFrame | str, alt: str = "") -> None:
+        """Show a figure, a table or a sentence below the cell, and keep it for the page.
+
+        Parameters
+        ----------
+        item
+            A figure; a table; or text in Markdown.
+        alt
+            What a figure shows, for those who cannot see it.
+        """
+        from IPython.core.getipython import get_ipython
+        from IPython.display import display
+
+        data = _mime_bundle(item, alt)
+        shell = get_ipython()
+        if shell is None:
+            print(data["text/plain"])
+            return
+        display(data, raw=True)
+        source, count = str(shell.user_ns["In"][-1]).strip(), shell.execution_count
+        if source not in self.shown or self.shown[source].execution_count != count:
+            self.shown[source] = Shown(count)  # a cell that is run again starts anew
+        self.shown[source].outputs.append(data)
+
+    def save(self, path: Path, title: str) -> Path:
+        """Write what was shown so far, between the notebook's texts, as one HTML file."""
+        import nbformat  # slow to import, and needed here alone
+        from nbconvert import HTMLExporter
+
+        notebook = nbformat.read(project_root() / "notebooks" / self.notebook, as_version=4)
+        notebook.cells = [c for c in notebook.cells if not c.source.startswith(ABOUT_RUNNING)]
+        for cell in notebook.cells:
+            if cell.cell_type == "code" and (shown := self.shown.get(cell.source.strip())):
+                cell.outputs = [
+                    nbformat.v4.new_output("display_data", data=data) for data in shown.outputs
+                ]
+        exporter = HTMLExporter(
+            template_name="basic", exclude_input=True, exclude_anchor_links=True
+        )
+        body, _ = exporter.from_notebook_node(notebook)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(
+            path,
+            '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+            f"<title>{html.escape(title)}</title>\n<style>{PAGE_STYLE}</style>\n</head>\n"
+            f"<body>\n{body}\n</body>\n</html>\n",
+        )
+        return path
+
+
+def report_path(outputs_root: Path, study_name: str) -> Path:
+    """Return where the report of a study goes."""
+    return outputs_root / "reports" / f"{study_name}.html"
+
+
+def _mime_bundle(item: Figure | pd.DataFrame | str, alt: str) -> dict[str, str]:
+    """Return an output's data by MIME type; figures as an image tag, which can carry a text."""
+    if isinstance(item, Figure):
+        buffer = io.BytesIO()
+        FigureCanvasAgg(item).print_figure(buffer, format="png", dpi=DPI)
+        image = base64.b64encode(buffer.getvalue()).decode("ascii")
+        source = f"data:image/png;base64,{image}"
+        return {
+            "text/plain": f"[figure: {alt}]",
+            "text/html": f'<img src="{source}" alt="{html.escape(alt, quote=True)}">',
+        }
+    if isinstance(item, pd.DataFrame):
+        numbers = item.to_html(
+            border=0, index_names=False, na_rep="–", float_format=lambda value: f"{value:.4g}"
+        )
+        return {"text/plain": item.to_string(), "text/html": numbers}
+    return {"text/plain": item, "text/markdown": item}
