@@ -1,0 +1,88 @@
+"""The project's own files agree with each other."""
+
+import ast
+import re
+import subprocess
+import tomllib
+
+import pytest
+import yaml
+
+from hpo_utils.paths import project_root
+
+ROOT = project_root()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+CONDA_NAMES = {"torch": "pytorch"}
+
+
+def requirement_name(requirement):
+    return re.match(r"[\w-]+", requirement)[0].lower().replace("_", "-")
+
+
+def test_the_conda_environment_is_that_of_pyproject():
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    names = [requirement_name(r) for r in PROJECT["dependencies"]]
+    expected = {
+        r.replace(name, CONDA_NAMES.get(name, name), 1)
+        for name, r in zip(names, PROJECT["dependencies"], strict=True)
+    }
+    expected |= {f"python{PROJECT['requires-python']}", "pip"}
+    assert {d for d in conda if isinstance(d, str)} == expected
+    assert conda[-1] == {"pip": ["-e ."]}
+
+
+def test_the_constraints_pin_every_dependency():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = {requirement_name(line) for line in lines if "==" in line}
+    wanted = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"]]
+    assert {requirement_name(r) for r in wanted} <= pinned
+    assert "torch==2.13.0" in lines  # not 2.13.0+cpu: the build is the machine's choice
+
+
+LAYERS = [
+    {"errors"}, {"paths"}, {"config"}, {"parameters", "split", "scaling", "sources", "synthetic"},
+    {"checks", "losses", "metrics", "models"}, {"data"}, {"plots", "tables"},
+    {"data_plots", "study_plots", "trial_files", "report"}, {"training", "search_space"},
+    {"objective", "storage", "ownership", "progress", "study_files"}, {"workers"},
+    {"study", "analysis"}, {"pipeline"}, {"__main__"},
+]  # fmt: skip
+
+
+def test_imports_go_down_only():
+    level = {name: i for i, names in enumerate(LAYERS) for name in names}
+    modules = {path.stem: path for path in (ROOT / "hpo_utils").glob("*.py")}
+    del modules["__init__"]
+    assert set(modules) == set(level)
+    for name, path in modules.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hpo_utils"):
+                parts = node.module.split(".")
+                imported = parts[1:] or [alias.name for alias in node.names]
+                assert all(level[i] < level[name] for i in imported), (name, imported)
+
+
+def readme_tree(name):
+    text = (ROOT / name).read_text()
+    block = re.search(r"```\n(hpo/.*?)```", text, re.DOTALL)[1]
+    return set(
+        re.findall(r"^[ │├└─]*([\w.-]+\.(?:py|ipynb|yaml|yml|toml|md|txt)|Makefile)", block, re.M)
+    )
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.ja.md"])
+def test_the_file_tree_of_the_readme_is_the_one_on_disk(name):
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    files = [f for f in tracked.stdout.splitlines() if not f.startswith("tests/")]
+    shown = {f.rpartition("/")[2] for f in files if not re.search(r"(^|/)\.|typed$|LICENSE", f)}
+    assert readme_tree(name) == shown
+
+
+def test_both_readmes_have_the_same_commands_and_sections():
+    texts = [(ROOT / name).read_text() for name in ("README.md", "README.ja.md")]
+    blocks = [re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for text in texts]
+    commands = [[line.split("#")[0].strip() for line in "".join(b).splitlines()] for b in blocks]
+    assert commands[0] == commands[1]
+    headings = [[h.count("#") for h in re.findall(r"^#+ ", text, re.M)] for text in texts]
+    assert headings[0] == headings[1]
