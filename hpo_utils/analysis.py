@@ -15,7 +15,7 @@ from hpo_utils.paths import relative_to_root, resolve
 from hpo_utils.plots import plot_learning_curves, plot_prediction_vs_truth
 from hpo_utils.progress import clock
 from hpo_utils.report import Report, report_path
-from hpo_utils.study_files import best_trial
+from hpo_utils.storage import best_of, score_of
 from hpo_utils.study_plots import (
     parameter_importances,
     plot_importances,
@@ -39,7 +39,7 @@ def show_overview(report: Report, study: optuna.Study) -> None:
         for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
     }
     seconds = sum(t.duration.total_seconds() for t in trials if t.duration is not None)
-    best = best_trial(study)
+    best = best_of(study.get_trials(deepcopy=False))
     found = NO_COMPLETE if best is None else (
         f"The best is **trial {best.number}** with a validation score of **{best.value:.4f}**:"
         f" {study.user_attrs.get('signature', {}).get('score', 'the score of the study')},"
@@ -57,7 +57,7 @@ def show_trials(report: Report, study: optuna.Study) -> None:
     trials = study.get_trials(deepcopy=False)
     complete_first = sorted(
         (trial for trial in trials if trial.state.is_finished()),
-        key=lambda t: (t.state != TrialState.COMPLETE, np.inf if t.value is None else t.value),
+        key=lambda t: (t.state != TrialState.COMPLETE, score_of(t)),
     )
     if complete_first:
         report.show(trials_table(complete_first))
@@ -96,7 +96,7 @@ def show_importances(report: Report, study: optuna.Study) -> None:
 def show_parameters(report: Report, study: optuna.Study) -> None:
     """Show all parameters of all complete trials in one picture."""
     trials = study.get_trials(deepcopy=False)
-    if best_trial(study) is None:
+    if best_of(study.get_trials(deepcopy=False)) is None:
         report.show(NO_COMPLETE)
         return
     report.show(plot_parallel_coordinates(trials), "Parameters of the complete trials")
@@ -104,7 +104,7 @@ def show_parameters(report: Report, study: optuna.Study) -> None:
 
 def show_best_trial(report: Report, study: optuna.Study, cfg: Config) -> None:
     """Show the best trial's learning curves and its predictions of the test part."""
-    best = best_trial(study)
+    best = best_of(study.get_trials(deepcopy=False))
     if best is None:
         report.show(NO_COMPLETE)
         return

@@ -16,8 +16,8 @@ SATURATED_SHARE = 1e-3  # a channel with more of its values at the rails counts 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
-def check_shapes(x: ArraySource, t: ArraySource, limit: int | None) -> int:
-    """Return how many samples to use, or raise DataError if the arrays do not match."""
+def check_shapes(x: ArraySource, t: ArraySource) -> None:
+    """Raise DataError unless the arrays have usable shapes that match."""
     if len(x.shape) not in (2, 3, 4) or 0 in x.shape:
         raise DataError(
             "dataset.x_train must have shape (N, L), (N, C, L) or (N, C, H, W) without an empty"
@@ -30,7 +30,6 @@ def check_shapes(x: ArraySource, t: ArraySource, limit: int | None) -> int:
             "dataset.x_train and dataset.t_train must have the same number of samples, got"
             f" {x.shape[0]} and {t.shape[0]}"
         )
-    return x.shape[0] if limit is None else min(limit, x.shape[0])
 
 
 def kept_channels(x: ArraySource, exclude: list[int] | None) -> list[int]:
@@ -79,8 +78,8 @@ def fit_target_scaler(targets: NDArray[np.float32], names: list[str]) -> Standar
     """
     statistics = RunningStatistics(len(names))
     statistics.update(targets)
-    for name, std in zip(names, statistics.std, strict=True):
-        if not std > 0:
+    for name, varies in zip(names, statistics.varies, strict=True):
+        if not varies:
             raise DataError(
                 f"target {name!r} must vary in the training part, but is constant there: leave it"
                 " out of the target array"
@@ -90,12 +89,12 @@ def fit_target_scaler(targets: NDArray[np.float32], names: list[str]) -> Standar
 
 def scan_groups(groups: ArraySource, n_samples: int) -> NDArray[Any]:
     """Return the group ids of shape (n_samples,), or raise DataError if their number is wrong."""
-    if len(groups.shape) != 1 or groups.shape[0] < n_samples:
+    if groups.shape != (n_samples,):
         raise DataError(
             f"dataset.groups must hold one id for each of {n_samples} samples, got shape"
             f" {groups.shape}"
         )
-    return groups.read()[:n_samples]
+    return groups.read()
 
 
 def scan_inputs(
@@ -138,9 +137,8 @@ def scan_inputs(
             statistics.update(piece[in_train[start : start + len(piece)]])
         if start + len(piece) >= n_samples:
             break
-    std = statistics.std
     for channel in channels:
-        if not std[channel] > 0:
+        if not statistics.varies[channel]:
             raise DataError(
                 f"channel {channel} ({names[channel]}) must vary in the training part, but is"
                 f" {statistics.min[channel]:g} throughout: add it to dataset.exclude_channels"
@@ -149,7 +147,7 @@ def scan_inputs(
     return {
         "channel_statistics": {
             "mean": _json_numbers(statistics.mean),
-            "std": _json_numbers(std),
+            "std": _json_numbers(statistics.std),
             "min": _json_numbers(statistics.min),
             "max": _json_numbers(statistics.max),
             "share_at_rails": _json_numbers(rails),
@@ -176,8 +174,8 @@ def _representable(values: NDArray[Any]) -> NDArray[np.bool_]:
     """Return which values are finite also as float32."""
     if values.dtype.kind != "f":
         return np.ones(values.shape, dtype=bool)
-    fine: NDArray[np.bool_] = np.abs(values) <= FLOAT32_MAX  # false for NaN and infinity
-    return fine
+    fine: NDArray[np.bool_] = np.isfinite(values)
+    return fine & (np.abs(values) <= FLOAT32_MAX) if values.dtype.itemsize > 4 else fine
 
 
 def _json_numbers(values: NDArray[np.float64]) -> list[float | None]:

@@ -44,7 +44,8 @@ class DatasetConfig:
     t_train: str | None = None  # .npy or .npz, (N, n_targets) or (N,)
     x_key: str | None = None  # name of the array inside an .npz with several
     t_key: str | None = None  # likewise
-    groups: str | None = None  # .npy of shape (N,): samples of one group stay in one part
+    groups: str | None = None  # numbers or names, (N,): samples of one group stay in one part
+    groups_key: str | None = None  # name of the array inside an .npz with several
     channel_names: list[str] | None = None  # of all channels of the file
     target_names: list[str] | None = None
     target_units: list[str] | None = None
@@ -88,7 +89,7 @@ class TrainingConfig:
     """One training. ``weight_target_0``, ``weight_target_1``, … are added, one for each target."""
 
     learning_rate: float = _within(1e-3, 1e-8, 10.0)
-    batch_size: int = _within(8, 1, 1e6)  # samples
+    batch_size: int = _within(8, 2, 1e6)  # samples; batch normalisation needs two
     weight_decay: float = _within(1e-5, 0.0, 10.0)
     epochs: int = _within(100, 1, 1e6)
     averaging_epochs: float = _within(
@@ -115,7 +116,7 @@ class StudyConfig:
     pruner: str = _one_of("median", "median", "none")
     n_startup_trials: int = _within(5, 0, 1e6)  # finished trials before pruning and TPE begin
     n_warmup_steps: int = _within(10, 0, 1e6)  # epochs of a trial before it can be pruned
-    max_consecutive_failures: int = _within(3, 1, 1e6)  # failed trials in a row that end the study
+    max_consecutive_failures: int = _within(3, 1, 1e6)  # in a row, in one worker: then it ends
 
 
 @dataclass
@@ -181,8 +182,21 @@ def with_target_weights(cfg: Config, n_targets: int) -> Config:
     """Return a copy whose training section has ``weight_target_0`` … for ``n_targets`` targets.
 
     A weight that is already there keeps its value; a new one is 1.0.
+
+    Raises
+    ------
+    ConfigError
+        If there is a weight for a target that does not exist, or all weights are zero.
     """
-    return _merge([as_dict(cfg)], n_weights=n_targets)
+    if has_key(cfg, f"training.weight_target_{n_targets}"):
+        raise ConfigError(
+            f"training.weight_target_* must name one of {n_targets} targets, 0 to {n_targets - 1},"
+            f" but there is a weight for target {n_targets} or beyond"
+        )
+    weighted = _merge([as_dict(cfg)], n_weights=n_targets)
+    if not any(getattr(weighted.training, f"weight_target_{k}") > 0 for k in range(n_targets)):
+        raise ConfigError("training.weight_target_* must not be 0 for all targets: raise one")
+    return weighted
 
 
 def updated(cfg: Config, values: Mapping[str, Any]) -> Config:
@@ -259,6 +273,7 @@ def _merge(layers: list[dict[str, Any]], n_weights: int = 0) -> Config:
     schema.training = make_dataclass("TrainingConfig", weights, bases=(TrainingConfig,))()
     try:
         cfg = cast(Config, OmegaConf.merge(schema, *layers))
+        OmegaConf.resolve(cast(DictConfig, cfg))
     except OmegaConfBaseException as error:
         raise ConfigError(_in_one_sentence(error)) from None
     check_config(cfg)
@@ -310,4 +325,8 @@ def _parse_dotlist(items: list[str]) -> dict[str, Any]:
                 "an override must have the form section.key=value without spaces around '=',"
                 f" got {item!r}: for example training.epochs=30"
             )
-    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.from_dotlist(items)))
+    try:
+        return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.from_dotlist(items)))
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"overrides must be readable, got {' '.join(items)}: {reason}") from None

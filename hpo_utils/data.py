@@ -40,6 +40,7 @@ from hpo_utils.sources import ArraySource, describe, open_array
 from hpo_utils.split import PARTS, split_indices
 
 MANIFEST_VERSION = 1
+DECISIVE = ("name", "x_key", "t_key", "groups_key", "exclude_channels", "limit")
 
 
 @dataclass(frozen=True)
@@ -118,13 +119,20 @@ def prepare_data(cfg: Config) -> PreparedData:
     cfg = with_source(cfg)
     x = open_array(resolve(str(cfg.dataset.x_train)), cfg.dataset.x_key, "dataset.x_train")
     t = open_array(resolve(str(cfg.dataset.t_train)), cfg.dataset.t_key, "dataset.t_train")
+    check_shapes(x, t)
     sources = [x, t]
     if cfg.dataset.groups is not None:
-        sources.append(open_array(resolve(cfg.dataset.groups), None, "dataset.groups"))
+        path = resolve(cfg.dataset.groups)
+        sources.append(open_array(path, cfg.dataset.groups_key, "dataset.groups", kinds="iufbUS"))
     root = resolve(cfg.paths.outputs_root) / "data"
     settings = _settings(cfg)
+    names = _names(cfg, x, t)
     found = _find_prepared(root, settings, sources)
-    return found if found is not None else _prepare(root, settings, sources, cfg)
+    if found is None:
+        return _prepare(root, settings, sources, cfg, names)
+    if any(found.manifest[key] != value for key, value in names.items()):
+        return _with_manifest(found.directory, {**found.manifest, **names})
+    return found
 
 
 def with_source(cfg: Config) -> Config:
@@ -156,14 +164,12 @@ def with_source(cfg: Config) -> Config:
 
 
 def _settings(cfg: Config) -> dict[str, Any]:
-    """Return the settings that the prepared arrays depend on."""
+    """Return the settings that the prepared arrays depend on: names and units are none of them."""
     sections = as_dict(cfg)
-    dataset = {
-        key: value
-        for key, value in sections["dataset"].items()
-        if key not in ("x_train", "t_train", "groups", "downsample_factor")
+    return {
+        "dataset": {key: sections["dataset"][key] for key in DECISIVE},
+        "data_split": sections["data_split"],
     }
-    return {"dataset": dataset, "data_split": sections["data_split"]}
 
 
 def _find_prepared(
@@ -171,7 +177,7 @@ def _find_prepared(
 ) -> PreparedData | None:
     """Return data prepared earlier with these settings from files unchanged since."""
     stamps = [source.stamp() for source in sources]
-    for file in sorted(root.glob("*/manifest.json")):
+    for file in sorted(root.glob("[!.]*/manifest.json")):  # without those still being made
         manifest = json.loads(file.read_text(encoding="utf-8"))
         if manifest["version"] != MANIFEST_VERSION or manifest["settings"] != settings:
             continue
@@ -182,15 +188,18 @@ def _find_prepared(
 
 
 def _prepare(
-    root: Path, settings: dict[str, Any], sources: list[ArraySource], cfg: Config
+    root: Path,
+    settings: dict[str, Any],
+    sources: list[ArraySource],
+    cfg: Config,
+    names: dict[str, list[str]],
 ) -> PreparedData:
     """Check the sources, gather the statistics, then write the parts."""
     x, t, *groups = sources
-    n_samples = check_shapes(x, t, cfg.dataset.limit)
+    n_samples = min(x.shape[0], cfg.dataset.limit or x.shape[0])
     channels = kept_channels(x, cfg.dataset.exclude_channels)
-    names = _names(cfg, x, t)
     targets = scan_targets(t, n_samples, names["target_names"])
-    ids = scan_groups(groups[0], n_samples) if groups else None
+    ids = scan_groups(groups[0], x.shape[0])[:n_samples] if groups else None
     split = split_indices(n_samples, cfg.data_split, ids)
     target_scaler = fit_target_scaler(targets[split["train"]], names["target_names"])
     statistics = scan_inputs(x, n_samples, split["train"], channels, names["channel_names"])
@@ -213,14 +222,18 @@ def _prepare(
     }
     directory = root / manifest["id"]
     if directory.is_dir():  # the same content from files that were copied or touched
-        write_json(directory / "manifest.json", manifest)
-        return PreparedData(directory, manifest)
+        return _with_manifest(directory, manifest)
     with _whole_directory(directory) as partial:
         _write_inputs(partial, x, n_samples, split, manifest)
         for part in PARTS:
             write_npy(partial / f"t_{part}.npy", targets[split[part]])
             write_npy(partial / f"index_{part}.npy", split[part])
         write_json(partial / "manifest.json", manifest)
+    return PreparedData(directory, manifest)
+
+
+def _with_manifest(directory: Path, manifest: dict[str, Any]) -> PreparedData:
+    write_json(directory / "manifest.json", manifest)
     return PreparedData(directory, manifest)
 
 

@@ -8,29 +8,42 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from hpo_utils.data import PreparedData
-from hpo_utils.plots import WIDTH, grid, styled, target_color, with_unit
+from hpo_utils.plots import GREY, WIDTH, grid, styled, target_color, with_unit
 from hpo_utils.split import PARTS
+
+PART_STYLES: dict[str, dict[str, Any]] = {
+    "train": {"histtype": "stepfilled", "alpha": 0.35},
+    "val": {"histtype": "step", "linestyle": "-", "linewidth": 1.4},
+    "test": {"histtype": "step", "linestyle": ":", "linewidth": 1.8},
+}
 
 
 @styled
 def plot_target_histograms(data: PreparedData) -> Figure:
-    """Draw each target's distribution, the parts of the split over each other."""
+    """Draw each target's distribution: the training part filled, the others as outlines."""
     figure, panels = grid(data.n_targets, 3, 2.5)
     targets = {part: data.targets(part) for part in PARTS}
     for k, (axes, name, unit) in enumerate(
         zip(panels, data.target_names, data.target_units, strict=True)
     ):
-        bins = np.histogram_bin_edges(np.concatenate([t[:, k] for t in targets.values()]), 20)
-        for (part, t), line in zip(targets.items(), ("-", "--", ":"), strict=True):
-            axes.hist(
-                t[:, k], bins.tolist(), density=True, histtype="step", linewidth=1.6,
-                color=target_color(k), linestyle=line, label=f"{part} ({len(t)})",
-            )  # fmt: skip
+        bins = np.histogram_bin_edges(np.concatenate([t[:, k] for t in targets.values()]), 14)
+        for part, t in targets.items():
+            style: dict[str, Any] = PART_STYLES[part] | {"density": True, "bins": bins.tolist()}
+            axes.hist(t[:, k], color=target_color(k), **style)
         axes.set(title=name, xlabel=with_unit("value", unit), ylabel="density")
-        axes.legend(handlelength=1.6, fontsize=7.5)
+    handles = [
+        Patch(
+            facecolor=GREY if style.get("alpha") else "none", edgecolor=GREY,
+            alpha=style.get("alpha"), linestyle=style.get("linestyle", "-"),
+            label=f"{part}: {len(targets[part])} samples",
+        )
+        for part, style in PART_STYLES.items()
+    ]  # fmt: skip
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import optuna
 
 from hpo_utils.config import Config
+from hpo_utils.data import PreparedData
 from hpo_utils.errors import DivergenceError
 from hpo_utils.paths import resolve
 from hpo_utils.search_space import SearchSpace, suggest_hyperparameters
@@ -12,7 +13,9 @@ from hpo_utils.training import train_trial
 from hpo_utils.trial_files import create_trial_output_dir
 
 
-def objective(trial: optuna.Trial, base_cfg: Config, space: SearchSpace) -> float:
+def objective(
+    trial: optuna.Trial, base_cfg: Config, space: SearchSpace, data: PreparedData
+) -> float:
     """Sample a configuration, train it, and return its score.
 
     Here a configuration is suggested and gets its directory; everything from the seeds to the
@@ -26,6 +29,8 @@ def objective(trial: optuna.Trial, base_cfg: Config, space: SearchSpace) -> floa
         Settings that are not searched keep their value here.
     space
         What is searched.
+    data
+        The study's prepared data, whatever has become of their sources since.
 
     Returns
     -------
@@ -53,7 +58,7 @@ def objective(trial: optuna.Trial, base_cfg: Config, space: SearchSpace) -> floa
         "params": trial.params,
     }
     try:
-        metrics = train_trial(cfg, output_dir, report, identity)
+        metrics = train_trial(cfg, output_dir, data, report, identity)
     except DivergenceError as error:
         raise optuna.TrialPruned(str(error)) from error
     trial.set_user_attr("best_epoch", metrics["best_epoch"])

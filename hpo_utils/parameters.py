@@ -19,7 +19,6 @@ CONFIG_KEYS = {
     "n_trials": "study.n_trials",
     "n_workers": "study.n_workers",
     "delete_study": "study.delete_study",
-    "study_name": "study.name",
 }
 NULLS = ("", "none", "null")
 
@@ -50,7 +49,6 @@ def load_notebook_config(
     reject_unknown_parameters(injected_names(_executed_cells()), known)
     converted = {
         CONFIG_KEYS[name]: as_bool(name, value) if name == "delete_study"
-        else as_text(name, value) if name == "study_name"
         else as_int(name, value)
         for name, value in parameters.items()
         if name in CONFIG_KEYS

@@ -21,16 +21,16 @@ MARKER = Path("params") / "default.yaml"  # its presence makes a directory the p
 def project_root() -> Path:
     """Return the project root: the first directory that holds ``params/default.yaml``.
 
-    Looked for upwards from the working directory, then from this package, so that the same
-    notebook works under papermill (working directory of the caller) and JupyterLab or nbmake
-    (directory of the notebook).
+    Looked for upwards from this package, so that the same notebook works under papermill (working
+    directory of the caller) and JupyterLab or nbmake (directory of the notebook); only if the
+    package is installed elsewhere, from the working directory.
 
     Raises
     ------
     ConfigError
         If neither lies inside a project.
     """
-    for start in (Path.cwd(), Path(__file__).resolve().parent):
+    for start in (Path(__file__).resolve().parent, Path.cwd()):
         for directory in (start, *start.parents):
             if (directory / MARKER).is_file():
                 return directory

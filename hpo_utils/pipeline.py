@@ -50,7 +50,7 @@ def run_pipeline(
     HpoError
         If a notebook fails: the sentence names the cell's error and the executed copy.
     """
-    cfg = load_notebook_config(params_file, overrides)
+    cfg = load_notebook_config(params_file, overrides, **(parameters or {}))
     folder = resolve(cfg.paths.outputs_root) / "notebooks" / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
     folder.mkdir(parents=True)
     for name in notebooks:

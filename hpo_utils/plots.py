@@ -40,7 +40,8 @@ STYLE: dict[Any, Any] = {
     "xtick.labelsize": 9,
     "ytick.labelsize": 9,
     "legend.fontsize": 9,
-    "legend.frameon": False,
+    "legend.edgecolor": "none",
+    "legend.framealpha": 0.85,
     "font.size": 10,
 }
 WIDTH = 9.0  # inches, of every figure
@@ -70,7 +71,7 @@ def with_unit(name: str, unit: str) -> str:
 
 def grid(n_panels: int, columns: int, panel_height: float) -> tuple[Figure, list[Axes]]:
     """Return a figure of ``WIDTH`` with ``n_panels`` axes in rows of at most ``columns``."""
-    columns = min(columns, n_panels)
+    columns = 2 if n_panels == 4 else min(columns, n_panels)
     rows = math.ceil(n_panels / columns)
     width = WIDTH if columns > 1 else WIDTH * 0.75
     figure = Figure(figsize=(width, rows * panel_height))

@@ -8,6 +8,8 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo_utils.storage import best_of, score_of
+
 
 class StudyProgress:
     """Prints a line for each trial that ends, and keeps one bar up to date inside IPython.
@@ -26,8 +28,7 @@ class StudyProgress:
         self.n_trials = n_trials
         self.counts = dict.fromkeys((TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL), 0)
         self._started = time.monotonic()
-        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        self._best = min(complete, key=_value, default=None)
+        self._best = best_of(study.get_trials(deepcopy=False))
         self._bar = self._open_bar() if n_trials else None
 
     @property
@@ -38,11 +39,7 @@ class StudyProgress:
     def trial_finished(self, trial: FrozenTrial) -> None:
         """Take note of a trial that ended, and say so."""
         self.counts[trial.state] += 1
-        improved = trial.state == TrialState.COMPLETE and (
-            self._best is None or _value(trial) < _value(self._best)
-        )
-        if improved:
-            self._best = trial
+        self._best = best_of([trial] if self._best is None else [self._best, trial])
         print(self.line(trial), flush=True)
         if self._bar is not None:
             self._bar.update(self._html(), raw=True)
@@ -61,7 +58,7 @@ class StudyProgress:
         """Return the best score so far and whose it is."""
         if self._best is None:
             return "no best yet"
-        return f"best {_value(self._best):.4f} (trial {self._best.number})"
+        return f"best {score_of(self._best):.4f} (trial {self._best.number})"
 
     def elapsed(self) -> float:
         """Seconds since the start."""
@@ -102,7 +99,3 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02}m" if hours else f"{minutes}:{rest:02}"
-
-
-def _value(trial: FrozenTrial) -> float:
-    return float("inf") if trial.value is None else trial.value

@@ -82,6 +82,9 @@ class Report:
 
         notebook = nbformat.read(project_root() / "notebooks" / self.notebook, as_version=4)
         notebook.cells = [c for c in notebook.cells if not c.source.startswith(ABOUT_RUNNING)]
+        sources = {cell.source.strip() for cell in notebook.cells}
+        for source in self.shown.keys() - sources:  # a cell that was edited since the file was read
+            notebook.cells.append(nbformat.v4.new_code_cell(source))
         for cell in notebook.cells:
             if cell.cell_type == "code" and (shown := self.shown.get(cell.source.strip())):
                 cell.outputs = [

@@ -60,6 +60,11 @@ class RunningStatistics:
         return np.sqrt(self._m2 / max(self.count, 1))
 
     @property
+    def varies(self) -> NDArray[np.bool_]:
+        """Whether a feature has more than one value; rounding can leave a constant a tiny std."""
+        return np.asarray(self.max > self.min)
+
+    @property
     def share_at_rails(self) -> NDArray[np.float64]:
         """Share of values that repeat the smallest or the largest one, of shape (n_features,).
 

@@ -19,7 +19,15 @@ from optuna.distributions import (
     distribution_to_json,
 )
 
-from hpo_utils.config import SEARCHABLE, Config, has_key, select, updated, with_target_weights
+from hpo_utils.config import (
+    SEARCHABLE,
+    Config,
+    as_dict,
+    has_key,
+    select,
+    updated,
+    with_target_weights,
+)
 from hpo_utils.errors import ConfigError, SearchSpaceError
 from hpo_utils.paths import resolve
 
@@ -80,22 +88,43 @@ class SearchSpace:
                 )
         return values
 
-    def accepts(self, params: Mapping[str, Any], cfg: Config) -> bool:
-        """Return whether a trial with ``params`` could have been sampled from this space.
+    def held_in(self, cfg: Config) -> dict[str, Any]:
+        """Return the values of all settings that could be searched but are not, by dotted key."""
+        values = {
+            f"{section}.{name}": value
+            for section in ("model", "training", "dataset")
+            for name, value in as_dict(cfg)[section].items()
+            if SEARCHABLE.fullmatch(f"{section}.{name}")
+        }
+        del values["training.device"]  # where, not what
+        return {name: value for name, value in values.items() if name not in self.distributions}
 
-        A parameter that is not searched here must have the value that ``cfg`` has.
+    def fit(self, params: Mapping[str, Any], cfg: Config) -> dict[str, Any] | None:
+        """Return the parameters that a trial with these settings has in this space.
+
+        Parameters
+        ----------
+        params
+            Values by dotted key: of all settings that were searched or could have been.
+        cfg
+            The base configuration, whose value a setting must have that is not searched here.
+
+        Returns
+        -------
+        dict or None
+            None if the trial could not have been sampled from this space.
         """
-        known = {p.name for p in self.parameters}
-        if any(
-            not has_key(cfg, name) or select(cfg, name) != value
-            for name, value in params.items()
-            if name not in known
-        ):
-            return False
-        active = self.active(updated(cfg, params))
-        return {p.name for p in active} == known & set(params) and all(
-            contains(p.distribution, params[p.name]) for p in active
-        )
+        known = self.distributions
+        for name, value in params.items():
+            if name not in known and not (has_key(cfg, name) and select(cfg, name) == value):
+                return None
+        inside = {name: value for name, value in params.items() if name in known}
+        if not all(contains(known[name], value) for name, value in inside.items()):
+            return None
+        active = [p.name for p in self.active(updated(cfg, inside))]
+        if not all(name in inside for name in active):
+            return None
+        return {name: inside[name] for name in active}
 
 
 def load_search_space(cfg: Config, n_targets: int) -> SearchSpace:
@@ -118,13 +147,20 @@ def load_search_space(cfg: Config, n_targets: int) -> SearchSpace:
     for name, entry in _read(cfg.study.search_space).items():
         names = [name.replace("*", str(k)) for k in range(n_targets)] if "*" in name else [name]
         entries.update(dict.fromkeys(names, entry))
-    held = [
-        name
-        for name in entries
-        if any(fnmatch.fnmatchcase(name, pattern) for pattern in cfg.study.fixed)
-    ]
+    held = {name for pattern in cfg.study.fixed for name in fnmatch.filter(entries, pattern)}
+    for pattern in cfg.study.fixed:
+        if not has_key(cfg, pattern) and not fnmatch.filter(entries, pattern):
+            raise SearchSpaceError(
+                f"study.fixed must name settings, or searched ones by a pattern, got {pattern!r}"
+            )
     parameters = [_parameter(name, entry, cfg) for name, entry in entries.items()]
     space = SearchSpace(tuple(p for p in parameters if p.name not in held))
+    for position, parameter in enumerate(space.parameters):
+        if parameter.condition in [p.name for p in space.parameters[position:]]:
+            raise SearchSpaceError(
+                f"the condition of a parameter must stand above it in {cfg.study.search_space},"
+                f" got {parameter.name} above {parameter.condition}: move it down"
+            )
     if not space.parameters:
         raise SearchSpaceError(
             "at least one parameter must be searched, but study.fixed holds all of"

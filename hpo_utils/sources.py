@@ -70,7 +70,7 @@ class ArraySource:
         }
 
 
-def open_array(path: Path, key: str | None, name: str) -> ArraySource:
+def open_array(path: Path, key: str | None, name: str, kinds: str = "iufb") -> ArraySource:
     """Read the header of an array file.
 
     Parameters
@@ -81,6 +81,8 @@ def open_array(path: Path, key: str | None, name: str) -> ArraySource:
         Which array of an ``.npz``; None if it holds one only.
     name
         The setting that names the file, for messages.
+    kinds
+        NumPy's letters of the dtypes that will do.
 
     Raises
     ------
@@ -99,7 +101,7 @@ def open_array(path: Path, key: str | None, name: str) -> ArraySource:
             f"{name} must be an array saved by numpy.save or numpy.savez, got {path.name}:"
             f" {reason}; save it again as .npy"
         ) from None
-    if dtype.kind not in "fiub":
+    if dtype.kind not in kinds:
         raise DataError(
             f"{name} must hold real numbers, got dtype {dtype} in {path.name}: convert it with"
             " astype('float32') and save it again"

@@ -49,14 +49,16 @@ def split_indices(
     wanted = {part: ratio * n_samples for part, ratio in ratios.items()}
     assigned: dict[str, list[Indices]] = {part: [] for part in PARTS}
     filled = dict.fromkeys(PARTS, 0)
-    for index in order:
-        # the part that lacks the largest share of what it wants takes the next group
-        part = max(
-            (part for part in PARTS if wanted[part] > 0),
-            key=lambda part: (wanted[part] - filled[part]) / wanted[part],
-        )
-        assigned[part].append(members[index])
-        filled[part] += len(members[index])
+    for position, index in enumerate(order):
+        group = members[index]
+        candidates = [part for part in PARTS if wanted[part] > 0]
+        waiting = [part for part in candidates if not filled[part]]
+        if len(order) - position <= len(waiting):
+            candidates = waiting  # the last groups go to parts that would else stay empty
+        # the part that the group fills to the smallest share of what it wants takes it
+        part = min(candidates, key=lambda part: (filled[part] + len(group)) / wanted[part])
+        assigned[part].append(group)
+        filled[part] += len(group)
     empty = [part for part in PARTS if not filled[part]]
     if empty:
         what = "samples" if groups is None else "groups"

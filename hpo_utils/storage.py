@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from hpo_utils.config import Config
 from hpo_utils.errors import StudyError
 from hpo_utils.paths import resolve
 
+Trials = Iterable[FrozenTrial]
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 SQLITE_TIMEOUT = 60  # seconds to wait for another process's lock
 
@@ -29,9 +32,13 @@ def open_storage(cfg: Config) -> optuna.storages.RDBStorage:
         database = default_database(cfg)
         database.parent.mkdir(parents=True, exist_ok=True)
         url = f"sqlite:///{database}"
-    if url.startswith("sqlite"):
-        arguments = {"connect_args": {"timeout": SQLITE_TIMEOUT}}
     try:
+        if url.startswith("sqlite"):
+            arguments = {"connect_args": {"timeout": SQLITE_TIMEOUT}}
+            parsed = make_url(url)
+            if parsed.database not in (None, "", ":memory:"):
+                parsed = parsed.set(database=str(resolve(parsed.database)))
+            url = parsed.render_as_string(hide_password=False)
         return optuna.storages.RDBStorage(url, engine_kwargs=arguments)
     except (SQLAlchemyError, RuntimeError, ImportError) as error:
         reason = str(error).splitlines()[0]
@@ -59,6 +66,17 @@ def create_pruner(cfg: Config) -> optuna.pruners.BasePruner:
     if cfg.study.pruner == "none":
         return optuna.pruners.NopPruner()
     return optuna.pruners.MedianPruner(cfg.study.n_startup_trials, cfg.study.n_warmup_steps)
+
+
+def best_of(trials: Trials) -> FrozenTrial | None:
+    """Return the complete trial with the lowest score, None if there is none yet."""
+    complete = [t for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
+    return min(complete, key=score_of, default=None)
+
+
+def score_of(trial: FrozenTrial) -> float:
+    """Return a trial's score, infinite if it has none."""
+    return float("inf") if trial.value is None else trial.value
 
 
 def count_finished(study: optuna.Study) -> int:

@@ -6,7 +6,7 @@ import os
 from datetime import datetime
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from hpo_utils.config import Config, load_config, with_target_weights
 from hpo_utils.data import PreparedData, prepare_data
@@ -25,7 +25,8 @@ from hpo_utils.storage import (
     open_storage,
     stored_names,
 )
-from hpo_utils.study_files import write_study_files
+from hpo_utils.study_files import last_searched, write_study_files
+from hpo_utils.training import select_device
 from hpo_utils.trial_files import find_trial_output_dir
 from hpo_utils.workers import run_workers
 
@@ -49,6 +50,7 @@ def run_study(cfg: Config) -> optuna.Study:
         If data, search space or storage cannot be used, or too many trials fail in a row.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # one line per trial is ours
+    select_device(cfg.training.device)
     data = prepare_data(cfg)
     cfg = with_target_weights(cfg, data.n_targets)
     space = load_search_space(cfg, data.n_targets)
@@ -59,7 +61,7 @@ def run_study(cfg: Config) -> optuna.Study:
         print(f"study {study.study_name!r} has its {count_finished(study)} trials: nothing to do")
     progress = StudyProgress(study, remaining)
     try:
-        run_workers(study, cfg, space, remaining, progress.trial_finished)
+        run_workers(study, cfg, space, data, remaining, progress.trial_finished)
     finally:
         write_study_files(study, resolve(cfg.paths.outputs_root))
         progress.close()
@@ -69,17 +71,22 @@ def run_study(cfg: Config) -> optuna.Study:
 def open_study(cfg: Config, space: SearchSpace, data: PreparedData) -> optuna.Study:
     """Open the study that fits the configuration, or create it.
 
-    A study holds trials of one search space on one data set, scored in one way. When the stored
-    study of this name has others, a new one is made with a time stamp in its name, and the finished
-    trials that could have been sampled from the new space on the same data are carried over. Asking
-    again finds the new one.
+    A study holds trials of one search space with one set of other settings, on one data set, scored
+    in one way. When the stored study of this name has others, a new one is made with a time stamp
+    in its name, and the finished trials that could have been sampled from the new space on the same
+    data are carried over. Asking again finds the new one.
 
     ``study.delete_study`` or ``OPTUNA_DELETE_STUDY=true`` in the environment starts over.
     """
     storage = open_storage(cfg)
     if cfg.study.delete_study or os.environ.get("OPTUNA_DELETE_STUDY", "").lower() == "true":
         _delete_stored(storage, cfg.study.name)
-    signature = {"search_space": space.digest, "dataset_id": data.dataset_id, "score": SCORE}
+    signature = {
+        "search_space": space.digest,
+        "held": space.held_in(cfg),
+        "dataset_id": data.dataset_id,
+        "score": SCORE,
+    }
     stored = [
         optuna.load_study(study_name=name, storage=storage)
         for name in stored_names(storage, cfg.study.name)
@@ -87,7 +94,7 @@ def open_study(cfg: Config, space: SearchSpace, data: PreparedData) -> optuna.St
     fitting = [study for study in stored if study.user_attrs.get("signature") == signature]
     if fitting:
         study = fitting[0]
-        recover_interrupted(study)
+        recover_interrupted(study, resolve(cfg.paths.outputs_root))
     else:
         stamp = f"-{datetime.now():%Y%m%d-%H%M%S}" if stored else ""
         study = optuna.create_study(
@@ -97,7 +104,7 @@ def open_study(cfg: Config, space: SearchSpace, data: PreparedData) -> optuna.St
     if stored and not fitting:
         carried = carry_over(stored[0], study, space, cfg)
         print(
-            f"study {stored[0].study_name!r} was made with another search space, data or score:"
+            f"study {stored[0].study_name!r} was made with another search space, settings or data:"
             f" going on in the new study {study.study_name!r} with {carried} of its trials"
         )
     _enqueue_base(study, space, cfg)
@@ -106,23 +113,33 @@ def open_study(cfg: Config, space: SearchSpace, data: PreparedData) -> optuna.St
     return study
 
 
-def load_existing_study(cfg: Config) -> optuna.Study:
-    """Return the newest stored study called ``study.name``, with or without a time stamp.
+def load_existing_study(cfg: Config, study_name: object = None) -> optuna.Study:
+    """Return a stored study.
+
+    Parameters
+    ----------
+    cfg
+        Of the studies called ``study.name``, with or without a time stamp, the one that was last
+        searched, else the newest.
+    study_name
+        The exact name of another one.
 
     Raises
     ------
     StudyError
         If there is none.
     """
-    if cfg.study.storage is None and not default_database(cfg).is_file():
-        names: list[str] = []
-    else:
+    wanted = as_text("study_name", study_name)
+    names: list[str] = []
+    if cfg.study.storage is not None or default_database(cfg).is_file():
         storage = open_storage(cfg)
-        names = stored_names(storage, cfg.study.name)
-    if not names:
+        names = stored_names(storage, wanted or cfg.study.name)
+        last = last_searched(resolve(cfg.paths.outputs_root))
+        names = [name for name in (wanted or last, *names) if name in names]
+    if not names or (wanted is not None and names[0] != wanted):
         raise StudyError(
-            f"there must be a study called {cfg.study.name!r} to look at, but none is stored:"
-            " run notebooks/03_optimize.ipynb with the same params_file first"
+            f"there must be a study called {wanted or cfg.study.name!r} to look at, but none is"
+            " stored: run notebooks/03_optimize.ipynb with the same params_file first"
         )
     return optuna.load_study(study_name=names[0], storage=storage)
 
@@ -188,26 +205,28 @@ def carry_over(old: optuna.Study, new: optuna.Study, space: SearchSpace, cfg: Co
     int
         How many were copied.
     """
-    fields = ("dataset_id", "score")
-    signatures = [study.user_attrs.get("signature", {}) for study in (old, new)]
-    if any(signatures[0].get(key) != signatures[1].get(key) for key in fields):
+    before, now = (study.user_attrs.get("signature", {}) for study in (old, new))
+    if any(before.get(key) != now.get(key) for key in ("dataset_id", "score")):
         return 0
-    fitting = [t for t in old.get_trials(states=FINISHED) if space.accepts(t.params, cfg)]
-    for trial in fitting:
-        new.add_trial(_copy_into(trial, space, old.study_name))
-    return len(fitting)
-
-
-def _copy_into(trial: FrozenTrial, space: SearchSpace, origin: str) -> FrozenTrial:
-    params = {name: value for name, value in trial.params.items() if name in space.distributions}
-    return optuna.create_trial(
-        state=trial.state,
-        params=params,
-        distributions={name: space.distributions[name] for name in params},
-        value=trial.value,
-        intermediate_values=trial.intermediate_values,
-        user_attrs={**trial.user_attrs, "carried_from": f"{origin} trial {trial.number}"},
-    )
+    carried = 0
+    for trial in old.get_trials(deepcopy=False, states=FINISHED):
+        params = space.fit({**before["held"], **trial.params}, cfg)
+        if params is not None:
+            new.add_trial(
+                optuna.create_trial(
+                    state=trial.state,
+                    params=params,
+                    distributions={name: space.distributions[name] for name in params},
+                    value=trial.value,
+                    intermediate_values=trial.intermediate_values,
+                    user_attrs={
+                        **trial.user_attrs,
+                        "carried_from": f"{old.study_name} trial {trial.number}",
+                    },
+                )
+            )
+            carried += 1
+    return carried
 
 
 def _delete_stored(storage: optuna.storages.RDBStorage, name: str) -> None:
@@ -218,9 +237,11 @@ def _delete_stored(storage: optuna.storages.RDBStorage, name: str) -> None:
 
 def _enqueue_base(study: optuna.Study, space: SearchSpace, cfg: Config) -> None:
     """Have the base configuration tried first, unless it has been or waits to be."""
-    done = any(
-        trial.user_attrs.get("origin") == "base configuration" and trial.state != TrialState.FAIL
+    base = space.values_in(cfg)
+    tried = [
+        trial.system_attrs.get("fixed_params", trial.params)
         for trial in study.get_trials(deepcopy=False)
-    )
-    if not done:
-        study.enqueue_trial(space.values_in(cfg), user_attrs={"origin": "base configuration"})
+        if trial.state != TrialState.FAIL
+    ]
+    if base not in tried:
+        study.enqueue_trial(base)

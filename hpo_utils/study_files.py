@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.paths import atomic_path, write_json, write_text, write_yaml
+from hpo_utils.storage import best_of
 
 BEST_LINK = "optuna_best"
 
@@ -24,17 +26,19 @@ def write_study_files(study: optuna.Study, outputs_root: Path) -> None:
     outputs_root
         Where ``optuna/``, ``optuna_study_summary.json`` and ``optuna_best`` go.
     """
+    (outputs_root / "optuna").mkdir(parents=True, exist_ok=True)
     summary = generate_study_summary(study)
     write_json(outputs_root / "optuna" / "study_summary.json", summary)
     write_json(outputs_root / "optuna_study_summary.json", summary)
     best = summary["best_trial"]
-    if best is not None:
-        write_yaml(
-            outputs_root / "optuna" / "best_trial_info.yaml",
-            {"study_name": study.study_name, **best},
-        )
-        if best["output_dir"] is not None:
-            link_best(outputs_root, best["output_dir"])
+    info, link = outputs_root / "optuna" / "best_trial_info.yaml", outputs_root / BEST_LINK
+    if best is None:  # what is there is of another study
+        info.unlink(missing_ok=True)
+        link.unlink(missing_ok=True)
+        return
+    write_yaml(info, {"study_name": study.study_name, **best})
+    if best["output_dir"] is not None:
+        link_best(link, best["output_dir"])
 
 
 def generate_study_summary(study: optuna.Study) -> dict[str, Any]:
@@ -47,7 +51,7 @@ def generate_study_summary(study: optuna.Study) -> dict[str, Any]:
         is complete) and ``trials``, each with number, state, value, params, directory and times.
     """
     trials = study.get_trials(deepcopy=False)
-    best = best_trial(study)
+    best = best_of(trials)
     return {
         "study_name": study.study_name,
         "score": study.user_attrs.get("signature", {}).get("score"),
@@ -63,18 +67,19 @@ def generate_study_summary(study: optuna.Study) -> dict[str, Any]:
     }
 
 
-def best_trial(study: optuna.Study) -> FrozenTrial | None:
-    """Return the complete trial with the lowest score, None if there is none yet."""
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return min(complete, key=lambda trial: trial.value or 0.0, default=None)
+def last_searched(outputs_root: Path) -> str | None:
+    """Return the name of the study whose files these are, None if there are none."""
+    file = outputs_root / "optuna" / "study_summary.json"
+    if not file.is_file():
+        return None
+    return str(json.loads(file.read_text(encoding="utf-8"))["study_name"])
 
 
-def link_best(outputs_root: Path, output_dir: str) -> None:
-    """Point ``optuna_best`` at a trial's directory: a symbolic link, or a text file with its path.
+def link_best(link: Path, output_dir: str) -> None:
+    """Point ``link`` at a trial's directory: a symbolic link, or a text file with its path.
 
-    ``output_dir`` is relative to ``outputs_root``.
+    ``output_dir`` is relative to the directory of the link.
     """
-    link = outputs_root / BEST_LINK
     try:
         with atomic_path(link) as temporary:
             os.symlink(output_dir, temporary)

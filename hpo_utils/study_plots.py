@@ -25,6 +25,7 @@ from optuna.search_space import intersection_search_space
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.plots import GREY, PALETTE, WIDTH, grid, plain_log_ticks, styled
+from hpo_utils.storage import best_of, score_of
 from hpo_utils.tables import short_name
 
 SCORE_LABEL = "validation score (MSE, standardised)"
@@ -58,8 +59,7 @@ def plot_optimization_history(trials: Sequence[FrozenTrial]) -> Figure:
 def plot_trial_learning_curves(trials: Sequence[FrozenTrial]) -> Figure:
     """Draw all trials' scores over the epochs: a pruned one ends in a cross, the best is red."""
     figure, (axes,) = grid(1, 1, 3.8)
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    best = min(complete, key=lambda trial: trial.value or 0.0, default=None)
+    best = best_of(trials)
     for trial in trials:
         epochs = sorted(trial.intermediate_values)
         if not epochs:
@@ -136,7 +136,7 @@ def plot_parallel_coordinates(trials: Sequence[FrozenTrial]) -> Figure:
     """
     complete = sorted(
         (trial for trial in trials if trial.state == TrialState.COMPLETE),
-        key=lambda trial: trial.value or 0.0,
+        key=score_of,
         reverse=True,
     )
     distributions: dict[str, BaseDistribution] = {}
@@ -145,7 +145,7 @@ def plot_parallel_coordinates(trials: Sequence[FrozenTrial]) -> Figure:
     names = list(distributions)
     figure = Figure(figsize=(WIDTH, 4.6))
     axes = figure.add_subplot()
-    scores = [trial.value or 0.0 for trial in complete]
+    scores = [score_of(trial) for trial in complete]
     scale = ScalarMappable(LogNorm(min(scores), max(scores) * 1.0001), "viridis")
     for trial, score in zip(complete, scores, strict=True):
         heights = [

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,9 +25,14 @@ from hpo_utils.data import PreparedData, prepare_data
 from hpo_utils.errors import ConfigError, DivergenceError
 from hpo_utils.losses import WeightedMSELoss
 from hpo_utils.models import create_model
-from hpo_utils.trial_files import TrialRecord, TrialResult, save_trial_results
+from hpo_utils.trial_files import (
+    TrialRecord,
+    TrialResult,
+    create_trial_output_dir,
+    save_trial_results,
+)
 
-EVALUATION_BATCH = 64  # samples; bounds the memory of a forward pass without gradients
+EVALUATION_VALUES = 2**27  # bounds the first layer's output without gradients: 512 MB in float32
 
 ParamList = tuple[Tensor, ...] | list[Tensor]
 OnEpoch = Callable[[int, float], None]  # (epoch from 1, score); may raise to end the training
@@ -47,6 +53,7 @@ class Part:
 def train_trial(
     cfg: Config,
     output_dir: Path,
+    data: PreparedData,
     on_epoch: OnEpoch | None = None,
     identity: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -58,6 +65,8 @@ def train_trial(
         A complete configuration.
     output_dir
         A directory from ``create_trial_output_dir``.
+    data
+        The prepared data.
     on_epoch
         Called after each epoch with the epoch's number (from 1) and score; may raise
         ``optuna.TrialPruned`` to end the training.
@@ -75,16 +84,26 @@ def train_trial(
     DivergenceError
         If the loss becomes NaN or infinite.
     """
-    data = prepare_data(cfg)
     cfg = with_target_weights(cfg, data.n_targets)
     device = select_device(cfg.training.device)
     known = {**(identity or {}), "dataset_id": data.dataset_id, "device": str(device)}
+    with TrialRecord(output_dir, cfg, known) as record:
+        seed_everything(cfg.training.seed)
+        result = _fit_and_predict(cfg, data, device, record, on_epoch)
+        record.score = result.score
+        return save_trial_results(output_dir, result, record.history, data)
+
+
+def train_by_hand(cfg: Config) -> tuple[Path, dict[str, Any]]:
+    """Prepare the data if nobody has, train once, and return where and with which metrics.
+
+    Data and device are checked before a directory is made.
+    """
+    data = prepare_data(cfg)
+    device = select_device(cfg.training.device)
+    output_dir = create_trial_output_dir(cfg.paths.outputs_root)
     try:
-        with TrialRecord(output_dir, cfg, known) as record:
-            seed_everything(cfg.training.seed)
-            result = _fit_and_predict(cfg, data, device, record, on_epoch)
-            record.score = result.score
-            return save_trial_results(output_dir, result, record.history, data)
+        return output_dir, train_trial(cfg, output_dir, data)
     finally:
         release_memory(device)
 
@@ -114,8 +133,10 @@ def train_one_epoch(
     return float(total) / sum(len(batch) for batch in batches)
 
 
-def evaluate(model: nn.Module, part: Part, criterion: nn.Module) -> tuple[float, float, Tensor]:
-    """Evaluate without gradients.
+def evaluate(
+    model: nn.Module, part: Part, criterion: nn.Module, batch_size: int
+) -> tuple[float, float, Tensor]:
+    """Evaluate without gradients, ``batch_size`` samples at a time.
 
     Returns
     -------
@@ -128,7 +149,7 @@ def evaluate(model: nn.Module, part: Part, criterion: nn.Module) -> tuple[float,
     """
     model.eval()
     with torch.inference_mode():
-        z_pred = torch.cat([model(x) for x in torch.split(part.x, EVALUATION_BATCH)])
+        z_pred = torch.cat([model(x) for x in torch.split(part.x, batch_size)])
         loss = criterion(z_pred, part.z)
         score = nn.functional.mse_loss(z_pred, part.z)
     return float(loss), float(score), z_pred
@@ -157,9 +178,20 @@ def select_device(name: str) -> torch.device:
     return device
 
 
-def several_gpus(device: torch.device) -> bool:
-    """Return whether each batch is to be shared out over all GPUs."""
-    return device == torch.device("cuda") and torch.cuda.device_count() > 1
+def several_gpus(device: torch.device, batch_size: int) -> bool:
+    """Return whether each batch is to be shared out over all GPUs.
+
+    Not if the device has a number, and not if a GPU would get a single sample, of which batch
+    normalisation has no statistics.
+    """
+    n_gpus = torch.cuda.device_count()
+    return device.type == "cuda" and device.index is None and 1 < n_gpus <= batch_size // 2
+
+
+def evaluation_batch(cfg: Config, x: Tensor) -> int:
+    """Return how many samples of ``x`` to evaluate at a time: what trains fits, and more may."""
+    values = x[0, 0].numel() * cfg.model.hidden  # of one sample after a layer without stride
+    return max(cfg.training.batch_size, EVALUATION_VALUES // values)
 
 
 def seed_everything(seed: int) -> None:
@@ -171,7 +203,11 @@ def seed_everything(seed: int) -> None:
 
 
 def release_memory(device: torch.device) -> None:
-    """Give memory of finished trials back, that of the GPU included."""
+    """Give the memory of a training that has ended back, that of the GPU included.
+
+    To be called when its function has returned: an exception, also one that only prunes, holds on
+    to the function's tensors in a reference cycle, which only the garbage collector breaks.
+    """
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -191,10 +227,12 @@ def _fit_and_predict(
     if train.x.ndim == 4:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     criterion = create_criterion(cfg, data.n_targets).to(device)
-    best_epoch, score = _fit(cfg, model, criterion, train, val, record, on_epoch)
-    val_pred = evaluate(model, val, criterion)[2]
+    parallel = nn.DataParallel(model) if several_gpus(device, cfg.training.batch_size) else model
+    best_epoch, score = _fit(cfg, model, parallel, criterion, train, val, record, on_epoch)
+    batch_size = evaluation_batch(cfg, train.x)
+    val_pred = evaluate(model, val, criterion, batch_size)[2]
     test = _load_part(data, "test", cfg, device)
-    test_pred = evaluate(model, test, criterion)[2]
+    test_pred = evaluate(model, test, criterion, batch_size)[2]
     return TrialResult(
         score=score,
         best_epoch=best_epoch,
@@ -210,16 +248,17 @@ def _fit_and_predict(
 def _fit(
     cfg: Config,
     model: nn.Module,
+    parallel: nn.Module,
     criterion: nn.Module,
     train: Part,
     val: Part,
     record: TrialRecord,
     on_epoch: OnEpoch | None,
 ) -> tuple[int, float]:
-    """Run the epochs, leave the best epoch's weights in ``model``, return (epoch, score)."""
-    parallel = model  # its weights are those of `model`, under other names
-    if several_gpus(train.x.device):
-        parallel = nn.DataParallel(model)
+    """Run the epochs, leave the best epoch's weights in ``model``, return (epoch, score).
+
+    ``parallel`` is the model itself, or shares each batch out to copies of it.
+    """
     optimizer = torch.optim.Adam(
         model.parameters(),
         lr=cfg.training.learning_rate,
@@ -228,6 +267,7 @@ def _fit(
     )
     average = create_average(model, cfg, len(train.x))
     kept = model if average is None else average.module
+    batch_size = evaluation_batch(cfg, train.x)
     shuffle = torch.Generator().manual_seed(cfg.training.seed)  # batches only: nothing else draws
     best_epoch, best_score = 0, math.inf
     best_state: dict[str, Tensor] = {}
@@ -237,7 +277,7 @@ def _fit(
             parallel, train, batches, criterion, optimizer,
             None if average is None else lambda: average.update_parameters(model),
         )  # fmt: skip
-        val_loss, score, _ = evaluate(kept, val, criterion)
+        val_loss, score, _ = evaluate(kept, val, criterion, batch_size)
         record.log_epoch(epoch, train_loss, val_loss, score)
         if not (math.isfinite(train_loss) and math.isfinite(score)):
             raise DivergenceError(
@@ -265,10 +305,11 @@ def create_average(model: nn.Module, cfg: Config, n_samples: int) -> AveragedMod
     if n_steps <= 1.0:
         return None
 
-    def average(kept: ParamList, current: ParamList, n_averaged: Tensor | int) -> None:
-        share = max(1.0 / n_steps, 9.0 / (10.0 + int(n_averaged)))
+    steps = itertools.count(1)  # not the model's own counter, which may wait for the GPU
+
+    def average(kept: ParamList, current: ParamList, _: Tensor | int) -> None:
         if torch.is_floating_point(kept[0]):
-            torch._foreach_lerp_(kept, current, share)
+            torch._foreach_lerp_(kept, current, max(1.0 / n_steps, 9.0 / (10.0 + next(steps))))
         else:  # counters of batch normalisation
             torch._foreach_copy_(kept, current)
 

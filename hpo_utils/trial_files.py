@@ -19,6 +19,7 @@ from typing import Any, Self
 import numpy as np
 import optuna
 import torch
+import yaml
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -200,6 +201,15 @@ def find_trial_output_dir(study: optuna.Study, trial_number: int, outputs_root: 
             f" {directory} does not exist: choose another trial or run the study again"
         )
     return directory
+
+
+def mark_dead(output_dir: Path) -> None:
+    """Bring ``trial_info.yaml`` of a trial whose process died from RUNNING to FAIL."""
+    file = output_dir / "trial_info.yaml"
+    if file.is_file():
+        info = yaml.safe_load(file.read_text(encoding="utf-8"))
+        if info["state"] == "RUNNING":
+            write_yaml(file, {**info, "state": "FAIL", "reason": "its process died"})
 
 
 def finite(history: dict[str, list[float]]) -> dict[str, list[float | None]]:

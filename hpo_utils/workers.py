@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
+import signal
 import threading
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
@@ -15,12 +16,16 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.config import Config, as_dict, config_from_dict
+from hpo_utils.data import PreparedData
 from hpo_utils.errors import HpoError, StudyError
 from hpo_utils.objective import objective
-from hpo_utils.ownership import current_owner
+from hpo_utils.ownership import current_owner, recover_interrupted
+from hpo_utils.paths import resolve
 from hpo_utils.search_space import SearchSpace
 from hpo_utils.storage import create_pruner, create_sampler, open_storage
+from hpo_utils.training import release_memory, select_device
 
+GRACE = 0.5  # seconds for a worker to end before it is made to
 POLL = 0.2  # seconds between two looks at whether the workers live
 
 
@@ -40,6 +45,7 @@ def run_workers(
     study: optuna.Study,
     cfg: Config,
     space: SearchSpace,
+    data: PreparedData,
     n_trials: int,
     on_finished: Callable[[FrozenTrial], None],
 ) -> None:
@@ -53,6 +59,8 @@ def run_workers(
         The base configuration; ``study.n_workers`` processes share the work.
     space
         What is searched.
+    data
+        What is trained on.
     n_trials
         Complete and pruned trials to add; failed ones do not count.
     on_finished
@@ -66,39 +74,41 @@ def run_workers(
     context = multiprocessing.get_context("spawn")
     tickets = context.Semaphore(n_trials)
     if cfg.study.n_workers == 1 or n_trials == 0:
-        run_trials(study, cfg, space, tickets, on_finished)
+        run_trials(study, cfg, space, data, tickets, on_finished)
         return
     ended: Any = context.Queue()
-    arguments = (as_dict(cfg), study.study_name, space, tickets, ended)
+    n_processes = min(cfg.study.n_workers, n_trials)
+    n_threads = max(1, torch.get_num_threads() // n_processes)
+    arguments = (n_threads, as_dict(cfg), study.study_name, space, data, tickets, ended)
     processes = [
         context.Process(target=_work, args=(index, *arguments), name=f"worker {index}", daemon=True)
-        for index in range(min(cfg.study.n_workers, n_trials))
+        for index in range(n_processes)
     ]
     for process in processes:
         process.start()
     try:
         _follow(study, list(processes), ended, on_finished)
     finally:
-        for process in processes:
-            process.terminate()
-            process.join()
+        _end(list(processes))
+        recover_interrupted(study, resolve(cfg.paths.outputs_root))
 
 
 def run_trials(
     study: optuna.Study,
     cfg: Config,
     space: SearchSpace,
+    data: PreparedData,
     tickets: Tickets,
     on_finished: Callable[[FrozenTrial], None],
 ) -> None:
     """Run trials in this process, one after the other, as long as there are tickets."""
-    owner = current_owner()
+    owner, device = current_owner(), select_device(cfg.training.device)
     failures = 0
 
     def run_one(trial: optuna.Trial) -> float:
         trial.set_user_attr("owner", owner)
         try:
-            return objective(trial, cfg, space)
+            return objective(trial, cfg, space, data)
         except optuna.TrialPruned:
             raise
         except Exception as error:
@@ -107,6 +117,7 @@ def run_trials(
 
     def note(_: optuna.Study, trial: FrozenTrial) -> None:
         nonlocal failures
+        release_memory(device)
         failed = trial.state == TrialState.FAIL
         failures = failures + 1 if failed else 0
         if failed:
@@ -119,34 +130,55 @@ def run_trials(
                 f" {trial.number} in {trial.user_attrs.get('output_dir')}"
             )
 
-    while tickets.acquire(block=False):
-        study.optimize(run_one, n_trials=1, catch=(Exception,), callbacks=[note])
+    try:
+        while tickets.acquire(block=False):
+            study.optimize(run_one, n_trials=1, catch=(Exception,), callbacks=[note])
+    finally:
+        release_memory(device)  # of a trial that was interrupted
 
 
 def _work(
     index: int,
+    n_threads: int,
     config: dict[str, Any],
     study_name: str,
     space: SearchSpace,
+    data: PreparedData,
     tickets: Tickets,
     ended: Any,
 ) -> None:
     """Be worker ``index``: run trials, report each that ended, and the sentence of an error."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
     cfg = config_from_dict(config)
-    if torch.cuda.device_count() > 0:  # one GPU each, in turn
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(index % torch.cuda.device_count())
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // cfg.study.n_workers))
+    n_gpus = torch.cuda.device_count()
+    if n_gpus > 0 and cfg.training.device in ("auto", "cuda"):
+        # one GPU each, in turn, of those that this machine or its user lets us see
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(n_gpus)))
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[index % n_gpus]
+    torch.set_num_threads(n_threads)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         storage = open_storage(cfg)
         study = optuna.load_study(study_name=study_name, storage=storage, pruner=create_pruner(cfg))
         study.sampler = create_sampler(cfg, index, len(study.get_trials(deepcopy=False)))
-        run_trials(study, cfg, space, tickets, lambda trial: ended.put(trial.number))
+        run_trials(study, cfg, space, data, tickets, lambda trial: ended.put(trial.number))
     except HpoError as error:
         ended.put(str(error))
     except KeyboardInterrupt:
         pass  # the parent was interrupted too, and says so
+
+
+def _end(processes: list[BaseProcess]) -> None:
+    """End the workers: by themselves, else by an interrupt, which they note, else by force."""
+    for process in processes:
+        process.join(GRACE)
+    for process in processes:
+        if process.is_alive() and process.pid is not None:
+            os.kill(process.pid, signal.SIGINT)
+    for process in processes:
+        process.join(GRACE)
+        process.terminate()
+        process.join()
 
 
 def _die_with_parent() -> None:

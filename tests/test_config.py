@@ -55,6 +55,15 @@ def test_target_weights_are_added_and_keep_their_values():
     assert not has_key(cfg, "training.weight_target_3")
 
 
+def test_weights_must_belong_to_a_target_and_not_all_be_zero():
+    with pytest.raises(ConfigError, match="must name one of 2 targets, 0 to 1"):
+        with_target_weights(load_config(None, ["training.weight_target_2=5"]), 2)
+    zero = load_config(None, ["training.weight_target_0=0", "training.weight_target_1=0"])
+    with pytest.raises(ConfigError, match="must not be 0 for all targets"):
+        with_target_weights(zero, 2)
+    assert with_target_weights(zero, 3)
+
+
 def test_a_saved_configuration_loads_to_the_same(tmp_path):
     cfg = with_target_weights(load_config("params/demo.yaml", ["training.epochs=3"]), 6)
     file = tmp_path / "config.yaml"
@@ -89,6 +98,9 @@ WRONG = [
     ("dataset.x_train=a.npy", "add dataset.t_train"),
     ("dataset.t_train=a.npy", "add dataset.x_train"),
     ("dataset.limit=0", "dataset.limit must lie between 1 and"),
+    ("training.epochs=[1", "overrides must be readable, got training.epochs=\\[1"),
+    ("study.storage=${nope}", "nope"),
+    ("training.batch_size=1", "training.batch_size must lie between 2 and"),
     ("training.epochs = 3", "form section.key=value"),
     ("epochs", "form section.key=value"),
 ]

@@ -186,6 +186,20 @@ def bad_arrays():
         "between 0 and 3, got \\[4\\]",
     )
     yield "no channel left", x, t, {"dataset.exclude_channels": [0, 1, 2, 3]}, "at least one of 4"
+    yield (
+        "float16 infinity",
+        with_value(x.astype(np.float16), (7, 0, 1, 0), np.inf),
+        t,
+        {},
+        "inf in s",
+    )
+    yield (
+        "constant by rounding",
+        with_value(x, (slice(None), 2), 0.1),
+        t,
+        {},
+        "channel 2 .* must vary",
+    )
     yield "wrong names", x, t, {"dataset.target_names": ["a"]}, "must have 2 entries .* got 1: a"
     yield "same names", x, t, {"dataset.target_names": ["a", "a"]}, "must differ from each other"
     yield (
@@ -221,10 +235,37 @@ def test_bad_values_in_a_channel_that_is_left_out_do_no_harm(make_config, make_a
 
 
 def test_groups_of_another_length(make_config, make_arrays, tmp_path):
-    np.save(tmp_path / "groups.npy", np.arange(39))
-    cfg = make_config(**make_arrays(**{"dataset.groups": str(tmp_path / "groups.npy")}))
-    with pytest.raises(DataError, match=r"one id for each of 40 samples, got shape \(39,\)"):
-        prepare_data(cfg)
+    for n in (39, 41):
+        np.save(tmp_path / "groups.npy", np.arange(n))
+        cfg = make_config(**make_arrays(**{"dataset.groups": str(tmp_path / "groups.npy")}))
+        with pytest.raises(DataError, match=rf"one id for each of 40 samples, got shape \({n},\)"):
+            prepare_data(cfg)
+
+
+def test_groups_may_have_names(make_config, make_arrays, tmp_path):
+    np.savez(tmp_path / "groups.npz", run=np.repeat(["a", "b", "c", "d"], 10), day=np.arange(40))
+    groups = {"dataset.groups": str(tmp_path / "groups.npz"), "dataset.groups_key": "run"}
+    data = prepare_data(make_config(**make_arrays(**groups)))
+    assert data.manifest["n_groups"] == 4
+    assert all(n % 10 == 0 for n in data.manifest["n_samples"].values())
+
+
+def test_names_and_units_are_labels_not_data(make_config, make_arrays):
+    arrays = make_arrays()
+    first = prepare_data(make_config(**arrays))
+    written = (first.directory / "x_train.npy").stat().st_mtime_ns
+    names = {"dataset.target_names": ["a", "b"], "dataset.target_units": ["m", "s"]}
+    second = prepare_data(make_config(**arrays, **names))
+    assert second.dataset_id == first.dataset_id
+    assert (second.target_names, second.target_units) == (["a", "b"], ["m", "s"])
+    assert (first.directory / "x_train.npy").stat().st_mtime_ns == written
+
+
+def test_data_still_being_made_are_not_taken(make_config, make_arrays):
+    cfg = make_config(**make_arrays())
+    first = prepare_data(cfg)
+    first.directory.rename(first.directory.with_name(".demo-1.partial"))
+    assert prepare_data(cfg).directory == first.directory
 
 
 def test_an_interrupted_preparation_leaves_nothing(make_config, make_arrays, monkeypatch, tmp_path):

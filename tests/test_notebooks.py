@@ -96,6 +96,8 @@ WRONG_PARAMETERS = [
     ("03_optimize", {"overrides": "study.pruner=hyper"}, "must be one of median, none"),
     ("04_analyze", {}, "there must be a study called 'smoke' to look at"),
     ("02_train", {"trial_number": 5}, "there must be a study called 'smoke'"),
+    ("02_train", {"overrides": "training.device=gpu7 synthetic.n_samples=7"}, "n_samples must lie"),
+    ("04_analyze", {"study_name": "other"}, "there must be a study called 'other'"),
     ("01_prepare_data", {"params_file": "params/none.yaml"}, "the params file must exist"),
 ]
 

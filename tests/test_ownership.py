@@ -4,6 +4,7 @@ import sys
 import optuna
 from optuna.trial import TrialState
 
+from hpo_utils import ownership
 from hpo_utils.ownership import current_owner, owner_is_alive, recover_interrupted
 
 
@@ -26,12 +27,20 @@ def test_another_machine_is_never_judged():
     assert owner_is_alive({"host": "elsewhere", "pid": 1, "started": 1.0})
 
 
-def test_only_trials_of_dead_processes_are_failed():
+def test_only_trials_of_dead_processes_are_failed(tmp_path):
     study = optuna.create_study()
     for owner in (current_owner(), dead_owner(), None):
         trial = study.ask()
         if owner is not None:
             trial.set_user_attr("owner", owner)
-    assert recover_interrupted(study) == [1, 2]
+    assert recover_interrupted(study, tmp_path) == [1]
     states = [trial.state for trial in study.trials]
-    assert states == [TrialState.RUNNING, TrialState.FAIL, TrialState.FAIL]
+    assert states == [TrialState.RUNNING, TrialState.FAIL, TrialState.RUNNING]
+
+
+def test_a_trial_that_nobody_signed_is_failed_after_a_while(monkeypatch, tmp_path):
+    study = optuna.create_study()
+    study.ask()
+    assert recover_interrupted(study, tmp_path) == []
+    monkeypatch.setattr(ownership, "UNSIGNED_GRACE", 0.0)
+    assert recover_interrupted(study, tmp_path) == [0]

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,11 +16,19 @@ def test_root_is_found_from_a_notebook_directory_and_from_anywhere(monkeypatch, 
     assert paths.project_root() == root
 
 
-def test_another_project_in_the_working_directory_wins(monkeypatch, tmp_path):
+def test_another_project_in_the_working_directory_changes_nothing(monkeypatch, tmp_path):
+    root = paths.project_root()
     (tmp_path / "params").mkdir()
     (tmp_path / "params" / "default.yaml").touch()
     monkeypatch.chdir(tmp_path)
-    assert paths.resolve("runs") == tmp_path / "runs"
+    assert paths.project_root() == root
+
+
+def test_a_package_installed_elsewhere_serves_the_project_of_the_working_directory(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setattr(paths, "__file__", str(tmp_path / "site-packages" / "paths.py"))
+    assert paths.resolve("runs") == Path.cwd() / "runs"
 
 
 def test_no_project_at_all_is_said(monkeypatch, tmp_path):

@@ -77,8 +77,12 @@ def test_a_notebook_that_fails_is_named(tmp_path):
 
 
 def test_the_command_says_one_sentence_for_a_wrong_setting(tmp_path):
-    command = [sys.executable, "-m", "hpo_utils", "run", "--overrides", "model.hiden=3"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=project_root())
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith("ConfigError: the configuration must follow its schema")
+    for arguments, start in (
+        (["--overrides", "model.hiden=3"], "ConfigError: the configuration must follow its schema"),
+        (["--n-trials", "0"], "ConfigError: study.n_trials must lie between 1 and"),
+    ):
+        command = [sys.executable, "-m", "hpo_utils", "run", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=project_root())
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1
+        assert done.stderr.startswith(start)

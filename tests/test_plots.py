@@ -85,7 +85,7 @@ def test_a_saved_figure_is_a_png_and_leaves_the_settings_alone(tmp_path):
 def test_the_same_target_has_the_same_colour_everywhere(make_config):
     data = prepare_data(make_config())
     histogram = data_plots.plot_target_histograms(data)
-    assert histogram.axes[1].patches[0].get_edgecolor()[:3] == pytest.approx(
+    assert histogram.axes[1].patches[0].get_facecolor()[:3] == pytest.approx(
         tuple(int(target_color(1)[i : i + 2], 16) / 255 for i in (1, 3, 5)), abs=1e-3
     )
 

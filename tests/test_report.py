@@ -62,6 +62,15 @@ def test_a_cell_that_is_run_again_replaces_what_it_showed(shell, tmp_path, capsy
     assert "two sentences" not in page
 
 
+def test_a_cell_that_was_edited_is_kept_too(shell, tmp_path, capsys):
+    report = Report("04_analyze.ipynb")
+    shell.user_ns["report"] = report
+    shell.run_cell("report.show('an own sentence')", store_history=True).raise_error()
+    page = report.save(tmp_path / "s.html", "s").read_text()
+    assert "an own sentence" in page
+    assert "report.show" not in page
+
+
 def test_outside_ipython_the_text_is_printed(capsys):
     Report("04_analyze.ipynb").show("a sentence")
     assert capsys.readouterr().out == "a sentence\n"

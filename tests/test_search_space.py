@@ -120,17 +120,40 @@ def test_contains(distribution, inside, outside):
     assert not any(contains(distribution, value) for value in outside)
 
 
-def test_accepts_only_what_could_have_been_sampled():
+def test_fit_finds_what_could_have_been_sampled():
     cfg = with_target_weights(load_config(**{"study.fixed": ["training.epochs"]}), 1)
     space = load_search_space(cfg, 1)
     base = space.values_in(cfg)
-    assert space.accepts(base, cfg)
-    assert space.accepts({**base, "training.epochs": 100}, cfg)  # the value that is held
-    assert not space.accepts({**base, "training.epochs": 50}, cfg)
-    assert not space.accepts({**base, "model.hidden": 33}, cfg)
-    assert not space.accepts({**base, "training.use_weighted_loss": True}, cfg)  # weight missing
-    assert not space.accepts({k: v for k, v in base.items() if k != "model.hidden"}, cfg)
-    assert not space.accepts({**base, "model.depth": 3}, cfg)
+    assert space.fit(base, cfg) == base
+    assert space.fit({**space.held_in(cfg), **base}, cfg) == base  # the values that are held
+    assert space.fit({**base, "training.epochs": 50}, cfg) is None
+    assert space.fit({**base, "model.hidden": 33}, cfg) is None
+    assert space.fit({**base, "training.use_weighted_loss": True}, cfg) is None  # weight missing
+    weighted = {"training.use_weighted_loss": True, "training.weight_target_0": 3.0}
+    assert space.fit({**base, **weighted}, cfg) == {**base, **weighted}
+    without = {name: value for name, value in base.items() if name != "model.hidden"}
+    assert space.fit(without, cfg) is None
+    assert space.fit({**base, "model.depth": 3}, cfg) is None
+
+
+def test_held_values_are_all_that_is_not_searched():
+    cfg = with_target_weights(load_config(None, ["training.epochs=30"]), 1)
+    held = load_search_space(cfg, 1).held_in(cfg)
+    assert held == {"training.epochs": 30, "training.averaging_epochs": 0.5, "training.seed": 42}
+
+
+def test_a_name_that_is_held_must_exist():
+    with pytest.raises(SearchSpaceError, match="study.fixed must name settings, .* 'modle.hidden'"):
+        load_search_space(load_config(**{"study.fixed": ["modle.hidden"]}), 2)
+
+
+def test_a_condition_must_come_first(tmp_path):
+    text = """
+training.weight_decay: {type: float, low: 0, high: 1, if: training.use_weighted_loss}
+training.use_weighted_loss: {type: categorical, choices: [true, false]}
+"""
+    with pytest.raises(SearchSpaceError, match="weight_decay above training.use_weighted_loss"):
+        space_from(tmp_path, text)
 
 
 BAD_SPACES = [

@@ -1,8 +1,10 @@
+import gc
 import json
 import os
 import subprocess
 import sys
 import time
+import weakref
 
 import optuna
 import pytest
@@ -10,13 +12,15 @@ import yaml
 from optuna.trial import TrialState
 
 from hpo_utils import objective as objective_module
+from hpo_utils import workers
 from hpo_utils.config import as_dict, load_config, with_target_weights
 from hpo_utils.data import prepare_data
-from hpo_utils.errors import ParameterError, SearchSpaceError, StudyError
+from hpo_utils.errors import ConfigError, ParameterError, SearchSpaceError, StudyError
 from hpo_utils.paths import project_root
 from hpo_utils.search_space import load_search_space
 from hpo_utils.storage import count_finished
 from hpo_utils.study import load_existing_study, load_training_config, open_study, run_study
+from hpo_utils.training import train_by_hand
 from hpo_utils.trial_files import find_trial_output_dir
 
 QUICK = ("training.epochs=1", "model.hidden=4", "training.use_weighted_loss=false")
@@ -26,7 +30,7 @@ QUICK = ("training.epochs=1", "model.hidden=4", "training.use_weighted_loss=fals
 def instant(monkeypatch):
     """Replace the training by a function of the parameters: for tests of the study alone."""
 
-    def train(cfg, output_dir, on_epoch, identity):
+    def train(cfg, output_dir, data, on_epoch, identity):
         score = cfg.model.dropout_rate + cfg.training.learning_rate
         on_epoch(1, score)
         return {"score": score, "best_epoch": 1, "val_targets": {"a": {"r2": 0.5}}}
@@ -60,26 +64,22 @@ def test_a_real_study_leaves_everything(make_config, tmp_path, capsys):
 
 
 def test_any_trial_can_be_trained_again_to_the_same_score(make_config):
-    from hpo_utils.training import train_trial
-    from hpo_utils.trial_files import create_trial_output_dir
-
     cfg = make_config("model.hidden=4")
     study = run_study(cfg)
     root = cfg.paths.outputs_root
     again = load_training_config(
         "params/smoke.yaml", [f"paths.outputs_root={root}"], trial_number="1"
     )
-    metrics = train_trial(again, create_trial_output_dir(root))
+    metrics = train_by_hand(again)[1]
     assert metrics["score"] == study.trials[1].value
 
 
 def test_the_base_configuration_is_trial_0(make_config, instant):
     cfg = make_config("model.dropout_rate=0.05", **{"study.fixed": []})
     study = run_study(cfg)
-    assert study.trials[0].user_attrs["origin"] == "base configuration"
     assert study.trials[0].params["model.hidden"] == cfg.model.hidden
     assert study.trials[0].params["training.learning_rate"] == cfg.training.learning_rate
-    assert "origin" not in study.trials[1].user_attrs
+    assert study.trials[1].params != study.trials[0].params
 
 
 def test_running_again_finishes_rather_than_adds(make_config, instant, capsys):
@@ -130,6 +130,102 @@ def test_another_space_moves_to_a_new_study_and_carries_over_what_fits(
     assert len(run_study(make_config(**{"study.n_trials": 6})).trials) == 6  # the first, untouched
 
 
+def test_other_settings_that_are_not_searched_are_another_study(make_config, instant):
+    """What is held at one epoch is not mixed with what is held at two."""
+    one = run_study(make_config("training.epochs=1", **{"study.n_trials": 3}))
+    two = run_study(make_config("training.epochs=2", **{"study.n_trials": 3}))
+    assert two.study_name != one.study_name
+    assert not any("carried_from" in trial.user_attrs for trial in two.trials)
+    searched = run_study(make_config(**{"study.n_trials": 9}))  # takes both: they fit
+    carried = [t for t in searched.trials if "carried_from" in t.user_attrs]
+    assert {t.params["training.epochs"] for t in carried} == {2}  # of the newest one
+    assert len(carried) == 3
+
+
+def test_the_analysis_follows_the_last_search(make_config, instant):
+    first = run_study(make_config(**{"study.n_trials": 2}))
+    second = run_study(make_config("training.epochs=1", **{"study.n_trials": 2}))
+    assert load_existing_study(make_config()).study_name == second.study_name
+    run_study(make_config(**{"study.n_trials": 2}))  # nothing to do, but asked for
+    assert load_existing_study(make_config()).study_name == first.study_name
+    exact = load_existing_study(make_config(), second.study_name)
+    assert exact.study_name == second.study_name
+    with pytest.raises(StudyError, match="must be a study called 'smok'"):
+        load_existing_study(make_config(), "smok")
+
+
+def test_trials_use_the_data_of_the_study_whatever_becomes_of_the_source(
+    make_config, make_arrays, monkeypatch, tmp_path
+):
+    arrays = make_arrays()
+    cfg = make_config(*QUICK, **arrays)
+    real = objective_module.train_trial
+
+    def lose_the_source(*args):
+        (tmp_path / "x.npy").unlink(missing_ok=True)
+        return real(*args)
+
+    monkeypatch.setattr(objective_module, "train_trial", lose_the_source)
+    assert [t.state.name for t in run_study(cfg).trials] == ["COMPLETE"] * 2
+
+
+def test_memory_of_a_trial_that_failed_is_released(make_config, instant, monkeypatch):
+    """An exception holds on to the frames, and so the tensors, of the trial that raised it."""
+
+    class Tensor:
+        pass
+
+    alive = []
+
+    def fail(*_):
+        assert not any(reference() for reference in alive)  # that of the trial before is gone
+        tensor = Tensor()
+        alive.append(weakref.ref(tensor))
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(objective_module, "train_trial", fail)
+    gc.disable()
+    try:
+        with pytest.raises(StudyError, match="failed in a row, the last with RuntimeError: out"):
+            run_study(make_config())
+    finally:
+        gc.enable()
+    assert len(alive) == 3
+
+
+def test_an_interrupt_of_workers_leaves_no_trial_running(make_config, monkeypatch, tmp_path):
+    cfg = make_config("training.epochs=1000", "synthetic.n_samples=400",
+                      **{"study.n_workers": 2, "study.n_trials": 4})  # fmt: skip
+
+    def interrupt(study, processes, ended, on_finished):
+        while len(list((tmp_path / "runs").glob("20*/*/logs/train.log"))) < 2:
+            time.sleep(0.1)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(workers, "_follow", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(cfg)
+    summary = json.loads((tmp_path / "runs" / "optuna" / "study_summary.json").read_text())
+    assert "RUNNING" not in summary["counts"]
+    infos = [
+        yaml.safe_load(f.read_text()) for f in (tmp_path / "runs").glob("20*/*/trial_info.yaml")
+    ]
+    assert [info["state"] for info in infos] == ["FAIL", "FAIL"]
+
+
+def test_a_device_that_is_not_there_makes_no_study(make_config, tmp_path):
+    with pytest.raises(ConfigError, match="training.device must be"):
+        run_study(make_config("training.device=gpu7"))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_another_database(make_config, instant, tmp_path):
+    study = run_study(make_config(**{"study.storage": f"sqlite:///{tmp_path / 'a.db'}"}))
+    assert (tmp_path / "a.db").is_file()
+    assert len(study.trials) == 2
+    assert (tmp_path / "runs" / "optuna" / "study_summary.json").is_file()
+
+
 def test_trials_on_other_data_are_not_carried_over(make_config, instant):
     run_study(make_config(**{"study.n_trials": 2}))
     other = run_study(make_config("data_split.seed=7", **{"study.n_trials": 2}))
@@ -166,7 +262,7 @@ def test_failures_in_a_row_end_the_study(make_config, instant, monkeypatch, tmp_
 
 
 def test_a_bad_trial_is_pruned_and_counts(make_config, instant, monkeypatch):
-    def train(cfg, output_dir, on_epoch, identity):
+    def train(cfg, output_dir, data, on_epoch, identity):
         worse = identity["trial_number"] >= 5
         for epoch in range(1, 13):
             on_epoch(epoch, 9.0 if worse else 1.0 / epoch)
@@ -181,10 +277,10 @@ def test_a_bad_trial_is_pruned_and_counts(make_config, instant, monkeypatch):
 def test_an_interrupt_leaves_true_files(make_config, instant, monkeypatch, tmp_path):
     real = objective_module.train_trial
 
-    def interrupt_third(cfg, output_dir, on_epoch, identity):
+    def interrupt_third(cfg, output_dir, data, on_epoch, identity):
         if identity["trial_number"] == 2:
             raise KeyboardInterrupt
-        return real(cfg, output_dir, on_epoch, identity)
+        return real(cfg, output_dir, data, on_epoch, identity)
 
     monkeypatch.setattr(objective_module, "train_trial", interrupt_third)
     with pytest.raises(KeyboardInterrupt):
@@ -216,6 +312,8 @@ run_study(load_config({str(tmp_path / "long.yaml")!r}))
     assert [t.state for t in load_existing_study(cfg).trials] == [TrialState.RUNNING]
     study = open_with(cfg)
     assert [t.state.name for t in study.trials] == ["FAIL", "WAITING"]  # the base, once more
+    info = yaml.safe_load((log.parent.parent / "trial_info.yaml").read_text())
+    assert (info["state"], info["reason"]) == ("FAIL", "its process died")
 
 
 def test_two_workers_share_the_trials_exactly(make_config, tmp_path):

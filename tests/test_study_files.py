@@ -6,7 +6,12 @@ import pytest
 import yaml
 
 from hpo_utils import study_files
-from hpo_utils.study_files import best_trial, generate_study_summary, link_best, write_study_files
+from hpo_utils.study_files import (
+    generate_study_summary,
+    last_searched,
+    link_best,
+    write_study_files,
+)
 
 
 @pytest.fixture
@@ -32,7 +37,6 @@ def test_the_summary_names_all_trials_and_the_best(study):
 
 
 def test_files_are_those_of_the_specification(study, tmp_path):
-    (tmp_path / "optuna").mkdir()
     best = tmp_path / "2026-01-01" / "00-00-01"
     best.mkdir(parents=True)
     write_study_files(study, tmp_path)
@@ -45,24 +49,27 @@ def test_files_are_those_of_the_specification(study, tmp_path):
 
 
 def test_the_link_moves_and_falls_back_to_a_text_file(tmp_path, monkeypatch):
-    link_best(tmp_path, "a")
-    link_best(tmp_path, "b")
+    link_best(tmp_path / "optuna_best", "a")
+    link_best(tmp_path / "optuna_best", "b")
     assert os.readlink(tmp_path / "optuna_best") == "b"
 
     def refuse(*_):
         raise OSError("no links here")
 
     monkeypatch.setattr(study_files.os, "symlink", refuse)
-    link_best(tmp_path, "c")
+    link_best(tmp_path / "optuna_best", "c")
     assert (tmp_path / "optuna_best").read_text() == "c\n"
 
 
-def test_no_best_before_a_trial_is_complete(tmp_path):
-    study = optuna.create_study()
-    trial = study.ask()
-    trial.report(0.1, 1)
-    study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-    assert best_trial(study) is None
-    (tmp_path / "optuna").mkdir()
+def test_no_best_before_a_trial_is_complete(tmp_path, study):
+    """And what was there is of another study, so it goes."""
     write_study_files(study, tmp_path)
-    assert not (tmp_path / "optuna_best").exists()
+    assert last_searched(tmp_path) == "s"
+    other = optuna.create_study(study_name="other")
+    trial = other.ask()
+    trial.report(0.1, 1)
+    other.tell(trial, state=optuna.trial.TrialState.PRUNED)
+    write_study_files(other, tmp_path)
+    assert last_searched(tmp_path) == "other"
+    assert not os.path.lexists(tmp_path / "optuna_best")
+    assert not (tmp_path / "optuna" / "best_trial_info.yaml").exists()

@@ -9,7 +9,7 @@ from torch import nn
 
 from hpo_utils import training
 from hpo_utils.data import prepare_data
-from hpo_utils.errors import ConfigError, DivergenceError
+from hpo_utils.errors import ConfigError, DivergenceError, HpoError
 from hpo_utils.losses import WeightedMSELoss
 from hpo_utils.metrics import standardized_errors
 from hpo_utils.models import create_model
@@ -18,6 +18,7 @@ from hpo_utils.training import (
     create_average,
     evaluate,
     make_batches,
+    train_by_hand,
     train_one_epoch,
     train_trial,
 )
@@ -26,7 +27,7 @@ from hpo_utils.trial_files import WEIGHTS_FILE, create_trial_output_dir
 
 def run(cfg, **kwargs):
     output_dir = create_trial_output_dir(cfg.paths.outputs_root)
-    return output_dir, train_trial(cfg, output_dir, **kwargs)
+    return output_dir, train_trial(cfg, output_dir, prepare_data(cfg), **kwargs)
 
 
 def linear_problem(n=64):
@@ -49,14 +50,14 @@ def test_the_training_loss_is_the_mean_over_samples_also_of_unequal_batches():
     model = nn.Sequential(nn.Flatten(), nn.Linear(8, 2))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     loss = train_one_epoch(model, part, list(torch.arange(10).split(4)), nn.MSELoss(), optimizer)
-    assert loss == pytest.approx(evaluate(model, part, nn.MSELoss())[0], rel=1e-5)
+    assert loss == pytest.approx(evaluate(model, part, nn.MSELoss(), 8)[0], rel=1e-5)
 
 
 def test_the_score_does_not_know_the_loss_weights():
     part = linear_problem()
     model = nn.Sequential(nn.Flatten(), nn.Linear(8, 2))
-    loss, score, z_pred = evaluate(model, part, WeightedMSELoss([0.01, 0.01]))
-    assert score == pytest.approx(evaluate(model, part, nn.MSELoss())[0])
+    loss, score, z_pred = evaluate(model, part, WeightedMSELoss([0.01, 0.01]), 64)
+    assert score == pytest.approx(evaluate(model, part, nn.MSELoss(), 8)[0])
     assert loss == pytest.approx(0.01 * score, rel=1e-5)
     assert z_pred.shape == (64, 2)
 
@@ -150,7 +151,7 @@ def test_a_pruned_trial_says_so(make_config):
     cfg = make_config()
     output_dir = create_trial_output_dir(cfg.paths.outputs_root)
     with pytest.raises(optuna.TrialPruned):
-        train_trial(cfg, output_dir, prune)
+        train_trial(cfg, output_dir, prepare_data(cfg), prune)
     info = yaml.safe_load((output_dir / "trial_info.yaml").read_text())
     assert (info["state"], info["reason"]) == ("PRUNED", "pruned at epoch 1")
     assert len(json.loads((output_dir / "metrics.json").read_text())["scores"]) == 1
@@ -167,7 +168,7 @@ def test_a_trial_that_dies_says_so(make_config, error, reason):
     cfg = make_config()
     output_dir = create_trial_output_dir(cfg.paths.outputs_root)
     with pytest.raises(type(error)):
-        train_trial(cfg, output_dir, die)
+        train_trial(cfg, output_dir, prepare_data(cfg), die)
     info = yaml.safe_load((output_dir / "trial_info.yaml").read_text())
     assert (info["state"], info["reason"], info["epochs_done"]) == ("FAIL", reason, 1)
     assert (output_dir / "logs" / "traceback.txt").exists() == isinstance(error, OSError)
@@ -184,7 +185,7 @@ def test_a_loss_that_explodes_stops_the_training(make_config):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "create_criterion", lambda cfg, n: Exploding())
         with pytest.raises(DivergenceError, match="must stay finite, but epoch 1"):
-            train_trial(cfg, output_dir)
+            train_trial(cfg, output_dir, prepare_data(cfg))
     info = yaml.safe_load((output_dir / "trial_info.yaml").read_text())
     assert info["state"] == "PRUNED"
     assert json.loads((output_dir / "metrics.json").read_text())["train_losses"] == [None]
@@ -199,7 +200,7 @@ def test_weights_saved_under_dataparallel_have_no_prefix(make_config, monkeypatc
             super().__init__(module)
             made.append(self)
 
-    monkeypatch.setattr(training, "several_gpus", lambda device: True)
+    monkeypatch.setattr(training, "several_gpus", lambda device, batch_size: True)
     monkeypatch.setattr(nn, "DataParallel", Wrapper)
     output_dir, metrics = run(make_config())
     assert made
@@ -207,6 +208,42 @@ def test_weights_saved_under_dataparallel_have_no_prefix(make_config, monkeypatc
     assert not any(name.startswith("module.") for name in state)
     monkeypatch.undo()
     assert run(make_config())[1]["score"] == metrics["score"]
+
+
+@pytest.mark.parametrize(
+    ("device", "n_gpus", "batch_size", "expected"),
+    [("cuda", 2, 4, True), ("cuda", 2, 2, False), ("cuda:0", 2, 8, False), ("cuda", 1, 8, False),
+     ("cpu", 2, 8, False)],
+)  # fmt: skip
+def test_when_a_batch_is_shared_out(monkeypatch, device, n_gpus, batch_size, expected):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: n_gpus)
+    assert training.several_gpus(torch.device(device), batch_size) is expected
+
+
+def test_evaluation_takes_as_many_samples_as_fit_but_never_fewer_than_training(make_config):
+    cfg = make_config("model.hidden=128", "training.batch_size=2")
+    assert training.evaluation_batch(cfg, torch.zeros(1, 2, 1).expand(1, 2, 1400 * 2500)) == 2
+    assert training.evaluation_batch(cfg, torch.zeros(1, 2, 64)) == 2**27 // (64 * 128)
+
+
+def test_the_size_of_the_evaluation_batch_does_not_matter():
+    part = linear_problem()
+    model = nn.Sequential(nn.Flatten(), nn.Linear(8, 2))
+    whole, pieces = (evaluate(model, part, nn.MSELoss(), size)[2] for size in (64, 7))
+    torch.testing.assert_close(whole, pieces)
+
+
+def test_training_by_hand_makes_a_directory_only_when_it_can_train(make_config, tmp_path):
+    for overrides, message in (
+        (["synthetic.n_samples=8", "data_split.train_ratio=1", "data_split.val_ratio=0",
+          "data_split.test_ratio=0"], "at least one sample"),
+        (["training.device=gpu7"], "training.device must be"),
+    ):  # fmt: skip
+        with pytest.raises(HpoError, match=message):
+            train_by_hand(make_config(*overrides))
+        assert not list((tmp_path / "runs").glob("20*"))
+    output_dir, metrics = train_by_hand(make_config())
+    assert json.loads((output_dir / "metrics.json").read_text()) == metrics
 
 
 def test_a_device_that_is_not_there_is_said():
