@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 from datetime import datetime
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.config import Config, load_config, with_target_weights
 from hpo_utils.data import PreparedData, prepare_data
@@ -30,14 +31,15 @@ from hpo_utils.training import select_device
 from hpo_utils.trial_files import find_trial_output_dir
 from hpo_utils.workers import run_workers
 
+FILES_INTERVAL = 10.0  # seconds between two writings of the study's files while it runs
 SCORE = "validation MSE of standardised targets"
 
 
 def run_study(cfg: Config) -> optuna.Study:
     """Search until the study has the trials that ``cfg`` asks for, and write its files.
 
-    Running again finishes the work rather than adding to it. The files are written also when the
-    search is interrupted.
+    Running again finishes the work rather than adding to it. The files are written while it goes on
+    and when it ends, also by an interrupt, so that a killed search leaves them nearly up to date.
 
     Returns
     -------
@@ -60,10 +62,20 @@ def run_study(cfg: Config) -> optuna.Study:
     if remaining == 0:
         print(f"study {study.study_name!r} has its {count_finished(study)} trials: nothing to do")
     progress = StudyProgress(study, remaining)
+    root = resolve(cfg.paths.outputs_root)
+    written = 0.0
+
+    def note(trial: FrozenTrial) -> None:
+        nonlocal written
+        progress.trial_finished(trial)
+        if time.monotonic() - written > FILES_INTERVAL:
+            write_study_files(study, root)
+            written = time.monotonic()
+
     try:
-        run_workers(study, cfg, space, data, remaining, progress.trial_finished)
+        run_workers(study, cfg, space, data, remaining, note)
     finally:
-        write_study_files(study, resolve(cfg.paths.outputs_root))
+        write_study_files(study, root)
         progress.close()
     return study
 

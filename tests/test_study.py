@@ -316,6 +316,20 @@ run_study(load_config({str(tmp_path / "long.yaml")!r}))
     assert (info["state"], info["reason"]) == ("FAIL", "its process died")
 
 
+def test_the_files_are_true_while_the_study_runs(make_config, instant, monkeypatch, tmp_path):
+    """A study that is killed leaves a summary and a link to the best trial so far."""
+    seen = []
+    real = objective_module.train_trial
+
+    def look(*args):
+        seen.append((tmp_path / "runs" / "optuna_best").is_symlink())
+        return real(*args)
+
+    monkeypatch.setattr(objective_module, "train_trial", look)
+    run_study(make_config(**{"study.n_trials": 3}))
+    assert seen == [False, True, True]
+
+
 def test_two_workers_share_the_trials_exactly(make_config, tmp_path):
     study = run_study(make_config(*QUICK, **{"study.n_trials": 5, "study.n_workers": 2}))
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 5

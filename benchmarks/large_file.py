@@ -1,0 +1,70 @@
+"""Prepare an array of the real size, (108, 4, 1400, 2500) float32, and print the peak memory.
+
+    python benchmarks/large_file.py DIRECTORY [--train]
+
+The directory needs 10 GB. With ``--train`` two epochs at downsample factor 4 and hidden 32 follow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from pathlib import Path
+
+import numpy as np
+
+from hpo_utils.config import load_config
+from hpo_utils.data import prepare_data
+
+SHAPE = (108, 4, 1400, 2500)
+
+
+def peak() -> float:
+    """Return the largest resident size so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def make_arrays(directory: Path) -> None:
+    """Write noise of the real size, a sample at a time."""
+    rng = np.random.default_rng(0)
+    header = {"descr": "<f4", "fortran_order": False, "shape": SHAPE}
+    with (directory / "x_train.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for _ in range(SHAPE[0]):
+            file.write(rng.random(SHAPE[1:], dtype=np.float32).tobytes())
+    np.save(directory / "t_train.npy", rng.normal(size=(SHAPE[0], 6)).astype(np.float32))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--train", action="store_true")
+    options = parser.parse_args()
+    options.directory.mkdir(parents=True, exist_ok=True)
+    if not (options.directory / "x_train.npy").is_file():
+        make_arrays(options.directory)
+    names = {key: str(options.directory / f"{key}.npy") for key in ("x_train", "t_train")}
+    cfg = load_config(
+        "params/airlift.yaml",
+        ["dataset.downsample_factor=4", "model.hidden=32", "training.epochs=2"],
+        **{f"dataset.{key}": path for key, path in names.items()},
+        **{"paths.outputs_root": str(options.directory / "runs")},
+    )
+    before, start = peak(), time.perf_counter()
+    data = prepare_data(cfg)
+    seconds = time.perf_counter() - start
+    print(f"prepare: {seconds:.0f} s, {peak() - before:.0f} MB above the {before:.0f} MB before")
+    start = time.perf_counter()
+    prepare_data(cfg)
+    print(f"prepare again: {time.perf_counter() - start:.3f} s ({data.dataset_id})")
+    if options.train:
+        from hpo_utils.training import train_by_hand
+
+        start = time.perf_counter()
+        train_by_hand(cfg)
+        print(f"train 2 epochs: {time.perf_counter() - start:.0f} s, peak {peak():.0f} MB")
+
+
+if __name__ == "__main__":
+    main()
