@@ -135,6 +135,24 @@ def prepare_data(cfg: Config) -> PreparedData:
     return found
 
 
+def load_prepared(outputs_root: Path, dataset_id: str) -> PreparedData:
+    """Return data prepared earlier, by their id, whatever has become of their source.
+
+    Raises
+    ------
+    DataError
+        If they are not there.
+    """
+    directory = outputs_root / "data" / dataset_id
+    if not (directory / "manifest.json").is_file():
+        raise DataError(
+            f"the prepared data {dataset_id!r} must lie in {directory}, but do not: run"
+            " notebooks/01_prepare_data.ipynb with the same params_file"
+        )
+    manifest = json.loads((directory / "manifest.json").read_text(encoding="utf-8"))
+    return PreparedData(directory, manifest)
+
+
 def with_source(cfg: Config) -> Config:
     """Return ``cfg`` with array paths: without any, the demo data are simulated and named.
 

@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
+from hpo_utils.baselines import skill
 from hpo_utils.data import PreparedData
+from hpo_utils.metrics import target_metrics
 from hpo_utils.split import PARTS
 
 
@@ -54,6 +57,30 @@ def metrics_table(
         for name, values in targets.items()
     ]
     return pd.DataFrame(rows).set_index("target")
+
+
+def comparison_table(
+    target_names: Sequence[str],
+    baseline_names: Sequence[str],
+    y_true: NDArray[Any],
+    y_pred: NDArray[Any],
+    reference: NDArray[Any],
+) -> pd.DataFrame:
+    """Return one row per target: R² of the network and of its best baseline, and the skill.
+
+    The arrays have shape (n_samples, n_targets); ``reference`` holds the baselines' predictions.
+    """
+    names = list(target_names)
+    network, baseline = (target_metrics(y_true, y, names) for y in (y_pred, reference))
+    return pd.DataFrame(
+        {
+            "R² of the network": [network[name]["r2"] for name in names],
+            "R² of the baseline": [baseline[name]["r2"] for name in names],
+            "best baseline": list(baseline_names),
+            "skill": skill(y_true, y_pred, reference),
+        },
+        index=names,
+    )
 
 
 def trials_table(trials: Sequence[FrozenTrial]) -> pd.DataFrame:

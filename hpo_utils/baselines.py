@@ -1,0 +1,117 @@
+"""Baselines on the same split: what a model without a network reaches.
+
+A network earns its place by beating them. Three are fitted on the training part: the mean of each
+target; ridge regression on the inputs averaged over bands; a random forest on statistics of each
+channel. Which one is the best is decided by the validation part, target by target.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.linear_model import RidgeCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from hpo_utils.data import PreparedData
+
+N_BANDS = {1: 32, 2: 8}  # bands along each axis, for signals and for images
+ALPHAS = np.logspace(-3, 4, 15)  # strengths of the ridge penalty to choose from
+N_TREES = 200
+MEAN, RIDGE, FOREST = "training mean", "ridge on bands", "random forest on statistics"
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Predictions of one baseline, in the targets' units.
+
+    ``val_pred`` and ``test_pred`` have shape (n_samples, n_targets).
+    """
+
+    name: str
+    val_pred: NDArray[np.float32]
+    test_pred: NDArray[np.float32]
+
+
+def fit_baselines(data: PreparedData) -> list[Baseline]:
+    """Fit the baselines on the training part and predict the other two."""
+    z_train = data.target_scaler.transform(data.targets("train"))
+    models = {
+        RIDGE: (
+            band_means,
+            make_pipeline(StandardScaler(), RidgeCV(ALPHAS, alpha_per_target=True)),
+        ),
+        FOREST: (channel_statistics, RandomForestRegressor(N_TREES, random_state=0)),
+    }
+    zeros = {part: np.zeros_like(data.targets(part)) for part in ("val", "test")}
+    found = [Baseline(MEAN, *(data.target_scaler.inverse(zeros[part]) for part in zeros))]
+    for name, (features, model) in models.items():
+        inputs = {part: _by_sample(features, data.inputs(part)) for part in ("train", *zeros)}
+        model.fit(inputs["train"], z_train[:, 0] if data.n_targets == 1 else z_train)
+        predictions = (model.predict(inputs[part]).reshape(zeros[part].shape) for part in zeros)
+        found.append(Baseline(name, *map(data.target_scaler.inverse, predictions)))
+    return found
+
+
+def best_baselines(baselines: list[Baseline], val_true: NDArray[np.float32]) -> list[Baseline]:
+    """Return the best baseline of each target by validation MSE.
+
+    ``val_true`` has shape (n_samples, n_targets) and is in the targets' units.
+    """
+    errors = np.array([((b.val_pred - val_true) ** 2).mean(axis=0) for b in baselines])
+    return [baselines[i] for i in errors.argmin(axis=0)]
+
+
+def skill(
+    y_true: NDArray[Any], y_pred: NDArray[Any], reference: NDArray[Any]
+) -> NDArray[np.float64]:
+    """Return the skill over a reference, target by target: 1 - MSE / MSE of the reference.
+
+    1 is perfect, 0 as good as the reference, negative worse (Murphy, Monthly Weather Review 116
+    (1988), 2417-2424). All arrays have shape (n_samples, n_targets); NaN where the reference is
+    perfect.
+    """
+    ours = ((y_pred - y_true) ** 2).mean(axis=0, dtype=np.float64)
+    theirs = ((reference - y_true) ** 2).mean(axis=0, dtype=np.float64)
+    ratio = np.full_like(ours, np.nan)
+    np.divide(ours, theirs, out=ratio, where=theirs > 0)
+    gained: NDArray[np.float64] = 1.0 - ratio
+    return gained
+
+
+def band_means(sample: NDArray[Any]) -> NDArray[np.float64]:
+    """Return band means of one sample, (n_channels, L) or (n_channels, H, W), flattened."""
+    pooled = np.asarray(sample, dtype=np.float64)
+    for axis in range(1, sample.ndim):
+        bands = np.array_split(pooled, min(N_BANDS[sample.ndim - 1], pooled.shape[axis]), axis)
+        pooled = np.concatenate([band.mean(axis, keepdims=True) for band in bands], axis)
+    return pooled.ravel()
+
+
+def channel_statistics(sample: NDArray[Any]) -> NDArray[np.float64]:
+    """Return ten statistics of each channel of one sample, flattened.
+
+    Mean, standard deviation, minimum, maximum and median; first and last row, slope, and mean and
+    standard deviation of the steps along the first axis (of the means over the others).
+    """
+    flat = np.asarray(sample, dtype=np.float64).reshape(len(sample), -1)
+    # (n_channels, L) stays; (n_channels, H, W) -> (n_channels, H)
+    rows = np.asarray(sample, dtype=np.float64).reshape(*sample.shape[:2], -1).mean(axis=2)
+    steps = np.diff(rows, axis=1) if rows.shape[1] > 1 else np.zeros((len(rows), 1))
+    positions = np.arange(rows.shape[1]) - (rows.shape[1] - 1) / 2
+    slope = rows @ positions / max(float(positions @ positions), 1.0)
+    return np.concatenate(
+        [
+            flat.mean(1), flat.std(1), flat.min(1), flat.max(1), np.median(flat, 1),
+            rows[:, 0], rows[:, -1], slope, np.abs(steps).mean(1), steps.std(1),
+        ]
+    )  # fmt: skip
+
+
+def _by_sample(features: Any, x: NDArray[Any]) -> NDArray[np.float64]:
+    """Return features (n_samples, n_features), one sample in memory at a time."""
+    return np.stack([features(sample) for sample in x])

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+
+from hpo_utils.baselines import (
+    FOREST,
+    MEAN,
+    RIDGE,
+    Baseline,
+    band_means,
+    best_baselines,
+    channel_statistics,
+    fit_baselines,
+    skill,
+)
+from hpo_utils.data import prepare_data
+from hpo_utils.metrics import target_metrics
+
+
+def r2_of(data, baseline):
+    metrics = target_metrics(data.targets("test"), baseline.test_pred, data.target_names)
+    return [values["r2"] for values in metrics.values()]
+
+
+def test_each_baseline_finds_what_it_is_made_for(make_config, make_arrays):
+    """Target 0 is linear in the mean of a band; target 1 is the spread of a channel."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 2, 64)) * rng.uniform(0.5, 3.0, size=(300, 1, 1))
+    x[:, 0] = 0.1 * rng.normal(size=(300, 64))
+    x[:, 0, :8] += rng.normal(size=(300, 1))
+    t = np.stack([x[:, 0, :8].mean(axis=1), x[:, 1].std(axis=1)], axis=1)
+    data = prepare_data(make_config(**make_arrays(x, t)))
+    found = {b.name: r2_of(data, b) for b in fit_baselines(data)}
+    assert found[RIDGE][0] > 0.99
+    assert found[FOREST][1] > 0.9
+    assert found[RIDGE][1] < 0.5
+    assert max(found[MEAN]) <= 0.0
+
+
+def test_the_best_is_chosen_by_the_validation_part(make_config, make_arrays):
+    truth = np.array([[0.0, 0.0], [1.0, 1.0]], dtype=np.float32)
+    good_first = Baseline("a", truth * [1, 0], truth)
+    good_second = Baseline("b", truth * [0, 1], truth)
+    assert [b.name for b in best_baselines([good_first, good_second], truth)] == ["a", "b"]
+
+
+@pytest.mark.parametrize("shape", [(40, 16), (40, 3, 16), (40, 4, 8, 6)])
+def test_all_layouts_and_one_target(make_config, make_arrays, shape):
+    rng = np.random.default_rng(0)
+    arrays = make_arrays(rng.normal(size=shape), rng.normal(size=40))
+    data = prepare_data(make_config(**arrays))
+    for baseline in fit_baselines(data):
+        assert baseline.test_pred.shape == data.targets("test").shape
+        assert np.isfinite(baseline.val_pred).all()
+
+
+def test_baselines_are_the_same_every_time(make_config):
+    data = prepare_data(make_config())
+    first, second = fit_baselines(data), fit_baselines(data)
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a.test_pred, b.test_pred)
+
+
+def test_known_skill():
+    y_true, reference = np.array([[0.0], [0.0]]), np.array([[2.0], [2.0]])
+    assert skill(y_true, y_true, reference) == [1.0]
+    assert skill(y_true, reference, reference) == [0.0]
+    assert skill(y_true, np.array([[1.0], [1.0]]), reference) == [0.75]
+    assert np.isnan(skill(y_true, reference, y_true)).all()
+
+
+def test_known_features():
+    ramp = np.arange(64.0)[None]
+    np.testing.assert_allclose(band_means(ramp), np.arange(0.5, 64, 2))
+    image = np.ones((2, 16, 24)) * np.array([1.0, 5.0])[:, None, None]
+    np.testing.assert_allclose(band_means(image), np.repeat([1.0, 5.0], 64))
+    mean, std, low, high, median, first, last, slope, step, step_std = channel_statistics(3 * ramp)
+    assert (mean, low, high, median, first, last) == (94.5, 0, 189, 94.5, 0, 189)
+    assert std == pytest.approx(3 * np.sqrt((64**2 - 1) / 12))
+    assert (slope, step, step_std) == (pytest.approx(3), 3, 0)
