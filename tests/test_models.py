@@ -22,7 +22,7 @@ def test_the_network_follows_the_shape_of_the_data(residual, shape):
     assert model(torch.randn(shape)).shape == (3, 6)
 
 
-def test_the_residual_network_is_the_specified_one():
+def test_the_residual_network_is_the_documented_one():
     model = create_model(config(hidden=16), torch.zeros(1, 2, 64, 64), out_dim=6)
     assert isinstance(model, ResidualCNN)
     stem = model.stem[0]
@@ -33,7 +33,7 @@ def test_the_residual_network_is_the_specified_one():
     assert sum(isinstance(layer, nn.Linear) for layer in model.head) == 2
 
 
-def test_the_plain_network_is_the_specified_one():
+def test_the_plain_network_is_the_documented_one():
     model = create_model(config(residual=False), torch.zeros(1, 2, 64, 64), out_dim=6)
     assert isinstance(model, PlainCNN)
     assert sum(isinstance(layer, nn.Conv2d) for layer in model.modules()) == 2

@@ -3,12 +3,16 @@
 import ast
 import json
 import re
+import shlex
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import nbformat
 import papermill
 import pytest
+import yaml
 from papermill.exceptions import PapermillExecutionError
 
 from hpo_utils.paths import project_root
@@ -46,6 +50,15 @@ def test_nothing_is_stored(path, notebook):
     assert notebook.metadata.kernelspec.name == "python3"
     assert "papermill" not in notebook.metadata
     nbformat.validate(notebook)
+
+
+def test_the_commit_hook_leaves_them_as_they_are(path, tmp_path):
+    """And so the tags and nbmake's values, which it must not strip."""
+    hooks = yaml.safe_load((project_root() / ".pre-commit-config.yaml").read_text())["repos"][0]
+    entry = shlex.split(hooks["hooks"][0]["entry"])
+    copy = shutil.copy(path, tmp_path)
+    subprocess.run([sys.executable, "-m", "nbstripout", *entry[1:], copy], check=True)
+    assert Path(copy).read_text() == path.read_text()
 
 
 def test_the_skeleton(notebook):

@@ -23,7 +23,7 @@ def executed(tmp_path_factory):
     return root, done.stdout
 
 
-def test_every_file_of_the_specification_is_there(executed):
+def test_every_promised_file_is_there(executed):
     root, _ = executed
     names = ["optuna/study.db", "optuna/study_summary.json", "optuna_study_summary.json",
              "optuna/best_trial_info.yaml", "optuna_best/config.yaml", "optuna_best/metrics.json",

@@ -36,7 +36,7 @@ def trial_of(params=None):
     return study.ask()
 
 
-def test_the_default_space_is_the_specification_table():
+def test_the_default_space_is_the_documented_one():
     assert load_search_space(load_config(), 6).distributions == SPECIFIED
 
 

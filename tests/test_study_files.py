@@ -36,7 +36,7 @@ def test_the_summary_names_all_trials_and_the_best(study):
     assert set(summary["trials"][0]["params"]) == {"training.learning_rate"}
 
 
-def test_files_are_those_of_the_specification(study, tmp_path):
+def test_files_are_the_promised_ones(study, tmp_path):
     best = tmp_path / "2026-01-01" / "00-00-01"
     best.mkdir(parents=True)
     write_study_files(study, tmp_path)
