@@ -113,12 +113,13 @@ def open_study(cfg: Config, space: SearchSpace, data: PreparedData) -> optuna.St
             study_name=cfg.study.name + stamp, storage=storage, direction="minimize"
         )
         study.set_user_attr("signature", signature)
-    if stored and not fitting:
-        carried = carry_over(stored[0], study, space, cfg)
-        print(
-            f"study {stored[0].study_name!r} was made with another search space, settings or data:"
-            f" going on in the new study {study.study_name!r} with {carried} of its trials"
-        )
+        if stored:
+            carried = carry_over(stored[0], study, space, cfg)
+            print(
+                f"study {stored[0].study_name!r} was made with another search space, settings or"
+                f" data: going on in the new study {study.study_name!r} with {carried} of its"
+                " trials"
+            )
     _enqueue_base(study, space, cfg)
     study.sampler = create_sampler(cfg, 0, len(study.get_trials(deepcopy=False)))
     study.pruner = create_pruner(cfg)
