@@ -30,6 +30,7 @@ from hpo_utils.trial_files import find_trial_output_dir
 
 Metrics = dict[str, Any]  # the content of a trial's metrics.json
 
+PART_NAMES = {"val": "validation", "test": "test"}
 NO_COMPLETE = "No trial of this study is complete yet, so there is nothing to show here."
 
 
@@ -162,12 +163,13 @@ def show_learning_curves(report: Report, metrics: Metrics) -> None:
 
 
 def show_predictions(report: Report, output_dir: Path, metrics: Metrics) -> None:
-    """Show predictions of the test part against the truth, and the errors of each target."""
+    """Show predictions of the held-out part against the truth, and the errors of each target."""
     y_true, y_pred = (np.load(output_dir / f"y_{kind}.npy") for kind in ("true", "pred"))
-    units, targets = metrics["target_units"], metrics["test_targets"]
+    units, part = metrics["target_units"], metrics["part"]
+    targets = metrics[f"{part}_targets"]
     report.show(
         plot_prediction_vs_truth(y_true, y_pred, list(units), list(units.values()), targets),
-        "Prediction against truth in the test part, one panel per target",
+        f"Prediction against truth in the {PART_NAMES[part]} part, one panel per target",
     )
     report.show(metrics_table(targets, units))
 

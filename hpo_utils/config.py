@@ -51,6 +51,8 @@ class DatasetConfig:
     target_units: list[str] | None = None
     axis_names: list[str] | None = None  # of H and W, or of L
     exclude_channels: list[int] | None = None  # null: [1, 3] when there are 4 channels, else none
+    fractions: list[str] | None = None  # targets in [0, 1] that sum to one
+    non_negative: list[str] | None = None  # targets that cannot be below zero
     limit: int | None = _within(None, 1, 1e9)  # use the first so many samples
     downsample_factor: int = _within(1, 1, 1000)  # keep every n-th row of H (or L)
 
@@ -67,11 +69,14 @@ class SyntheticConfig:
 
 @dataclass
 class DataSplitConfig:
-    """Shares of the samples in each part; they sum to one."""
+    """Shares of the samples in each part, which sum to one, and how the samples are dealt out."""
 
     train_ratio: float = _within(0.70, 0.0, 1.0)
     val_ratio: float = _within(0.15, 0.0, 1.0)
     test_ratio: float = _within(0.15, 0.0, 1.0)
+    # auto: by group where dataset.groups is given, else random; time: in the order of the file
+    method: str = _one_of("auto", "auto", "random", "group", "time")
+    gap: int = _within(0, 0, 1e6)  # samples left out between two parts of a split by time
     seed: int = _within(42, 0, 2**32 - 1)
 
 
@@ -82,6 +87,7 @@ class ModelConfig:
     hidden: int = _within(64, 1, 4096)  # channels of the first stage
     dropout_rate: float = _within(0.2, 0.0, 0.95)  # before the head
     use_residual: bool = True
+    constrain_outputs: bool = True  # keep to dataset.fractions and dataset.non_negative
 
 
 @dataclass
@@ -98,6 +104,7 @@ class TrainingConfig:
     use_weighted_loss: bool = False  # WeightedMSELoss with the weight_target_* instead of MSE
     seed: int = _within(42, 0, 2**32 - 1)
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
+    n_threads: int | None = _within(None, 1, 4096)  # null: the machine's cores over the workers
 
 
 @dataclass
@@ -120,6 +127,20 @@ class StudyConfig:
 
 
 @dataclass
+class EvaluationConfig:
+    """How trials are scored, and how the winner is settled when the search has ended."""
+
+    score: str = _one_of("mse", "mse", "mae", "r2")  # of standardised targets; r2: 1 - mean R²
+    target: str | None = None  # the only target that is scored; null: all
+    n_best: int = _within(5, 1, 1000)  # trials that are trained again, beside the base
+    n_seeds: int = _within(5, 0, 1000)  # fresh seeds for each; 0: the best trial wins as it is
+    confidence: float = _within(0.95, 0.5, 0.999)  # of every interval
+    ensemble: bool = True  # take home the mean of the winner's seeds; else the best of them
+    strict_test: bool = False  # trials leave the validation part; the test part is opened once
+    compare_random_split: bool = True  # with groups: what a split that ignores them would promise
+
+
+@dataclass
 class PathsConfig:
     """Where results go."""
 
@@ -136,6 +157,7 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     study: StudyConfig = field(default_factory=StudyConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
 
 

@@ -2,8 +2,9 @@
 
 ``<outputs_root>/data/<dataset id>/`` holds, for each part of the split, the inputs ``x_<part>.npy``
 (float32, standardised per channel, excluded channels left out), the targets ``t_<part>.npy`` in
-their units and the sample numbers ``index_<part>.npy``, and a ``manifest.json``. Statistics come
-from the training part alone. The source is read in pieces, so memory stays small.
+their units, the sample numbers ``index_<part>.npy`` and, where groups are given, their numbers
+``group_<part>.npy``, and a ``manifest.json``. Statistics come from the training part alone. The
+source is read in pieces, so memory stays small.
 """
 
 from __future__ import annotations
@@ -35,11 +36,12 @@ from hpo_utils.checks import (
 from hpo_utils.config import Config, as_dict, updated
 from hpo_utils.errors import DataError
 from hpo_utils.paths import resolve, write_json, write_npy
+from hpo_utils.physics import Physics, check_targets, find_physics
 from hpo_utils.scaling import Standardizer
 from hpo_utils.sources import ArraySource, describe, open_array
 from hpo_utils.split import PARTS, split_indices
 
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
 DECISIVE = ("name", "x_key", "t_key", "groups_key", "exclude_channels", "limit")
 
 
@@ -76,6 +78,12 @@ class PreparedData:
         scaler = self.manifest["target_scaler"]
         return Standardizer(np.array(scaler["mean"]), np.array(scaler["std"]))
 
+    @cached_property
+    def physics(self) -> Physics:
+        """What is known of the targets."""
+        known = (self.manifest["fractions"], self.manifest["non_negative"])
+        return find_physics(self.target_names, *known)
+
     def inputs(self, part: str, downsample_factor: int = 1) -> NDArray[np.float32]:
         """Return standardised inputs of a part, memory-mapped.
 
@@ -99,10 +107,23 @@ class PreparedData:
         t: NDArray[np.float32] = np.load(self.directory / f"t_{part}.npy", allow_pickle=False)
         return t
 
+    def all_targets(self) -> NDArray[np.float32]:
+        """Return the targets of all parts, in the order of the source."""
+        order = np.argsort(np.concatenate([self.sample_numbers(part) for part in PARTS]))
+        joined: NDArray[np.float32] = np.concatenate([self.targets(part) for part in PARTS])
+        return joined[order]
+
     def sample_numbers(self, part: str) -> NDArray[np.int64]:
         """Return where in the source the samples of a part stand."""
         index: NDArray[np.int64] = np.load(self.directory / f"index_{part}.npy", allow_pickle=False)
         return index
+
+    def groups(self, part: str) -> NDArray[np.int64] | None:
+        """Return the group number of each sample of a part; None where no groups are given."""
+        if self.manifest["n_groups"] is None:
+            return None
+        group: NDArray[np.int64] = np.load(self.directory / f"group_{part}.npy", allow_pickle=False)
+        return group
 
 
 def prepare_data(cfg: Config) -> PreparedData:
@@ -131,6 +152,7 @@ def prepare_data(cfg: Config) -> PreparedData:
     if found is None:
         return _prepare(root, settings, sources, cfg, names)
     if any(found.manifest[key] != value for key, value in names.items()):
+        check_targets(found.all_targets(), find_physics(*_known(names)), names["target_names"])
         return _with_manifest(found.directory, {**found.manifest, **names})
     return found
 
@@ -177,6 +199,8 @@ def with_source(cfg: Config) -> Config:
             "dataset.target_names": list(synthetic.TARGET_NAMES),
             "dataset.target_units": list(synthetic.TARGET_UNITS),
             "dataset.axis_names": ["pulse", "depth"],
+            "dataset.fractions": list(synthetic.FRACTIONS),
+            "dataset.non_negative": list(synthetic.VELOCITIES),
         },
     )
 
@@ -219,6 +243,7 @@ def _prepare(
     targets = scan_targets(t, n_samples, names["target_names"])
     ids = scan_groups(groups[0], x.shape[0])[:n_samples] if groups else None
     split = split_indices(n_samples, cfg.data_split, ids)
+    check_targets(targets, find_physics(*_known(names)), names["target_names"])
     target_scaler = fit_target_scaler(targets[split["train"]], names["target_names"])
     statistics = scan_inputs(x, n_samples, split["train"], channels, names["channel_names"])
     described = [describe(source) for source in sources]
@@ -246,6 +271,9 @@ def _prepare(
         for part in PARTS:
             write_npy(partial / f"t_{part}.npy", targets[split[part]])
             write_npy(partial / f"index_{part}.npy", split[part])
+            if ids is not None:
+                numbers = np.unique(ids, return_inverse=True)[1]
+                write_npy(partial / f"group_{part}.npy", numbers[split[part]])
         write_json(partial / "manifest.json", manifest)
     return PreparedData(directory, manifest)
 
@@ -262,7 +290,10 @@ def _digest(settings: dict[str, Any], described: list[dict[str, Any]]) -> str:
 
 
 def _names(cfg: Config, x: ArraySource, t: ArraySource) -> dict[str, list[str]]:
-    """Return names and units of channels, targets and axes, made up where none are given."""
+    """Return names and units of channels, targets and axes, made up where none are given.
+
+    And what is known of the targets: ``fractions`` and ``non_negative``, by name.
+    """
     n_channels = 1 if len(x.shape) == 2 else x.shape[1]
     n_targets = 1 if len(t.shape) == 1 else t.shape[1]
     axes = ["position"] if len(x.shape) < 4 else ["row", "column"]
@@ -285,7 +316,14 @@ def _names(cfg: Config, x: ArraySource, t: ArraySource) -> dict[str, list[str]]:
             "dataset.target_names must differ from each other, got"
             f" {', '.join(expected['target_names'])}"
         )
+    expected["fractions"] = list(cfg.dataset.fractions or [])
+    expected["non_negative"] = list(cfg.dataset.non_negative or [])
+    find_physics(*_known(expected))
     return expected
+
+
+def _known(names: dict[str, list[str]]) -> tuple[list[str], list[str], list[str]]:
+    return names["target_names"], names["fractions"], names["non_negative"]
 
 
 def _write_inputs(
@@ -313,6 +351,8 @@ def _write_inputs(
             npy_format.write_array_header_1_0(files[part], header)
         for start, samples in x.chunks():
             for i, sample in enumerate(samples[: n_samples - start], start):
+                if part_of[i] is None:  # in a gap between two parts
+                    continue
                 # (L,) is one channel: (1, L); then one sample as a batch: (1, n_channels, ...)
                 batch = (sample[None] if sample.ndim == 1 else sample)[None][:, channels]
                 files[part_of[i]].write(scaler.transform(batch).astype("<f4").tobytes())

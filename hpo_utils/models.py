@@ -10,7 +10,10 @@ from torch import Tensor, nn
 
 from hpo_utils.config import Config
 from hpo_utils.errors import ConfigError
+from hpo_utils.physics import PhysicalOutput, Physics
+from hpo_utils.scaling import Standardizer
 
+EVALUATION_VALUES = 2**27  # bounds the first layer's output without gradients: 512 MB in float32
 STAGE_WIDTHS = (1, 2, 4, 4)  # channels of the residual stages, in multiples of `hidden`
 
 
@@ -136,7 +139,7 @@ class PlainCNN(nn.Module):
 
 def create_model(
     cfg: Config, x_sample: Tensor, out_dim: int, device: torch.device | str = "cpu"
-) -> nn.Module:
+) -> PlainCNN | ResidualCNN:
     """Create the network that the configuration and the data's shape ask for.
 
     Parameters
@@ -165,3 +168,34 @@ def create_model(
     network = ResidualCNN if cfg.model.use_residual else PlainCNN
     model = network(n_axes, x_sample.shape[1], out_dim, cfg.model.hidden, cfg.model.dropout_rate)
     return model.to(device)
+
+
+def create_network(
+    cfg: Config,
+    x_sample: Tensor,
+    target_scaler: Standardizer,
+    physics: Physics,
+    device: torch.device | str = "cpu",
+) -> PlainCNN | ResidualCNN:
+    """Create the model and, unless ``model.constrain_outputs`` is off, the layer of its physics.
+
+    Its outputs, of shape (B, n_targets), are standardised targets.
+    """
+    model = create_model(cfg, x_sample, len(target_scaler.mean), device)
+    if physics and cfg.model.constrain_outputs:
+        layer = PhysicalOutput(physics, target_scaler.mean, target_scaler.std)
+        model.head.append(layer.to(device))
+    return model
+
+
+def predict(model: nn.Module, x: Tensor, batch_size: int) -> Tensor:
+    """Return predictions (n_samples, n_targets) of ``x``, without gradients, piece by piece."""
+    model.eval()
+    with torch.inference_mode():
+        return torch.cat([model(piece) for piece in torch.split(x, batch_size)])
+
+
+def evaluation_batch(cfg: Config, x: Tensor) -> int:
+    """Return how many samples of ``x`` to evaluate at a time: what trains fits, and more may."""
+    values = x[0, 0].numel() * cfg.model.hidden  # of one sample after a layer without stride
+    return max(cfg.training.batch_size, EVALUATION_VALUES // values)

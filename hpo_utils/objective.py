@@ -35,8 +35,8 @@ def objective(
     Returns
     -------
     float
-        Validation MSE of targets standardised by the training part, unweighted, at the best epoch:
-        comparable between all trials, whatever loss they were trained with.
+        What ``evaluation.score`` says of the validation part at the best epoch: comparable between
+        all trials, whatever loss they were trained with.
 
     Raises
     ------

@@ -90,7 +90,7 @@ def plot_learning_curves(history: dict[str, list[float]], best_epoch: int) -> Fi
     """Draw a training's losses and score over its epochs, the kept epoch marked.
 
     ``history`` has ``train_losses``, ``val_losses`` (the training's own loss, which its weights
-    scale) and ``scores`` (validation MSE of standardised targets), one value per epoch.
+    scale) and ``scores`` (of the validation part), one value per epoch.
     """
     figure, (loss, score) = grid(2, 2, 3.2)
     epochs = np.arange(1, len(history["scores"]) + 1)
@@ -104,7 +104,9 @@ def plot_learning_curves(history: dict[str, list[float]], best_epoch: int) -> Fi
         best_epoch, history["scores"][best_epoch - 1], "o", color=PALETTE[2],
         label=f"kept: epoch {best_epoch}, {history['scores'][best_epoch - 1]:.3g}",
     )  # fmt: skip
-    score.set(title="Validation score", xlabel="epoch", ylabel="MSE, standardised", yscale="log")
+    score.set(
+        title="Validation score", xlabel="epoch", ylabel="score (lower is better)", yscale="log"
+    )
     score.legend()
     for axes in (loss, score):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

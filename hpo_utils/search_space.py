@@ -96,7 +96,8 @@ class SearchSpace:
             for name, value in as_dict(cfg)[section].items()
             if SEARCHABLE.fullmatch(f"{section}.{name}")
         }
-        del values["training.device"]  # where, not what
+        for key in ("training.device", "training.n_threads"):  # where, not what
+            del values[key]
         return {name: value for name, value in values.items() if name not in self.distributions}
 
     def fit(self, params: Mapping[str, Any], cfg: Config) -> dict[str, Any] | None:

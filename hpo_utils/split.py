@@ -29,21 +29,44 @@ def split_indices(
     n_samples
         Number of samples.
     cfg
-        Ratios of the parts and the seed of the shuffle.
+        Ratios of the parts, how samples are dealt out, the seed of the shuffle.
     groups
-        Group id of each sample, of shape (n_samples,); None treats every sample as its own group.
+        Group id of each sample, of shape (n_samples,). Without them, or by ``method`` random,
+        every sample is its own group; by time a group is placed where its first sample stands.
 
     Returns
     -------
     dict of int64 arrays
-        Sorted sample indices of ``train``, ``val`` and ``test``: disjoint, and complete together.
+        Sorted sample indices of ``train``, ``val`` and ``test``: disjoint, and complete together
+        but for the samples in the gaps.
 
     Raises
     ------
     DataError
-        If a part would be empty.
+        If a part would be empty, or the method is ``group`` and there are no groups.
     """
-    members = _group_members(n_samples, groups)
+    if cfg.method == "group" and groups is None:
+        raise DataError(
+            "data_split.method group must have group ids, but dataset.groups names no file: add it"
+        )
+    members = _group_members(n_samples, None if cfg.method == "random" else groups)
+    assign = _assign_in_order if cfg.method == "time" else _assign_at_random
+    assigned = assign(members, cfg)
+    empty = [part for part in PARTS if not len(assigned[part])]
+    if empty:
+        what = "samples" if len(members) == n_samples else "groups"
+        ratios = (cfg.train_ratio, cfg.val_ratio, cfg.test_ratio)
+        raise DataError(
+            f"each part of the split must get at least one sample, but {' and '.join(empty)} got"
+            f" none of {len(members)} {what} by the ratios {', '.join(map(str, ratios))}:"
+            f" use more {what} or other ratios"
+        )
+    return assigned
+
+
+def _assign_at_random(members: list[Indices], cfg: DataSplitConfig) -> dict[str, Indices]:
+    """Shuffle the groups and give each to the part that lacks it most."""
+    n_samples = sum(map(len, members))
     order = np.random.default_rng(cfg.seed).permutation(len(members))
     ratios = {"train": cfg.train_ratio, "val": cfg.val_ratio, "test": cfg.test_ratio}
     wanted = {part: ratio * n_samples for part, ratio in ratios.items()}
@@ -59,15 +82,32 @@ def split_indices(
         part = min(candidates, key=lambda part: (filled[part] + len(group)) / wanted[part])
         assigned[part].append(group)
         filled[part] += len(group)
-    empty = [part for part in PARTS if not filled[part]]
-    if empty:
-        what = "samples" if groups is None else "groups"
-        raise DataError(
-            f"each part of the split must get at least one sample, but {' and '.join(empty)} got"
-            f" none of {len(members)} {what} by the ratios {', '.join(map(str, ratios.values()))}:"
-            f" use more {what} or other ratios"
-        )
-    return {part: np.sort(np.concatenate(pieces)) for part, pieces in assigned.items()}
+    return {part: _sorted(pieces) for part, pieces in assigned.items()}
+
+
+def _assign_in_order(members: list[Indices], cfg: DataSplitConfig) -> dict[str, Indices]:
+    """Cut the groups, in the order of their first samples, into train, val and test.
+
+    ``data_split.gap`` samples before each cut are left out: where windows overlap, those next to
+    the cut would be on both sides of it.
+    """
+    members = sorted(members, key=lambda group: int(group[0]))
+    ends = np.cumsum([len(group) for group in members])
+    cuts = np.cumsum([cfg.train_ratio, cfg.val_ratio]) * ends[-1]
+    # a group belongs to the part in which its middle falls
+    middles = ends - np.array([len(group) for group in members]) / 2
+    part_of = np.searchsorted(cuts, middles, side="right")
+    assigned = {
+        part: _sorted([group for group, k in zip(members, part_of, strict=True) if k == number])
+        for number, part in enumerate(PARTS)
+    }
+    for part in ("train", "val"):
+        assigned[part] = assigned[part][: len(assigned[part]) - cfg.gap]
+    return assigned
+
+
+def _sorted(pieces: list[Indices]) -> Indices:
+    return np.sort(np.concatenate([*pieces, np.empty(0, np.int64)]))
 
 
 def _group_members(n_samples: int, groups: NDArray[Any] | None) -> list[Indices]:

@@ -52,13 +52,18 @@ def default_database(cfg: Config) -> Path:
     return resolve(cfg.paths.outputs_root) / "optuna" / "study.db"
 
 
-def create_sampler(cfg: Config, worker: int, n_trials: int) -> optuna.samplers.TPESampler:
-    """Return a TPE sampler whose seed differs by worker and by trials present.
+def set_sampler(study: optuna.Study, cfg: Config, worker: int) -> None:
+    """Give the study a TPE sampler whose seed differs by worker and by trials present.
 
-    The same seed on resume or in a second worker would suggest the same start-up trials again.
+    The same seed on resume or in a second worker would suggest the same start-up trials again. The
+    seed is recorded in the study's user attributes.
     """
-    seed = (cfg.study.seed + 1_000_003 * worker + 7_919 * n_trials) % 2**32
-    return optuna.samplers.TPESampler(n_startup_trials=cfg.study.n_startup_trials, seed=seed)
+    present = len(study.get_trials(deepcopy=False))
+    seed = (cfg.study.seed + 1_000_003 * worker + 7_919 * present) % 2**32
+    study.set_user_attr(f"sampler seed of worker {worker} from trial {present}", seed)
+    study.sampler = optuna.samplers.TPESampler(
+        n_startup_trials=cfg.study.n_startup_trials, seed=seed
+    )
 
 
 def create_pruner(cfg: Config) -> optuna.pruners.BasePruner:

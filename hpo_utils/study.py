@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.config import Config, load_config, with_target_weights
 from hpo_utils.data import PreparedData, prepare_data
+from hpo_utils.devices import select_device
 from hpo_utils.errors import ParameterError, StudyError
 from hpo_utils.ownership import recover_interrupted
 from hpo_utils.parameters import as_int, as_text, load_notebook_config, split_overrides
@@ -21,18 +22,18 @@ from hpo_utils.storage import (
     FINISHED,
     count_finished,
     create_pruner,
-    create_sampler,
     default_database,
     open_storage,
+    set_sampler,
     stored_names,
 )
 from hpo_utils.study_files import last_searched, write_study_files
-from hpo_utils.training import select_device
 from hpo_utils.trial_files import find_trial_output_dir
 from hpo_utils.workers import run_workers
+from hpo_utils.yardstick import create_yardstick
 
 FILES_INTERVAL = 10.0  # seconds between two writings of the study's files while it runs
-SCORE = "validation MSE of standardised targets"
+COMPARABLE = ("dataset_id", "score", "physics")  # of two studies whose trials can be mixed
 
 
 def run_study(cfg: Config) -> optuna.Study:
@@ -54,6 +55,7 @@ def run_study(cfg: Config) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # one line per trial is ours
     select_device(cfg.training.device)
     data = prepare_data(cfg)
+    create_yardstick(cfg, data.target_names, data.targets("val"))  # before anything is opened
     cfg = with_target_weights(cfg, data.n_targets)
     space = load_search_space(cfg, data.n_targets)
     space.values_in(cfg)  # before anything is opened: the base configuration must fit
@@ -97,7 +99,8 @@ def open_study(cfg: Config, space: SearchSpace, data: PreparedData) -> optuna.St
         "search_space": space.digest,
         "held": space.held_in(cfg),
         "dataset_id": data.dataset_id,
-        "score": SCORE,
+        "score": create_yardstick(cfg, data.target_names, data.targets("val")).name,
+        "physics": {key: data.manifest[key] for key in ("fractions", "non_negative")},
     }
     stored = [
         optuna.load_study(study_name=name, storage=storage)
@@ -116,12 +119,12 @@ def open_study(cfg: Config, space: SearchSpace, data: PreparedData) -> optuna.St
         if stored:
             carried = carry_over(stored[0], study, space, cfg)
             print(
-                f"study {stored[0].study_name!r} was made with another search space, settings or"
-                f" data: going on in the new study {study.study_name!r} with {carried} of its"
-                " trials"
+                f"study {stored[0].study_name!r} was made with another search space, settings,"
+                f" data or score: going on in the new study {study.study_name!r} with"
+                f" {carried} of its trials"
             )
     _enqueue_base(study, space, cfg)
-    study.sampler = create_sampler(cfg, 0, len(study.get_trials(deepcopy=False)))
+    set_sampler(study, cfg, 0)
     study.pruner = create_pruner(cfg)
     return study
 
@@ -219,7 +222,7 @@ def carry_over(old: optuna.Study, new: optuna.Study, space: SearchSpace, cfg: Co
         How many were copied.
     """
     before, now = (study.user_attrs.get("signature", {}) for study in (old, new))
-    if any(before.get(key) != now.get(key) for key in ("dataset_id", "score")):
+    if any(before.get(key) != now.get(key) for key in COMPARABLE):
         return 0
     carried = 0
     for trial in old.get_trials(deepcopy=False, states=FINISHED):

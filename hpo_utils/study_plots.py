@@ -28,7 +28,7 @@ from hpo_utils.plots import GREY, PALETTE, WIDTH, grid, plain_log_ticks, styled
 from hpo_utils.storage import best_of, score_of
 from hpo_utils.tables import short_name
 
-SCORE_LABEL = "validation score (MSE, standardised)"
+SCORE_LABEL = "validation score (lower is better)"
 MIN_TRIALS_FOR_IMPORTANCE = 4  # complete trials; with fewer a forest has nothing to split
 
 

@@ -27,6 +27,7 @@ TARGET_NAMES = (
     "Liquid Volume Fraction",
 )
 TARGET_UNITS = ("m/s", "m/s", "m/s", "-", "-", "-")
+VELOCITIES, FRACTIONS = TARGET_NAMES[:3], TARGET_NAMES[3:]
 CHANNEL_NAMES = ("transducer A", "amplifier A", "transducer B", "amplifier B")
 
 C0 = 1.2  # distribution parameter of the drift-flux model, Zuber & Findlay 1965

@@ -6,7 +6,6 @@ The same function serves a training by hand (``02_train``) and every trial of a 
 from __future__ import annotations
 
 import copy
-import gc
 import itertools
 import math
 from collections.abc import Callable, Mapping
@@ -16,23 +15,29 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from hpo_utils.config import Config, with_target_weights
 from hpo_utils.data import PreparedData, prepare_data
-from hpo_utils.errors import ConfigError, DivergenceError
+from hpo_utils.devices import (
+    release_memory,
+    seed_everything,
+    select_device,
+    set_threads,
+    several_gpus,
+)
+from hpo_utils.errors import DivergenceError
+from hpo_utils.looks import note_look
 from hpo_utils.losses import WeightedMSELoss
-from hpo_utils.models import create_model
+from hpo_utils.models import create_network, evaluation_batch, predict
 from hpo_utils.trial_files import (
     TrialRecord,
     TrialResult,
     create_trial_output_dir,
     save_trial_results,
 )
-
-EVALUATION_VALUES = 2**27  # bounds the first layer's output without gradients: 512 MB in float32
+from hpo_utils.yardstick import Yardstick, create_yardstick
 
 ParamList = tuple[Tensor, ...] | list[Tensor]
 OnEpoch = Callable[[int, float], None]  # (epoch from 1, score); may raise to end the training
@@ -76,8 +81,8 @@ def train_trial(
     Returns
     -------
     dict
-        The content of ``metrics.json``: ``score`` is the validation MSE of standardised targets at
-        ``best_epoch``, whose weights are the ones kept.
+        The content of ``metrics.json``: ``score`` is that of ``evaluation.score`` on the validation
+        part at ``best_epoch``, whose weights are the ones kept.
 
     Raises
     ------
@@ -86,6 +91,8 @@ def train_trial(
     """
     cfg = with_target_weights(cfg, data.n_targets)
     device = select_device(cfg.training.device)
+    # sums over other numbers of threads round differently, so the saved configuration names theirs
+    cfg.training.n_threads = set_threads(cfg.training.n_threads)
     known = {**(identity or {}), "dataset_id": data.dataset_id, "device": str(device)}
     with TrialRecord(output_dir, cfg, known) as record:
         seed_everything(cfg.training.seed)
@@ -134,25 +141,15 @@ def train_one_epoch(
 
 
 def evaluate(
-    model: nn.Module, part: Part, criterion: nn.Module, batch_size: int
-) -> tuple[float, float, Tensor]:
-    """Evaluate without gradients, ``batch_size`` samples at a time.
+    model: nn.Module, part: Part, criterion: nn.Module, yardstick: Yardstick, batch_size: int
+) -> tuple[float, float]:
+    """Return loss and score of a part, evaluated without gradients, ``batch_size`` at a time.
 
-    Returns
-    -------
-    loss : float
-        The criterion over the part.
-    score : float
-        Mean squared error of standardised targets, unweighted: the same yardstick for every trial.
-    z_pred : Tensor
-        Standardised predictions of shape (n_samples, n_targets).
+    The loss is that of the training; the score is what the yardstick says, the same for every
+    trial.
     """
-    model.eval()
-    with torch.inference_mode():
-        z_pred = torch.cat([model(x) for x in torch.split(part.x, batch_size)])
-        loss = criterion(z_pred, part.z)
-        score = nn.functional.mse_loss(z_pred, part.z)
-    return float(loss), float(score), z_pred
+    z_pred = predict(model, part.x, batch_size)
+    return float(criterion(z_pred, part.z)), float(yardstick(z_pred, part.z))
 
 
 def create_criterion(cfg: Config, n_targets: int) -> nn.Module:
@@ -163,57 +160,6 @@ def create_criterion(cfg: Config, n_targets: int) -> nn.Module:
     return WeightedMSELoss(weights)
 
 
-def select_device(name: str) -> torch.device:
-    """Return the device that ``training.device`` names; ``auto`` prefers a GPU."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(
-            f"training.device must be auto, cpu or a device of this machine, got {name!r}: {reason}"
-        ) from None
-    return device
-
-
-def several_gpus(device: torch.device, batch_size: int) -> bool:
-    """Return whether each batch is to be shared out over all GPUs.
-
-    Not if the device has a number, and not if a GPU would get a single sample, of which batch
-    normalisation has no statistics.
-    """
-    n_gpus = torch.cuda.device_count()
-    return device.type == "cuda" and device.index is None and 1 < n_gpus <= batch_size // 2
-
-
-def evaluation_batch(cfg: Config, x: Tensor) -> int:
-    """Return how many samples of ``x`` to evaluate at a time: what trains fits, and more may."""
-    values = x[0, 0].numel() * cfg.model.hidden  # of one sample after a layer without stride
-    return max(cfg.training.batch_size, EVALUATION_VALUES // values)
-
-
-def seed_everything(seed: int) -> None:
-    """Fix the random state and have cuDNN choose its algorithms the same way every time."""
-    torch.manual_seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - the global state, for code that still draws from it
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
-
-
-def release_memory(device: torch.device) -> None:
-    """Give the memory of a training that has ended back, that of the GPU included.
-
-    To be called when its function has returned: an exception, also one that only prunes, holds on
-    to the function's tensors in a reference cycle, which only the garbage collector breaks.
-    """
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.synchronize()
-
-
 def _fit_and_predict(
     cfg: Config,
     data: PreparedData,
@@ -221,26 +167,33 @@ def _fit_and_predict(
     record: TrialRecord,
     on_epoch: OnEpoch | None,
 ) -> TrialResult:
-    """Train, return to the best epoch, predict the validation and the test part."""
+    """Train, return to the best epoch, predict the validation part and, unless shut, the test."""
     train, val = (_load_part(data, part, cfg, device) for part in ("train", "val"))
-    model = create_model(cfg, train.x, data.n_targets, device)
+    model = create_network(cfg, train.x, data.target_scaler, data.physics, device)
     if train.x.ndim == 4:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     criterion = create_criterion(cfg, data.n_targets).to(device)
-    parallel = nn.DataParallel(model) if several_gpus(device, cfg.training.batch_size) else model
-    best_epoch, score = _fit(cfg, model, parallel, criterion, train, val, record, on_epoch)
+    yardstick = create_yardstick(cfg, data.target_names, data.targets("val"))
     batch_size = evaluation_batch(cfg, train.x)
-    val_pred = evaluate(model, val, criterion, batch_size)[2]
-    test = _load_part(data, "test", cfg, device)
-    test_pred = evaluate(model, test, criterion, batch_size)[2]
+
+    def validate(kept: nn.Module) -> tuple[float, float]:
+        return evaluate(kept, val, criterion, yardstick, batch_size)
+
+    best_epoch, score = _fit(cfg, model, criterion, train, validate, record, on_epoch)
+    predictions = {"val": predict(model, val.x, batch_size)}
+    if not cfg.evaluation.strict_test:
+        test = _load_part(data, "test", cfg, device)
+        predictions["test"] = predict(model, test.x, batch_size)
+        note_look(data, f"training in {record.output_dir.name}")
     return TrialResult(
         score=score,
+        score_name=yardstick.name,
         best_epoch=best_epoch,
         state_dict={name: value.cpu() for name, value in model.state_dict().items()},
-        val_true=data.targets("val"),
-        val_pred=_in_units(val_pred, data),
-        test_true=data.targets("test"),
-        test_pred=_in_units(test_pred, data),
+        truth={part: data.targets(part) for part in predictions},
+        predictions={
+            part: data.target_scaler.inverse(z.cpu().numpy()) for part, z in predictions.items()
+        },
         n_parameters=sum(p.numel() for p in model.parameters()),
     )
 
@@ -248,17 +201,18 @@ def _fit_and_predict(
 def _fit(
     cfg: Config,
     model: nn.Module,
-    parallel: nn.Module,
     criterion: nn.Module,
     train: Part,
-    val: Part,
+    validate: Callable[[nn.Module], tuple[float, float]],
     record: TrialRecord,
     on_epoch: OnEpoch | None,
 ) -> tuple[int, float]:
     """Run the epochs, leave the best epoch's weights in ``model``, return (epoch, score).
 
-    ``parallel`` is the model itself, or shares each batch out to copies of it.
+    ``validate`` returns a model's loss and score on the validation part.
     """
+    spread = several_gpus(train.x.device, cfg.training.batch_size)
+    trained = nn.DataParallel(model) if spread else model
     optimizer = torch.optim.Adam(
         model.parameters(),
         lr=cfg.training.learning_rate,
@@ -267,17 +221,16 @@ def _fit(
     )
     average = create_average(model, cfg, len(train.x))
     kept = model if average is None else average.module
-    batch_size = evaluation_batch(cfg, train.x)
     shuffle = torch.Generator().manual_seed(cfg.training.seed)  # batches only: nothing else draws
     best_epoch, best_score = 0, math.inf
     best_state: dict[str, Tensor] = {}
     for epoch in range(1, cfg.training.epochs + 1):
         batches = make_batches(len(train.x), cfg.training.batch_size, shuffle, train.x.device)
         train_loss = train_one_epoch(
-            parallel, train, batches, criterion, optimizer,
+            trained, train, batches, criterion, optimizer,
             None if average is None else lambda: average.update_parameters(model),
         )  # fmt: skip
-        val_loss, score, _ = evaluate(kept, val, criterion, batch_size)
+        val_loss, score = validate(kept)
         record.log_epoch(epoch, train_loss, val_loss, score)
         if not (math.isfinite(train_loss) and math.isfinite(score)):
             raise DivergenceError(
@@ -338,8 +291,3 @@ def _load_part(data: PreparedData, part: str, cfg: Config, device: torch.device)
         x = x.contiguous(memory_format=torch.channels_last)
     z = torch.from_numpy(data.target_scaler.transform(data.targets(part))).to(device)
     return Part(x, z)
-
-
-def _in_units(z_pred: Tensor, data: PreparedData) -> NDArray[np.float32]:
-    """Return standardised predictions (n_samples, n_targets) to the targets' units."""
-    return data.target_scaler.inverse(z_pred.cpu().numpy())

@@ -38,17 +38,17 @@ PACKAGES = ("hpo_utils", "optuna", "torch", "numpy", "omegaconf")
 class TrialResult:
     """What one finished training leaves.
 
-    Arrays of shape (n_samples, n_targets) are in the targets' units; ``score`` is the validation
-    MSE of standardised targets at ``best_epoch`` (counted from 1), whose weights are kept.
+    ``truth`` and ``predictions`` hold, for ``val`` and unless it stays shut for ``test``, arrays of
+    shape (n_samples, n_targets) in the targets' units; ``score`` is that of the validation part at
+    ``best_epoch`` (counted from 1), whose weights are kept.
     """
 
     score: float
+    score_name: str
     best_epoch: int
     state_dict: dict[str, Tensor]
-    val_true: NDArray[np.float32]
-    val_pred: NDArray[np.float32]
-    test_true: NDArray[np.float32]
-    test_pred: NDArray[np.float32]
+    truth: dict[str, NDArray[np.float32]]
+    predictions: dict[str, NDArray[np.float32]]
     n_parameters: int
 
 
@@ -152,19 +152,26 @@ def save_trial_results(
         The content of ``metrics.json``.
     """
     write_with(output_dir / WEIGHTS_FILE, lambda file: torch.save(result.state_dict, file))
-    write_npy(output_dir / "y_true.npy", result.test_true)
-    write_npy(output_dir / "y_pred.npy", result.test_pred)
+    part = "test" if "test" in result.predictions else "val"
+    y_true, y_pred = result.truth[part], result.predictions[part]
+    write_npy(output_dir / "y_true.npy", y_true)
+    write_npy(output_dir / "y_pred.npy", y_pred)
     names, units = data.target_names, data.target_units
-    test = standardized_errors(result.test_true, result.test_pred, data.target_scaler)
-    test_targets = target_metrics(result.test_true, result.test_pred, names)
+    errors = {
+        part: target_metrics(result.truth[part], result.predictions[part], names)
+        for part in result.predictions
+    }
+    test = standardized_errors(y_true, y_pred, data.target_scaler) if part == "test" else {}
     metrics = {
         "score": result.score,
+        "score_name": result.score_name,
         "best_epoch": result.best_epoch,
         "val_loss": history["val_losses"][result.best_epoch - 1],
-        "val_targets": target_metrics(result.val_true, result.val_pred, names),
-        "test_mse": test["mse"],
-        "test_mae": test["mae"],
-        "test_targets": test_targets,
+        "val_targets": errors["val"],
+        "test_mse": test.get("mse"),
+        "test_mae": test.get("mae"),
+        "test_targets": errors.get("test"),
+        "part": part,  # of y_true, y_pred and the figures
         "target_units": dict(zip(names, units, strict=True)),
         "n_parameters": result.n_parameters,
         **history,
@@ -172,9 +179,7 @@ def save_trial_results(
     write_json(output_dir / "metrics.json", metrics)
     curves = plot_learning_curves(history, result.best_epoch)
     save_figure(output_dir / "learning_curves.png", curves)
-    scatter = plot_prediction_vs_truth(
-        result.test_true, result.test_pred, names, units, test_targets
-    )
+    scatter = plot_prediction_vs_truth(y_true, y_pred, names, units, errors[part])
     save_figure(output_dir / "evaluation_plots" / "prediction_vs_truth.png", scatter)
     return metrics
 

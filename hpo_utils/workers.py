@@ -17,13 +17,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.config import Config, as_dict, config_from_dict
 from hpo_utils.data import PreparedData
+from hpo_utils.devices import release_memory, select_device
 from hpo_utils.errors import HpoError, StudyError
 from hpo_utils.objective import objective
 from hpo_utils.ownership import current_owner, recover_interrupted
 from hpo_utils.paths import resolve
 from hpo_utils.search_space import SearchSpace
-from hpo_utils.storage import create_pruner, create_sampler, open_storage
-from hpo_utils.training import release_memory, select_device
+from hpo_utils.storage import create_pruner, open_storage, set_sampler
 
 GRACE = 0.5  # seconds for a worker to end before it is made to
 POLL = 0.2  # seconds between two looks at whether the workers live
@@ -160,7 +160,7 @@ def _work(
     try:
         storage = open_storage(cfg)
         study = optuna.load_study(study_name=study_name, storage=storage, pruner=create_pruner(cfg))
-        study.sampler = create_sampler(cfg, index, len(study.get_trials(deepcopy=False)))
+        set_sampler(study, cfg, index)
         run_trials(study, cfg, space, data, tickets, lambda trial: ended.put(trial.number))
     except HpoError as error:
         ended.put(str(error))

@@ -1,10 +1,20 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from hpo_utils.config import load_config
 from hpo_utils.errors import ConfigError
-from hpo_utils.models import PlainCNN, ResidualCNN, create_model
+from hpo_utils.models import (
+    PlainCNN,
+    ResidualCNN,
+    create_model,
+    create_network,
+    evaluation_batch,
+    predict,
+)
+from hpo_utils.physics import PhysicalOutput, Physics
+from hpo_utils.scaling import Standardizer
 
 
 def config(residual=True, hidden=8, dropout=0.0):
@@ -69,3 +79,26 @@ def test_every_weight_gets_a_gradient(residual):
 def test_other_shapes_are_said():
     with pytest.raises(ConfigError, match=r"got \(3, 4\)"):
         create_model(config(), torch.zeros(3, 4), out_dim=1)
+
+
+def test_evaluation_takes_as_many_samples_as_fit_but_never_fewer_than_training():
+    cfg = load_config(**{"model.hidden": 128, "training.batch_size": 2})
+    assert evaluation_batch(cfg, torch.zeros(1, 2, 1).expand(1, 2, 1400 * 2500)) == 2
+    assert evaluation_batch(cfg, torch.zeros(1, 2, 64)) == 2**27 // (64 * 128)
+
+
+def test_the_size_of_the_pieces_does_not_matter_to_a_prediction():
+    x = torch.randn(20, 2, 32)
+    model = create_model(config(dropout=0.5), x, out_dim=3)
+    torch.testing.assert_close(predict(model, x, 20), predict(model, x, 7))
+
+
+@pytest.mark.parametrize(("physics", "constrain", "kept"), [
+    (Physics(), True, False), (Physics((), (0,)), True, True), (Physics((), (0,)), False, False),
+])  # fmt: skip
+def test_the_layer_of_physics_is_there_if_wanted(physics, constrain, kept):
+    cfg = load_config(**{"model.constrain_outputs": constrain})
+    scaler = Standardizer(np.array([1.0, 2.0]), np.array([1.0, 1.0]))
+    network = create_network(cfg, torch.zeros(2, 1, 16), scaler, physics)
+    assert any(isinstance(layer, PhysicalOutput) for layer in network.modules()) is kept
+    assert network.eval()(torch.zeros(2, 1, 16)).shape == (2, 2)

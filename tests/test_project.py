@@ -41,9 +41,11 @@ def test_the_constraints_pin_every_dependency():
 
 LAYERS = [
     {"errors"}, {"paths"}, {"config"},
-    {"parameters", "split", "scaling", "sources", "synthetic", "storage"},
-    {"checks", "losses", "metrics", "models", "progress", "study_files"}, {"data"}, {"baselines"},
-    {"plots", "tables"}, {"data_plots", "study_plots", "trial_files", "report"},
+    {"parameters", "split", "scaling", "sources", "synthetic", "storage", "physics", "devices",
+     "yardstick"},
+    {"checks", "losses", "metrics", "models", "progress", "study_files"}, {"data"},
+    {"baselines", "looks"}, {"plots", "tables"},
+    {"data_plots", "study_plots", "trial_files", "report"},
     {"training", "search_space", "ownership"}, {"objective"}, {"workers"}, {"study", "analysis"},
     {"pipeline"}, {"__main__"},
 ]  # fmt: skip

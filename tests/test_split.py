@@ -8,8 +8,8 @@ from hpo_utils.errors import DataError
 from hpo_utils.split import PARTS, split_indices
 
 
-def split_config(seed=42, train=0.70, val=0.15, test=0.15):
-    keys = {"train_ratio": train, "val_ratio": val, "test_ratio": test, "seed": seed}
+def split_config(seed=42, train=0.70, val=0.15, test=0.15, **more):
+    keys = {"train_ratio": train, "val_ratio": val, "test_ratio": test, "seed": seed, **more}
     return load_config(**{f"data_split.{key}": value for key, value in keys.items()}).data_split
 
 
@@ -69,3 +69,30 @@ def test_too_few_are_said(n, groups, message):
 def test_a_part_without_share_is_said():
     with pytest.raises(DataError, match="test got none"):
         split_indices(30, split_config(train=0.8, val=0.2, test=0.0))
+
+
+def test_by_time_the_parts_follow_each_other_with_gaps_between():
+    split = split_indices(100, split_config(method="time", gap=3))
+    assert [(split[part][0], split[part][-1]) for part in PARTS] == [(0, 66), (70, 81), (85, 99)]
+
+
+def test_by_time_a_group_stays_whole_and_in_its_place():
+    groups = np.repeat([7, 3, 9, 1], 25)  # in this order in the file
+    split = split_indices(100, split_config(method="time", train=0.5, val=0.25, test=0.25), groups)
+    assert [set(groups[split[part]]) for part in PARTS] == [{7, 3}, {9}, {1}]
+
+
+def test_at_random_groups_are_torn():
+    groups = np.repeat(np.arange(10), 10)
+    split = split_indices(100, split_config(method="random"), groups)
+    assert_partition(split, 100)
+    assert set(groups[split["train"]]) & set(groups[split["test"]])
+    alone = split_indices(100, split_config())
+    np.testing.assert_array_equal(split["test"], alone["test"])
+
+
+def test_by_group_needs_groups():
+    with pytest.raises(DataError, match="dataset.groups names no file"):
+        split_indices(100, split_config(method="group"))
+    with pytest.raises(DataError, match="test got none"):
+        split_indices(10, split_config(train=0.9, val=0.1, test=0.0, method="time"))

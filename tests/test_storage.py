@@ -2,7 +2,7 @@ import optuna
 import pytest
 
 from hpo_utils.errors import StudyError
-from hpo_utils.storage import create_pruner, create_sampler, open_storage, stored_names
+from hpo_utils.storage import create_pruner, open_storage, set_sampler, stored_names
 
 
 def test_the_default_database_lies_in_the_outputs(make_config, tmp_path):
@@ -34,7 +34,12 @@ def test_sampler_seeds_differ_by_worker_and_progress_and_repeat_otherwise(make_c
     cfg = make_config()
 
     def first_suggestion(worker, n_trials):
-        study = optuna.create_study(sampler=create_sampler(cfg, worker, n_trials))
+        study = optuna.create_study()
+        for _ in range(n_trials):
+            study.add_trial(optuna.trial.create_trial(value=0.0))
+        set_sampler(study, cfg, worker)
+        seed = study.user_attrs[f"sampler seed of worker {worker} from trial {n_trials}"]
+        assert isinstance(seed, int)
         return study.ask().suggest_float("x", 0, 1)
 
     values = [first_suggestion(*key) for key in ((0, 0), (1, 0), (0, 5), (1, 5))]

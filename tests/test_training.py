@@ -8,11 +8,13 @@ import yaml
 from torch import nn
 
 from hpo_utils import training
+from hpo_utils.config import updated, with_target_weights
 from hpo_utils.data import prepare_data
-from hpo_utils.errors import ConfigError, DivergenceError, HpoError
+from hpo_utils.errors import DivergenceError, HpoError
+from hpo_utils.looks import looks_at_test
 from hpo_utils.losses import WeightedMSELoss
 from hpo_utils.metrics import standardized_errors
-from hpo_utils.models import create_model
+from hpo_utils.models import create_network
 from hpo_utils.training import (
     Part,
     create_average,
@@ -23,6 +25,9 @@ from hpo_utils.training import (
     train_trial,
 )
 from hpo_utils.trial_files import WEIGHTS_FILE, create_trial_output_dir
+from hpo_utils.yardstick import Yardstick
+
+MSE = Yardstick("mse", None, "MSE")
 
 
 def run(cfg, **kwargs):
@@ -50,16 +55,67 @@ def test_the_training_loss_is_the_mean_over_samples_also_of_unequal_batches():
     model = nn.Sequential(nn.Flatten(), nn.Linear(8, 2))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     loss = train_one_epoch(model, part, list(torch.arange(10).split(4)), nn.MSELoss(), optimizer)
-    assert loss == pytest.approx(evaluate(model, part, nn.MSELoss(), 8)[0], rel=1e-5)
+    assert loss == pytest.approx(evaluate(model, part, nn.MSELoss(), MSE, 8)[0], rel=1e-5)
 
 
 def test_the_score_does_not_know_the_loss_weights():
     part = linear_problem()
     model = nn.Sequential(nn.Flatten(), nn.Linear(8, 2))
-    loss, score, z_pred = evaluate(model, part, WeightedMSELoss([0.01, 0.01]), 64)
-    assert score == pytest.approx(evaluate(model, part, nn.MSELoss(), 8)[0])
+    loss, score = evaluate(model, part, WeightedMSELoss([0.01, 0.01]), MSE, 64)
+    assert score == pytest.approx(evaluate(model, part, nn.MSELoss(), MSE, 8)[0])
     assert loss == pytest.approx(0.01 * score, rel=1e-5)
-    assert z_pred.shape == (64, 2)
+
+
+def test_loss_weights_of_a_hundredth_change_no_rank(make_config):
+    """The score of the plain script would fall a hundredfold, and pick weights, not models."""
+    data = prepare_data(make_config())
+    weights = {"training.use_weighted_loss": True, "training.epochs": 3}
+    trials = [
+        {"training.learning_rate": 1e-6},
+        {"training.learning_rate": 1e-3},
+        {"training.learning_rate": 1e-2, "model.use_residual": False},
+        {"training.learning_rate": 1e-2},
+    ]
+    scores = []
+    for scale in (1.0, 0.01):
+        scaled = {f"training.weight_target_{k}": scale * (1.0 + k) for k in range(6)}
+        scores.append([])
+        for trial in trials:
+            cfg = updated(with_target_weights(make_config(), 6), {**weights, **scaled, **trial})
+            output_dir = create_trial_output_dir(cfg.paths.outputs_root)
+            scores[-1].append(train_trial(cfg, output_dir, data)["score"])
+    assert np.argsort(scores[0]).tolist() == np.argsort(scores[1]).tolist()
+    np.testing.assert_allclose(scores[0], scores[1], rtol=0.02)  # the yardstick did not shrink
+
+
+@pytest.mark.parametrize(("score", "name"), [("mae", "MAE"), ("r2", "1 - mean R²")])
+def test_the_score_is_that_of_the_configuration(make_config, score, name):
+    cfg = make_config(**{"evaluation.score": score})
+    metrics = run(cfg)[1]
+    assert name in metrics["score_name"]
+    if score == "r2":
+        mean = np.mean([target["r2"] for target in metrics["val_targets"].values()])
+        assert metrics["score"] == pytest.approx(1 - mean, abs=1e-5)
+
+
+def test_a_strict_test_part_stays_shut(make_config, monkeypatch):
+    cfg = make_config(**{"evaluation.strict_test": True})
+    data = prepare_data(cfg)
+    for name in ("x_test.npy", "t_test.npy"):
+        (data.directory / name).unlink()  # whoever looks, fails
+    output_dir, metrics = run(cfg)
+    assert (metrics["part"], metrics["test_targets"], metrics["test_mse"]) == ("val", None, None)
+    np.testing.assert_array_equal(np.load(output_dir / "y_true.npy"), data.targets("val"))
+    assert not looks_at_test(data)
+
+
+def test_a_look_at_the_test_part_is_written_down(make_config):
+    output_dir, metrics = run(make_config())
+    looks = looks_at_test(prepare_data(make_config()))
+    assert metrics["part"] == "test"
+    assert [(look.by, look.settles) for look in looks] == [
+        (f"training in {output_dir.name}", False)
+    ]
 
 
 def test_the_kept_weights_are_the_moving_average_of_the_steps(make_config):
@@ -114,7 +170,7 @@ def test_the_files_belong_to_the_best_epoch(make_config):
     assert metrics["scores"][metrics["best_epoch"] - 1] == metrics["score"]
     data = prepare_data(cfg)
     x = torch.from_numpy(np.array(data.inputs("val")))
-    model = create_model(cfg, x, data.n_targets)
+    model = create_network(cfg, x, data.target_scaler, data.physics)
     model.load_state_dict(torch.load(output_dir / WEIGHTS_FILE, weights_only=True))
     with torch.inference_mode():
         z = model.eval()(x).numpy()
@@ -210,29 +266,6 @@ def test_weights_saved_under_dataparallel_have_no_prefix(make_config, monkeypatc
     assert run(make_config())[1]["score"] == metrics["score"]
 
 
-@pytest.mark.parametrize(
-    ("device", "n_gpus", "batch_size", "expected"),
-    [("cuda", 2, 4, True), ("cuda", 2, 2, False), ("cuda:0", 2, 8, False), ("cuda", 1, 8, False),
-     ("cpu", 2, 8, False)],
-)  # fmt: skip
-def test_when_a_batch_is_shared_out(monkeypatch, device, n_gpus, batch_size, expected):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: n_gpus)
-    assert training.several_gpus(torch.device(device), batch_size) is expected
-
-
-def test_evaluation_takes_as_many_samples_as_fit_but_never_fewer_than_training(make_config):
-    cfg = make_config("model.hidden=128", "training.batch_size=2")
-    assert training.evaluation_batch(cfg, torch.zeros(1, 2, 1).expand(1, 2, 1400 * 2500)) == 2
-    assert training.evaluation_batch(cfg, torch.zeros(1, 2, 64)) == 2**27 // (64 * 128)
-
-
-def test_the_size_of_the_evaluation_batch_does_not_matter():
-    part = linear_problem()
-    model = nn.Sequential(nn.Flatten(), nn.Linear(8, 2))
-    whole, pieces = (evaluate(model, part, nn.MSELoss(), size)[2] for size in (64, 7))
-    torch.testing.assert_close(whole, pieces)
-
-
 def test_training_by_hand_makes_a_directory_only_when_it_can_train(make_config, tmp_path):
     for overrides, message in (
         (["synthetic.n_samples=8", "data_split.train_ratio=1", "data_split.val_ratio=0",
@@ -244,9 +277,3 @@ def test_training_by_hand_makes_a_directory_only_when_it_can_train(make_config, 
         assert not list((tmp_path / "runs").glob("20*"))
     output_dir, metrics = train_by_hand(make_config())
     assert json.loads((output_dir / "metrics.json").read_text()) == metrics
-
-
-def test_a_device_that_is_not_there_is_said():
-    with pytest.raises(ConfigError, match="training.device must be auto, cpu or .* got 'gpu7'"):
-        training.select_device("gpu7")
-    assert training.select_device("auto").type in ("cpu", "cuda")

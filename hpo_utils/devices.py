@@ -1,0 +1,62 @@
+"""Devices: which one trains, its random state, its threads, and its memory given back."""
+
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import torch
+
+from hpo_utils.errors import ConfigError
+
+
+def select_device(name: str) -> torch.device:
+    """Return the device that ``training.device`` names; ``auto`` prefers a GPU."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"training.device must be auto, cpu or a device of this machine, got {name!r}: {reason}"
+        ) from None
+    return device
+
+
+def several_gpus(device: torch.device, batch_size: int) -> bool:
+    """Return whether each batch is to be shared out over all GPUs.
+
+    Not if the device has a number, and not if a GPU would get a single sample, of which batch
+    normalisation has no statistics.
+    """
+    n_gpus = torch.cuda.device_count()
+    return device.type == "cuda" and device.index is None and 1 < n_gpus <= batch_size // 2
+
+
+def seed_everything(seed: int) -> None:
+    """Fix the random state and have cuDNN choose its algorithms the same way every time."""
+    torch.manual_seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - the global state, for code that still draws from it
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+
+
+def release_memory(device: torch.device) -> None:
+    """Give the memory of a training that has ended back, that of the GPU included.
+
+    To be called when its function has returned: an exception, also one that only prunes, holds on
+    to the function's tensors in a reference cycle, which only the garbage collector breaks.
+    """
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.synchronize()
+
+
+def set_threads(n_threads: int | None) -> int:
+    """Have PyTorch use so many threads, or as many as it does, and return their number."""
+    if n_threads is not None and n_threads != torch.get_num_threads():
+        torch.set_num_threads(n_threads)
+    return torch.get_num_threads()

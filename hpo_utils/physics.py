@@ -1,0 +1,149 @@
+"""Physics that the user knows: fractions that sum to one, quantities that cannot be negative.
+
+Either is stated of named targets in the configuration, checked in the measured targets, and kept by
+the network, whose last layer cannot say anything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hpo_utils.errors import DataError
+
+TOLERANCE = 0.01  # in a sum of fractions, or below zero in standard deviations, of measured targets
+ROUNDING = 1e-6  # what float32 may make of a bound that is kept
+SMALLEST_MEAN = 1e-4  # of a fraction: the logarithm needs one above zero
+
+
+@dataclass(frozen=True)
+class Physics:
+    """Which targets, by number, are fractions of one whole, and which cannot be negative.
+
+    A single fraction leaves the rest of the whole unnamed: it lies in [0, 1].
+    """
+
+    fractions: tuple[int, ...] = ()
+    non_negative: tuple[int, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether anything is known."""
+        return bool(self.fractions or self.non_negative)
+
+
+class PhysicalOutput(nn.Module):
+    """Last layer that turns any outputs into standardised targets that keep to the physics.
+
+    Outputs of zero give the training mean, and a small step of one output moves its target by as
+    much as it would without this layer, so the network trains as easily. It learns nothing: a
+    saved state does not hold it.
+
+    Parameters
+    ----------
+    physics
+        What is known.
+    mean, std
+        Of the targets in the training part, each of shape (n_targets,).
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, physics: Physics, mean: NDArray[np.float64], std: NDArray[np.float64]
+    ) -> None:
+        super().__init__()
+        self.fractions = list(physics.fractions)
+        self.non_negative = [k for k in physics.non_negative if k not in physics.fractions]
+        for name, values in (("mean", mean), ("std", std)):
+            tensor = torch.tensor(values, dtype=torch.float32)
+            self.register_buffer(name, tensor, persistent=False)
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        """Map outputs (B, n_targets) to standardised targets (B, n_targets)."""
+        columns = list(outputs.unbind(1))
+        for k in self.non_negative:
+            # y = std * softplus(output + shift), shifted so that an output of zero gives the mean
+            level = (self.mean[k] / self.std[k]).clamp(min=SMALLEST_MEAN)
+            shift = level + torch.log(-torch.expm1(-level))  # inverse of softplus
+            columns[k] = nn.functional.softplus(columns[k] + shift) - self.mean[k] / self.std[k]
+        if self.fractions:
+            mean, std = self.mean[self.fractions], self.std[self.fractions]
+            share = mean.clamp(min=SMALLEST_MEAN)
+            logits = share.log() + outputs[:, self.fractions] * std / share
+            if len(self.fractions) == 1:  # (B, 1) -> (B, 2): the fraction and the unnamed rest
+                rest = (1.0 - share).clamp(min=SMALLEST_MEAN).log().expand(len(outputs), 1)
+                logits = torch.cat([logits, rest], 1)
+            z = (logits.softmax(1)[:, : len(self.fractions)] - mean) / std
+            for column, k in enumerate(self.fractions):
+                columns[k] = z[:, column]
+        return torch.stack(columns, 1)
+
+
+def find_physics(
+    target_names: Sequence[str], fractions: Sequence[str], non_negative: Sequence[str]
+) -> Physics:
+    """Return the physics of targets given by name.
+
+    Raises
+    ------
+    DataError
+        If there is no target of a name.
+    """
+    numbers = {name: k for k, name in enumerate(target_names)}
+    for key, names in (("fractions", fractions), ("non_negative", non_negative)):
+        for name in names:
+            if name not in numbers:
+                raise DataError(
+                    f"dataset.{key} must name targets of {', '.join(target_names)}, got {name!r}"
+                )
+    return Physics(
+        tuple(numbers[name] for name in fractions), tuple(numbers[name] for name in non_negative)
+    )
+
+
+def check_targets(y: NDArray[Any], physics: Physics, target_names: Sequence[str]) -> None:
+    """Raise DataError if measured targets (n_samples, n_targets) contradict the physics."""
+    for k in physics.non_negative:
+        if y[:, k].min() < -TOLERANCE * y[:, k].std():
+            raise DataError(
+                f"dataset.non_negative must name targets without negative values, got"
+                f" {y[:, k].min():g} for {target_names[k]!r} in sample {y[:, k].argmin()}: take it"
+                " off the list or correct the sample"
+            )
+    if not physics.fractions:
+        return
+    shares = y[:, list(physics.fractions)].astype(np.float64)
+    outside = np.maximum(-shares, shares - 1.0).max(axis=1)
+    astray = np.abs(shares.sum(axis=1) - 1.0) if len(physics.fractions) > 1 else outside
+    worst = int(np.maximum(outside, astray).argmax())
+    if max(outside[worst], astray[worst]) > TOLERANCE:
+        raise DataError(
+            "dataset.fractions must name targets in [0, 1] that sum to one, got"
+            f" {', '.join(f'{share:g}' for share in shares[worst])} (sum {shares[worst].sum():g})"
+            f" in sample {worst}: take them off the list or correct the sample"
+        )
+
+
+def violations(
+    y_pred: NDArray[Any], physics: Physics, target_names: Sequence[str]
+) -> dict[str, float]:
+    """Return for each rule the share of predictions (n_samples, n_targets) that break it."""
+    broken: dict[str, float] = {}
+    for k in physics.non_negative:
+        broken[f"{target_names[k]} below 0"] = float((y_pred[:, k] < -ROUNDING).mean())
+    for k in physics.fractions:
+        outside = (y_pred[:, k] < -ROUNDING) | (y_pred[:, k] > 1 + ROUNDING)
+        broken[f"{target_names[k]} outside [0, 1]"] = float(outside.mean())
+    if len(physics.fractions) > 1:
+        total = y_pred[:, list(physics.fractions)].sum(axis=1)
+        broken[f"fractions do not sum to 1 ± {TOLERANCE:g}"] = float(
+            (np.abs(total - 1.0) > TOLERANCE).mean()
+        )
+    return broken

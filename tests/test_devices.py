@@ -1,0 +1,30 @@
+import pytest
+import torch
+
+from hpo_utils import devices
+from hpo_utils.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("device", "n_gpus", "batch_size", "expected"),
+    [("cuda", 2, 4, True), ("cuda", 2, 2, False), ("cuda:0", 2, 8, False), ("cuda", 1, 8, False),
+     ("cpu", 2, 8, False)],
+)  # fmt: skip
+def test_when_a_batch_is_shared_out(monkeypatch, device, n_gpus, batch_size, expected):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: n_gpus)
+    assert devices.several_gpus(torch.device(device), batch_size) is expected
+
+
+def test_a_device_that_is_not_there_is_said():
+    with pytest.raises(ConfigError, match="training.device must be auto, cpu or .* got 'gpu7'"):
+        devices.select_device("gpu7")
+    assert devices.select_device("auto").type in ("cpu", "cuda")
+
+
+def test_threads_are_set_or_left_as_they_are():
+    before = torch.get_num_threads()
+    try:
+        assert devices.set_threads(1) == torch.get_num_threads() == 1
+        assert devices.set_threads(None) == 1
+    finally:
+        torch.set_num_threads(before)
