@@ -1,9 +1,10 @@
-"""The command line: ``python -m hpo_utils run`` chains the four notebooks."""
+"""The command line: ``run`` chains the four notebooks, ``predict`` uses a bundle."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from hpo_utils.errors import HpoError
 
@@ -13,25 +14,64 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m hpo_utils", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="execute the four notebooks in order with papermill")
+    run.set_defaults(execute=_run)
     run.add_argument("--params-file", default="params/demo.yaml", help="YAML below the project")
     run.add_argument("--overrides", default="", help='such as "training.epochs=30 model.hidden=48"')
     run.add_argument("--n-trials", type=int, default=None, help="trials that the study should have")
     run.add_argument("--n-workers", type=int, default=None, help="processes that share the trials")
+    predict = commands.add_parser("predict", help="predict from raw arrays with a bundle")
+    predict.set_defaults(execute=_predict)
+    predict.add_argument("bundle", type=Path, help="directory that 03_optimize wrote")
+    predict.add_argument("x", type=Path, help=".npy file: raw inputs, all channels included")
+    predict.add_argument("--out", type=Path, required=True, help=".npy file for the predictions")
+    predict.add_argument(
+        "--half-width", type=Path, default=None, help=".npy file for the half widths of intervals"
+    )
     options = parser.parse_args(arguments)
-    # imported here, so that --help need not wait for PyTorch
+    try:
+        options.execute(options)
+    except HpoError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+# what the commands need is imported in them, so that --help need not wait for PyTorch
+
+
+def _run(options: argparse.Namespace) -> None:
     from hpo_utils.parameters import load_notebook_config
     from hpo_utils.pipeline import print_results, run_pipeline
 
     counts = {"n_trials": options.n_trials, "n_workers": options.n_workers}
     given = {name: value for name, value in counts.items() if value is not None}
-    try:
-        folder = run_pipeline(options.params_file, options.overrides, given)
-        print(f"\nnotebooks   {folder}")
-        print_results(load_notebook_config(options.params_file, options.overrides))
-    except HpoError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 2
-    return 0
+    folder = run_pipeline(options.params_file, options.overrides, given)
+    print(f"\nnotebooks   {folder}")
+    print_results(load_notebook_config(options.params_file, options.overrides))
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from hpo_utils.bundle import predict
+    from hpo_utils.errors import BundleError
+    from hpo_utils.paths import write_npy
+
+    found = predict(options.bundle.absolute(), options.x.absolute())
+    outputs = {options.out: found.y}
+    if options.half_width is not None:
+        if found.half_width is None:
+            raise BundleError(
+                f"a bundle must hold several networks to give intervals, got {options.bundle} with"
+                " one: leave out --half-width"
+            )
+        outputs[options.half_width] = found.half_width
+    for path, array in outputs.items():
+        try:
+            write_npy(path.absolute(), array)
+        except OSError as error:
+            raise BundleError(
+                f"predictions must be written to a file, got {path}: {error.strerror}"
+            ) from None
+    print(f"{len(found.y)} samples, {found.y.shape[1]} targets: {', '.join(map(str, outputs))}")
 
 
 if __name__ == "__main__":

@@ -10,9 +10,7 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
-from hpo_utils.baselines import best_baselines, fit_baselines
 from hpo_utils.config import Config
-from hpo_utils.data import load_prepared
 from hpo_utils.paths import relative_to_root, resolve
 from hpo_utils.plots import plot_learning_curves, plot_prediction_vs_truth
 from hpo_utils.progress import clock
@@ -25,7 +23,7 @@ from hpo_utils.study_plots import (
     plot_parallel_coordinates,
     plot_trial_learning_curves,
 )
-from hpo_utils.tables import comparison_table, metrics_table, trials_table
+from hpo_utils.tables import metrics_table, trials_table
 from hpo_utils.trial_files import find_trial_output_dir
 
 Metrics = dict[str, Any]  # the content of a trial's metrics.json
@@ -46,39 +44,13 @@ def show_overview(report: Report, study: optuna.Study) -> None:
     found = NO_COMPLETE if best is None else (
         f"The best is **trial {best.number}** with a validation score of **{best.value:.4f}**:"
         f" {study.user_attrs.get('signature', {}).get('score', 'the score of the study')},"
-        " the lower the better; 1 is what predicting the mean would give."
+        " the lower the better."
     )  # fmt: skip
     states = ", ".join(f"{count} {state}" for state, count in counts.items())
     report.show(
         f"Study **{study.study_name}**: {len(trials)} trials ({states}), {clock(seconds)} of"
         f" training in all. {found}"
     )
-
-
-def show_baselines(report: Report, study: optuna.Study, cfg: Config) -> None:
-    """Show the best trial beside the best baseline of each target, and say which it does not beat.
-
-    The test part speaks here for the settled winner and the baselines only.
-    """
-    best = best_of(study.get_trials(deepcopy=False))
-    if best is None:
-        report.show(NO_COMPLETE)
-        return
-    root = resolve(cfg.paths.outputs_root)
-    data = load_prepared(root, study.user_attrs["signature"]["dataset_id"])
-    directory = find_trial_output_dir(study, best.number, root)
-    y_true, y_pred = (np.load(directory / f"y_{kind}.npy") for kind in ("true", "pred"))
-    baselines = best_baselines(fit_baselines(data), data.targets("val"))
-    reference = np.stack([b.test_pred[:, k] for k, b in enumerate(baselines)], axis=1)
-    names = [baseline.name for baseline in baselines]
-    table = comparison_table(data.target_names, names, y_true, y_pred, reference)
-    beaten = [name for name, value in table["skill"].items() if value > 0]
-    lost = [name for name in data.target_names if name not in beaten]
-    verdict = (
-        f"The network beats the best baseline for **{len(beaten)} of {data.n_targets}** targets"
-    )
-    report.show(verdict + (f"; it does not for **{', '.join(lost)}**." if lost else "."))
-    report.show(table)
 
 
 def show_trials(report: Report, study: optuna.Study) -> None:
@@ -132,7 +104,7 @@ def show_parameters(report: Report, study: optuna.Study) -> None:
 
 
 def show_best_trial(report: Report, study: optuna.Study, cfg: Config) -> None:
-    """Show the best trial's learning curves and its predictions of the test part."""
+    """Show the learning curves of the study's best trial."""
     best = best_of(study.get_trials(deepcopy=False))
     if best is None:
         report.show(NO_COMPLETE)
@@ -144,7 +116,6 @@ def show_best_trial(report: Report, study: optuna.Study, cfg: Config) -> None:
         f" `02_train` and `trial_number` {best.number}."
     )
     show_learning_curves(report, metrics)
-    show_predictions(report, directory, metrics)
 
 
 def show_training(report: Report, output_dir: Path, metrics: Metrics) -> None:

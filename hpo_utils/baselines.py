@@ -22,6 +22,10 @@ from hpo_utils.data import PreparedData
 N_BANDS = {1: 32, 2: 8}  # bands along each axis, for signals and for images
 ALPHAS = np.logspace(-3, 4, 15)  # strengths of the ridge penalty to choose from
 N_TREES = 200
+STATISTICS = (
+    "mean", "standard deviation", "minimum", "maximum", "median",
+    "first row", "last row", "slope", "mean step", "spread of the steps",
+)  # fmt: skip
 MEAN, RIDGE, FOREST = "training mean", "ridge on bands", "random forest on statistics"
 
 
@@ -66,23 +70,6 @@ def best_baselines(baselines: list[Baseline], val_true: NDArray[np.float32]) -> 
     return [baselines[i] for i in errors.argmin(axis=0)]
 
 
-def skill(
-    y_true: NDArray[Any], y_pred: NDArray[Any], reference: NDArray[Any]
-) -> NDArray[np.float64]:
-    """Return the skill over a reference, target by target: 1 - MSE / MSE of the reference.
-
-    1 is perfect, 0 as good as the reference, negative worse (Murphy, Monthly Weather Review 116
-    (1988), 2417-2424). All arrays have shape (n_samples, n_targets); NaN where the reference is
-    perfect.
-    """
-    ours = ((y_pred - y_true) ** 2).mean(axis=0, dtype=np.float64)
-    theirs = ((reference - y_true) ** 2).mean(axis=0, dtype=np.float64)
-    ratio = np.full_like(ours, np.nan)
-    np.divide(ours, theirs, out=ratio, where=theirs > 0)
-    gained: NDArray[np.float64] = 1.0 - ratio
-    return gained
-
-
 def band_means(sample: NDArray[Any]) -> NDArray[np.float64]:
     """Return band means of one sample, (n_channels, L) or (n_channels, H, W), flattened."""
     pooled = np.asarray(sample, dtype=np.float64)
@@ -93,10 +80,9 @@ def band_means(sample: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def channel_statistics(sample: NDArray[Any]) -> NDArray[np.float64]:
-    """Return ten statistics of each channel of one sample, flattened.
+    """Return the ten ``STATISTICS`` of each channel of one sample, flattened, channels last.
 
-    Mean, standard deviation, minimum, maximum and median; first and last row, slope, and mean and
-    standard deviation of the steps along the first axis (of the means over the others).
+    Those of rows and steps are along the first axis, of the means over the others.
     """
     flat = np.asarray(sample, dtype=np.float64).reshape(len(sample), -1)
     # (n_channels, L) stays; (n_channels, H, W) -> (n_channels, H)

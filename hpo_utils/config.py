@@ -87,6 +87,7 @@ class ModelConfig:
     hidden: int = _within(64, 1, 4096)  # channels of the first stage
     dropout_rate: float = _within(0.2, 0.0, 0.95)  # before the head
     use_residual: bool = True
+    use_statistics: bool = False  # show the head each channel's mean, spread and range as well
     constrain_outputs: bool = True  # keep to dataset.fractions and dataset.non_negative
 
 

@@ -6,7 +6,8 @@ HpoError
  ├── SearchSpaceError   the search space is malformed or does not fit the configuration
  ├── DataError          the arrays cannot be used as they are
  ├── DivergenceError    the loss became NaN or infinite
- └── StudyError         the study, or a trial of it, cannot be opened or found
+ ├── StudyError         the study, or a trial of it, cannot be opened or found
+ └── BundleError        the model's bundle cannot be read
 
 Every message is one sentence for the person at the keyboard: what must hold, the name, the value
 got, and what to do.
@@ -45,3 +46,7 @@ class DivergenceError(HpoError):
 
 class StudyError(HpoError):
     """The study or one of its trials is missing, or cannot be used."""
+
+
+class BundleError(HpoError):
+    """A bundle is missing, damaged, or of another version."""

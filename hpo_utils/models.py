@@ -56,6 +56,26 @@ class ResidualBlock(nn.Module):
         return torch.relu(self.body(x) + self.shortcut(x))
 
 
+class ChannelStatistics(nn.Module):
+    """Mean, standard deviation, minimum and maximum of each channel, normalised over the batch.
+
+    Convolutions see shapes and lose levels on the way; these keep them.
+    """
+
+    N_STATISTICS = 4
+
+    def __init__(self, n_channels: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(self.N_STATISTICS * n_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, n_channels, ...) to (B, N_STATISTICS * n_channels)."""
+        flat = x.flatten(2)  # (B, n_channels, L or H * W)
+        found = (flat.mean(2), flat.std(2, correction=0), flat.amin(2), flat.amax(2))
+        out: Tensor = self.norm(torch.cat(found, 1))
+        return out
+
+
 class ResidualCNN(nn.Module):
     """Strided 7-wide stem, pooling, four residual stages, global average pooling, two-layer head.
 
@@ -69,10 +89,18 @@ class ResidualCNN(nn.Module):
         Channels of the first stage; the later ones have 2, 4 and 4 times as many.
     dropout_rate
         Share of features dropped before each layer of the head.
+    use_statistics
+        Whether the head sees ``ChannelStatistics`` of the inputs beside the pooled features.
     """
 
     def __init__(
-        self, n_axes: int, n_channels: int, n_targets: int, hidden: int, dropout_rate: float
+        self,
+        n_axes: int,
+        n_channels: int,
+        n_targets: int,
+        hidden: int,
+        dropout_rate: float,
+        use_statistics: bool = False,
     ) -> None:
         super().__init__()
         layers = LAYERS[n_axes]
@@ -90,10 +118,11 @@ class ResidualCNN(nn.Module):
             )
         )
         self.pool = layers.mean_pool(1)
+        self.statistics = ChannelStatistics(n_channels) if use_statistics else None
         self.head = nn.Sequential(
             nn.Flatten(),
             nn.Dropout(dropout_rate),
-            nn.Linear(widths[-1], 2 * hidden),
+            nn.Linear(widths[-1] + _n_statistics(self.statistics, n_channels), 2 * hidden),
             nn.ReLU(),
             nn.Dropout(dropout_rate),
             nn.Linear(2 * hidden, n_targets),
@@ -101,8 +130,8 @@ class ResidualCNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, n_channels, L) or (B, n_channels, H, W) to (B, n_targets)."""
-        x = self.pool(self.stages(self.stem(x)))  # (B, 4 * hidden, 1[, 1])
-        out: Tensor = self.head(x)
+        features = self.pool(self.stages(self.stem(x)))  # (B, 4 * hidden, 1[, 1])
+        out: Tensor = self.head(_with_statistics(features, x, self.statistics))
         return out
 
 
@@ -113,7 +142,13 @@ class PlainCNN(nn.Module):
     """
 
     def __init__(
-        self, n_axes: int, n_channels: int, n_targets: int, hidden: int, dropout_rate: float
+        self,
+        n_axes: int,
+        n_channels: int,
+        n_targets: int,
+        hidden: int,
+        dropout_rate: float,
+        use_statistics: bool = False,
     ) -> None:
         super().__init__()
         layers = LAYERS[n_axes]
@@ -127,14 +162,27 @@ class PlainCNN(nn.Module):
             nn.ReLU(),
             layers.mean_pool(1),
         )
+        self.statistics = ChannelStatistics(n_channels) if use_statistics else None
+        n_features = hidden + _n_statistics(self.statistics, n_channels)
         self.head = nn.Sequential(
-            nn.Flatten(), nn.Dropout(dropout_rate), nn.Linear(hidden, n_targets)
+            nn.Flatten(), nn.Dropout(dropout_rate), nn.Linear(n_features, n_targets)
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, n_channels, L) or (B, n_channels, H, W) to (B, n_targets)."""
-        out: Tensor = self.head(self.features(x))
+        features = self.features(x)  # (B, hidden, 1[, 1])
+        out: Tensor = self.head(_with_statistics(features, x, self.statistics))
         return out
+
+
+def _n_statistics(statistics: ChannelStatistics | None, n_channels: int) -> int:
+    return 0 if statistics is None else statistics.N_STATISTICS * n_channels
+
+
+def _with_statistics(features: Tensor, x: Tensor, statistics: ChannelStatistics | None) -> Tensor:
+    """Return features (B, n_features), and the statistics of ``x`` behind them if wanted."""
+    flat = features.flatten(1)
+    return flat if statistics is None else torch.cat([flat, statistics(x)], 1)
 
 
 def create_model(
@@ -145,7 +193,7 @@ def create_model(
     Parameters
     ----------
     cfg
-        ``model.hidden``, ``model.dropout_rate`` and ``model.use_residual`` are read.
+        Its section ``model`` is read.
     x_sample
         Any inputs of shape (B, n_channels, L) for the 1-D or (B, n_channels, H, W) for the 2-D
         network.
@@ -166,7 +214,14 @@ def create_model(
             f" {tuple(x_sample.shape)}"
         )
     network = ResidualCNN if cfg.model.use_residual else PlainCNN
-    model = network(n_axes, x_sample.shape[1], out_dim, cfg.model.hidden, cfg.model.dropout_rate)
+    model = network(
+        n_axes,
+        x_sample.shape[1],
+        out_dim,
+        cfg.model.hidden,
+        cfg.model.dropout_rate,
+        cfg.model.use_statistics,
+    )
     return model.to(device)
 
 

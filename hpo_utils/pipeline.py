@@ -19,6 +19,7 @@ from hpo_utils.paths import project_root, relative_to_root, resolve
 from hpo_utils.progress import clock
 from hpo_utils.report import report_path
 from hpo_utils.study_files import BEST_LINK
+from hpo_utils.winner import winner_directory
 
 NOTEBOOKS = ("01_prepare_data", "02_train", "03_optimize", "04_analyze")
 
@@ -87,3 +88,6 @@ def print_results(cfg: Config) -> None:
     if best is not None:
         print(f"best trial  {relative_to_root(root / best['output_dir'])}, also as {BEST_LINK}")
         print(f"            number {best['number']}, validation score {best['value']:.4f}")
+    bundle = winner_directory(root, summary["study_name"]) / "bundle"
+    if bundle.is_dir():
+        print(f"model       {relative_to_root(bundle)}: python -m hpo_utils predict")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import make_url
+from sqlalchemy import Connection, Engine, event, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from hpo_utils.config import Config
@@ -39,12 +40,34 @@ def open_storage(cfg: Config) -> optuna.storages.RDBStorage:
             if parsed.database not in (None, "", ":memory:"):
                 parsed = parsed.set(database=str(resolve(parsed.database)))
             url = parsed.render_as_string(hide_password=False)
-        return optuna.storages.RDBStorage(url, engine_kwargs=arguments)
+        storage = optuna.storages.RDBStorage(url, engine_kwargs=arguments)
     except (SQLAlchemyError, RuntimeError, ImportError) as error:
         reason = str(error).splitlines()[0]
         raise StudyError(
             f"study.storage must be a database of Optuna's, got {url}: {reason}; name another one"
         ) from None
+    if storage.engine.dialect.name == "sqlite":
+        _one_at_a_time(storage.engine)
+    return storage
+
+
+def _one_at_a_time(engine: Engine) -> None:
+    """Have SQLite lock at the start of a transaction, not at its first write.
+
+    Optuna reads that a trial waits, then takes it; what locks the row in other databases is unknown
+    to SQLite, so two workers could take the same trial. See "Serializable isolation / Savepoints /
+    Transactional DDL" in SQLAlchemy's documentation of SQLite.
+    """
+
+    @event.listens_for(engine, "connect")
+    def leave_transactions_to_us(connection: Any, _: Any) -> None:
+        connection.isolation_level = None
+
+    @event.listens_for(engine, "begin")
+    def lock(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    engine.dispose()  # connections made before know nothing of this
 
 
 def default_database(cfg: Config) -> Path:

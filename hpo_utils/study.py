@@ -17,6 +17,7 @@ from hpo_utils.ownership import recover_interrupted
 from hpo_utils.parameters import as_int, as_text, load_notebook_config, split_overrides
 from hpo_utils.paths import resolve
 from hpo_utils.progress import StudyProgress
+from hpo_utils.reevaluation import AGAIN, RANDOM_SPLIT
 from hpo_utils.search_space import SearchSpace, load_search_space
 from hpo_utils.storage import (
     FINISHED,
@@ -246,8 +247,11 @@ def carry_over(old: optuna.Study, new: optuna.Study, space: SearchSpace, cfg: Co
 
 
 def _delete_stored(storage: optuna.storages.RDBStorage, name: str) -> None:
+    known = optuna.get_all_study_names(storage)
     for stored in stored_names(storage, name):
-        optuna.delete_study(study_name=stored, storage=storage)
+        for each in (stored, *(f"{stored}-{suffix}" for suffix in (AGAIN, RANDOM_SPLIT))):
+            if each in known:
+                optuna.delete_study(study_name=each, storage=storage)
         print(f"deleted study {stored!r}; the directories of its trials stay")
 
 

@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
-from hpo_utils.baselines import skill
+from hpo_utils.audit import Finding
 from hpo_utils.data import PreparedData
-from hpo_utils.metrics import target_metrics
 from hpo_utils.split import PARTS
 
 
@@ -59,30 +57,6 @@ def metrics_table(
     return pd.DataFrame(rows).set_index("target")
 
 
-def comparison_table(
-    target_names: Sequence[str],
-    baseline_names: Sequence[str],
-    y_true: NDArray[Any],
-    y_pred: NDArray[Any],
-    reference: NDArray[Any],
-) -> pd.DataFrame:
-    """Return one row per target: R² of the network and of its best baseline, and the skill.
-
-    The arrays have shape (n_samples, n_targets); ``reference`` holds the baselines' predictions.
-    """
-    names = list(target_names)
-    network, baseline = (target_metrics(y_true, y, names) for y in (y_pred, reference))
-    return pd.DataFrame(
-        {
-            "R² of the network": [network[name]["r2"] for name in names],
-            "R² of the baseline": [baseline[name]["r2"] for name in names],
-            "best baseline": list(baseline_names),
-            "skill": skill(y_true, y_pred, reference),
-        },
-        index=names,
-    )
-
-
 def trials_table(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
     """Return one row per trial: state, score, epochs, duration, and every parameter.
 
@@ -100,6 +74,96 @@ def trials_table(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
         for trial in trials
     ]
     return pd.DataFrame(rows).set_index("trial")
+
+
+def audit_table(findings: Sequence[Finding]) -> pd.DataFrame:
+    """Return one row per check of the leakage audit."""
+    rows = [{"check": f.check, "verdict": f.verdict, "found": f.found} for f in findings]
+    return pd.DataFrame(rows).set_index("check")
+
+
+def contenders_table(contenders: Sequence[Mapping[str, Any]], confidence: float) -> pd.DataFrame:
+    """Return one row per contender of the re-evaluation, the winner first."""
+    rows = [
+        {
+            "contender": row["name"],
+            "score in the study": row["study_score"],
+            "seeds": len(row["scores"]),
+            "mean": row["mean"],
+            f"{confidence:.0%} interval": interval_text(row["interval"], 4),
+            "p against the winner": row["p_value"],
+            "": "beaten" if row["beaten"] else "",
+        }
+        for row in contenders
+    ]
+    return pd.DataFrame(rows).set_index("contender")
+
+
+def test_table(found: Mapping[str, Any]) -> pd.DataFrame:
+    """Return one row per target: R² of the network, best baseline, and skill with interval."""
+    rows = []
+    for k, (name, errors) in enumerate(found["test"]["network"].items()):
+        baseline, skill = found["best_baseline"][k], found["skill"][k]
+        singles = [single[k] for single in found["single_r2"] if single[k] is not None]
+        rows.append(
+            {
+                "target": name,
+                "R²": errors["r2"],
+                "interval": interval_text(errors["r2_interval"]),
+                "R² of one member": sum(singles) / len(singles) if singles else None,
+                "best baseline": baseline,
+                "its R²": found["test"][baseline][name]["r2"],
+                "skill over it": skill["skill"],
+                "interval of the skill": interval_text(skill["interval"]),
+                "verdict": skill["verdict"],
+            }
+        )
+    return pd.DataFrame(rows).set_index("target")
+
+
+def coverage_table(found: Mapping[str, Any], confidence: float) -> pd.DataFrame:
+    """Return one row per target: how much of the test part lies inside intervals by the spread."""
+    rows = [
+        {
+            "target": name,
+            f"inside, calibrated to {confidence:.0%}": f"{covered['calibrated']:.0%}",
+            "inside, spread taken at its word": f"{covered['plain']:.0%}",
+            "half width over spread": factor,
+        }
+        for name, covered, factor in zip(
+            found["validation"], found["coverage"], found["spread_to_interval"], strict=True
+        )
+    ]
+    return pd.DataFrame(rows).set_index("target")
+
+
+def physics_table(evaluation: Mapping[str, Any]) -> pd.DataFrame:
+    """Return one row per rule: the share of the validation part for which each model breaks it."""
+    columns = dict(evaluation["examination"]["violations"])
+    if evaluation["without_physics"] is not None:
+        columns["network without constraints"] = evaluation["without_physics"]["violations"]
+    table = pd.DataFrame({model: pd.Series(broken) for model, broken in columns.items()})
+    table.index.name = "rule"
+    return table.map(lambda share: f"{share:.1%}")
+
+
+def split_table(compared: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Return score and R² of the validation part, split by group and at random side by side."""
+    return pd.DataFrame(
+        {
+            name: {"score": found["score"]} | {f"R² {k}": r2 for k, r2 in found["r2"].items()}
+            for name, found in (
+                ("split by group", compared["by_group"]),
+                ("split at random", compared["at_random"]),
+            )
+        }
+    )
+
+
+def interval_text(interval: Sequence[float | None], digits: int = 3) -> str:
+    """Return an interval as text, a dash where there is none."""
+    low, high = interval
+    return "–" if low is None or high is None else f"{low:.{digits}f} to {high:.{digits}f}"
 
 
 def short_name(parameter: str) -> str:

@@ -13,6 +13,8 @@ import pytest
 
 from hpo_utils.config import Config, load_config
 from hpo_utils.paths import project_root
+from hpo_utils.study import run_study
+from hpo_utils.winner import settle_winner
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -57,7 +59,20 @@ def make_arrays(tmp_path: Path) -> Callable[..., dict[str, str]]:
     return make
 
 
+@pytest.fixture(scope="session")
+def settled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, optuna.Study]:
+    """Return the configuration of a small study of the demo, and the study, its winner settled.
+
+    Read only: its files serve all tests.
+    """
+    root = tmp_path_factory.mktemp("settled") / "runs"
+    cfg = load_config("params/smoke.yaml", [f"paths.outputs_root={root}"])
+    study = run_study(cfg)
+    settle_winner(study, cfg)
+    return cfg, study
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the fast tests first: whole studies and notebooks come last."""
-    last = ("test_study", "test_notebooks", "test_pipeline")
+    last = ("test_reevaluation", "test_winner", "test_study", "test_notebooks", "test_pipeline")
     items.sort(key=lambda item: item.path.stem in last)

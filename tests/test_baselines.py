@@ -10,7 +10,6 @@ from hpo_utils.baselines import (
     best_baselines,
     channel_statistics,
     fit_baselines,
-    skill,
 )
 from hpo_utils.data import prepare_data
 from hpo_utils.metrics import target_metrics
@@ -58,14 +57,6 @@ def test_baselines_are_the_same_every_time(make_config):
     first, second = fit_baselines(data), fit_baselines(data)
     for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a.test_pred, b.test_pred)
-
-
-def test_known_skill():
-    y_true, reference = np.array([[0.0], [0.0]]), np.array([[2.0], [2.0]])
-    assert skill(y_true, y_true, reference) == [1.0]
-    assert skill(y_true, reference, reference) == [0.0]
-    assert skill(y_true, np.array([[1.0], [1.0]]), reference) == [0.75]
-    assert np.isnan(skill(y_true, reference, y_true)).all()
 
 
 def test_known_features():

@@ -59,6 +59,23 @@ def test_a_shortcut_passes_its_input_on():
     torch.testing.assert_close(block(x), torch.relu(x))
 
 
+@pytest.mark.parametrize("residual", [True, False])
+@pytest.mark.parametrize("shape", [(4, 3, 20), (4, 3, 8, 10)])
+def test_the_head_sees_the_levels_that_convolutions_lose(residual, shape):
+    cfg = config(residual)
+    cfg.model.use_statistics = True
+    x = torch.randn(shape) * 3 + 1
+    model = create_model(cfg, x, out_dim=2)
+    seen = {}
+    model.statistics.register_forward_hook(lambda _, args, out: seen.update(out=out))
+    assert model.eval()(x).shape == (4, 2)
+    flat = x.flatten(2).numpy()
+    expected = [flat.mean(2), flat.std(2), flat.min(2), flat.max(2)]
+    np.testing.assert_allclose(seen["out"].detach(), np.concatenate(expected, 1), rtol=1e-4)
+    model.train()(x).square().mean().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
 def test_dropout_acts_in_training_only():
     x = torch.randn(4, 2, 32)
     model = create_model(config(dropout=0.5), x, out_dim=3)

@@ -30,7 +30,9 @@ def test_every_promised_file_is_there(executed):
              "optuna_best/trial_info.yaml", "optuna_best/weights/model_simplecnn_real.pth",
              "optuna_best/y_pred.npy", "optuna_best/y_true.npy", "optuna_best/learning_curves.png",
              "optuna_best/evaluation_plots/prediction_vs_truth.png", "optuna_best/logs/train.log",
-             "reports/smoke.html"]  # fmt: skip
+             "reports/smoke.html", "winners/smoke/evaluation.json",
+             "winners/smoke/predictions.npz", "winners/smoke/bundle/model.onnx",
+             "winners/smoke/bundle/MODEL_CARD.md"]  # fmt: skip
     assert [name for name in names if not (root / name).is_file()] == []
 
 
@@ -41,6 +43,7 @@ def test_it_ends_by_saying_where_the_results_are(executed):
         r"best trial  \S+/runs/\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d, also as optuna_best", printed
     )
     assert "validation score" in printed
+    assert f"model       {root / 'winners' / 'smoke' / 'bundle'}" in printed
 
 
 def outputs_of(root, name):
@@ -54,6 +57,7 @@ def test_the_executed_notebook_shows_figures_and_no_warnings(executed, name):
     outputs = outputs_of(executed[0], name)
     pages = [out.data.get("text/html", "") for out in outputs if "data" in out]
     assert sum("data:image/png;base64" in page for page in pages) >= 2
+    assert not any("not settled yet" in str(out.get("data")) for out in outputs)
     streams = [out for out in outputs if out.output_type == "stream"]
     assert [out.text for out in streams if out.name == "stderr"] == []
     assert not any(out.output_type == "error" for out in outputs)
@@ -65,7 +69,9 @@ def test_the_bar_is_one_output_in_its_final_state(executed):
     assert len(bars) == 1
     assert bars[0].data["text/plain"].startswith("3 of 3 trials (3 complete, 0 pruned, 0 fail)")
     lines = "".join(out.text for out in outputs if out.output_type == "stream").splitlines()
-    assert [line.split()[:2] for line in lines] == [["trial", str(i)] for i in range(3)]
+    searched = [line.split()[:2] for line in lines if line.startswith("trial ")]
+    assert searched == [["trial", str(i)] for i in range(3)]
+    assert sum(line.startswith("trained again with seed") for line in lines) >= 2
 
 
 def test_a_notebook_that_fails_is_named(tmp_path):

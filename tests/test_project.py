@@ -42,11 +42,13 @@ def test_the_constraints_pin_every_dependency():
 LAYERS = [
     {"errors"}, {"paths"}, {"config"},
     {"parameters", "split", "scaling", "sources", "synthetic", "storage", "physics", "devices",
-     "yardstick"},
-    {"checks", "losses", "metrics", "models", "progress", "study_files"}, {"data"},
-    {"baselines", "looks"}, {"plots", "tables"},
-    {"data_plots", "study_plots", "trial_files", "report"},
-    {"training", "search_space", "ownership"}, {"objective"}, {"workers"}, {"study", "analysis"},
+     "yardstick", "intervals"},
+    {"checks", "losses", "metrics", "models", "progress", "study_files"}, {"data", "examination"},
+    {"baselines", "looks", "resplit", "bundle", "model_card"}, {"audit", "onnx_file"},
+    {"plots", "tables"},
+    {"data_plots", "study_plots", "winner_plots", "trial_files", "report"},
+    {"training", "search_space", "ownership"}, {"objective"}, {"workers"}, {"reevaluation"},
+    {"study", "winner"}, {"analysis", "verdict"},
     {"pipeline"}, {"__main__"},
 ]  # fmt: skip
 

@@ -139,7 +139,10 @@ def test_fit_finds_what_could_have_been_sampled():
 def test_held_values_are_all_that_is_not_searched():
     cfg = with_target_weights(load_config(None, ["training.epochs=30"]), 1)
     held = load_search_space(cfg, 1).held_in(cfg)
-    assert held == {"training.epochs": 30, "training.averaging_epochs": 0.5, "training.seed": 42}
+    assert held == {
+        "training.epochs": 30, "training.averaging_epochs": 0.5, "training.seed": 42,
+        "model.use_statistics": False, "model.constrain_outputs": True,
+    }  # fmt: skip
 
 
 def test_a_name_that_is_held_must_exist():

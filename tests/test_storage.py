@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import optuna
 import pytest
 
@@ -50,3 +53,35 @@ def test_sampler_seeds_differ_by_worker_and_progress_and_repeat_otherwise(make_c
 def test_pruners(make_config):
     assert isinstance(create_pruner(make_config("study.pruner=none")), optuna.pruners.NopPruner)
     assert isinstance(create_pruner(make_config()), optuna.pruners.MedianPruner)
+
+
+TAKE = """
+import sys, time, optuna
+from hpo_utils.config import load_config
+from hpo_utils.storage import open_storage
+cfg = load_config(**{"paths.outputs_root": sys.argv[1]})
+study = optuna.load_study(study_name="s", storage=open_storage(cfg))
+print("ready", flush=True)
+sys.stdin.readline()
+while (trial := study.ask()).number < 40:
+    print(trial.number)
+    study.tell(trial, 0.0)
+"""
+
+
+def test_two_processes_never_take_the_same_waiting_trial(make_config, tmp_path):
+    """Without a lock at the start of a transaction most runs of this fail."""
+    study = optuna.create_study(study_name="s", storage=open_storage(make_config()))
+    for i in range(40):
+        study.enqueue_trial({"x": i})
+    command = [sys.executable, "-c", TAKE, str(tmp_path / "runs")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    processes = [subprocess.Popen(command, text=True, **pipes) for _ in range(3)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    outputs = [process.communicate(timeout=60) for process in processes]
+    assert [err for _, err in outputs if "Error" in err] == []
+    assert sorted(int(n) for out, _ in outputs for n in out.split()) == list(range(40))

@@ -1,0 +1,228 @@
+"""The leakage audit: does anything of the held-out parts reach the training? Is a target an input?
+
+A test score means something only where the test part is new to the model. Each check says what it
+found in the prepared data and whether that is fine, worth a look, or a leak.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.neighbors import NearestNeighbors
+
+from hpo_utils.baselines import STATISTICS, band_means, channel_statistics
+from hpo_utils.data import PreparedData
+from hpo_utils.paths import write_json
+from hpo_utils.scaling import RunningStatistics
+from hpo_utils.split import PARTS
+
+FILE, VERSION = "audit.json", 1
+NEAR = 0.05  # standard deviations by which a near copy may differ, in inputs and in targets
+NEIGHBOURS = 3  # samples before and after in the file that count as recorded together
+SUSPICIOUS_SHARE, SUSPICIOUS_RATIO = (
+    0.1,
+    10.0,
+)  # of samples with a neighbour as nearest; over chance
+COPY = 0.999  # correlation from which a statistic of a channel counts as a copy of a target
+EXACT = 1e-3  # mean and standard deviation of standardised inputs may miss 0 and 1 by this
+FINE, LOOK, LEAK = "fine", "look", "leak"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found, and its verdict: ``fine``, ``look`` or ``leak``."""
+
+    check: str
+    found: str
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Digest:
+    """What the checks need of one part; rows are samples.
+
+    ``hashes`` of the whole inputs; ``bands`` of shape (n_samples, n_features), the inputs averaged
+    over bands; ``statistics`` of shape (n_samples, n_statistics, n_channels); ``moments`` over all
+    values of each channel.
+    """
+
+    hashes: list[bytes]
+    bands: NDArray[np.float64]
+    statistics: NDArray[np.float64]
+    moments: RunningStatistics
+
+
+def audit_leakage(data: PreparedData) -> list[Finding]:
+    """Run all checks, or return what they found before: prepared data do not change."""
+    file = data.directory / FILE
+    if file.is_file():
+        known = json.loads(file.read_text(encoding="utf-8"))
+        if known["version"] == VERSION:
+            return [Finding(**finding) for finding in known["findings"]]
+    parts = {part: _digest(data, part) for part in PARTS}
+    findings = [
+        exact_copies(parts),
+        near_copies(data, parts),
+        neighbours(data, parts),
+        torn_groups(data),
+        foreign_statistics(data, parts["train"].moments),
+        still_channels(data, parts),
+        copied_targets(data, parts["train"].statistics),
+    ]
+    write_json(file, {"version": VERSION, "findings": [asdict(finding) for finding in findings]})
+    return findings
+
+
+def exact_copies(parts: dict[str, Digest]) -> Finding:
+    """Look for samples whose inputs are those of another one, bit for bit."""
+    places = defaultdict(set)
+    for part, digest in parts.items():
+        for content in digest.hashes:
+            places[content].add(part)
+    n_copies = sum(len(digest.hashes) for digest in parts.values()) - len(places)
+    across = sum(len(where) > 1 for where in places.values())
+    found = f"{n_copies} samples repeat another one; {across} of these contents lie in two parts"
+    return Finding("exact copies", found, LEAK if across else FINE)
+
+
+def near_copies(data: PreparedData, parts: dict[str, Digest]) -> Finding:
+    """Look for held-out samples with inputs and targets almost those of a training sample."""
+    z_train = data.target_scaler.transform(data.targets("train"))
+    count = total = 0
+    for part in PARTS[1:]:
+        distance, nearest = _nearest(parts["train"], parts[part])
+        z = data.target_scaler.transform(data.targets(part))
+        apart = np.sqrt(((z - z_train[nearest]) ** 2).mean(axis=1))
+        count += int(((distance < NEAR) & (apart < NEAR)).sum())
+        total += len(distance)
+    found = (
+        f"{count} of {total} held-out samples are within {NEAR:g} standard deviations of a"
+        " training sample, in inputs (averaged over bands) and in targets"
+    )
+    return Finding("near copies", found, LOOK if count else FINE)
+
+
+def neighbours(data: PreparedData, parts: dict[str, Digest]) -> Finding:
+    """Look whether held-out samples resemble most what was recorded just before or after them.
+
+    They do where recordings were cut into windows that were then dealt out singly.
+    """
+    train = data.sample_numbers("train")
+    beside: list[bool] = []
+    chance: list[float] = []
+    for part in PARTS[1:]:
+        numbers = data.sample_numbers(part)
+        nearest = train[_nearest(parts["train"], parts[part])[1]]
+        beside.extend(np.abs(nearest - numbers) <= NEIGHBOURS)
+        close = np.searchsorted(train, numbers + NEIGHBOURS, side="right")
+        chance.extend((close - np.searchsorted(train, numbers - NEIGHBOURS)) / len(train))
+    share, expected = float(np.mean(beside)), float(np.mean(chance))
+    found = (
+        f"{share:.0%} of the held-out samples resemble most a training sample at most"
+        f" {NEIGHBOURS} places away in the file; chance would give {expected:.1%}"
+    )
+    torn = share > SUSPICIOUS_SHARE and share > SUSPICIOUS_RATIO * expected
+    advice = ": name the recordings in dataset.groups" if torn else ""
+    return Finding("neighbours in the file", found + advice, LEAK if torn else FINE)
+
+
+def torn_groups(data: PreparedData) -> Finding:
+    """Count the groups of which samples lie in two parts."""
+    numbers = {part: data.groups(part) for part in PARTS}
+    owners = [set(group.tolist()) for group in numbers.values() if group is not None]
+    if not owners:
+        return Finding("groups", "no groups are given", LOOK)
+    n_groups = len(set().union(*owners))
+    torn = sum(sum(group in owner for owner in owners) > 1 for group in set().union(*owners))
+    found = f"{torn} of {n_groups} groups lie in more than one part"
+    return Finding("groups", found, LEAK if torn else FINE)
+
+
+def foreign_statistics(data: PreparedData, train: RunningStatistics) -> Finding:
+    """Compute again from the training part what the scalers hold."""
+    y = data.targets("train").astype(np.float64)
+    scaler = data.target_scaler
+    off = max(
+        float(np.abs(train.mean).max()),
+        float(np.abs(train.std - 1.0).max()),
+        float(np.abs((y.mean(axis=0) - scaler.mean) / scaler.std).max()),
+        float(np.abs(y.std(axis=0) / scaler.std - 1.0).max()),
+    )
+    found = (
+        f"means and standard deviations of the training part are those of the scalers within"
+        f" {off:.1g} standard deviations"
+    )
+    return Finding("statistics", found, FINE if off < EXACT else LEAK)
+
+
+def still_channels(data: PreparedData, parts: dict[str, Digest]) -> Finding:
+    """Look for channels that do not vary within samples, or not at all in a held-out part."""
+    names = [data.manifest["channel_names"][i] for i in data.manifest["channels"]]
+    spread = parts["train"].statistics[:, STATISTICS.index("standard deviation")]
+    still = [name for name, s in zip(names, (spread > 0).mean(axis=0), strict=True) if s < 0.01]
+    dead = [
+        f"{name} (in {part})"
+        for part in PARTS[1:]
+        for name, varies in zip(names, parts[part].moments.varies, strict=True)
+        if not varies
+    ]
+    if not still and not dead:
+        return Finding("constant channels", "every channel varies within samples", FINE)
+    said = [f"constant within samples, a setting rather than a signal: {', '.join(still)}"] * (
+        len(still) > 0
+    ) + [f"constant throughout: {', '.join(dead)}"] * (len(dead) > 0)
+    return Finding("constant channels", "; ".join(said), LOOK)
+
+
+def copied_targets(data: PreparedData, statistics: NDArray[np.float64]) -> Finding:
+    """Look for a channel of which a statistic is a target, up to scale and offset.
+
+    ``statistics`` of the training part, of shape (n_samples, n_statistics, n_channels).
+    """
+    y = data.targets("train").astype(np.float64)
+    # (n_samples, n_statistics * n_channels) against (n_samples, n_targets)
+    flat = statistics.reshape(len(statistics), -1)
+    a = (flat - flat.mean(axis=0)) / np.maximum(flat.std(axis=0), 1e-12)
+    b = (y - y.mean(axis=0)) / y.std(axis=0)
+    correlation = np.abs(a.T @ b) / len(y)
+    # (n_statistics * n_channels, n_targets) -> (n_statistics, n_channels, n_targets)
+    by_channel = correlation.reshape(*statistics.shape[1:], -1)
+    s, c, k = np.unravel_index(by_channel.argmax(), by_channel.shape)
+    highest = float(by_channel[s, c, k])
+    found = (
+        f"the closest is {STATISTICS[s]} of"
+        f" {data.manifest['channel_names'][data.manifest['channels'][c]]} with"
+        f" {data.target_names[k]}: correlation {highest:.3f}"
+    )
+    return Finding("channels that copy a target", found, LEAK if highest >= COPY else FINE)
+
+
+def _digest(data: PreparedData, part: str) -> Digest:
+    """Read a part once, one sample in memory at a time."""
+    x = data.inputs(part)
+    moments = RunningStatistics(x.shape[1])
+    hashes, bands, statistics = [], [], []
+    for sample in x:
+        content = np.ascontiguousarray(sample)
+        hashes.append(hashlib.blake2b(content.tobytes(), digest_size=16).digest())
+        moments.update(content[None])
+        bands.append(band_means(content))
+        # (n_statistics * n_channels,) -> (n_statistics, n_channels)
+        statistics.append(channel_statistics(content).reshape(len(STATISTICS), -1))
+    return Digest(hashes, np.stack(bands), np.stack(statistics), moments)
+
+
+def _nearest(train: Digest, held_out: Digest) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return distance to and number of the nearest training sample for each held-out one.
+
+    Distances are the root mean square over band means in units of their standard deviation.
+    """
+    mean, std = train.bands.mean(axis=0), np.maximum(train.bands.std(axis=0), 1e-12)
+    search = NearestNeighbors(n_neighbors=1).fit((train.bands - mean) / std)
+    distance, index = search.kneighbors((held_out.bands - mean) / std)
+    return distance[:, 0] / train.bands.shape[1] ** 0.5, index[:, 0]

@@ -1,0 +1,316 @@
+"""The model to take home: a directory that predicts from raw arrays, without the study.
+
+weights.safetensors   of all members of the ensemble, each name behind ``<member>.``
+config.yaml           the complete configuration of the first member
+bundle.json           layout of the inputs, scalers, names, units, physics, uncertainty
+metrics.json          what the test part said
+environment.json      versions, machine and code revision that made it
+model.onnx            the same model for other programs, standardisation inside
+MODEL_CARD.md         what it is for, how good it is, what to beware of
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from hpo_utils.config import Config, as_dict, config_from_dict
+from hpo_utils.data import PreparedData
+from hpo_utils.devices import select_device
+from hpo_utils.errors import BundleError, DataError
+from hpo_utils.models import create_network, evaluation_batch
+from hpo_utils.models import predict as predict_z
+from hpo_utils.paths import resolve, write_json, write_text, write_yaml
+from hpo_utils.physics import Physics
+from hpo_utils.scaling import Standardizer
+from hpo_utils.sources import CHUNK_BYTES, open_array
+
+VERSION = 1
+WEIGHTS = "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What goes in and comes out.
+
+    ``raw_shape`` is that of one sample as it was recorded, all channels included; the scalers of
+    the inputs are those of the channels in use.
+    """
+
+    raw_shape: list[int]
+    channels: list[int]
+    channel_names: list[str]
+    downsample_factor: int
+    input_mean: list[float]
+    input_std: list[float]
+    target_names: list[str]
+    target_units: list[str]
+    target_mean: list[float]
+    target_std: list[float]
+    fractions: list[int]
+    non_negative: list[int]
+    confidence: float
+    spread_to_interval: list[float] | None  # half width of the interval over the members' spread
+
+
+class RawModel(nn.Module):
+    """Raw inputs in, targets in their units out: the whole path that a bundle stands for.
+
+    Standardises in double precision, as the preparation of the data does.
+    """
+
+    input_mean: Tensor
+    input_std: Tensor
+    target_mean: Tensor
+    target_std: Tensor
+
+    def __init__(self, layout: Layout, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.channels, self.factor = layout.channels, layout.downsample_factor
+        self.single = len(layout.raw_shape) == 1  # (B, L), without an axis of channels
+        axes = (1, -1) + (1,) * max(len(layout.raw_shape) - 1, 1)
+        for name in ("input_mean", "input_std"):
+            values = torch.tensor(getattr(layout, name), dtype=torch.float64)
+            self.register_buffer(name, values.reshape(axes))
+        for name in ("target_mean", "target_std"):
+            self.register_buffer(name, torch.tensor(getattr(layout, name), dtype=torch.float64))
+
+    def standardize(self, x: Tensor) -> Tensor:
+        """Map raw (B, *raw_shape) to what the members take, (B, n_channels, ...)."""
+        x = x.unsqueeze(1) if self.single else x[:, self.channels]
+        x = x[:, :, :: self.factor].to(torch.float64)
+        return ((x - self.input_mean) / self.input_std).to(torch.float32)
+
+    def combine(self, members: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Map standardised (B, n_targets) of each member to mean and spread in units."""
+        z = torch.stack(members).to(torch.float64)  # (n_members, B, n_targets)
+        y = z * self.target_std + self.target_mean
+        spread = y.std(0, correction=int(len(members) > 1))
+        return y.mean(0).to(torch.float32), spread.to(torch.float32)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map raw (B, *raw_shape) to prediction and spread of the members, (B, n_targets) each."""
+        z = self.standardize(x)
+        return self.combine([member(z) for member in self.members])
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle that was read: its layout, its configuration and its model."""
+
+    directory: Path
+    layout: Layout
+    cfg: Config
+    model: RawModel
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Predictions of shape (n_samples, n_targets), in the targets' units.
+
+    ``spread`` is the standard deviation of the members; ``half_width`` that of the interval which
+    held the truth for ``confidence`` of the validation part. None with a single member.
+    """
+
+    y: NDArray[np.float32]
+    spread: NDArray[np.float32] | None
+    half_width: NDArray[np.float32] | None
+    confidence: float
+
+
+def describe_layout(
+    data: PreparedData, cfg: Config, confidence: float, spread_to_interval: list[float] | None
+) -> Layout:
+    """Return the layout of a model that was trained on ``data`` as ``cfg`` says."""
+    manifest, channels = data.manifest, data.manifest["channels"]
+    statistics = manifest["channel_statistics"]
+    return Layout(
+        raw_shape=manifest["sources"][0]["shape"][1:],
+        channels=channels,
+        channel_names=manifest["channel_names"],
+        downsample_factor=cfg.dataset.downsample_factor,
+        input_mean=[statistics["mean"][i] for i in channels],
+        input_std=[statistics["std"][i] for i in channels],
+        target_names=data.target_names,
+        target_units=data.target_units,
+        target_mean=data.target_scaler.mean.tolist(),
+        target_std=data.target_scaler.std.tolist(),
+        fractions=list(data.physics.fractions),
+        non_negative=list(data.physics.non_negative),
+        confidence=confidence,
+        spread_to_interval=spread_to_interval,
+    )
+
+
+def write_bundle(
+    directory: Path,
+    cfg: Config,
+    layout: Layout,
+    states: Sequence[dict[str, Tensor]],
+    metrics: dict[str, Any],
+    environment: dict[str, Any],
+    card: str,
+) -> RawModel:
+    """Write everything but the ONNX file, and return the model.
+
+    ``states`` are the state dicts of the members.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        f"{i}.{name}": value.contiguous()
+        for i, state in enumerate(states)
+        for name, value in state.items()
+    }
+    save_file(tensors, directory / WEIGHTS)
+    write_yaml(directory / "config.yaml", as_dict(cfg))
+    content = {"version": VERSION, "n_members": len(states), **asdict(layout)}
+    write_json(directory / "bundle.json", content)
+    write_json(directory / "metrics.json", metrics)
+    write_json(directory / "environment.json", environment)
+    write_text(directory / "MODEL_CARD.md", card)
+    return load_bundle(directory).model
+
+
+def load_bundle(directory: str | Path) -> Bundle:
+    """Read a bundle; nothing in it is executed.
+
+    Raises
+    ------
+    BundleError
+        If the directory is not a bundle, or one of its files is damaged.
+    """
+    path = resolve(directory)
+    for name in ("bundle.json", "config.yaml", WEIGHTS):
+        if not (path / name).is_file():
+            raise BundleError(
+                f"a bundle must be a directory with bundle.json, config.yaml and {WEIGHTS}, got"
+                f" {directory!s} without {name}: name the directory that 03_optimize wrote"
+            )
+    try:
+        content = json.loads((path / "bundle.json").read_text(encoding="utf-8"))
+        version, n_members = content.pop("version"), content.pop("n_members")
+        if version != VERSION:
+            raise BundleError(
+                f"a bundle must have version {VERSION} to be read, got {version} in {path}:"
+                " use the version of hpo_utils named in its environment.json"
+            )
+        layout = Layout(**content)
+        saved = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+        cfg = config_from_dict(saved)
+        tensors = load_file(path / WEIGHTS)
+        members = [_member(cfg, layout, tensors, i) for i in range(n_members)]
+    except BundleError:
+        raise
+    except Exception as error:  # whatever a damaged file leads to
+        reason = " ".join(str(error).split())
+        raise BundleError(f"a bundle must be readable, got {directory!s}: {reason}") from None
+    return Bundle(path, layout, cfg, RawModel(layout, members).eval())
+
+
+def predict(bundle: str | Path | Bundle, x: NDArray[Any] | str | Path) -> Prediction:
+    """Predict from raw arrays of the layout that the model was trained on.
+
+    Parameters
+    ----------
+    bundle
+        A bundle's directory, or one that was read by ``load_bundle``.
+    x
+        Raw inputs of shape (n_samples, *raw_shape), all channels of the recording included, also
+        those that the model does not use; or an .npy or .npz file with them, read in pieces.
+
+    Raises
+    ------
+    BundleError
+        If the bundle cannot be read.
+    DataError
+        If the inputs have another shape or type, or are not finite.
+    """
+    known = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+    device = select_device(known.cfg.training.device)
+    known.model.members.to(device)
+    y, spread = [], []
+    for piece in _pieces(x, known.layout):
+        mean, deviation = _predict_piece(known, piece, device)
+        y.append(mean.numpy())
+        spread.append(deviation.numpy())
+    joined, spreads = np.concatenate(y), np.concatenate(spread)
+    factors = known.layout.spread_to_interval
+    if factors is None:
+        return Prediction(joined, None, None, known.layout.confidence)
+    half_width = (spreads * np.array(factors)).astype(np.float32)
+    return Prediction(joined, spreads, half_width, known.layout.confidence)
+
+
+def _predict_piece(
+    bundle: Bundle, piece: NDArray[Any], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return mean and spread of the members for raw (n_samples, *raw_shape)."""
+    model = bundle.model
+    z = model.standardize(torch.from_numpy(piece)).to(device)
+    batch_size = evaluation_batch(bundle.cfg, z)
+    members = [predict_z(member, z, batch_size).cpu() for member in model.members]
+    return model.combine(members)
+
+
+def _member(cfg: Config, layout: Layout, tensors: dict[str, Tensor], index: int) -> nn.Module:
+    """Return a member of the ensemble with its weights."""
+    scaler = Standardizer(np.array(layout.target_mean), np.array(layout.target_std))
+    physics = Physics(tuple(layout.fractions), tuple(layout.non_negative))
+    axes = max(len(layout.raw_shape) - 1, 1)
+    sample = torch.zeros(1, len(layout.channels), *[1] * axes)
+    network = create_network(cfg, sample, scaler, physics)
+    prefix = f"{index}."
+    network.load_state_dict(
+        {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    )
+    return network.eval()
+
+
+def _pieces(x: NDArray[Any] | str | Path, layout: Layout) -> Iterator[NDArray[Any]]:
+    """Check raw inputs and yield them in pieces that PyTorch can take."""
+    if isinstance(x, str | Path):
+        source = open_array(Path(x).expanduser(), None, "x")
+        _check_shape(source.shape, layout)
+        pieces = source.chunks()
+    else:
+        x = np.asarray(x)
+        if x.dtype.kind not in "iufb":
+            raise DataError(
+                f"x must hold real numbers, got dtype {x.dtype}: convert it with astype('float32')"
+            )
+        _check_shape(x.shape, layout)
+        step = max(1, CHUNK_BYTES // max(1, x[0].nbytes))
+        pieces = ((start, x[start : start + step]) for start in range(0, len(x), step))
+    used = slice(None) if len(layout.raw_shape) == 1 else layout.channels
+    for start, piece in pieces:
+        kept = np.float32 if piece.dtype.itemsize <= 4 and piece.dtype.kind == "f" else np.float64
+        fine = np.isfinite(piece[:, used]).reshape(len(piece), -1).all(axis=1)
+        if not fine.all():
+            raise DataError(
+                f"x must be finite in the channels in use, but sample {start + int(fine.argmin())}"
+                " is not: correct or remove it"
+            )
+        yield np.array(piece, dtype=kept, order="C")  # a copy of its own, which may be written
+
+
+def _check_shape(shape: tuple[int, ...], layout: Layout) -> None:
+    wanted = tuple(layout.raw_shape)
+    if shape[1:] == wanted and shape[0] > 0:
+        return
+    said = f"x must have shape (n_samples, {', '.join(map(str, wanted))})"
+    if len(wanted) > 1:
+        names = ", ".join(layout.channel_names)
+        said += f" with all {wanted[0]} recorded channels ({names})"
+    hint = ": add the axis of the samples with x[None]" if shape == wanted else ""
+    raise DataError(f"{said}, got {shape}{hint}")

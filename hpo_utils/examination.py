@@ -1,0 +1,119 @@
+"""What the held-out parts say of a settled winner: errors with intervals, skill, coverage.
+
+Arrays of truth and predictions have shape (n_samples, n_targets) and are in the targets' units;
+those of the members of an ensemble have shape (n_members, n_samples, n_targets).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from hpo_utils.intervals import (
+    percentile_interval,
+    resampled_mse,
+    resampled_r2,
+    resampling_weights,
+)
+from hpo_utils.metrics import target_metrics
+
+Array = NDArray[np.float32]
+ByTarget = dict[str, dict[str, Any]]
+
+
+def errors_with_intervals(
+    y_true: Array,
+    predictions: Mapping[str, Array],
+    names: list[str],
+    groups: NDArray[np.int64] | None,
+    confidence: float,
+) -> dict[str, ByTarget]:
+    """Return for each model and target the metrics, and bootstrap intervals of R² and RMSE.
+
+    All models are resampled alike, so that they meet the same draws.
+    """
+    weights = resampling_weights(len(y_true), groups)
+    found: dict[str, ByTarget] = {}
+    for model, y_pred in predictions.items():
+        r2 = percentile_interval(resampled_r2(y_true, y_pred, weights), confidence)
+        rmse = percentile_interval(resampled_mse(y_true, y_pred, weights) ** 0.5, confidence)
+        found[model] = {
+            name: {**metrics, "r2_interval": r2[k], "rmse_interval": rmse[k]}
+            for k, (name, metrics) in enumerate(target_metrics(y_true, y_pred, names).items())
+        }
+    return found
+
+
+def skill_with_intervals(
+    y_true: Array,
+    y_pred: Array,
+    reference: Array,
+    groups: NDArray[np.int64] | None,
+    confidence: float,
+) -> list[dict[str, Any]]:
+    """Return for each target the skill over a reference, its interval, and what it amounts to.
+
+    The skill is 1 - MSE / MSE of the reference: 1 is perfect, 0 as good as the reference (Murphy,
+    Monthly Weather Review 116 (1988), 2417-2424); None where the reference is perfect.
+    ``verdict`` is ``better`` or ``worse`` where the interval leaves out zero, else ``unclear``.
+    """
+    weights = resampling_weights(len(y_true), groups)
+    whole = np.ones((1, len(y_true)))
+    ratios = []
+    for w in (whole, weights):
+        ours, theirs = resampled_mse(y_true, y_pred, w), resampled_mse(y_true, reference, w)
+        ratios.append(np.divide(ours, theirs, out=np.full_like(ours, np.nan), where=theirs > 0))
+    intervals = percentile_interval(1 - ratios[1], confidence)
+    return [
+        {
+            "skill": None if np.isnan(ratio) else float(1 - ratio),
+            "interval": (low, high),
+            "verdict": "unclear" if low is None or high is None or low <= 0 <= high
+            else "better" if low > 0 else "worse",
+        }
+        for ratio, (low, high) in zip(ratios[0][0], intervals, strict=True)
+    ]  # fmt: skip
+
+
+def calibrate_spread(y_true: Array, members: Array, confidence: float) -> list[float] | None:
+    """Return for each target the factor from the members' spread to an interval's half width.
+
+    Such that the intervals hold ``confidence`` of the given samples (split conformal prediction
+    with a normalised score: Lei et al., J. Am. Stat. Assoc. 113 (2018), 1094-1111, sec. 5.2). None
+    with fewer than two members.
+    """
+    if len(members) < 2:
+        return None
+    n_samples = len(y_true)
+    ratio = np.abs(members.mean(axis=0) - y_true) / spread_of(members)
+    rank = min(int(np.ceil((n_samples + 1) * confidence)), n_samples)
+    return [float(value) for value in np.sort(ratio, axis=0)[rank - 1]]
+
+
+def spread_of(members: Array) -> Array:
+    """Return the standard deviation of the members, of shape (n_samples, n_targets), above zero."""
+    spread: Array = members.std(axis=0, ddof=1)
+    return np.maximum(spread, np.finfo(np.float32).tiny)
+
+
+def coverage(
+    y_true: Array, members: Array, factors: Sequence[float], confidence: float
+) -> list[dict[str, float]]:
+    """Return for each target the share of samples inside intervals of nominally ``confidence``.
+
+    ``calibrated`` by the factors of ``calibrate_spread``; ``plain`` as if the members' spread were
+    the standard deviation of a normal error.
+    """
+    error, spread = np.abs(members.mean(axis=0) - y_true), spread_of(members)
+    normal = float(stats.norm.ppf((1 + confidence) / 2))
+    return [
+        {
+            "calibrated": float((error[:, k] <= factor * spread[:, k]).mean()),
+            "plain": float((error[:, k] <= normal * spread[:, k]).mean()),
+        }
+        for k, factor in enumerate(factors)
+    ]

@@ -1,0 +1,96 @@
+"""The model card of a bundle: what the model is for, how good it is, what to beware of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hpo_utils.config import Config
+from hpo_utils.data import PreparedData
+
+
+def model_card(
+    data: PreparedData, cfg: Config, evaluation: dict[str, Any], made_with: dict[str, Any]
+) -> str:
+    """Return the card in Markdown (after Mitchell et al., Model Cards, FAT* 2019).
+
+    ``evaluation`` and ``made_with`` are the contents of the JSON files of those names.
+    """
+    found = evaluation["examination"]
+    shape = ", ".join(map(str, data.manifest["sources"][0]["shape"][1:]))
+    channels = data.manifest["channel_names"]
+    used = ", ".join(channels[i] for i in data.manifest["channels"])
+    n_members = len(evaluation["members"])
+    kind = "one network" if n_members == 1 else f"the mean of {n_members} networks"
+    sections = [
+        f"# {evaluation['study_name']}: {', '.join(data.target_names)}",
+        f"A convolutional regressor, {kind} of one configuration trained with different seeds. It"
+        f" won study `{evaluation['study_name']}` ({evaluation['n_trials']} trials) by"
+        f" {evaluation['score_name']}.",
+        "## Use",
+        f"Input: raw arrays of shape (n_samples, {shape}), {len(channels)} channels recorded, of"
+        f" which it uses {used}; standardisation is inside. Output: {len(data.target_names)}"
+        " targets in their units.",
+        "```sh\npython -m hpo_utils predict BUNDLE x.npy --out y.npy\n```",
+        "`model.onnx` gives the same numbers without PyTorch: input `x`, outputs `y` and `spread`.",
+        "## How good it is",
+        f"On {found['n_test']} samples{_groups(found)} that neither trained nor chose it, with"
+        f" {evaluation['confidence']:.0%} bootstrap intervals; the skill is the share of the best"
+        " baseline's squared error that it removes.",
+        _table(data, found),
+        "## What to beware of",
+        *_warnings(found, evaluation),
+        "## Where it comes from",
+        f"Data `{evaluation['dataset_id']}`: "
+        + ", ".join(f"{n} samples {part}" for part, n in data.manifest["n_samples"].items())
+        + ". Configuration: `config.yaml`. Made with hpo_utils"
+        f" {made_with['packages']['hpo_utils']}, PyTorch {made_with['packages']['torch']},"
+        f" revision {made_with['revision']}.",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _groups(found: dict[str, Any]) -> str:
+    return "" if found["n_test_groups"] is None else f" of {found['n_test_groups']} groups"
+
+
+def _table(data: PreparedData, found: dict[str, Any]) -> str:
+    lines = ["| target | R² | interval | RMSE | unit | best baseline | skill |",
+             "|---|---|---|---|---|---|---|"]  # fmt: skip
+    for k, (name, unit) in enumerate(zip(data.target_names, data.target_units, strict=True)):
+        errors, skill = found["test"]["network"][name], found["skill"][k]
+        cells = [
+            name, _number(errors["r2"]), _interval(errors["r2_interval"]), f"{errors['rmse']:.3g}",
+            unit, found["best_baseline"][k], f"{_number(skill['skill'])} ({skill['verdict']})",
+        ]  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _warnings(found: dict[str, Any], evaluation: dict[str, Any]) -> list[str]:
+    """Return one paragraph for each thing that a user should know."""
+    said = [
+        "It knows recordings like those it was trained on: another rig, sensor or range of the"
+        " targets is new to it, and it will not say so."
+    ]
+    names = list(found["validation"])
+    lost = [n for n, s in zip(names, found["skill"], strict=True) if s["verdict"] != "better"]
+    if lost:
+        said.append(f"It is not shown to beat the best baseline for {', '.join(lost)}.")
+    if found["coverage"] is not None:
+        shares = ", ".join(
+            f"{c['calibrated']:.0%} ({n})" for n, c in zip(names, found["coverage"], strict=True)
+        )
+        said.append(
+            f"Its intervals of nominally {evaluation['confidence']:.0%}, calibrated on the"
+            f" validation part, held this share of the test part: {shares}."
+        )
+    return said
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _interval(interval: tuple[float | None, float | None]) -> str:
+    low, high = interval
+    return "–" if low is None or high is None else f"{low:.3f} to {high:.3f}"

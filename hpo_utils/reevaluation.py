@@ -1,0 +1,189 @@
+"""Is number one really number one? The best trials, trained again with fresh seeds.
+
+The study's best trial is the luckiest of many: its score flatters it. Here the best few and the
+base configuration meet again on seeds that chose nobody; the mean over the seeds ranks them, and a
+contender that is clearly beaten gets no more of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import CategoricalDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo_utils.config import Config, updated
+from hpo_utils.data import PreparedData
+from hpo_utils.intervals import is_beaten
+from hpo_utils.ownership import recover_interrupted
+from hpo_utils.paths import resolve
+from hpo_utils.search_space import Parameter, SearchSpace
+from hpo_utils.storage import FINISHED, create_pruner, open_storage, score_of
+from hpo_utils.workers import run_workers
+
+AGAIN, RANDOM_SPLIT = "again", "random-split"  # suffixes of the studies that hold the trainings
+SEED, CONSTRAIN = "training.seed", "model.constrain_outputs"
+FIRST_ROUND = 2  # seeds before anyone can be beaten
+
+Settings = dict[str, Any]  # a value for each searched parameter, seed and constraint included
+
+
+@dataclass
+class Contender:
+    """A configuration in the race.
+
+    ``scores`` and ``directories`` (relative to ``outputs_root``) are by seed; ``study_score`` is
+    what the study gave it, None if it was not completed there.
+    """
+
+    trial: int | None
+    is_base: bool
+    params: Settings
+    study_score: float | None
+    scores: dict[int, float] = field(default_factory=dict)
+    directories: dict[int, str] = field(default_factory=dict)
+    beaten: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        if self.trial is None:
+            return "base configuration"
+        return f"trial {self.trial}" + (" (base)" if self.is_base else "")
+
+    @property
+    def mean(self) -> float:
+        """Mean score over the seeds so far."""
+        return float(np.mean(list(self.scores.values()))) if self.scores else float("inf")
+
+
+def reevaluate(
+    study: optuna.Study, cfg: Config, space: SearchSpace, data: PreparedData
+) -> list[Contender]:
+    """Race the best trials and the base configuration over fresh seeds.
+
+    Trainings done before are found again, so running twice costs nothing.
+
+    Returns
+    -------
+    list of Contender
+        The winner first: those with all seeds by mean score, then the beaten ones.
+    """
+    contenders = choose_contenders(study, cfg, space)
+    seeds = fresh_seeds(cfg)
+    done = min(FIRST_ROUND, len(seeds))
+    while True:
+        racing = [contender for contender in contenders if not contender.beaten]
+        pairs = [(contender, seed) for seed in seeds[:done] for contender in racing]
+        wanted = [complete_settings(cfg, contender.params, seed) for contender, seed in pairs]
+        trials = train_all(study, AGAIN, cfg, space, data, wanted)
+        for (contender, seed), trial in zip(pairs, trials, strict=True):
+            complete = trial.state == TrialState.COMPLETE  # else its loss diverged
+            contender.scores[seed] = score_of(trial) if complete else float("inf")
+            contender.directories[seed] = trial.user_attrs["output_dir"]
+        race(contenders, cfg.evaluation.confidence)
+        if done == len(seeds):
+            return sorted(contenders, key=lambda contender: (contender.beaten, contender.mean))
+        done += 1
+
+
+def choose_contenders(study: optuna.Study, cfg: Config, space: SearchSpace) -> list[Contender]:
+    """Return the ``evaluation.n_best`` best different trials and the base configuration."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    base = space.values_in(cfg)
+    contenders: dict[str, Contender] = {}
+    for trial in sorted(complete, key=score_of):
+        is_base = trial.params == base
+        if is_base or len(contenders) < cfg.evaluation.n_best:
+            new = Contender(trial.number, is_base, dict(trial.params), trial.value)
+            contenders.setdefault(settings_key(trial.params), new)
+    contenders.setdefault(settings_key(base), Contender(None, True, base, None))
+    return list(contenders.values())
+
+
+def race(contenders: list[Contender], confidence: float) -> None:
+    """Mark those as beaten whose scores are worse than the leader's on the same seeds."""
+    racing = [contender for contender in contenders if not contender.beaten]
+    leader = min(racing, key=lambda contender: contender.mean)
+    for contender in racing:
+        theirs = [contender.scores[seed] for seed in leader.scores]
+        if contender is not leader and (
+            np.isinf(contender.mean) or is_beaten(theirs, list(leader.scores.values()), confidence)
+        ):
+            contender.beaten = True
+
+
+def fresh_seeds(cfg: Config) -> list[int]:
+    """Return ``evaluation.n_seeds`` seeds of trainings that no trial of the study had."""
+    state = np.random.SeedSequence(cfg.study.seed).generate_state(cfg.evaluation.n_seeds + 1)
+    return [int(seed) for seed in state if seed != cfg.training.seed][: cfg.evaluation.n_seeds]
+
+
+def complete_settings(cfg: Config, params: Settings, seed: int) -> Settings:
+    """Return the parameters with a seed, and whether outputs are constrained."""
+    return {CONSTRAIN: cfg.model.constrain_outputs, **params, SEED: seed}
+
+
+def train_all(
+    study: optuna.Study,
+    suffix: str,
+    cfg: Config,
+    space: SearchSpace,
+    data: PreparedData,
+    wanted: Iterable[Settings],
+) -> list[FrozenTrial]:
+    """Train what is wanted and not yet there, as trials of a study named after ``study``.
+
+    They go through the same workers and leave the same files as any trial; nothing is pruned.
+    """
+    again = optuna.create_study(
+        study_name=f"{study.study_name}-{suffix}", storage=open_storage(cfg), load_if_exists=True
+    )
+    recover_interrupted(again, resolve(cfg.paths.outputs_root))
+    cfg = updated(cfg, {"study.pruner": "none", "study.max_consecutive_failures": 1})
+    again.pruner = create_pruner(cfg)
+    keys = {settings_key(settings): settings for settings in wanted}
+    queued = {settings_key(trial.system_attrs["fixed_params"]) for trial in _waiting(again)}
+    present = queued | _finished(again).keys()
+    for key, settings in keys.items():
+        if key not in present:
+            again.enqueue_trial(settings)
+    run_workers(again, cfg, widened(space), data, len(_waiting(again)), _say)
+    finished = _finished(again)
+    return [finished[key] for key in keys]
+
+
+def widened(space: SearchSpace) -> SearchSpace:
+    """Return the space with the seed, and whether outputs are constrained, as parameters."""
+    added = (
+        Parameter(SEED, IntDistribution(0, 2**32 - 1)),
+        Parameter(CONSTRAIN, CategoricalDistribution([True, False])),
+    )
+    names = [parameter.name for parameter in added]
+    return SearchSpace((*(p for p in space.parameters if p.name not in names), *added))
+
+
+def settings_key(settings: Mapping[str, Any]) -> str:
+    """Return a text that is the same for the same settings."""
+    return json.dumps(settings, sort_keys=True)
+
+
+def _waiting(again: optuna.Study) -> list[FrozenTrial]:
+    return again.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+
+
+def _finished(again: optuna.Study) -> dict[str, FrozenTrial]:
+    return {
+        settings_key(trial.params): trial
+        for trial in again.get_trials(deepcopy=False, states=FINISHED)
+    }
+
+
+def _say(trial: FrozenTrial) -> None:
+    score = f"score {trial.value:.4f}" if trial.value is not None else "no score"
+    print(f"trained again with seed {trial.params.get(SEED)}: {score}", flush=True)

@@ -1,0 +1,53 @@
+"""The same data split as if nobody knew of its groups, to show what that would promise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpo_utils.data import PreparedData
+
+SEED = 0  # of the shuffle
+
+
+@dataclass(frozen=True)
+class RandomSplit(PreparedData):
+    """Training and validation part of prepared data, joined and dealt out sample by sample.
+
+    Sizes and scalers stay, so scores are on the same yardstick. The test part is not touched and
+    cannot be had.
+    """
+
+    @property
+    def dataset_id(self) -> str:
+        """Name of the data, marked as dealt out at random."""
+        return f"{super().dataset_id}-random-split"
+
+    @cached_property
+    def _rows(self) -> dict[str, NDArray[np.int64]]:
+        """Rows of the two parts joined that make up each new part."""
+        n_train, n_val = (self.manifest["n_samples"][part] for part in ("train", "val"))
+        order = np.random.default_rng(SEED).permutation(n_train + n_val)
+        return {"train": np.sort(order[:n_train]), "val": np.sort(order[n_train:])}
+
+    def inputs(self, part: str, downsample_factor: int = 1) -> NDArray[np.float32]:
+        """Return standardised inputs of a new part, in memory."""
+        sources = [super(RandomSplit, self).inputs(p, downsample_factor) for p in ("train", "val")]
+        return self._gather(sources, part)
+
+    def targets(self, part: str) -> NDArray[np.float32]:
+        """Return the targets of a new part in their units, of shape (n_samples, n_targets)."""
+        return self._gather([super(RandomSplit, self).targets(p) for p in ("train", "val")], part)
+
+    def _gather(self, sources: list[NDArray[Any]], part: str) -> NDArray[Any]:
+        """Return the rows of a new part from the arrays of both old ones."""
+        rows, n_train = self._rows[part], len(sources[0])
+        first = np.searchsorted(rows, n_train)
+        gathered = np.empty((len(rows), *sources[0].shape[1:]), sources[0].dtype)
+        gathered[:first] = sources[0][rows[:first]]
+        gathered[first:] = sources[1][rows[first:] - n_train]
+        return gathered

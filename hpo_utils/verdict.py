@@ -1,0 +1,301 @@
+"""The sections of ``04_analyze`` that say how far its winner can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from hpo_utils.audit import FINE, LEAK, audit_leakage
+from hpo_utils.config import Config
+from hpo_utils.data import PreparedData, load_prepared
+from hpo_utils.looks import looks_at_test
+from hpo_utils.paths import relative_to_root, resolve
+from hpo_utils.plots import plot_prediction_vs_truth
+from hpo_utils.report import Report
+from hpo_utils.storage import count_finished
+from hpo_utils.tables import (
+    audit_table,
+    contenders_table,
+    coverage_table,
+    metrics_table,
+    physics_table,
+    split_table,
+    test_table,
+)
+from hpo_utils.winner import (
+    NETWORK,
+    Evaluation,
+    load_evaluation,
+    load_predictions,
+    winner_directory,
+)
+from hpo_utils.winner_plots import plot_race, plot_test_intervals
+
+UNSETTLED = (
+    "The winner of this study is not settled yet, so the test part stays silent: run"
+    " `03_optimize` to its end."
+)
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A study whose winner is settled: what was found, its data, and where it is written."""
+
+    evaluation: Evaluation
+    data: PreparedData
+    directory: Path
+
+    @property
+    def found(self) -> dict[str, Any]:
+        """What the held-out parts say."""
+        examination: dict[str, Any] = self.evaluation["examination"]
+        return examination
+
+
+def when_settled(
+    section: Callable[[Report, Settled], None],
+) -> Callable[[Report, optuna.Study, Config], None]:
+    """Turn a section about the winner into one of any study: it says so if there is no winner."""
+
+    @wraps(section)
+    def show(report: Report, study: optuna.Study, cfg: Config) -> None:
+        root = resolve(cfg.paths.outputs_root)
+        evaluation = load_evaluation(study, root)
+        if evaluation is None:
+            report.show(UNSETTLED)
+            return
+        directory = winner_directory(root, study.study_name)
+        section(report, Settled(evaluation, study_data(study, cfg), directory))
+
+    return show
+
+
+def study_data(study: optuna.Study, cfg: Config) -> PreparedData:
+    """Return the data that a study was made on."""
+    signature = study.user_attrs["signature"]
+    return load_prepared(resolve(cfg.paths.outputs_root), signature["dataset_id"])
+
+
+def show_answer(report: Report, study: optuna.Study, cfg: Config) -> None:
+    """Say in a few sentences who won, whether it beats the baselines, and whether it is sure."""
+    evaluation = load_evaluation(study, resolve(cfg.paths.outputs_root))
+    if evaluation is None:
+        report.show(UNSETTLED)
+        return
+    report.show(beats_baselines(evaluation["examination"]))
+    report.show(number_one(evaluation))
+    show_leaks(report, study_data(study, cfg))
+    n_finished = count_finished(study)
+    if n_finished != evaluation["n_trials"]:
+        report.show(
+            f"It was settled when the study had {evaluation['n_trials']} trials; now it has"
+            f" {n_finished}: run `03_optimize` to its end."
+        )
+
+
+def beats_baselines(found: dict[str, Any]) -> str:
+    """Return which targets are predicted better than without a network, and which by nobody."""
+    names, skills = list(found["validation"]), found["skill"]
+    hopeless = [
+        name
+        for k, name in enumerate(names)
+        if all(skill[k]["verdict"] != "better" for skill in found["skill_over_mean"].values())
+    ]
+    if len(hopeless) == len(names):
+        return (
+            "**No model beats the mean**: neither the network nor a baseline predicts any target"
+            " better than its training mean does. What the inputs hold of these targets, if"
+            " anything, was not found."
+        )
+    better, worse, unclear = (
+        [n for n, skill in zip(names, skills, strict=True) if skill["verdict"] == verdict]
+        for verdict in ("better", "worse", "unclear")
+    )
+    said = f"The network beats the best baseline for **{len(better)} of {len(names)}** targets"
+    said += f" ({', '.join(better)})." if 0 < len(better) < len(names) else "."
+    if worse:
+        said += f" **It is worse than the best baseline for {', '.join(worse)}.**"
+    if unclear:
+        said += f" For {', '.join(unclear)} the test part cannot tell them apart."
+    if hopeless:
+        said += f" No model beats the mean for {', '.join(hopeless)}."
+    return said
+
+
+def number_one(evaluation: Evaluation) -> str:
+    """Return who won on fresh seeds, how surely, and how far the study's score flattered."""
+    first, *others = evaluation["contenders"]
+    if evaluation["gap"] is None:
+        return (
+            f"The winner is **{first['name']}**, the study's best as it is: with"
+            " `evaluation.n_seeds` 0 nobody asked whether luck made it the best."
+        )
+    n_seeds = len(first["scores"])
+    said = f"Trained again with {n_seeds} fresh seeds, **{first['name']}** comes first."
+    alike = [
+        other["name"]
+        for other in others
+        if not other["beaten"]
+        and (other["p_value"] is None or other["p_value"] > 1 - evaluation["confidence"])
+    ]
+    if alike:
+        said += f" These seeds cannot tell it from {', '.join(alike)}."
+    elif others:
+        said += " It is better than every other contender beyond chance."
+    gap = evaluation["gap"]
+    direction = "worse than" if gap > 0 else "better than"
+    said += (
+        f" The study's best, trial {evaluation['best_trial']}, is on average {abs(gap):.4f}"
+        f" {direction} its score in the study (the winner's curse)."
+    )
+    return said
+
+
+@when_settled
+def show_race(report: Report, settled: Settled) -> None:
+    """Show the contenders on fresh seeds."""
+    evaluation = settled.evaluation
+    if evaluation["gap"] is None:
+        report.show("No contender was trained again (`evaluation.n_seeds` is 0).")
+        return
+    report.show(
+        plot_race(evaluation["contenders"], evaluation["score_name"]),
+        "Scores of the contenders on fresh seeds, with means and intervals",
+    )
+    report.show(contenders_table(evaluation["contenders"], evaluation["confidence"]))
+
+
+@when_settled
+def show_test(report: Report, settled: Settled) -> None:
+    """Show what the test part says of the winner and the baselines, and how often it was asked."""
+    evaluation = settled.evaluation
+    data, found = settled.data, settled.found
+    n_groups = found["n_test_groups"]
+    drawn = "samples" if n_groups is None else f"whole groups, of which there are {n_groups}"
+    report.show(
+        f"{found['n_test']} test samples; intervals of {evaluation['confidence']:.0%} from a"
+        f" bootstrap that draws {drawn}."
+    )
+    report.show(
+        plot_test_intervals(found["test"], data.target_names),
+        "R² of the network and the baselines in the test part, with intervals",
+    )
+    report.show(test_table(found))
+    report.show(said_of_looks(data))
+
+
+def said_of_looks(data: PreparedData) -> str:
+    """Return how often the test part was looked at."""
+    looks = looks_at_test(data)
+    settling = [look for look in looks if look.settles]
+    by_trainings = len(looks) - len(settling)
+    said = f"The test part was opened **{len(looks)} times**, {len(settling)} of them to settle a"
+    said += f" winner ({'; '.join(f'{look.by}, {look.time}' for look in settling)})."
+    if by_trainings:
+        said += (
+            f" The other {by_trainings} are trainings that wrote its predictions to their folders;"
+            " nothing was chosen by them (`evaluation.strict_test` keeps it shut to them)."
+        )
+    if len(settling) > 1:
+        said += (
+            " **It has spoken for more than one winner**: who went on searching after hearing it"
+            " should trust its numbers less."
+        )
+    return said
+
+
+@when_settled
+def show_predictions_of_winner(report: Report, settled: Settled) -> None:
+    """Show the winner's predictions of the test part, and the errors of each target."""
+    data, held = settled.data, load_predictions(settled.directory)
+    errors = settled.found["test"][NETWORK]
+    report.show(
+        plot_prediction_vs_truth(
+            held["test_true"], held["test"].mean(axis=0), data.target_names, data.target_units,
+            errors,
+        ),
+        "Prediction of the winner against truth in the test part, one panel per target",
+    )  # fmt: skip
+    units = dict(zip(data.target_names, data.target_units, strict=True))
+    report.show(metrics_table(errors, units))
+
+
+@when_settled
+def show_uncertainty(report: Report, settled: Settled) -> None:
+    """Show whether the members' spread says how far a prediction may be off."""
+    evaluation = settled.evaluation
+    if settled.found["coverage"] is None:
+        report.show("The model is a single network, which has no spread to tell an uncertainty by.")
+        return
+    report.show(coverage_table(settled.found, evaluation["confidence"]))
+
+
+@when_settled
+def show_physics(report: Report, settled: Settled) -> None:
+    """Show how often each model breaks what is known of the targets."""
+    evaluation = settled.evaluation
+    if not settled.data.physics:
+        report.show(
+            "Nothing is known of these targets (`dataset.fractions`, `dataset.non_negative`)."
+        )
+        return
+    report.show(physics_table(evaluation))
+    without = evaluation["without_physics"]
+    if without is not None:
+        kept, free = (
+            sum(without[key]) / len(without[key]) for key in ("constrained_scores", "scores")
+        )
+        report.show(
+            f"The winner scores {kept:.4f} with its constraints and {free:.4f} without them (means"
+            f" over the same {len(without['scores'])} seeds)."
+        )
+
+
+@when_settled
+def show_split(report: Report, settled: Settled) -> None:
+    """Show what a split that ignores the groups would have promised."""
+    evaluation = settled.evaluation
+    compared = evaluation["random_split"]
+    if compared is None or None in compared.values():
+        report.show("There are no groups to keep together, or the split ignores them already.")
+        return
+    report.show(split_table(compared))
+    report.show(
+        "The same configuration, trained and validated on the same samples. What a random split"
+        " promises on top is memory of the recordings, and is gone with the next recording."
+    )
+
+
+def show_audit(report: Report, data: PreparedData) -> None:
+    """Show what the leakage audit found."""
+    show_leaks(report, data)
+    report.show(audit_table(audit_leakage(data)))
+
+
+def show_leaks(report: Report, data: PreparedData) -> None:
+    """Say in a sentence whether the audit found a leak."""
+    findings = audit_leakage(data)
+    leaks = [finding for finding in findings if finding.verdict == LEAK]
+    if leaks:
+        what = "; ".join(f"{leak.check}: {leak.found}" for leak in leaks)
+        report.show(f"**The held-out parts leak**, so every score here is flattered: {what}.")
+    else:
+        open_points = [f.check for f in findings if f.verdict != FINE]
+        hint = f", {', '.join(open_points)} deserve a look" if open_points else ""
+        report.show(f"The leakage audit found no leak{hint}.")
+
+
+@when_settled
+def show_bundle(report: Report, settled: Settled) -> None:
+    """Say where the model to take home is and how to use it."""
+    where = relative_to_root(settled.directory / "bundle")
+    report.show(
+        f"Weights, configuration, scalers, ONNX file and model card are in `{where}`. It predicts"
+        " from raw arrays, as they were recorded:\n\n"
+        f"```sh\npython -m hpo_utils predict {where} x.npy --out y.npy\n```"
+    )

@@ -1,0 +1,340 @@
+"""The winner of a study: settled by its re-evaluation; then, and only then, the test part speaks.
+
+``<outputs_root>/winners/<study>/`` holds ``evaluation.json``, all that was found,
+``predictions.npz``, the validation and the test part as the winner and the baselines predict them,
+and ``bundle/``, the model to take home.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import torch
+import yaml
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hpo_utils.baselines import MEAN, Baseline, best_baselines, fit_baselines
+from hpo_utils.bundle import describe_layout, write_bundle
+from hpo_utils.config import Config, config_from_dict, updated, with_target_weights
+from hpo_utils.data import PreparedData, load_prepared
+from hpo_utils.examination import (
+    calibrate_spread,
+    coverage,
+    errors_with_intervals,
+    skill_with_intervals,
+)
+from hpo_utils.intervals import holm, mean_interval, paired_p_value
+from hpo_utils.looks import note_look
+from hpo_utils.metrics import target_metrics
+from hpo_utils.model_card import model_card
+from hpo_utils.models import create_network, evaluation_batch, predict
+from hpo_utils.onnx_file import write_onnx
+from hpo_utils.paths import resolve, write_json, write_with
+from hpo_utils.physics import violations
+from hpo_utils.reevaluation import (
+    AGAIN,
+    CONSTRAIN,
+    RANDOM_SPLIT,
+    Contender,
+    complete_settings,
+    reevaluate,
+    train_all,
+)
+from hpo_utils.resplit import RandomSplit
+from hpo_utils.search_space import SearchSpace, load_search_space
+from hpo_utils.storage import best_of, count_finished, score_of
+from hpo_utils.trial_files import WEIGHTS_FILE, environment
+
+NETWORK = "network"
+N_COMPARED = 3  # seeds at most for a comparison beside the race
+
+Evaluation = dict[str, Any]  # the content of evaluation.json
+
+
+def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
+    """Race the best trials, examine the winner on the test part, write everything down.
+
+    What was done before is found again: the test part is opened anew only for another winner.
+
+    Returns
+    -------
+    dict or None
+        The content of ``evaluation.json``; None if no trial of the study is complete.
+    """
+    best = best_of(study.get_trials(deepcopy=False))
+    if best is None:
+        print(f"study {study.study_name!r} has no complete trial: there is no winner to settle")
+        return None
+    root = resolve(cfg.paths.outputs_root)
+    data = load_prepared(root, study.user_attrs["signature"]["dataset_id"])
+    cfg = with_target_weights(cfg, data.n_targets)
+    space = load_search_space(cfg, data.n_targets)
+    if cfg.evaluation.n_seeds > 0:
+        contenders = reevaluate(study, cfg, space, data)
+    else:
+        only = Contender(best.number, False, dict(best.params), best.value)
+        only.directories[cfg.training.seed] = best.user_attrs["output_dir"]
+        contenders = [only]
+    members = choose_members(contenders[0], cfg.evaluation.ensemble)
+    before = load_evaluation(study, root)
+    evaluation: Evaluation = {
+        "study_name": study.study_name,
+        "dataset_id": data.dataset_id,
+        "settled": datetime.now().isoformat(timespec="milliseconds"),
+        "n_trials": count_finished(study),
+        "score_name": study.user_attrs["signature"]["score"],
+        "confidence": cfg.evaluation.confidence,
+        **describe_race(contenders, best.number, score_of(best), cfg.evaluation.confidence),
+        "members": members,
+        "without_physics": _without_physics(study, cfg, space, data, contenders[0]),
+        "random_split": _random_split(study, cfg, space, data, contenders[0]),
+    }
+    same = ("members", "confidence", "dataset_id")
+    if before is not None and all(before[key] == evaluation[key] for key in same):
+        evaluation["examination"] = before["examination"]
+    else:
+        evaluation["examination"] = _examine_and_bundle(study, cfg, data, evaluation)
+    write_json(winner_directory(root, study.study_name) / "evaluation.json", evaluation)
+    study.set_user_attr("settled", evaluation["settled"])
+    return evaluation
+
+
+def load_evaluation(study: optuna.Study, outputs_root: Path) -> Evaluation | None:
+    """Return what was found when the winner was settled; None if it has not been."""
+    file = winner_directory(outputs_root, study.study_name) / "evaluation.json"
+    if not file.is_file():
+        return None
+    evaluation: Evaluation = json.loads(file.read_text(encoding="utf-8"))
+    # a file of a deleted study with the same name is none of ours
+    return evaluation if study.user_attrs.get("settled") == evaluation["settled"] else None
+
+
+def load_predictions(directory: Path) -> dict[str, NDArray[np.float32]]:
+    """Return ``val_true``, ``test_true`` and, with a leading axis of members, ``val``, ``test``."""
+    with np.load(directory / "predictions.npz", allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def winner_directory(outputs_root: Path, study_name: str) -> Path:
+    """Return where what is known of a study's winner is kept."""
+    return outputs_root / "winners" / study_name
+
+
+def choose_members(winner: Contender, ensemble: bool) -> list[str]:
+    """Return the directories of the trainings that are taken home: all, or the best one's."""
+    if ensemble or not winner.scores:
+        return list(winner.directories.values())
+    return [winner.directories[min(winner.scores, key=lambda seed: winner.scores[seed])]]
+
+
+def describe_race(
+    contenders: list[Contender], best_number: int, best_score: float, confidence: float
+) -> dict[str, Any]:
+    """Return the contenders with intervals and tests against the winner, and the winner's curse.
+
+    The gap is how much worse the study's best trial is on fresh seeds than its score in the study
+    said: positive where the score was lucky.
+    """
+    winner = contenders[0]
+    p_values = holm(
+        [
+            paired_p_value(list(c.scores.values()), [winner.scores[seed] for seed in c.scores])
+            for c in contenders[1:]
+        ]
+    )
+    rows: list[dict[str, Any]] = []
+    for contender, p_value in zip(contenders, [None, *p_values], strict=True):
+        scores = list(contender.scores.values())
+        finite = bool(np.isfinite(scores).all()) and bool(scores)
+        low, high = mean_interval(scores, confidence) if finite else (None, None)
+        rows.append(
+            {
+                "name": contender.name,
+                "trial": contender.trial,
+                "is_base": contender.is_base,
+                "params": contender.params,
+                "study_score": contender.study_score,
+                "scores": [score if np.isfinite(score) else None for score in scores],
+                "mean": contender.mean if finite else None,
+                "interval": (low, high),
+                "p_value": p_value,
+                "beaten": contender.beaten,
+            }
+        )
+    luckiest = next(row for row in rows if row["trial"] == best_number)
+    mean = luckiest["mean"]
+    return {
+        "contenders": rows,
+        "best_trial": best_number,
+        "gap": None if mean is None else mean - best_score,
+    }
+
+
+def load_member(directory: Path, data: PreparedData) -> tuple[Config, dict[str, Tensor]]:
+    """Return configuration and weights of a finished training."""
+    saved = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
+    state = torch.load(directory / WEIGHTS_FILE, weights_only=True, map_location="cpu")
+    return config_from_dict(saved), state
+
+
+def predict_part(
+    members: list[tuple[Config, dict[str, Tensor]]], data: PreparedData, part: str
+) -> NDArray[np.float32]:
+    """Return each member's predictions in units, of shape (n_members, n_samples, n_targets)."""
+    found = []
+    x: Tensor | None = None
+    for cfg, state in members:  # all of one configuration but for the seed
+        if x is None:
+            x = torch.from_numpy(np.array(data.inputs(part, cfg.dataset.downsample_factor)))
+        network = create_network(cfg, x, data.target_scaler, data.physics)
+        network.load_state_dict(state)
+        z = predict(network, x, evaluation_batch(cfg, x))
+        found.append(data.target_scaler.inverse(z.numpy()))
+    return np.stack(found)
+
+
+def _examine_and_bundle(
+    study: optuna.Study, cfg: Config, data: PreparedData, evaluation: Evaluation
+) -> dict[str, Any]:
+    """Open the test part, for the winner and the baselines alone; write predictions and bundle."""
+    root = resolve(cfg.paths.outputs_root)
+    directory = winner_directory(root, study.study_name)
+    directory.mkdir(parents=True, exist_ok=True)
+    members = [load_member(root / member, data) for member in evaluation["members"]]
+    note_look(data, f"the winner of study {study.study_name}", settles=True)
+    held = {
+        "val_true": data.targets("val"),
+        "test_true": data.targets("test"),
+        "val": predict_part(members, data, "val"),
+        "test": predict_part(members, data, "test"),
+    }
+    examination = examine(data, fit_baselines(data), held, cfg.evaluation.confidence)
+    write_with(directory / "predictions.npz", lambda file: np.savez(file, **held))  # type: ignore[arg-type]
+    factors = examination["spread_to_interval"]
+    layout = describe_layout(data, members[0][0], cfg.evaluation.confidence, factors)
+    made_with = {**environment(), "study": study.study_name, "members": evaluation["members"]}
+    card = model_card(data, members[0][0], {**evaluation, "examination": examination}, made_with)
+    states = [state for _, state in members]
+    model = write_bundle(
+        directory / "bundle", members[0][0], layout, states, examination, made_with, card
+    )
+    write_onnx(directory / "bundle" / "model.onnx", model, layout)
+    return examination
+
+
+def examine(
+    data: PreparedData,
+    baselines: list[Baseline],
+    held: dict[str, NDArray[np.float32]],
+    confidence: float,
+) -> dict[str, Any]:
+    """Return what the held-out parts say of the network, ``held`` as in ``load_predictions``."""
+    names, groups = data.target_names, data.groups("test")
+    y_val, y_test = held["val_true"], held["test_true"]
+    val_pred, test_pred = held["val"].mean(axis=0), held["test"].mean(axis=0)
+    best = best_baselines(baselines, y_val)
+    reference = np.stack([b.test_pred[:, k] for k, b in enumerate(best)], axis=1)
+    mean = next(b.test_pred for b in baselines if b.name == MEAN)
+    models = {NETWORK: test_pred, **{b.name: b.test_pred for b in baselines}}
+    singles = [target_metrics(y_test, member, names) for member in held["test"]]
+    factors = calibrate_spread(y_val, held["val"], confidence)
+    on_validation = {NETWORK: val_pred, **{b.name: b.val_pred for b in baselines}}
+    return {
+        "n_test": len(y_test),
+        "n_test_groups": None if groups is None else len(np.unique(groups)),
+        "validation": target_metrics(y_val, val_pred, names),
+        "test": errors_with_intervals(y_test, models, names, groups, confidence),
+        "best_baseline": [b.name for b in best],
+        "skill": skill_with_intervals(y_test, test_pred, reference, groups, confidence),
+        "skill_over_mean": {
+            model: skill_with_intervals(y_test, y_pred, mean, groups, confidence)
+            for model, y_pred in models.items()
+            if model != MEAN
+        },
+        "single_r2": [[single[name]["r2"] for name in names] for single in singles],
+        "spread_to_interval": factors,
+        "coverage": None
+        if factors is None
+        else coverage(y_test, held["test"], factors, confidence),
+        "violations": {
+            model: violations(y_pred, data.physics, names)
+            for model, y_pred in on_validation.items()
+        },
+    }
+
+
+def _without_physics(
+    study: optuna.Study, cfg: Config, space: SearchSpace, data: PreparedData, winner: Contender
+) -> dict[str, Any] | None:
+    """Train the winner's configuration without constraints, to show what they change.
+
+    None where nothing is known of the targets, or the winner is not constrained. The validation
+    part alone is looked at.
+    """
+    constrained = winner.params.get(CONSTRAIN, cfg.model.constrain_outputs)
+    if not (data.physics and constrained and winner.scores):
+        return None
+    seeds = list(winner.scores)[:N_COMPARED]
+    settings = [{**complete_settings(cfg, winner.params, s), CONSTRAIN: False} for s in seeds]
+    shut = updated(cfg, {"evaluation.strict_test": True})
+    trials = train_all(study, AGAIN, shut, space, data, settings)
+    root = resolve(cfg.paths.outputs_root)
+    members = [load_member(root / t.user_attrs["output_dir"], data) for t in trials if t.value]
+    if not members:
+        return None
+    broken = [
+        violations(y, data.physics, data.target_names) for y in predict_part(members, data, "val")
+    ]
+    return {
+        "scores": [score_of(trial) for trial in trials if trial.value],
+        "constrained_scores": [
+            winner.scores[seed] for seed, trial in zip(seeds, trials, strict=True) if trial.value
+        ],
+        "violations": {rule: float(np.mean([b[rule] for b in broken])) for rule in broken[0]},
+    }
+
+
+def _random_split(
+    study: optuna.Study, cfg: Config, space: SearchSpace, data: PreparedData, winner: Contender
+) -> dict[str, Any] | None:
+    """Train the winner's configuration on a split that ignores the groups.
+
+    None where there are no groups, or the split ignores them already. Training and validation part
+    are dealt out anew; the test part stays shut.
+    """
+    torn = cfg.data_split.method == "random"
+    if data.groups("train") is None or torn or not cfg.evaluation.compare_random_split:
+        return None
+    seeds = list(winner.scores)[:N_COMPARED]
+    shut = updated(cfg, {"evaluation.strict_test": True})
+    settings = [complete_settings(cfg, winner.params, seed) for seed in seeds]
+    dealt = RandomSplit(data.directory, data.manifest)
+    trials = train_all(study, RANDOM_SPLIT, shut, space, dealt, settings)
+    by_group = [winner.directories[seed] for seed in seeds]
+    at_random = [trial.user_attrs["output_dir"] for trial in trials]
+    root = resolve(cfg.paths.outputs_root)
+    return {
+        kind: _mean_validation([root / directory for directory in directories])
+        for kind, directories in (("by_group", by_group), ("at_random", at_random))
+    }
+
+
+def _mean_validation(directories: list[Path]) -> dict[str, Any] | None:
+    """Return the mean score and R² per target, on the validation part, of several trainings."""
+    metrics = [json.loads((d / "metrics.json").read_text(encoding="utf-8")) for d in directories]
+    metrics = [m for m in metrics if m["score"] is not None]
+    if not metrics:
+        return None
+    names = metrics[0]["val_targets"]
+    r2 = {name: [m["val_targets"][name]["r2"] for m in metrics] for name in names}
+    return {
+        "n_seeds": len(metrics),
+        "score": float(np.mean([m["score"] for m in metrics])),
+        "r2": {k: None if None in values else float(np.mean(values)) for k, values in r2.items()},
+    }

@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+
+from hpo_utils.examination import (
+    calibrate_spread,
+    coverage,
+    errors_with_intervals,
+    skill_with_intervals,
+)
+
+RNG = np.random.default_rng(0)
+Y = RNG.normal(size=(200, 3)).astype(np.float32)
+NAMES = ["good", "same", "bad"]
+ERRORS = RNG.normal(size=(200, 3)).astype(np.float32)
+REFERENCE = Y + 0.5 * ERRORS
+PREDICTION = Y + ERRORS * np.array([0.1, 0.5, 1.5], dtype=np.float32)
+
+
+def test_skill_and_its_verdict():
+    found = skill_with_intervals(Y, PREDICTION, REFERENCE, None, 0.95)
+    assert [f["skill"] for f in found] == pytest.approx(
+        [1 - 0.04, 0.0, 1 - 9.0], rel=1e-4, abs=1e-5
+    )
+    noisy = PREDICTION + 0.02 * RNG.normal(size=Y.shape)
+    verdicts = [f["verdict"] for f in skill_with_intervals(Y, noisy, REFERENCE, None, 0.95)]
+    assert verdicts == ["better", "unclear", "worse"]
+
+
+def test_a_perfect_reference_leaves_no_skill():
+    (first, *_) = skill_with_intervals(Y, PREDICTION, Y, None, 0.95)
+    assert (first["skill"], first["verdict"]) == (None, "unclear")
+
+
+def test_errors_carry_intervals_around_them():
+    found = errors_with_intervals(Y, {"a": PREDICTION, "b": Y}, NAMES, None, 0.95)
+    for name in NAMES:
+        low, high = found["a"][name]["r2_interval"]
+        assert low < found["a"][name]["r2"] < high
+        low, high = found["a"][name]["rmse_interval"]
+        assert low < found["a"][name]["rmse"] < high
+    assert found["b"]["good"]["r2_interval"] == (1.0, 1.0)
+
+
+def test_few_groups_give_wider_intervals():
+    groups = np.repeat(np.arange(4), 50)
+    y_pred = Y + groups[:, None].astype(np.float32)  # a group errs together
+    wide, narrow = (
+        errors_with_intervals(Y, {"a": y_pred}, NAMES, g, 0.95)["a"]["good"]["rmse_interval"]
+        for g in (groups, None)
+    )
+    assert wide[1] - wide[0] > 3 * (narrow[1] - narrow[0])
+
+
+def test_calibrated_intervals_hold_what_they_promise():
+    """The members' spread is a tenth of the error: taken at its word it holds little."""
+    n = 4000
+    scale = np.random.default_rng(1).uniform(0.5, 2, (n, 1))
+    rng = np.random.default_rng(2)
+    y = np.zeros((n, 1), dtype=np.float32)
+    centre = rng.normal(size=(n, 1)) * scale
+    members = np.stack([centre + 0.1 * scale * rng.normal(size=(n, 1)) for _ in range(10)])
+    half = n // 2
+    factors = calibrate_spread(y[:half], members[:, :half].astype(np.float32), 0.9)
+    (found,) = coverage(y[half:], members[:, half:].astype(np.float32), factors, 0.9)
+    assert found["calibrated"] == pytest.approx(0.9, abs=0.03)
+    assert found["plain"] < 0.3
+
+
+def test_one_member_has_no_spread():
+    assert calibrate_spread(Y, PREDICTION[None], 0.9) is None

@@ -1,0 +1,157 @@
+import numpy as np
+import optuna
+import pytest
+
+from hpo_utils import objective as objective_module
+from hpo_utils.config import with_target_weights
+from hpo_utils.data import prepare_data
+from hpo_utils.errors import DivergenceError, StudyError
+from hpo_utils.reevaluation import (
+    SEED,
+    Contender,
+    choose_contenders,
+    fresh_seeds,
+    race,
+    reevaluate,
+)
+from hpo_utils.search_space import load_search_space
+from hpo_utils.storage import open_storage
+from hpo_utils.study import run_study
+
+
+@pytest.fixture
+def lucky(monkeypatch):
+    """Replace the training: quality by the dropout rate, luck by the seed; count the calls."""
+    calls = []
+
+    def train(cfg, output_dir, data, on_epoch, identity):
+        calls.append((cfg.model.dropout_rate, cfg.training.seed))
+        luck = np.random.default_rng([cfg.training.seed, int(100 * cfg.model.dropout_rate)])
+        score = cfg.model.dropout_rate + 0.01 * luck.normal()
+        on_epoch(1, score)
+        return {"score": score, "best_epoch": 1, "val_targets": {"a": {"r2": 0.5}}}
+
+    monkeypatch.setattr(objective_module, "train_trial", train)
+    return calls
+
+
+def study_of(make_config, **evaluation):
+    settings = {f"evaluation.{key}": value for key, value in evaluation.items()}
+    cfg = make_config(**{"study.n_trials": 6, "study.pruner": "none", **settings})
+    study = run_study(cfg)
+    data = prepare_data(cfg)
+    cfg = with_target_weights(cfg, data.n_targets)
+    return study, cfg, load_search_space(cfg, data.n_targets), data
+
+
+def test_the_best_and_the_base_are_contenders(make_config, lucky):
+    study, cfg, space, _ = study_of(make_config, n_best=2)
+    contenders = choose_contenders(study, cfg, space)
+    by_score = sorted(study.trials, key=lambda trial: trial.value)
+    assert [c.trial for c in contenders[:2]] == [trial.number for trial in by_score[:2]]
+    assert sum(c.is_base for c in contenders) == 1
+    assert len(contenders) in (2, 3)  # the base may be among the best
+
+
+def test_seeds_are_fresh_and_always_the_same(make_config):
+    seeds = fresh_seeds(make_config(**{"evaluation.n_seeds": 5}))
+    assert len(set(seeds)) == 5
+    assert 42 not in seeds
+    assert fresh_seeds(make_config(**{"evaluation.n_seeds": 3})) == seeds[:3]
+    assert fresh_seeds(make_config(**{"study.seed": 1, "evaluation.n_seeds": 5})) != seeds
+
+
+def test_the_truly_best_wins_and_the_beaten_get_no_more_seeds(make_config, lucky):
+    study, cfg, space, data = study_of(make_config, n_best=5, n_seeds=5)
+    n_searched = len(lucky)
+    contenders = reevaluate(study, cfg, space, data)
+    rates = [contender.params["model.dropout_rate"] for contender in contenders]
+    assert rates[0] == min(rates)
+    assert len(contenders[0].scores) == 5
+    assert contenders[0].beaten is False
+    assert any(contender.beaten and len(contender.scores) < 5 for contender in contenders)
+    assert len(lucky) - n_searched == sum(len(c.scores) for c in contenders)
+    assert all(seed in fresh_seeds(cfg) for _, seed in lucky[n_searched:])
+    assert contenders[0].mean == pytest.approx(rates[0], abs=0.02)
+
+
+def test_running_again_trains_nothing_again(make_config, lucky):
+    study, cfg, space, data = study_of(make_config, n_best=2, n_seeds=3)
+    first = reevaluate(study, cfg, space, data)
+    n_trained = len(lucky)
+    assert reevaluate(study, cfg, space, data) == first
+    assert len(lucky) == n_trained
+
+
+def test_an_interrupted_race_goes_on(make_config, lucky, monkeypatch):
+    study, cfg, space, data = study_of(make_config, n_best=2, n_seeds=3)
+    n_searched, train = len(lucky), objective_module.train_trial
+
+    def interrupt(*args):
+        if len(lucky) == n_searched + 3:
+            raise KeyboardInterrupt
+        return train(*args)
+
+    monkeypatch.setattr(objective_module, "train_trial", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        reevaluate(study, cfg, space, data)
+    monkeypatch.setattr(objective_module, "train_trial", train)
+    contenders = reevaluate(study, cfg, space, data)
+    assert len(lucky) - n_searched == sum(len(c.scores) for c in contenders)
+    assert len(set(lucky[n_searched:])) == len(lucky) - n_searched  # nothing twice
+
+
+def test_several_workers_share_the_race(make_config):
+    overrides = ("training.epochs=1", "model.hidden=4", "training.use_weighted_loss=false")
+    cfg = make_config(*overrides, **{"study.n_workers": 2, "evaluation.n_best": 1})
+    study, data = run_study(cfg), prepare_data(cfg)
+    cfg = with_target_weights(cfg, data.n_targets)
+    contenders = reevaluate(study, cfg, load_search_space(cfg, data.n_targets), data)
+    again = optuna.load_study(study_name="smoke-again", storage=open_storage(cfg))
+    assert [len(contender.scores) for contender in contenders] == [2] * len(contenders)
+    assert len({t.user_attrs["owner"]["pid"] for t in again.trials}) >= 1
+    assert {t.params[SEED] for t in again.trials} == set(fresh_seeds(cfg))
+
+
+def test_a_training_that_diverges_loses_the_race(make_config, lucky, monkeypatch):
+    study, cfg, space, data = study_of(make_config, n_best=2, n_seeds=2)
+    best, train = choose_contenders(study, cfg, space)[0], objective_module.train_trial
+
+    def diverge(cfg, *args):
+        if cfg.model.dropout_rate == best.params["model.dropout_rate"]:
+            raise DivergenceError("the loss must stay finite")
+        return train(cfg, *args)
+
+    monkeypatch.setattr(objective_module, "train_trial", diverge)
+    contenders = reevaluate(study, cfg, space, data)
+    assert contenders[-1].trial == best.trial
+    assert contenders[-1].beaten
+    assert np.isinf(contenders[-1].mean)
+
+
+def test_a_training_that_fails_stops_with_its_reason(make_config, lucky, monkeypatch):
+    study, cfg, space, data = study_of(make_config, n_best=1, n_seeds=2)
+
+    def fail(*_):
+        raise RuntimeError("disk full")
+
+    monkeypatch.setattr(objective_module, "train_trial", fail)
+    with pytest.raises(StudyError, match="RuntimeError: disk full"):
+        reevaluate(study, cfg, space, data)
+
+
+def test_a_race_by_hand():
+    def contender(number, *scores):
+        return Contender(number, False, {}, 0.0, dict(enumerate(scores)))
+
+    leader, close = contender(0, 0.10, 0.20, 0.15), contender(1, 0.11, 0.19, 0.18)
+    beaten, diverged = contender(2, 0.30, 0.41, 0.36), contender(3, 0.01, float("inf"), 0.01)
+    race([leader, close, beaten, diverged], 0.95)
+    assert [c.beaten for c in (leader, close, beaten, diverged)] == [False, False, True, True]
+
+
+def test_starting_over_forgets_the_race(make_config, lucky):
+    study, cfg, space, data = study_of(make_config, n_best=1, n_seeds=2)
+    reevaluate(study, cfg, space, data)
+    run_study(make_config(**{"study.n_trials": 1, "study.delete_study": True}))
+    assert "smoke-again" not in optuna.get_all_study_names(open_storage(cfg))

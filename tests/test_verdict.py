@@ -1,0 +1,116 @@
+"""What the trust sections say, of evaluations made by hand and of a real one."""
+
+import re
+
+import numpy as np
+import pytest
+
+from hpo_utils import verdict
+from hpo_utils.data import prepare_data
+from hpo_utils.looks import note_look
+from hpo_utils.report import Report
+from hpo_utils.study import run_study
+
+SECTIONS = [
+    verdict.show_answer, verdict.show_race, verdict.show_test, verdict.show_predictions_of_winner,
+    verdict.show_uncertainty, verdict.show_physics, verdict.show_split, verdict.show_bundle,
+]  # fmt: skip
+
+
+@pytest.fixture
+def report():
+    return Report("04_analyze.ipynb")
+
+
+def found(*verdicts, over_mean=None):
+    """An examination of targets a, b, … with these verdicts against the best baseline."""
+    names = "abcdef"[: len(verdicts)]
+    over_mean = over_mean or ["better"] * len(verdicts)
+    return {
+        "validation": dict.fromkeys(names),
+        "skill": [{"verdict": v} for v in verdicts],
+        "skill_over_mean": {"network": [{"verdict": v} for v in over_mean],
+                            "ridge": [{"verdict": "unclear"} for _ in verdicts]},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("examination", "said"),
+    [
+        (found("better", "better"), "The network beats the best baseline for **2 of 2** targets."),
+        (found("better", "worse"), "for **1 of 2** targets (a). **It is worse than the best"
+                                   " baseline for b.**"),
+        (found("unclear", "better"), "For a the test part cannot tell them apart."),
+        (found("worse", "better", over_mean=["unclear", "better"]), "model beats the mean for a."),
+        (found("unclear", "worse", over_mean=["unclear", "worse"]), "**No model beats the mean**"),
+    ],
+)  # fmt: skip
+def test_the_sentence_about_baselines(examination, said):
+    assert said in verdict.beats_baselines(examination)
+
+
+def race(gap=0.01, **second):
+    other = {"name": "trial 2", "beaten": False, "p_value": 0.5, "scores": [1.0, 2.0], **second}
+    first = {"name": "trial 7", "beaten": False, "p_value": None, "scores": [1.0, 1.1]}
+    return {"contenders": [first, other], "gap": gap, "confidence": 0.95, "best_trial": 2}
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "said"),
+    [
+        (race(), "**trial 7** comes first. These seeds cannot tell it from trial 2."),
+        (race(), "trial 2, is on average 0.0100 worse than its score in the study"),
+        (race(gap=-0.02), "0.0200 better than its score in the study"),
+        (race(beaten=True, p_value=0.01), "It is better than every other contender beyond chance."),
+        (race(gap=None), "nobody asked whether luck made it the best"),
+    ],
+)
+def test_the_sentence_about_number_one(evaluation, said):
+    assert said in verdict.number_one(evaluation)
+
+
+def test_every_section_of_a_settled_study(report, settled, capsys):
+    cfg, study = settled
+    for section in SECTIONS:
+        section(report, study, cfg)
+    verdict.show_audit(report, verdict.study_data(study, cfg))
+    said = capsys.readouterr().out
+    for text in ("Trained again with 2 fresh seeds", "The leakage audit found no leak",
+                 "bootstrap that draws samples", "to settle a winner (the winner of study smoke",
+                 "with its constraints and", "There are no groups to keep together",
+                 "fractions do not sum to 1", "inside, calibrated to 95%",
+                 "python -m hpo_utils predict", "network without constraints"):  # fmt: skip
+        assert text in said, text
+    assert said.count("[figure: ") == 3
+    assert re.search(r"opened \*\*\d+ times\*\*, 1 of them", said)
+
+
+def test_an_unsettled_study_says_so_and_shows_no_test_number(report, make_config, capsys):
+    cfg = make_config("training.epochs=1", **{"study.n_trials": 1})
+    study = run_study(cfg)
+    capsys.readouterr()
+    for section in SECTIONS:
+        section(report, study, cfg)
+    assert capsys.readouterr().out == (verdict.UNSETTLED + "\n") * len(SECTIONS)
+
+
+def test_a_study_that_went_on_is_told(report, settled, capsys, monkeypatch):
+    cfg, study = settled
+    monkeypatch.setattr(verdict, "count_finished", lambda _: 9)
+    verdict.show_answer(report, study, cfg)
+    assert "settled when the study had 2 trials; now it has 9" in capsys.readouterr().out
+
+
+def test_a_leak_is_said_at_the_top(report, make_config, make_arrays, capsys):
+    arrays = make_arrays()
+    x, t = (np.load(arrays[f"dataset.{name}_train"]) for name in "xt")
+    x[20:], t[20:] = x[:20], t[:20]
+    verdict.show_leaks(report, prepare_data(make_config(**make_arrays(x, t))))
+    assert "**The held-out parts leak**, so every score" in capsys.readouterr().out
+
+
+def test_a_second_winner_is_told(make_config):
+    data = prepare_data(make_config())
+    for name in ("one", "two"):
+        note_look(data, f"the winner of study {name}", settles=True)
+    assert "It has spoken for more than one winner" in verdict.said_of_looks(data)

@@ -1,0 +1,154 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from hpo_utils import objective as objective_module
+from hpo_utils import winner
+from hpo_utils.config import load_config
+from hpo_utils.data import prepare_data
+from hpo_utils.looks import looks_at_test
+from hpo_utils.study import run_study
+from hpo_utils.training import train_by_hand
+from hpo_utils.verdict import beats_baselines
+from hpo_utils.winner import load_evaluation, load_predictions, settle_winner, winner_directory
+
+QUICK = ("training.epochs=1", "model.hidden=4", "training.use_weighted_loss=false")
+
+
+@pytest.fixture(autouse=True)
+def no_onnx(monkeypatch):
+    """Leave out the ONNX file, which takes seconds and is looked at in the tests of the bundle."""
+    monkeypatch.setattr(winner, "write_onnx", lambda *_: None)
+
+
+def test_everything_is_written(settled):
+    cfg, study = settled
+    root = prepare_data(cfg).directory.parents[1]
+    evaluation = load_evaluation(study, root)
+    first = evaluation["contenders"][0]
+    assert len(first["scores"]) == len(evaluation["members"]) == 2
+    assert first["mean"] == pytest.approx(np.mean(first["scores"]))
+    best = next(c for c in evaluation["contenders"] if c["trial"] == study.best_trial.number)
+    assert evaluation["gap"] == pytest.approx(best["mean"] - study.best_value)
+    held = load_predictions(winner_directory(root, study.study_name))
+    data = prepare_data(cfg)
+    np.testing.assert_array_equal(held["test_true"], data.targets("test"))
+    assert held["test"].shape == (2, *data.targets("test").shape)
+    without = evaluation["without_physics"]
+    assert set(without["violations"]) == set(evaluation["examination"]["violations"]["network"])
+    assert set(evaluation["examination"]["violations"]["network"].values()) == {0.0}
+
+
+def test_settling_again_opens_nothing_and_trains_nothing(settled, monkeypatch):
+    cfg, study = settled
+    data = prepare_data(cfg)
+    before = looks_at_test(data)
+    assert sum(look.settles for look in before) == 1
+    monkeypatch.setattr(objective_module, "train_trial", lambda *_: pytest.fail("trained again"))
+    first = load_evaluation(study, data.directory.parents[1])
+    second = settle_winner(study, cfg)
+    assert looks_at_test(data) == before
+    assert second["examination"] == first["examination"]
+
+
+def test_a_strict_test_part_is_opened_once(make_config):
+    cfg = make_config(*QUICK, **{"evaluation.strict_test": True, "study.n_trials": 1})
+    study = run_study(cfg)
+    data = prepare_data(cfg)
+    assert looks_at_test(data) == []
+    settle_winner(study, cfg)
+    (look,) = looks_at_test(data)
+    assert (look.by, look.settles) == ("the winner of study smoke", True)
+    other = make_config(*QUICK, **{"evaluation.strict_test": True, "study.n_trials": 1,
+                                   "study.name": "other", "study.seed": 7})  # fmt: skip
+    settle_winner(run_study(other), other)
+    assert [look.by for look in looks_at_test(data)][1:] == ["the winner of study other"]
+
+
+def test_without_seeds_the_best_trial_wins_as_it_is(make_config, tmp_path):
+    cfg = make_config(*QUICK, **{"evaluation.n_seeds": 0})
+    study = run_study(cfg)
+    evaluation = settle_winner(study, cfg)
+    assert evaluation["members"] == [study.best_trial.user_attrs["output_dir"]]
+    assert evaluation["gap"] is None
+    assert evaluation["examination"]["coverage"] is None
+
+
+def test_one_network_may_be_taken_home(make_config):
+    cfg = make_config(*QUICK, **{"evaluation.ensemble": False, "study.n_trials": 1})
+    evaluation = settle_winner(run_study(cfg), cfg)
+    assert len(evaluation["contenders"][0]["scores"]) == 2
+    assert len(evaluation["members"]) == 1
+
+
+def test_a_study_without_a_complete_trial_has_no_winner(make_config, monkeypatch, capsys):
+    cfg = make_config("training.learning_rate=1e-2", *QUICK, **{"study.n_trials": 1})
+
+    def diverge(*_):
+        raise objective_module.DivergenceError("the loss must stay finite")
+
+    monkeypatch.setattr(objective_module, "train_trial", diverge)
+    assert settle_winner(run_study(cfg), cfg) is None
+    assert "there is no winner to settle" in capsys.readouterr().out
+
+
+def test_files_of_a_deleted_study_are_not_taken_for_a_new_one(make_config):
+    settings = {"evaluation.n_seeds": 0, "study.n_trials": 1}
+    settle_winner(run_study(make_config(*QUICK, **settings)), make_config(*QUICK, **settings))
+    cfg = make_config(*QUICK, **settings, **{"study.delete_study": True})
+    assert load_evaluation(run_study(cfg), prepare_data(cfg).directory.parents[1]) is None
+
+
+def test_groups_are_compared_with_a_random_split(make_config, make_arrays, tmp_path):
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(24), 5)
+    x = rng.normal(size=(24, 2, 16))[groups] + 0.05 * rng.normal(size=(120, 2, 16))
+    np.save(tmp_path / "g.npy", groups)
+    settings = make_arrays(x, rng.normal(size=24)[groups])
+    settings |= {"dataset.groups": str(tmp_path / "g.npy"), "study.n_trials": 1}
+    cfg = make_config("training.epochs=25", "model.hidden=16", "training.learning_rate=0.003",
+                      "model.dropout_rate=0.0", **settings)  # fmt: skip
+    compared = settle_winner(run_study(cfg), cfg)["random_split"]
+    assert compared["at_random"]["n_seeds"] == compared["by_group"]["n_seeds"] == 2
+    assert compared["at_random"]["r2"]["target 0"] > compared["by_group"]["r2"]["target 0"] + 0.2
+
+
+def test_noise_is_called_noise(make_config, make_arrays):
+    """No model beats the mean, and who was best was lucky."""
+    rng = np.random.default_rng(3)
+    x, t = rng.normal(size=(120, 1, 24)), rng.normal(size=(120, 2))
+    cfg = make_config("training.epochs=3", **make_arrays(x, t), **{
+        "study.n_trials": 10, "study.pruner": "none", "evaluation.n_best": 3,
+        "evaluation.n_seeds": 4,
+    })  # fmt: skip
+    evaluation = settle_winner(run_study(cfg), cfg)
+    assert beats_baselines(evaluation["examination"]).startswith("**No model beats the mean**")
+    assert evaluation["gap"] > 0
+
+
+def test_the_same_seed_gives_the_same_metrics_here_in_a_worker_and_after_a_resume(make_config):
+    """Bit for bit, on the same machine with the same number of threads."""
+    settings = {"training.n_threads": 1, "study.n_trials": 2, "study.seed": 5}
+    n_threads = torch.get_num_threads()
+    try:
+        here = run_study(make_config(**settings, **{"study.name": "here"}))
+        resumed = run_study(make_config(**{**settings, "study.name": "twice", "study.n_trials": 1}))
+        worker = run_study(
+            make_config(**settings, **{"study.name": "worker", "study.n_workers": 2})
+        )
+        by_params = {json.dumps(t.params, sort_keys=True): t.value for t in here.trials}
+        base = json.dumps(here.trials[0].params, sort_keys=True)
+        assert resumed.trials[0].value == by_params[base]
+        again = run_study(make_config(**{**settings, "study.name": "twice"}))
+        assert again.trials[0].value == by_params[base]
+        values = {json.dumps(t.params, sort_keys=True): t.value for t in worker.trials}
+        assert values[base] == by_params[base]
+        base_dir = here.trials[0].user_attrs["output_dir"]
+        root = prepare_data(make_config()).directory.parents[1]
+        by_hand = train_by_hand(load_config(root / base_dir / "config.yaml"))[1]
+        stored = json.loads((root / base_dir / "metrics.json").read_text())
+        assert by_hand == stored
+    finally:
+        torch.set_num_threads(n_threads)
