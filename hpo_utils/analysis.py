@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 import optuna
+import yaml
 from optuna.trial import TrialState
 
+from hpo_utils.baselines import best_baselines, fit_baselines
 from hpo_utils.config import Config
+from hpo_utils.data import load_prepared
 from hpo_utils.paths import relative_to_root, resolve
 from hpo_utils.plots import plot_learning_curves, plot_prediction_vs_truth
 from hpo_utils.progress import clock
@@ -142,7 +145,14 @@ def show_predictions(report: Report, output_dir: Path, metrics: Metrics) -> None
         plot_prediction_vs_truth(y_true, y_pred, list(units), list(units.values()), targets),
         f"Prediction against truth in the {PART_NAMES[part]} part, one panel per target",
     )
-    report.show(metrics_table(targets, units))
+    info = yaml.safe_load((output_dir / "trial_info.yaml").read_text(encoding="utf-8"))
+    data = load_prepared(output_dir.parents[1], info["dataset_id"])
+    best = best_baselines(fit_baselines(data), data.targets("val"))
+    over = {
+        name: (b.name, float(np.mean((getattr(b, f"{part}_pred")[:, k] - y_true[:, k]) ** 2)))
+        for k, (name, b) in enumerate(zip(units, best, strict=True))
+    }
+    report.show(metrics_table(targets, units, over))
 
 
 def save_report(report: Report, study: optuna.Study, cfg: Config) -> None:

@@ -18,7 +18,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from hpo_utils.data import PreparedData
+from hpo_utils.paths import write_with
 
+FILE = "baselines.npz"
 N_BANDS = {1: 32, 2: 8}  # bands along each axis, for signals and for images
 ALPHAS = np.logspace(-3, 4, 15)  # strengths of the ridge penalty to choose from
 N_TREES = 200
@@ -42,7 +44,26 @@ class Baseline:
 
 
 def fit_baselines(data: PreparedData) -> list[Baseline]:
-    """Fit the baselines on the training part and predict the other two."""
+    """Fit the baselines on the training part and predict the other two.
+
+    Done once for prepared data: the predictions are kept beside them.
+    """
+    file = data.directory / FILE
+    if file.is_file():
+        with np.load(file, allow_pickle=False) as kept:
+            names = [str(name) for name in kept["names"]]
+            return list(map(Baseline, names, kept["val"], kept["test"]))
+    found = _fit(data)
+    arrays = {
+        "names": np.array([baseline.name for baseline in found]),
+        "val": np.stack([baseline.val_pred for baseline in found]),
+        "test": np.stack([baseline.test_pred for baseline in found]),
+    }
+    write_with(file, lambda open_file: np.savez(open_file, **arrays))  # type: ignore[arg-type]
+    return found
+
+
+def _fit(data: PreparedData) -> list[Baseline]:
     z_train = data.target_scaler.transform(data.targets("train"))
     models = {
         RIDGE: (

@@ -8,7 +8,7 @@ contender that is clearly beaten gets no more of them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,7 +80,10 @@ def reevaluate(
     while True:
         racing = [contender for contender in contenders if not contender.beaten]
         pairs = [(contender, seed) for seed in seeds[:done] for contender in racing]
-        wanted = [complete_settings(cfg, contender.params, seed) for contender, seed in pairs]
+        wanted = {
+            f"{contender.name} with seed {seed}": complete_settings(cfg, contender.params, seed)
+            for contender, seed in pairs
+        }
         trials = train_all(study, AGAIN, cfg, space, data, wanted)
         for (contender, seed), trial in zip(pairs, trials, strict=True):
             complete = trial.state == TrialState.COMPLETE  # else its loss diverged
@@ -135,11 +138,12 @@ def train_all(
     cfg: Config,
     space: SearchSpace,
     data: PreparedData,
-    wanted: Iterable[Settings],
+    wanted: Mapping[str, Settings],
 ) -> list[FrozenTrial]:
     """Train what is wanted and not yet there, as trials of a study named after ``study``.
 
     They go through the same workers and leave the same files as any trial; nothing is pruned.
+    ``wanted`` are settings by what to call them.
     """
     again = optuna.create_study(
         study_name=f"{study.study_name}-{suffix}", storage=open_storage(cfg), load_if_exists=True
@@ -147,15 +151,20 @@ def train_all(
     recover_interrupted(again, resolve(cfg.paths.outputs_root))
     cfg = updated(cfg, {"study.pruner": "none", "study.max_consecutive_failures": 1})
     again.pruner = create_pruner(cfg)
-    keys = {settings_key(settings): settings for settings in wanted}
+    names = {settings_key(settings): name for name, settings in wanted.items()}
     queued = {settings_key(trial.system_attrs["fixed_params"]) for trial in _waiting(again)}
     present = queued | _finished(again).keys()
-    for key, settings in keys.items():
-        if key not in present:
+    for settings in wanted.values():
+        if settings_key(settings) not in present:
             again.enqueue_trial(settings)
-    run_workers(again, cfg, widened(space), data, len(_waiting(again)), _say)
+
+    def say(trial: FrozenTrial) -> None:
+        score = "no score" if trial.value is None else f"score {trial.value:.4f}"
+        print(f"again: {names.get(settings_key(trial.params), trial.params)}: {score}", flush=True)
+
+    run_workers(again, cfg, widened(space), data, len(_waiting(again)), say)
     finished = _finished(again)
-    return [finished[key] for key in keys]
+    return [finished[key] for key in names]
 
 
 def widened(space: SearchSpace) -> SearchSpace:
@@ -182,8 +191,3 @@ def _finished(again: optuna.Study) -> dict[str, FrozenTrial]:
         settings_key(trial.params): trial
         for trial in again.get_trials(deepcopy=False, states=FINISHED)
     }
-
-
-def _say(trial: FrozenTrial) -> None:
-    score = f"score {trial.value:.4f}" if trial.value is not None else "no score"
-    print(f"trained again with seed {trial.params.get(SEED)}: {score}", flush=True)

@@ -37,23 +37,37 @@ def channels_table(data: PreparedData) -> pd.DataFrame:
 
 
 def metrics_table(
-    targets: Mapping[str, Mapping[str, float | None]], units: Mapping[str, str]
+    targets: Mapping[str, Mapping[str, float | None]],
+    units: Mapping[str, str],
+    best_baselines: Mapping[str, tuple[str, float]],
 ) -> pd.DataFrame:
-    """Return one row per target: R² and the errors in the target's unit.
+    """Return one row per target: R², the errors in the target's unit, the skill over a baseline.
 
-    ``targets`` is ``val_targets`` or ``test_targets`` of a trial's ``metrics.json``.
+    Parameters
+    ----------
+    targets
+        ``val_targets`` or ``test_targets`` of a trial's ``metrics.json``.
+    units
+        Unit of each target.
+    best_baselines
+        Name and MSE, on the same part, of the best baseline of each target.
     """
-    rows = [
-        {
-            "target": name,
-            "R²": values["r2"],
-            "RMSE": values["rmse"],
-            "MAE": values["mae"],
-            "bias": values["bias"],
-            "unit": units[name],
-        }
-        for name, values in targets.items()
-    ]
+    rows = []
+    for name, values in targets.items():
+        baseline, mse = best_baselines[name]
+        ours = values["mse"]
+        rows.append(
+            {
+                "target": name,
+                "R²": values["r2"],
+                "RMSE": values["rmse"],
+                "MAE": values["mae"],
+                "bias": values["bias"],
+                "unit": units[name],
+                "skill": 1 - ours / mse if ours is not None and mse > 0 else None,
+                "over": baseline,
+            }
+        )
     return pd.DataFrame(rows).set_index("target")
 
 

@@ -222,7 +222,11 @@ def show_predictions_of_winner(report: Report, settled: Settled) -> None:
         "Prediction of the winner against truth in the test part, one panel per target",
     )  # fmt: skip
     units = dict(zip(data.target_names, data.target_units, strict=True))
-    report.show(metrics_table(errors, units))
+    over = {
+        name: (baseline, settled.found["test"][baseline][name]["mse"])
+        for name, baseline in zip(units, settled.found["best_baseline"], strict=True)
+    }
+    report.show(metrics_table(errors, units, over))
 
 
 @when_settled

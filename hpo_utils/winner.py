@@ -281,7 +281,13 @@ def _without_physics(
     if not (data.physics and constrained and winner.scores):
         return None
     seeds = list(winner.scores)[:N_COMPARED]
-    settings = [{**complete_settings(cfg, winner.params, s), CONSTRAIN: False} for s in seeds]
+    settings = {
+        f"without constraints, seed {seed}": {
+            **complete_settings(cfg, winner.params, seed),
+            CONSTRAIN: False,
+        }
+        for seed in seeds
+    }
     shut = updated(cfg, {"evaluation.strict_test": True})
     trials = train_all(study, AGAIN, shut, space, data, settings)
     root = resolve(cfg.paths.outputs_root)
@@ -313,7 +319,10 @@ def _random_split(
         return None
     seeds = list(winner.scores)[:N_COMPARED]
     shut = updated(cfg, {"evaluation.strict_test": True})
-    settings = [complete_settings(cfg, winner.params, seed) for seed in seeds]
+    settings = {
+        f"on a random split, seed {seed}": complete_settings(cfg, winner.params, seed)
+        for seed in seeds
+    }
     dealt = RandomSplit(data.directory, data.manifest)
     trials = train_all(study, RANDOM_SPLIT, shut, space, dealt, settings)
     by_group = [winner.directories[seed] for seed in seeds]

@@ -52,11 +52,15 @@ def test_all_layouts_and_one_target(make_config, make_arrays, shape):
         assert np.isfinite(baseline.val_pred).all()
 
 
-def test_baselines_are_the_same_every_time(make_config):
+def test_baselines_are_kept_and_the_same_every_time(make_config):
     data = prepare_data(make_config())
-    first, second = fit_baselines(data), fit_baselines(data)
-    for a, b in zip(first, second, strict=True):
-        np.testing.assert_array_equal(a.test_pred, b.test_pred)
+    first, kept = fit_baselines(data), fit_baselines(data)
+    (data.directory / "baselines.npz").unlink()
+    for again in (kept, fit_baselines(data)):
+        for a, b in zip(first, again, strict=True):
+            assert a.name == b.name
+            np.testing.assert_array_equal(a.val_pred, b.val_pred)
+            np.testing.assert_array_equal(a.test_pred, b.test_pred)
 
 
 def test_known_features():
