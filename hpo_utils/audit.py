@@ -21,7 +21,7 @@ from hpo_utils.paths import write_json
 from hpo_utils.scaling import RunningStatistics
 from hpo_utils.split import PARTS
 
-FILE, VERSION = "audit.json", 1
+FILE, VERSION = "audit.json", 2
 NEAR = 0.05  # standard deviations by which a near copy may differ, in inputs and in targets
 NEIGHBOURS = 3  # samples before and after in the file that count as recorded together
 SUSPICIOUS_SHARE, SUSPICIOUS_RATIO = (
@@ -29,6 +29,7 @@ SUSPICIOUS_SHARE, SUSPICIOUS_RATIO = (
     10.0,
 )  # of samples with a neighbour as nearest; over chance
 COPY = 0.999  # correlation from which a statistic of a channel counts as a copy of a target
+MOST_SEARCHED = 2000  # held-out samples of a part whose nearest is looked for
 EXACT = 1e-3  # mean and standard deviation of standardised inputs may miss 0 and 1 by this
 FINE, LOOK, LEAK = "fine", "look", "leak"
 
@@ -52,7 +53,7 @@ class Digest:
     """
 
     hashes: list[bytes]
-    bands: NDArray[np.float64]
+    bands: NDArray[np.float32]
     statistics: NDArray[np.float64]
     moments: RunningStatistics
 
@@ -67,8 +68,7 @@ def audit_leakage(data: PreparedData) -> list[Finding]:
     parts = {part: _digest(data, part) for part in PARTS}
     findings = [
         exact_copies(parts),
-        near_copies(data, parts),
-        neighbours(data, parts),
+        *resemblances(data, parts),
         torn_groups(data),
         foreign_statistics(data, parts["train"].moments),
         still_channels(data, parts),
@@ -90,45 +90,40 @@ def exact_copies(parts: dict[str, Digest]) -> Finding:
     return Finding("exact copies", found, LEAK if across else FINE)
 
 
-def near_copies(data: PreparedData, parts: dict[str, Digest]) -> Finding:
-    """Look for held-out samples with inputs and targets almost those of a training sample."""
-    z_train = data.target_scaler.transform(data.targets("train"))
-    count = total = 0
+def resemblances(data: PreparedData, parts: dict[str, Digest]) -> list[Finding]:
+    """Look at the training sample that each held-out sample resembles most.
+
+    *Near copies*: both their inputs and their targets are almost the same. *Neighbours in the
+    file*: it was recorded just before or after, as happens where recordings were cut into windows
+    that were then dealt out singly.
+    """
+    train, z_train = data.sample_numbers("train"), _standardized(data, "train")
+    n_near, beside, chance = 0, [], []
     for part in PARTS[1:]:
-        distance, nearest = _nearest(parts["train"], parts[part])
-        z = data.target_scaler.transform(data.targets(part))
+        rows, distance, nearest = _nearest(parts["train"], parts[part])
+        numbers, z = data.sample_numbers(part)[rows], _standardized(data, part)[rows]
         apart = np.sqrt(((z - z_train[nearest]) ** 2).mean(axis=1))
-        count += int(((distance < NEAR) & (apart < NEAR)).sum())
-        total += len(distance)
-    found = (
-        f"{count} of {total} held-out samples are within {NEAR:g} standard deviations of a"
+        n_near += int(((distance < NEAR) & (apart < NEAR)).sum())
+        beside.append(np.abs(train[nearest] - numbers) <= NEIGHBOURS)
+        close = np.searchsorted(train, numbers + NEIGHBOURS, side="right")
+        chance.append((close - np.searchsorted(train, numbers - NEIGHBOURS)) / len(train))
+    together = np.concatenate(beside)
+    share, expected = float(together.mean()), float(np.concatenate(chance).mean())
+    near = (
+        f"{n_near} of {len(together)} held-out samples are within {NEAR:g} standard deviations of a"
         " training sample, in inputs (averaged over bands) and in targets"
     )
-    return Finding("near copies", found, LOOK if count else FINE)
-
-
-def neighbours(data: PreparedData, parts: dict[str, Digest]) -> Finding:
-    """Look whether held-out samples resemble most what was recorded just before or after them.
-
-    They do where recordings were cut into windows that were then dealt out singly.
-    """
-    train = data.sample_numbers("train")
-    beside: list[bool] = []
-    chance: list[float] = []
-    for part in PARTS[1:]:
-        numbers = data.sample_numbers(part)
-        nearest = train[_nearest(parts["train"], parts[part])[1]]
-        beside.extend(np.abs(nearest - numbers) <= NEIGHBOURS)
-        close = np.searchsorted(train, numbers + NEIGHBOURS, side="right")
-        chance.extend((close - np.searchsorted(train, numbers - NEIGHBOURS)) / len(train))
-    share, expected = float(np.mean(beside)), float(np.mean(chance))
-    found = (
+    where = (
         f"{share:.0%} of the held-out samples resemble most a training sample at most"
         f" {NEIGHBOURS} places away in the file; chance would give {expected:.1%}"
     )
-    torn = share > SUSPICIOUS_SHARE and share > SUSPICIOUS_RATIO * expected
-    advice = ": name the recordings in dataset.groups" if torn else ""
-    return Finding("neighbours in the file", found + advice, LEAK if torn else FINE)
+    suspicious = share > SUSPICIOUS_SHARE and share > SUSPICIOUS_RATIO * expected
+    if suspicious:
+        where += ": if recordings were cut into windows, name them in dataset.groups"
+    return [
+        Finding("near copies", near, LOOK if n_near else FINE),
+        Finding("neighbours in the file", where, LOOK if suspicious else FINE),
+    ]
 
 
 def torn_groups(data: PreparedData) -> Finding:
@@ -211,18 +206,27 @@ def _digest(data: PreparedData, part: str) -> Digest:
         content = np.ascontiguousarray(sample)
         hashes.append(hashlib.blake2b(content.tobytes(), digest_size=16).digest())
         moments.update(content[None])
-        bands.append(band_means(content))
+        bands.append(band_means(content).astype(np.float32))
         # (n_statistics * n_channels,) -> (n_statistics, n_channels)
         statistics.append(channel_statistics(content).reshape(len(STATISTICS), -1))
     return Digest(hashes, np.stack(bands), np.stack(statistics), moments)
 
 
-def _nearest(train: Digest, held_out: Digest) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return distance to and number of the nearest training sample for each held-out one.
+def _standardized(data: PreparedData, part: str) -> NDArray[np.float32]:
+    return data.target_scaler.transform(data.targets(part))
 
-    Distances are the root mean square over band means in units of their standard deviation.
+
+def _nearest(
+    train: Digest, held_out: Digest
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+    """Return held-out rows, and distance to and row of the nearest training sample of each.
+
+    Distances are the root mean square over band means in units of their standard deviation. Of many
+    held-out samples ``MOST_SEARCHED``, spread over the part, stand for all.
     """
+    n_held_out = len(held_out.bands)
+    rows = np.unique(np.linspace(0, n_held_out - 1, min(n_held_out, MOST_SEARCHED)).astype(int))
     mean, std = train.bands.mean(axis=0), np.maximum(train.bands.std(axis=0), 1e-12)
     search = NearestNeighbors(n_neighbors=1).fit((train.bands - mean) / std)
-    distance, index = search.kneighbors((held_out.bands - mean) / std)
-    return distance[:, 0] / train.bands.shape[1] ** 0.5, index[:, 0]
+    distance, index = search.kneighbors((held_out.bands[rows] - mean) / std)
+    return rows, distance[:, 0] / train.bands.shape[1] ** 0.5, index[:, 0]

@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from hpo_utils.data import PreparedData
 from hpo_utils.paths import write_with
 
-FILE = "baselines.npz"
+FILE = "baselines-1.npz"  # another number when other baselines are fitted
 N_BANDS = {1: 32, 2: 8}  # bands along each axis, for signals and for images
 ALPHAS = np.logspace(-3, 4, 15)  # strengths of the ridge penalty to choose from
 N_TREES = 200

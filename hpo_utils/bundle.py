@@ -24,14 +24,15 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from hpo_utils.checks import representable
 from hpo_utils.config import Config, as_dict, config_from_dict
 from hpo_utils.data import PreparedData
 from hpo_utils.devices import select_device
 from hpo_utils.errors import BundleError, DataError
 from hpo_utils.models import create_network, evaluation_batch
 from hpo_utils.models import predict as predict_z
-from hpo_utils.paths import resolve, write_json, write_text, write_yaml
-from hpo_utils.physics import Physics
+from hpo_utils.paths import write_json, write_text, write_yaml
+from hpo_utils.physics import Physics, kept_physics
 from hpo_utils.scaling import Standardizer
 from hpo_utils.sources import CHUNK_BYTES, open_array
 
@@ -73,8 +74,10 @@ class RawModel(nn.Module):
     input_std: Tensor
     target_mean: Tensor
     target_std: Tensor
+    lowest: Tensor
+    highest: Tensor
 
-    def __init__(self, layout: Layout, members: Sequence[nn.Module]) -> None:
+    def __init__(self, layout: Layout, members: Sequence[nn.Module], kept: Physics) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
         self.channels, self.factor = layout.channels, layout.downsample_factor
@@ -83,8 +86,14 @@ class RawModel(nn.Module):
         for name in ("input_mean", "input_std"):
             values = torch.tensor(getattr(layout, name), dtype=torch.float64)
             self.register_buffer(name, values.reshape(axes))
-        for name in ("target_mean", "target_std"):
-            self.register_buffer(name, torch.tensor(getattr(layout, name), dtype=torch.float64))
+        lowest, highest = kept.bounds(len(layout.target_names))
+        for name, per_target in (
+            ("target_mean", layout.target_mean),
+            ("target_std", layout.target_std),
+            ("lowest", lowest),
+            ("highest", highest),
+        ):
+            self.register_buffer(name, torch.tensor(per_target, dtype=torch.float64))
 
     def standardize(self, x: Tensor) -> Tensor:
         """Map raw (B, *raw_shape) to what the members take, (B, n_channels, ...)."""
@@ -95,7 +104,7 @@ class RawModel(nn.Module):
     def combine(self, members: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Map standardised (B, n_targets) of each member to mean and spread in units."""
         z = torch.stack(members).to(torch.float64)  # (n_members, B, n_targets)
-        y = z * self.target_std + self.target_mean
+        y = (z * self.target_std + self.target_mean).clamp(self.lowest, self.highest)
         spread = y.std(0, correction=int(len(members) > 1))
         return y.mean(0).to(torch.float32), spread.to(torch.float32)
 
@@ -190,7 +199,7 @@ def load_bundle(directory: str | Path) -> Bundle:
     BundleError
         If the directory is not a bundle, or one of its files is damaged.
     """
-    path = resolve(directory)
+    path = Path(directory).expanduser()
     for name in ("bundle.json", "config.yaml", WEIGHTS):
         if not (path / name).is_file():
             raise BundleError(
@@ -215,10 +224,14 @@ def load_bundle(directory: str | Path) -> Bundle:
     except Exception as error:  # whatever a damaged file leads to
         reason = " ".join(str(error).split())
         raise BundleError(f"a bundle must be readable, got {directory!s}: {reason}") from None
-    return Bundle(path, layout, cfg, RawModel(layout, members).eval())
+    return Bundle(
+        path, layout, cfg, RawModel(layout, members, kept_physics(cfg, _physics(layout))).eval()
+    )
 
 
-def predict(bundle: str | Path | Bundle, x: NDArray[Any] | str | Path) -> Prediction:
+def predict(
+    bundle: str | Path | Bundle, x: NDArray[Any] | str | Path, device: str = "auto"
+) -> Prediction:
     """Predict from raw arrays of the layout that the model was trained on.
 
     Parameters
@@ -228,6 +241,8 @@ def predict(bundle: str | Path | Bundle, x: NDArray[Any] | str | Path) -> Predic
     x
         Raw inputs of shape (n_samples, *raw_shape), all channels of the recording included, also
         those that the model does not use; or an .npy or .npz file with them, read in pieces.
+    device
+        Where to predict, whatever trained: ``auto``, ``cpu``, ``cuda``, ….
 
     Raises
     ------
@@ -237,11 +252,11 @@ def predict(bundle: str | Path | Bundle, x: NDArray[Any] | str | Path) -> Predic
         If the inputs have another shape or type, or are not finite.
     """
     known = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
-    device = select_device(known.cfg.training.device)
-    known.model.members.to(device)
+    place = select_device(device)
+    known.model.members.to(place)
     y, spread = [], []
     for piece in _pieces(x, known.layout):
-        mean, deviation = _predict_piece(known, piece, device)
+        mean, deviation = _predict_piece(known, piece, place)
         y.append(mean.numpy())
         spread.append(deviation.numpy())
     joined, spreads = np.concatenate(y), np.concatenate(spread)
@@ -266,15 +281,18 @@ def _predict_piece(
 def _member(cfg: Config, layout: Layout, tensors: dict[str, Tensor], index: int) -> nn.Module:
     """Return a member of the ensemble with its weights."""
     scaler = Standardizer(np.array(layout.target_mean), np.array(layout.target_std))
-    physics = Physics(tuple(layout.fractions), tuple(layout.non_negative))
     axes = max(len(layout.raw_shape) - 1, 1)
     sample = torch.zeros(1, len(layout.channels), *[1] * axes)
-    network = create_network(cfg, sample, scaler, physics)
+    network = create_network(cfg, sample, scaler, _physics(layout))
     prefix = f"{index}."
     network.load_state_dict(
         {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     )
     return network.eval()
+
+
+def _physics(layout: Layout) -> Physics:
+    return Physics(tuple(layout.fractions), tuple(layout.non_negative))
 
 
 def _pieces(x: NDArray[Any] | str | Path, layout: Layout) -> Iterator[NDArray[Any]]:
@@ -284,7 +302,10 @@ def _pieces(x: NDArray[Any] | str | Path, layout: Layout) -> Iterator[NDArray[An
         _check_shape(source.shape, layout)
         pieces = source.chunks()
     else:
-        x = np.asarray(x)
+        try:
+            x = np.asarray(x)
+        except ValueError:
+            raise DataError("x must be an array, got a list of unequal parts") from None
         if x.dtype.kind not in "iufb":
             raise DataError(
                 f"x must hold real numbers, got dtype {x.dtype}: convert it with astype('float32')"
@@ -295,11 +316,11 @@ def _pieces(x: NDArray[Any] | str | Path, layout: Layout) -> Iterator[NDArray[An
     used = slice(None) if len(layout.raw_shape) == 1 else layout.channels
     for start, piece in pieces:
         kept = np.float32 if piece.dtype.itemsize <= 4 and piece.dtype.kind == "f" else np.float64
-        fine = np.isfinite(piece[:, used]).reshape(len(piece), -1).all(axis=1)
+        fine = representable(piece[:, used]).reshape(len(piece), -1).all(axis=1)
         if not fine.all():
             raise DataError(
-                f"x must be finite in the channels in use, but sample {start + int(fine.argmin())}"
-                " is not: correct or remove it"
+                "x must be finite, within float32, in the channels in use, but sample"
+                f" {start + int(fine.argmin())} is not: correct or remove it"
             )
         yield np.array(piece, dtype=kept, order="C")  # a copy of its own, which may be written
 

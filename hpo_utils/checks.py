@@ -57,7 +57,7 @@ def scan_targets(t: ArraySource, n_samples: int, names: list[str]) -> NDArray[np
     ``names`` are the targets' names, for the message.
     """
     targets = t.read()[:n_samples].reshape(n_samples, -1)
-    bad = np.argwhere(~_representable(targets))
+    bad = np.argwhere(~representable(targets))
     if len(bad):
         sample, target = (int(i) for i in bad[0])
         raise DataError(
@@ -158,19 +158,19 @@ def scan_inputs(
 
 def _check_finite(piece: NDArray[Any], start: int, channels: list[int], names: list[str]) -> None:
     for channel in channels:
-        fine = _representable(piece[:, channel]).reshape(len(piece), -1).all(axis=1)
+        fine = representable(piece[:, channel]).reshape(len(piece), -1).all(axis=1)
         if not fine.all():
             sample = int(np.flatnonzero(~fine)[0])
             values = piece[sample, channel].ravel()
             raise DataError(
                 "inputs must be finite numbers within float32, got"
-                f" {values[~_representable(values)][0]} in sample {start + sample}, channel"
+                f" {values[~representable(values)][0]} in sample {start + sample}, channel"
                 f" {channel} ({names[channel]}): correct or remove the sample, or add the channel"
                 " to dataset.exclude_channels"
             )
 
 
-def _representable(values: NDArray[Any]) -> NDArray[np.bool_]:
+def representable(values: NDArray[Any]) -> NDArray[np.bool_]:
     """Return which values are finite also as float32."""
     if values.dtype.kind != "f":
         return np.ones(values.shape, dtype=bool)

@@ -11,10 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -35,7 +32,7 @@ from hpo_utils.checks import (
 )
 from hpo_utils.config import Config, as_dict, updated
 from hpo_utils.errors import DataError
-from hpo_utils.paths import resolve, write_json, write_npy
+from hpo_utils.paths import resolve, whole_directory, write_json, write_npy
 from hpo_utils.physics import Physics, check_targets, find_physics
 from hpo_utils.scaling import Standardizer
 from hpo_utils.sources import ArraySource, describe, open_array
@@ -187,7 +184,7 @@ def with_source(cfg: Config) -> Config:
     directory = resolve(cfg.paths.outputs_root) / "data" / "source" / folder
     if not directory.is_dir():
         x, t = synthetic.make_demo_data(size.n_samples, size.n_pulses, size.n_depths, size.seed)
-        with _whole_directory(directory) as partial:
+        with whole_directory(directory) as partial:
             write_npy(partial / "x_train.npy", x)
             write_npy(partial / "t_train.npy", t)
     return updated(
@@ -266,7 +263,7 @@ def _prepare(
     directory = root / manifest["id"]
     if directory.is_dir():  # the same content from files that were copied or touched
         return _with_manifest(directory, manifest)
-    with _whole_directory(directory) as partial:
+    with whole_directory(directory) as partial:
         _write_inputs(partial, x, n_samples, split, manifest)
         for part in PARTS:
             write_npy(partial / f"t_{part}.npy", targets[split[part]])
@@ -358,17 +355,3 @@ def _write_inputs(
                 files[part_of[i]].write(scaler.transform(batch).astype("<f4").tobytes())
             if start + len(samples) >= n_samples:
                 break
-
-
-@contextmanager
-def _whole_directory(directory: Path) -> Iterator[Path]:
-    """Give an empty directory to fill, that takes its name only when the block ends well."""
-    partial = directory.with_name(f".{directory.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        if not directory.exists():  # another process may have been faster
-            partial.rename(directory)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

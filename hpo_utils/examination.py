@@ -13,13 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from hpo_utils.intervals import (
-    percentile_interval,
-    resampled_mse,
-    resampled_r2,
-    resampling_weights,
-)
+from hpo_utils.intervals import percentile_interval, resampled_errors
 from hpo_utils.metrics import target_metrics
+
+LARGEST_FACTOR = 1e6  # from a spread to an interval; beyond it there is no spread
 
 Array = NDArray[np.float32]
 ByTarget = dict[str, dict[str, Any]]
@@ -36,11 +33,11 @@ def errors_with_intervals(
 
     All models are resampled alike, so that they meet the same draws.
     """
-    weights = resampling_weights(len(y_true), groups)
+    resampled, variance = resampled_errors(y_true, list(predictions.values()), groups)
     found: dict[str, ByTarget] = {}
-    for model, y_pred in predictions.items():
-        r2 = percentile_interval(resampled_r2(y_true, y_pred, weights), confidence)
-        rmse = percentile_interval(resampled_mse(y_true, y_pred, weights) ** 0.5, confidence)
+    for (model, y_pred), mse in zip(predictions.items(), resampled, strict=True):
+        r2 = percentile_interval(1 - _ratio(mse, variance), confidence)
+        rmse = percentile_interval(mse**0.5, confidence)
         found[model] = {
             name: {**metrics, "r2_interval": r2[k], "rmse_interval": rmse[k]}
             for k, (name, metrics) in enumerate(target_metrics(y_true, y_pred, names).items())
@@ -61,13 +58,9 @@ def skill_with_intervals(
     Monthly Weather Review 116 (1988), 2417-2424); None where the reference is perfect.
     ``verdict`` is ``better`` or ``worse`` where the interval leaves out zero, else ``unclear``.
     """
-    weights = resampling_weights(len(y_true), groups)
-    whole = np.ones((1, len(y_true)))
-    ratios = []
-    for w in (whole, weights):
-        ours, theirs = resampled_mse(y_true, y_pred, w), resampled_mse(y_true, reference, w)
-        ratios.append(np.divide(ours, theirs, out=np.full_like(ours, np.nan), where=theirs > 0))
-    intervals = percentile_interval(1 - ratios[1], confidence)
+    ours, theirs = (((y - y_true) ** 2).mean(axis=0, dtype=float) for y in (y_pred, reference))
+    (drawn, drawn_reference), _ = resampled_errors(y_true, [y_pred, reference], groups)
+    intervals = percentile_interval(1 - _ratio(drawn, drawn_reference), confidence)
     return [
         {
             "skill": None if np.isnan(ratio) else float(1 - ratio),
@@ -75,7 +68,7 @@ def skill_with_intervals(
             "verdict": "unclear" if low is None or high is None or low <= 0 <= high
             else "better" if low > 0 else "worse",
         }
-        for ratio, (low, high) in zip(ratios[0][0], intervals, strict=True)
+        for ratio, (low, high) in zip(_ratio(ours, theirs), intervals, strict=True)
     ]  # fmt: skip
 
 
@@ -84,14 +77,16 @@ def calibrate_spread(y_true: Array, members: Array, confidence: float) -> list[f
 
     Such that the intervals hold ``confidence`` of the given samples (split conformal prediction
     with a normalised score: Lei et al., J. Am. Stat. Assoc. 113 (2018), 1094-1111, sec. 5.2). None
-    with fewer than two members.
+    with fewer than two members, or where they agree so often that no factor would do.
     """
     if len(members) < 2:
         return None
     n_samples = len(y_true)
-    ratio = np.abs(members.mean(axis=0) - y_true) / spread_of(members)
+    with np.errstate(over="ignore"):
+        ratio = np.abs(members.mean(axis=0) - y_true) / spread_of(members)
     rank = min(int(np.ceil((n_samples + 1) * confidence)), n_samples)
-    return [float(value) for value in np.sort(ratio, axis=0)[rank - 1]]
+    factors = np.sort(ratio.astype(np.float64), axis=0)[rank - 1]
+    return factors.tolist() if (factors < LARGEST_FACTOR).all() else None
 
 
 def spread_of(members: Array) -> Array:
@@ -117,3 +112,8 @@ def coverage(
         }
         for k, factor in enumerate(factors)
     ]
+
+
+def _ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the ratio, NaN where there is nothing to divide by."""
+    return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 1e-12)

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 N_RESAMPLES = 2000  # Efron and Tibshirani, An Introduction to the Bootstrap (1993), ch. 13: >= 1000
+MIN_UNITS = 8  # samples or groups; intervals from fewer are far too narrow
+ROUNDING = 1e-9  # relative spread of differences that are all the same
+BLOCK_VALUES = 2**22  # of resampling weights in memory at a time
 
 Interval = tuple[float | None, float | None]
 
@@ -22,26 +25,23 @@ def mean_interval(values: Sequence[float], confidence: float) -> Interval:
     return float(np.mean(values) - half), float(np.mean(values) + half)
 
 
-def is_beaten(values: Sequence[float], best: Sequence[float], confidence: float) -> bool:
-    """Return whether paired ``values`` are higher than ``best`` on average, beyond chance.
+def paired_p_value(
+    values: Sequence[float], best: Sequence[float], alternative: str = "two-sided"
+) -> float | None:
+    """Return the p value of a paired t test (Student, Biometrika 6 (1908), 1-25).
 
-    One-sided paired t test (Student, Biometrika 6 (1908), 1-25) at level ``1 - confidence``.
+    ``alternative`` may be ``greater``: that ``values`` are. None with fewer than two pairs, or if a
+    difference is not finite.
     """
     difference = np.subtract(values, best)
-    if len(difference) < 2:
-        return False
-    lowest = stats.t.ppf(confidence, len(difference) - 1) * stats.sem(difference)
-    return bool(difference.mean() - lowest > 0)
-
-
-def paired_p_value(values: Sequence[float], best: Sequence[float]) -> float | None:
-    """Return the two-sided p value of a paired t test; None with fewer than two pairs."""
-    difference = np.subtract(values, best)
-    if len(difference) < 2:
+    if len(difference) < 2 or not np.isfinite(difference).all():
         return None
-    if np.ptp(difference) == 0:  # no spread to compare with
-        return 1.0 if difference[0] == 0 else 0.0
-    return float(stats.ttest_1samp(difference, 0.0).pvalue)
+    mean, error = float(difference.mean()), float(stats.sem(difference))
+    if error <= ROUNDING * abs(mean):  # no spread to compare with
+        return 1.0 if mean == 0 or (mean < 0 and alternative == "greater") else 0.0
+    t, freedom = mean / error, len(difference) - 1
+    one_sided = alternative == "greater"
+    return float(stats.t.sf(t, freedom) if one_sided else 2 * stats.t.sf(abs(t), freedom))
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -55,55 +55,61 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return corrected
 
 
-def resampling_weights(
-    n_samples: int, groups: NDArray[np.int64] | None = None, seed: int = 0
-) -> NDArray[np.float64]:
-    """Return how often each sample is drawn in each resample of a bootstrap.
+def resampled_errors(
+    y_true: NDArray[Any],
+    predictions: Sequence[NDArray[Any]],
+    groups: NDArray[np.int64] | None = None,
+    seed: int = 0,
+) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
+    """Return the MSE of each prediction, and the variance of the truth, in bootstrap resamples.
 
-    With ``groups``, of shape (n_samples,), whole groups are drawn: samples of one recording err
-    together, and count as one.
+    Parameters
+    ----------
+    y_true, predictions
+        Arrays of shape (n_samples, n_targets); all predictions meet the same draws.
+    groups
+        Group of each sample, of shape (n_samples,): whole groups are drawn, since samples of one
+        recording err together and count as one.
+    seed
+        Of the draws.
 
     Returns
     -------
-    float64 array of shape (N_RESAMPLES, n_samples)
+    list of arrays, array
+        Each of shape (N_RESAMPLES, n_targets); empty where there are fewer than ``MIN_UNITS``
+        samples or groups, of which no resampling makes more.
     """
+    n_samples = len(y_true)
     unit = np.arange(n_samples) if groups is None else np.unique(groups, return_inverse=True)[1]
     n_units = int(unit.max()) + 1
-    draws = np.random.default_rng(seed).multinomial(n_units, [1 / n_units] * n_units, N_RESAMPLES)
-    return draws[:, unit].astype(np.float64)
-
-
-def resampled_mse(
-    y_true: NDArray[Any], y_pred: NDArray[Any], weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return the MSE per target in each resample, of shape (n_resamples, n_targets)."""
-    squared = (y_pred.astype(np.float64) - y_true) ** 2
-    mse: NDArray[np.float64] = weights @ squared / weights.sum(axis=1, keepdims=True)
-    return mse
-
-
-def resampled_r2(
-    y_true: NDArray[Any], y_pred: NDArray[Any], weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return R² per target in each resample; NaN where the truth drawn does not vary."""
+    n_resamples = N_RESAMPLES if n_units >= MIN_UNITS else 0
     y = y_true.astype(np.float64)
     y = y - y.mean(axis=0)  # so that the difference of squares below does not cancel
-    total = weights.sum(axis=1, keepdims=True)
-    variance = weights @ y**2 / total - (weights @ y / total) ** 2
-    ratio = np.full_like(variance, np.nan)
-    mse = resampled_mse(y_true, y_pred, weights)
-    np.divide(mse, variance, out=ratio, where=variance > 1e-12 * y.var(axis=0))
-    r2: NDArray[np.float64] = 1.0 - ratio
-    return r2
+    # (n_samples, (2 + n_predictions) * n_targets): all that is to be averaged
+    columns = np.hstack(
+        [y, y**2, *((pred.astype(np.float64) - y_true) ** 2 for pred in predictions)]
+    )
+    means = np.empty((n_resamples, columns.shape[1]))
+    rng = np.random.default_rng(seed)
+    step = max(1, BLOCK_VALUES // n_samples)
+    for start in range(0, n_resamples, step):
+        size = min(step, n_resamples - start)
+        drawn = rng.multinomial(n_units, [1 / n_units] * n_units, size)[:, unit]
+        means[start : start + size] = drawn @ columns / drawn.sum(axis=1, keepdims=True)
+    mean, square, *errors = np.split(means, len(predictions) + 2, axis=1)
+    return errors, square - mean**2
 
 
 def percentile_interval(values: NDArray[np.float64], confidence: float) -> list[Interval]:
-    """Return the percentile interval of each column of (n_resamples, n_targets)."""
+    """Return the percentile interval of each column of (n_resamples, n_targets).
+
+    (None, None) where there are no resamples, or too few with a value.
+    """
     tail = 100 * (1 - confidence) / 2
     found: list[Interval] = []
     for column in values.T:
         finite = column[np.isfinite(column)]
-        if len(finite) < 0.9 * len(column):
+        if len(finite) < max(1, 0.9 * len(column)):
             found.append((None, None))
         else:
             low, high = np.percentile(finite, [tail, 100 - tail])

@@ -17,17 +17,21 @@ FILE = "test_looks.jsonl"
 
 @dataclass(frozen=True)
 class Look:
-    """One prediction of the test part: when, by whom, and whether to settle a winner."""
+    """One prediction of the test part: when, by whom, and to what end.
+
+    ``kind`` is ``trial`` or ``by hand`` for a training that wrote it to its directory, which ``by``
+    names; ``winner`` if it speaks for the winner that ``by`` names.
+    """
 
     time: str
     by: str
-    settles: bool
+    kind: str
 
 
-def note_look(data: PreparedData, by: str, settles: bool = False) -> None:
-    """Write down that ``by`` predicts the test part; ``settles`` if to speak for a winner."""
+def note_look(data: PreparedData, by: str, kind: str) -> None:
+    """Write down that ``by`` predicts the test part."""
     time = datetime.now().isoformat(timespec="seconds")
-    line = json.dumps({"time": time, "by": by, "settles": settles}, ensure_ascii=False)
+    line = json.dumps({"time": time, "by": by, "kind": kind}, ensure_ascii=False)
     with (data.directory / FILE).open("a", encoding="utf-8") as file:
         file.write(line + "\n")  # one short write: lines of several workers do not mix
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from hpo_utils.config import Config
 from hpo_utils.data import PreparedData
+from hpo_utils.tables import interval_text, percent
 
 
-def model_card(
-    data: PreparedData, cfg: Config, evaluation: dict[str, Any], made_with: dict[str, Any]
-) -> str:
+def model_card(data: PreparedData, evaluation: dict[str, Any], made_with: dict[str, Any]) -> str:
     """Return the card in Markdown (after Mitchell et al., Model Cards, FAT* 2019).
 
     ``evaluation`` and ``made_with`` are the contents of the JSON files of those names.
@@ -34,8 +32,8 @@ def model_card(
         "`model.onnx` gives the same numbers without PyTorch: input `x`, outputs `y` and `spread`.",
         "## How good it is",
         f"On {found['n_test']} samples{_groups(found)} that neither trained nor chose it, with"
-        f" {evaluation['confidence']:.0%} bootstrap intervals; the skill is the share of the best"
-        " baseline's squared error that it removes.",
+        f" {percent(evaluation['confidence'])} bootstrap intervals; the skill is the"
+        " share of the best baseline's squared error that it removes.",
         _table(data, found),
         "## What to beware of",
         *_warnings(found, evaluation),
@@ -59,8 +57,9 @@ def _table(data: PreparedData, found: dict[str, Any]) -> str:
     for k, (name, unit) in enumerate(zip(data.target_names, data.target_units, strict=True)):
         errors, skill = found["test"]["network"][name], found["skill"][k]
         cells = [
-            name, _number(errors["r2"]), _interval(errors["r2_interval"]), f"{errors['rmse']:.3g}",
-            unit, found["best_baseline"][k], f"{_number(skill['skill'])} ({skill['verdict']})",
+            name, _number(errors["r2"]), interval_text(errors["r2_interval"]),
+            f"{errors['rmse']:.3g}", unit, found["best_baseline"][k],
+            f"{_number(skill['skill'])} ({skill['verdict']})",
         ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -81,7 +80,7 @@ def _warnings(found: dict[str, Any], evaluation: dict[str, Any]) -> list[str]:
             f"{c['calibrated']:.0%} ({n})" for n, c in zip(names, found["coverage"], strict=True)
         )
         said.append(
-            f"Its intervals of nominally {evaluation['confidence']:.0%}, calibrated on the"
+            f"Its intervals of nominally {percent(evaluation['confidence'])}, calibrated on the"
             f" validation part, held this share of the test part: {shares}."
         )
     return said
@@ -89,8 +88,3 @@ def _warnings(found: dict[str, Any], evaluation: dict[str, Any]) -> list[str]:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
-
-
-def _interval(interval: tuple[float | None, float | None]) -> str:
-    low, high = interval
-    return "–" if low is None or high is None else f"{low:.3f} to {high:.3f}"

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hpo_utils.config import Config
 from hpo_utils.errors import ConfigError
-from hpo_utils.physics import PhysicalOutput, Physics
+from hpo_utils.physics import PhysicalOutput, Physics, kept_physics
 from hpo_utils.scaling import Standardizer
 
 EVALUATION_VALUES = 2**27  # bounds the first layer's output without gradients: 512 MB in float32
@@ -237,8 +237,9 @@ def create_network(
     Its outputs, of shape (B, n_targets), are standardised targets.
     """
     model = create_model(cfg, x_sample, len(target_scaler.mean), device)
-    if physics and cfg.model.constrain_outputs:
-        layer = PhysicalOutput(physics, target_scaler.mean, target_scaler.std)
+    kept = kept_physics(cfg, physics)
+    if kept:
+        layer = PhysicalOutput(kept, target_scaler.mean, target_scaler.std)
         model.head.append(layer.to(device))
     return model
 

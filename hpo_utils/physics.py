@@ -15,10 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hpo_utils.config import Config
 from hpo_utils.errors import DataError
+from hpo_utils.scaling import Standardizer
 
 TOLERANCE = 0.01  # in a sum of fractions, or below zero in standard deviations, of measured targets
-ROUNDING = 1e-6  # what float32 may make of a bound that is kept
 SMALLEST_MEAN = 1e-4  # of a fraction: the logarithm needs one above zero
 
 
@@ -31,6 +32,13 @@ class Physics:
 
     fractions: tuple[int, ...] = ()
     non_negative: tuple[int, ...] = ()
+
+    def bounds(self, n_targets: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the lowest and the highest value of each target, infinite where none is known."""
+        lowest, highest = np.full(n_targets, -np.inf), np.full(n_targets, np.inf)
+        lowest[[*self.fractions, *self.non_negative]] = 0.0
+        highest[[*self.fractions]] = 1.0
+        return lowest, highest
 
     def __bool__(self) -> bool:
         """Whether anything is known."""
@@ -137,9 +145,9 @@ def violations(
     """Return for each rule the share of predictions (n_samples, n_targets) that break it."""
     broken: dict[str, float] = {}
     for k in physics.non_negative:
-        broken[f"{target_names[k]} below 0"] = float((y_pred[:, k] < -ROUNDING).mean())
+        broken[f"{target_names[k]} below 0"] = float((y_pred[:, k] < 0).mean())
     for k in physics.fractions:
-        outside = (y_pred[:, k] < -ROUNDING) | (y_pred[:, k] > 1 + ROUNDING)
+        outside = (y_pred[:, k] < 0) | (y_pred[:, k] > 1)
         broken[f"{target_names[k]} outside [0, 1]"] = float(outside.mean())
     if len(physics.fractions) > 1:
         total = y_pred[:, list(physics.fractions)].sum(axis=1)
@@ -147,3 +155,18 @@ def violations(
             (np.abs(total - 1.0) > TOLERANCE).mean()
         )
     return broken
+
+
+def in_units(z: NDArray[np.float32], scaler: Standardizer, kept: Physics) -> NDArray[np.float32]:
+    """Return standardised predictions (n_samples, n_targets) in units.
+
+    The physics that the network keeps holds to the last digit: rounding may not undo it.
+    """
+    lowest, highest = kept.bounds(z.shape[-1])
+    y: NDArray[np.float32] = np.clip(scaler.inverse(z), lowest, highest).astype(np.float32)
+    return y
+
+
+def kept_physics(cfg: Config, physics: Physics) -> Physics:
+    """Return what of the physics a network keeps: all of it, or nothing."""
+    return physics if cfg.model.constrain_outputs else Physics()

@@ -19,7 +19,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.config import Config, updated
 from hpo_utils.data import PreparedData
-from hpo_utils.intervals import is_beaten
+from hpo_utils.errors import StudyError
+from hpo_utils.intervals import paired_p_value
 from hpo_utils.ownership import recover_interrupted
 from hpo_utils.paths import resolve
 from hpo_utils.search_space import Parameter, SearchSpace
@@ -91,33 +92,37 @@ def reevaluate(
             contender.directories[seed] = trial.user_attrs["output_dir"]
         race(contenders, cfg.evaluation.confidence)
         if done == len(seeds):
-            return sorted(contenders, key=lambda contender: (contender.beaten, contender.mean))
+            return sorted(contenders, key=lambda c: (np.isinf(c.mean), c.beaten, c.mean))
         done += 1
 
 
 def choose_contenders(study: optuna.Study, cfg: Config, space: SearchSpace) -> list[Contender]:
     """Return the ``evaluation.n_best`` best different trials and the base configuration."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    base = space.values_in(cfg)
+    base = _without_seed(space.values_in(cfg))
     contenders: dict[str, Contender] = {}
     for trial in sorted(complete, key=score_of):
-        is_base = trial.params == base
-        if is_base or len(contenders) < cfg.evaluation.n_best:
-            new = Contender(trial.number, is_base, dict(trial.params), trial.value)
-            contenders.setdefault(settings_key(trial.params), new)
+        params = _without_seed(trial.params)
+        if params == base or len(contenders) < cfg.evaluation.n_best:
+            new = Contender(trial.number, params == base, params, trial.value)
+            contenders.setdefault(settings_key(params), new)
     contenders.setdefault(settings_key(base), Contender(None, True, base, None))
     return list(contenders.values())
 
 
 def race(contenders: list[Contender], confidence: float) -> None:
-    """Mark those as beaten whose scores are worse than the leader's on the same seeds."""
+    """Mark those as beaten whose scores are worse than the leader's on the same seeds.
+
+    This only spares seeds: it asks often and does not correct for it, so what the race ends with is
+    judged by the corrected p values in ``winner.describe_race``.
+    """
     racing = [contender for contender in contenders if not contender.beaten]
     leader = min(racing, key=lambda contender: contender.mean)
     for contender in racing:
         theirs = [contender.scores[seed] for seed in leader.scores]
-        if contender is not leader and (
-            np.isinf(contender.mean) or is_beaten(theirs, list(leader.scores.values()), confidence)
-        ):
+        p_value = paired_p_value(theirs, list(leader.scores.values()), "greater")
+        worse = p_value is not None and p_value < 1 - confidence
+        if contender is not leader and (worse or np.isinf(contender.mean)):
             contender.beaten = True
 
 
@@ -159,12 +164,19 @@ def train_all(
             again.enqueue_trial(settings)
 
     def say(trial: FrozenTrial) -> None:
-        score = "no score" if trial.value is None else f"score {trial.value:.4f}"
+        diverged = trial.value is None or trial.state != TrialState.COMPLETE
+        score = "no score" if diverged else f"score {trial.value:.4f}"
         print(f"again: {names.get(settings_key(trial.params), trial.params)}: {score}", flush=True)
 
-    run_workers(again, cfg, widened(space), data, len(_waiting(again)), say)
+    run_workers(again, cfg, widened(space), data, len(_waiting(again)), say, queued_only=True)
     finished = _finished(again)
-    return [finished[key] for key in names]
+    for key, name in names.items():
+        if key not in finished:
+            raise StudyError(
+                f"every training must be finished before the winner is settled, but {name} is not:"
+                " another process may be at it; run again when it has ended"
+            )
+    return [finished[settings_key(settings)] for settings in wanted.values()]
 
 
 def widened(space: SearchSpace) -> SearchSpace:
@@ -180,6 +192,10 @@ def widened(space: SearchSpace) -> SearchSpace:
 def settings_key(settings: Mapping[str, Any]) -> str:
     """Return a text that is the same for the same settings."""
     return json.dumps(settings, sort_keys=True)
+
+
+def _without_seed(params: Mapping[str, Any]) -> Settings:
+    return {name: value for name, value in params.items() if name != SEED}
 
 
 def _waiting(again: optuna.Study) -> list[FrozenTrial]:

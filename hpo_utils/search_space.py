@@ -86,7 +86,7 @@ class SearchSpace:
                     f" {values[parameter.name]} is not in {describe(parameter.distribution)}:"
                     " change one of the two, or hold it by naming it in study.fixed"
                 )
-        return values
+        return {p.name: own_value(p.distribution, values[p.name]) for p in self.active(cfg)}
 
     def held_in(self, cfg: Config) -> dict[str, Any]:
         """Return the values of all settings that could be searched but are not, by dotted key."""
@@ -191,6 +191,13 @@ def contains(distribution: BaseDistribution, value: Any) -> bool:
         return False
     # Optuna's own check; private, yet the only place that knows its rounding of steps
     return bool(distribution._contains(value))
+
+
+def own_value(distribution: BaseDistribution, value: Any) -> Any:
+    """Return ``value`` as the distribution would give it: the choice 1 for a setting of 1.0."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[distribution.choices.index(value)]
+    return value
 
 
 def describe(distribution: BaseDistribution) -> str:

@@ -102,7 +102,7 @@ def _assign_in_order(members: list[Indices], cfg: DataSplitConfig) -> dict[str, 
         for number, part in enumerate(PARTS)
     }
     for part in ("train", "val"):
-        assigned[part] = assigned[part][: len(assigned[part]) - cfg.gap]
+        assigned[part] = assigned[part][: max(0, len(assigned[part]) - cfg.gap)]
     return assigned
 
 

@@ -46,8 +46,9 @@ def open_storage(cfg: Config) -> optuna.storages.RDBStorage:
         raise StudyError(
             f"study.storage must be a database of Optuna's, got {url}: {reason}; name another one"
         ) from None
-    if storage.engine.dialect.name == "sqlite":
-        _one_at_a_time(storage.engine)
+    engine = storage.engine
+    if engine.dialect.name == "sqlite" and engine.url.database not in (None, "", ":memory:"):
+        _one_at_a_time(engine)
     return storage
 
 

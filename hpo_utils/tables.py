@@ -104,9 +104,9 @@ def contenders_table(contenders: Sequence[Mapping[str, Any]], confidence: float)
             "score in the study": row["study_score"],
             "seeds": len(row["scores"]),
             "mean": row["mean"],
-            f"{confidence:.0%} interval": interval_text(row["interval"], 4),
+            f"{percent(confidence)} interval": interval_text(row["interval"], 4),
             "p against the winner": row["p_value"],
-            "": "beaten" if row["beaten"] else "",
+            "": "given up early" if row["beaten"] else "",
         }
         for row in contenders
     ]
@@ -140,7 +140,7 @@ def coverage_table(found: Mapping[str, Any], confidence: float) -> pd.DataFrame:
     rows = [
         {
             "target": name,
-            f"inside, calibrated to {confidence:.0%}": f"{covered['calibrated']:.0%}",
+            f"inside, calibrated to {percent(confidence)}": f"{covered['calibrated']:.0%}",
             "inside, spread taken at its word": f"{covered['plain']:.0%}",
             "half width over spread": factor,
         }
@@ -162,16 +162,21 @@ def physics_table(evaluation: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def split_table(compared: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Return score and R² of the validation part, split by group and at random side by side."""
+    """Return score and R² of the validation part, as it was split and at random, side by side."""
     return pd.DataFrame(
         {
             name: {"score": found["score"]} | {f"R² {k}": r2 for k, r2 in found["r2"].items()}
             for name, found in (
-                ("split by group", compared["by_group"]),
+                ("groups kept together", compared["as_split"]),
                 ("split at random", compared["at_random"]),
             )
         }
     )
+
+
+def percent(share: float) -> str:
+    """Return a share as a percentage with the digits it needs."""
+    return f"{100 * share:g}%"
 
 
 def interval_text(interval: Sequence[float | None], digits: int = 3) -> str:

@@ -31,6 +31,7 @@ from hpo_utils.errors import DivergenceError
 from hpo_utils.looks import note_look
 from hpo_utils.losses import WeightedMSELoss
 from hpo_utils.models import create_network, evaluation_batch, predict
+from hpo_utils.physics import in_units, kept_physics
 from hpo_utils.trial_files import (
     TrialRecord,
     TrialResult,
@@ -184,7 +185,9 @@ def _fit_and_predict(
     if not cfg.evaluation.strict_test:
         test = _load_part(data, "test", cfg, device)
         predictions["test"] = predict(model, test.x, batch_size)
-        note_look(data, f"training in {record.output_dir.name}")
+        by_hand = "trial_number" not in record.identity
+        place = "/".join(record.output_dir.parts[-2:])
+        note_look(data, place, "by hand" if by_hand else "trial")
     return TrialResult(
         score=score,
         score_name=yardstick.name,
@@ -192,7 +195,8 @@ def _fit_and_predict(
         state_dict={name: value.cpu() for name, value in model.state_dict().items()},
         truth={part: data.targets(part) for part in predictions},
         predictions={
-            part: data.target_scaler.inverse(z.cpu().numpy()) for part, z in predictions.items()
+            part: in_units(z.cpu().numpy(), data.target_scaler, kept_physics(cfg, data.physics))
+            for part, z in predictions.items()
         },
         n_parameters=sum(p.numel() for p in model.parameters()),
     )

@@ -13,6 +13,7 @@ import optuna
 from hpo_utils.audit import FINE, LEAK, audit_leakage
 from hpo_utils.config import Config
 from hpo_utils.data import PreparedData, load_prepared
+from hpo_utils.intervals import MIN_UNITS
 from hpo_utils.looks import looks_at_test
 from hpo_utils.paths import relative_to_root, resolve
 from hpo_utils.plots import plot_prediction_vs_truth
@@ -23,6 +24,7 @@ from hpo_utils.tables import (
     contenders_table,
     coverage_table,
     metrics_table,
+    percent,
     physics_table,
     split_table,
     test_table,
@@ -101,6 +103,13 @@ def show_answer(report: Report, study: optuna.Study, cfg: Config) -> None:
 def beats_baselines(found: dict[str, Any]) -> str:
     """Return which targets are predicted better than without a network, and which by nobody."""
     names, skills = list(found["validation"]), found["skill"]
+    if all(None in skill["interval"] for skill in skills):
+        drawn = "samples" if found["n_test_groups"] is None else "groups"
+        return (
+            f"**The test part has too few {drawn} to be sure of anything**: of so few no interval"
+            " can be drawn, and no model is shown to beat another or the mean. The numbers below"
+            " are of these few alone."
+        )
     hopeless = [
         name
         for k, name in enumerate(names)
@@ -108,9 +117,9 @@ def beats_baselines(found: dict[str, Any]) -> str:
     ]
     if len(hopeless) == len(names):
         return (
-            "**No model beats the mean**: neither the network nor a baseline predicts any target"
-            " better than its training mean does. What the inputs hold of these targets, if"
-            " anything, was not found."
+            "**No model beats the mean** beyond chance: neither the network nor a baseline is shown"
+            " to predict any target better than its training mean does. What the inputs hold of"
+            " these targets, if anything, was not found."
         )
     better, worse, unclear = (
         [n for n, skill in zip(names, skills, strict=True) if skill["verdict"] == verdict]
@@ -123,44 +132,46 @@ def beats_baselines(found: dict[str, Any]) -> str:
     if unclear:
         said += f" For {', '.join(unclear)} the test part cannot tell them apart."
     if hopeless:
-        said += f" No model beats the mean for {', '.join(hopeless)}."
+        said += f" No model beats the mean beyond chance for {', '.join(hopeless)}."
     return said
 
 
 def number_one(evaluation: Evaluation) -> str:
     """Return who won on fresh seeds, how surely, and how far the study's score flattered."""
     first, *others = evaluation["contenders"]
-    if evaluation["gap"] is None:
+    if not evaluation["raced"]:
         return (
             f"The winner is **{first['name']}**, the study's best as it is: with"
             " `evaluation.n_seeds` 0 nobody asked whether luck made it the best."
         )
-    n_seeds = len(first["scores"])
-    said = f"Trained again with {n_seeds} fresh seeds, **{first['name']}** comes first."
+    said = (
+        f"Trained again with {len(first['scores'])} fresh seeds, **{first['name']}** comes first."
+    )
     alike = [
         other["name"]
         for other in others
-        if not other["beaten"]
+        if other["mean"] is not None
         and (other["p_value"] is None or other["p_value"] > 1 - evaluation["confidence"])
     ]
     if alike:
-        said += f" These seeds cannot tell it from {', '.join(alike)}."
+        said += f" These seeds cannot tell it from {', '.join(alike)} beyond chance."
     elif others:
         said += " It is better than every other contender beyond chance."
-    gap = evaluation["gap"]
-    direction = "worse than" if gap > 0 else "better than"
-    said += (
-        f" The study's best, trial {evaluation['best_trial']}, is on average {abs(gap):.4f}"
-        f" {direction} its score in the study (the winner's curse)."
+    best, gap = f"The study's best, trial {evaluation['best_trial']},", evaluation["gap"]
+    if gap is None:
+        return f"{said} {best} diverged on a fresh seed."
+    direction = "worse" if gap > 0 else "better"
+    return (
+        f"{said} {best} is on average {abs(gap):.4f} {direction} on them than its score in the"
+        " study (the winner's curse)."
     )
-    return said
 
 
 @when_settled
 def show_race(report: Report, settled: Settled) -> None:
     """Show the contenders on fresh seeds."""
     evaluation = settled.evaluation
-    if evaluation["gap"] is None:
+    if not evaluation["raced"]:
         report.show("No contender was trained again (`evaluation.n_seeds` is 0).")
         return
     report.show(
@@ -177,12 +188,15 @@ def show_test(report: Report, settled: Settled) -> None:
     data, found = settled.data, settled.found
     n_groups = found["n_test_groups"]
     drawn = "samples" if n_groups is None else f"whole groups, of which there are {n_groups}"
-    report.show(
-        f"{found['n_test']} test samples; intervals of {evaluation['confidence']:.0%} from a"
-        f" bootstrap that draws {drawn}."
+    few = (
+        f"; fewer than {MIN_UNITS} give no interval" if (n_groups or MIN_UNITS) < MIN_UNITS else ""
     )
     report.show(
-        plot_test_intervals(found["test"], data.target_names),
+        f"{found['n_test']} test samples; intervals of {percent(evaluation['confidence'])} from a"
+        f" bootstrap that draws {drawn}{few}."
+    )
+    report.show(
+        plot_test_intervals(found["test"], evaluation["target_names"]),
         "R² of the network and the baselines in the test part, with intervals",
     )
     report.show(test_table(found))
@@ -192,41 +206,47 @@ def show_test(report: Report, settled: Settled) -> None:
 def said_of_looks(data: PreparedData) -> str:
     """Return how often the test part was looked at."""
     looks = looks_at_test(data)
-    settling = [look for look in looks if look.settles]
-    by_trainings = len(looks) - len(settling)
-    said = f"The test part was opened **{len(looks)} times**, {len(settling)} of them to settle a"
-    said += f" winner ({'; '.join(f'{look.by}, {look.time}' for look in settling)})."
-    if by_trainings:
-        said += (
-            f" The other {by_trainings} are trainings that wrote its predictions to their folders;"
-            " nothing was chosen by them (`evaluation.strict_test` keeps it shut to them)."
+    winners = sorted({look.by for look in looks if look.kind == "winner"})
+    trials, by_hand = (sum(look.kind == kind for look in looks) for kind in ("trial", "by hand"))
+    said = [
+        f"The test part was opened **{len(looks)} times**: for the winner ({'; '.join(winners)})"
+        f", by {trials} trials of studies and by {by_hand} trainings by hand."
+    ]
+    if trials:
+        said.append(
+            "The trials wrote its predictions to their folders; no trial is chosen, sorted or"
+            " stopped by them (`evaluation.strict_test` keeps it shut to them)."
         )
-    if len(settling) > 1:
-        said += (
-            " **It has spoken for more than one winner**: who went on searching after hearing it"
+    if by_hand:
+        said.append(
+            "Trainings by hand show what it says: who changed settings after looking should trust"
+            " it less."
+        )
+    if len(winners) > 1:
+        said.append(
+            "**It has spoken for more than one winner**: who went on searching after hearing it"
             " should trust its numbers less."
         )
-    return said
+    return " ".join(said)
 
 
 @when_settled
 def show_predictions_of_winner(report: Report, settled: Settled) -> None:
     """Show the winner's predictions of the test part, and the errors of each target."""
-    data, held = settled.data, load_predictions(settled.directory)
-    errors = settled.found["test"][NETWORK]
+    held, errors = load_predictions(settled.directory), settled.found["test"][NETWORK]
+    names, units = (settled.evaluation[f"target_{key}"] for key in ("names", "units"))
     report.show(
         plot_prediction_vs_truth(
-            held["test_true"], held["test"].mean(axis=0), data.target_names, data.target_units,
+            held["test_true"], held["test"].mean(axis=0), names, units,
             errors,
         ),
         "Prediction of the winner against truth in the test part, one panel per target",
     )  # fmt: skip
-    units = dict(zip(data.target_names, data.target_units, strict=True))
     over = {
         name: (baseline, settled.found["test"][baseline][name]["mse"])
-        for name, baseline in zip(units, settled.found["best_baseline"], strict=True)
+        for name, baseline in zip(names, settled.found["best_baseline"], strict=True)
     }
-    report.show(metrics_table(errors, units, over))
+    report.show(metrics_table(errors, dict(zip(names, units, strict=True)), over))
 
 
 @when_settled
@@ -234,7 +254,7 @@ def show_uncertainty(report: Report, settled: Settled) -> None:
     """Show whether the members' spread says how far a prediction may be off."""
     evaluation = settled.evaluation
     if settled.found["coverage"] is None:
-        report.show("The model is a single network, which has no spread to tell an uncertainty by.")
+        report.show("One network alone, or several that agree, do not say how unsure they are.")
         return
     report.show(coverage_table(settled.found, evaluation["confidence"]))
 
@@ -265,8 +285,8 @@ def show_split(report: Report, settled: Settled) -> None:
     """Show what a split that ignores the groups would have promised."""
     evaluation = settled.evaluation
     compared = evaluation["random_split"]
-    if compared is None or None in compared.values():
-        report.show("There are no groups to keep together, or the split ignores them already.")
+    if "why_not" in compared:
+        report.show(compared["why_not"])
         return
     report.show(split_table(compared))
     report.show(

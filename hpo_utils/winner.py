@@ -17,12 +17,14 @@ import optuna
 import torch
 import yaml
 from numpy.typing import NDArray
+from optuna.trial import TrialState
 from torch import Tensor
 
 from hpo_utils.baselines import MEAN, Baseline, best_baselines, fit_baselines
 from hpo_utils.bundle import describe_layout, write_bundle
 from hpo_utils.config import Config, config_from_dict, updated, with_target_weights
 from hpo_utils.data import PreparedData, load_prepared
+from hpo_utils.errors import StudyError
 from hpo_utils.examination import (
     calibrate_spread,
     coverage,
@@ -35,8 +37,8 @@ from hpo_utils.metrics import target_metrics
 from hpo_utils.model_card import model_card
 from hpo_utils.models import create_network, evaluation_batch, predict
 from hpo_utils.onnx_file import write_onnx
-from hpo_utils.paths import resolve, write_json, write_with
-from hpo_utils.physics import violations
+from hpo_utils.paths import resolve, whole_directory, write_json, write_with
+from hpo_utils.physics import in_units, kept_physics, violations
 from hpo_utils.reevaluation import (
     AGAIN,
     CONSTRAIN,
@@ -82,25 +84,30 @@ def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
         only.directories[cfg.training.seed] = best.user_attrs["output_dir"]
         contenders = [only]
     members = choose_members(contenders[0], cfg.evaluation.ensemble)
-    before = load_evaluation(study, root)
+    raced = cfg.evaluation.n_seeds > 0
     evaluation: Evaluation = {
         "study_name": study.study_name,
         "dataset_id": data.dataset_id,
+        "target_names": data.target_names,
+        "target_units": data.target_units,
         "settled": datetime.now().isoformat(timespec="milliseconds"),
         "n_trials": count_finished(study),
         "score_name": study.user_attrs["signature"]["score"],
         "confidence": cfg.evaluation.confidence,
+        "raced": raced,
         **describe_race(contenders, best.number, score_of(best), cfg.evaluation.confidence),
         "members": members,
         "without_physics": _without_physics(study, cfg, space, data, contenders[0]),
         "random_split": _random_split(study, cfg, space, data, contenders[0]),
     }
-    same = ("members", "confidence", "dataset_id")
-    if before is not None and all(before[key] == evaluation[key] for key in same):
+    directory = winner_directory(root, study.study_name)
+    before = load_evaluation(study, root)
+    same = ("members", "confidence", "dataset_id", "target_names", "target_units")
+    if before and all(before[k] == evaluation[k] for k in same) and (directory / "bundle").is_dir():
         evaluation["examination"] = before["examination"]
     else:
-        evaluation["examination"] = _examine_and_bundle(study, cfg, data, evaluation)
-    write_json(winner_directory(root, study.study_name) / "evaluation.json", evaluation)
+        evaluation["examination"] = _examine_and_bundle(directory, root, data, evaluation)
+    write_json(directory / "evaluation.json", evaluation)
     study.set_user_attr("settled", evaluation["settled"])
     return evaluation
 
@@ -115,8 +122,11 @@ def load_evaluation(study: optuna.Study, outputs_root: Path) -> Evaluation | Non
     return evaluation if study.user_attrs.get("settled") == evaluation["settled"] else None
 
 
-def load_predictions(directory: Path) -> dict[str, NDArray[np.float32]]:
-    """Return ``val_true``, ``test_true`` and, with a leading axis of members, ``val``, ``test``."""
+def load_predictions(directory: Path) -> dict[str, NDArray[Any]]:
+    """Return ``val_true``, ``test_true`` and, with a leading axis of members, ``val``, ``test``.
+
+    ``members`` are the directories of the trainings that predicted.
+    """
     with np.load(directory / "predictions.npz", allow_pickle=False) as arrays:
         return dict(arrays)
 
@@ -127,10 +137,23 @@ def winner_directory(outputs_root: Path, study_name: str) -> Path:
 
 
 def choose_members(winner: Contender, ensemble: bool) -> list[str]:
-    """Return the directories of the trainings that are taken home: all, or the best one's."""
-    if ensemble or not winner.scores:
+    """Return the directories of the trainings that are taken home: all, or the best one's.
+
+    Raises
+    ------
+    StudyError
+        If every one of them diverged.
+    """
+    if not winner.scores:  # the study's best, as it is
         return list(winner.directories.values())
-    return [winner.directories[min(winner.scores, key=lambda seed: winner.scores[seed])]]
+    finite = {seed: score for seed, score in winner.scores.items() if np.isfinite(score)}
+    if not finite:
+        raise StudyError(
+            f"a winner must train on some seed, but {winner.name} diverged on each of"
+            f" {list(winner.scores)}: lower the learning rates of the search space"
+        )
+    kept = finite if ensemble else [min(finite, key=lambda seed: finite[seed])]
+    return [winner.directories[seed] for seed in kept]
 
 
 def describe_race(
@@ -176,7 +199,7 @@ def describe_race(
     }
 
 
-def load_member(directory: Path, data: PreparedData) -> tuple[Config, dict[str, Tensor]]:
+def load_member(directory: Path) -> tuple[Config, dict[str, Tensor]]:
     """Return configuration and weights of a finished training."""
     saved = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
     state = torch.load(directory / WEIGHTS_FILE, weights_only=True, map_location="cpu")
@@ -194,38 +217,57 @@ def predict_part(
             x = torch.from_numpy(np.array(data.inputs(part, cfg.dataset.downsample_factor)))
         network = create_network(cfg, x, data.target_scaler, data.physics)
         network.load_state_dict(state)
-        z = predict(network, x, evaluation_batch(cfg, x))
-        found.append(data.target_scaler.inverse(z.numpy()))
+        z = predict(network, x, evaluation_batch(cfg, x)).numpy()
+        found.append(in_units(z, data.target_scaler, kept_physics(cfg, data.physics)))
     return np.stack(found)
 
 
 def _examine_and_bundle(
-    study: optuna.Study, cfg: Config, data: PreparedData, evaluation: Evaluation
+    directory: Path, root: Path, data: PreparedData, evaluation: Evaluation
 ) -> dict[str, Any]:
-    """Open the test part, for the winner and the baselines alone; write predictions and bundle."""
-    root = resolve(cfg.paths.outputs_root)
-    directory = winner_directory(root, study.study_name)
+    """Let the test part speak for the winner and the baselines alone, and write the bundle."""
+    members = [load_member(root / member) for member in evaluation["members"]]
+    held = _held_out(directory, data, evaluation, members)
+    cfg, confidence = members[0][0], evaluation["confidence"]
+    examination = examine(data, fit_baselines(data), held, confidence)
+    layout = describe_layout(data, cfg, confidence, examination["spread_to_interval"])
+    made_with = {
+        **environment(), "study": evaluation["study_name"], "members": evaluation["members"],
+    }  # fmt: skip
+    card = model_card(data, {**evaluation, "examination": examination}, made_with)
+    states = [state for _, state in members]
+    with whole_directory(directory / "bundle", replace=True) as partial:
+        model = write_bundle(partial, cfg, layout, states, examination, made_with, card)
+        write_onnx(partial / "model.onnx", model, layout)
+    return examination
+
+
+def _held_out(
+    directory: Path,
+    data: PreparedData,
+    evaluation: Evaluation,
+    members: list[tuple[Config, dict[str, Tensor]]],
+) -> dict[str, NDArray[Any]]:
+    """Return truth and predictions of the held-out parts; the test part is opened once a winner."""
+    file = directory / "predictions.npz"
+    if file.is_file():
+        held = load_predictions(directory)
+        if held["members"].tolist() == evaluation["members"]:
+            return held
     directory.mkdir(parents=True, exist_ok=True)
-    members = [load_member(root / member, data) for member in evaluation["members"]]
-    note_look(data, f"the winner of study {study.study_name}", settles=True)
+    (directory / "evaluation.json").unlink(missing_ok=True)  # of another winner
+    first = evaluation["contenders"][0]["name"]
+    by = f"{first} of study {evaluation['study_name']}, {evaluation['members'][0]}"
+    note_look(data, by, "winner")
     held = {
+        "members": np.array(evaluation["members"]),
         "val_true": data.targets("val"),
         "test_true": data.targets("test"),
         "val": predict_part(members, data, "val"),
         "test": predict_part(members, data, "test"),
     }
-    examination = examine(data, fit_baselines(data), held, cfg.evaluation.confidence)
-    write_with(directory / "predictions.npz", lambda file: np.savez(file, **held))  # type: ignore[arg-type]
-    factors = examination["spread_to_interval"]
-    layout = describe_layout(data, members[0][0], cfg.evaluation.confidence, factors)
-    made_with = {**environment(), "study": study.study_name, "members": evaluation["members"]}
-    card = model_card(data, members[0][0], {**evaluation, "examination": examination}, made_with)
-    states = [state for _, state in members]
-    model = write_bundle(
-        directory / "bundle", members[0][0], layout, states, examination, made_with, card
-    )
-    write_onnx(directory / "bundle" / "model.onnx", model, layout)
-    return examination
+    write_with(file, lambda open_file: np.savez(open_file, **held))  # type: ignore[arg-type]
+    return held
 
 
 def examine(
@@ -278,9 +320,9 @@ def _without_physics(
     part alone is looked at.
     """
     constrained = winner.params.get(CONSTRAIN, cfg.model.constrain_outputs)
-    if not (data.physics and constrained and winner.scores):
+    seeds = [seed for seed, score in winner.scores.items() if np.isfinite(score)][:N_COMPARED]
+    if not (data.physics and constrained and seeds):
         return None
-    seeds = list(winner.scores)[:N_COMPARED]
     settings = {
         f"without constraints, seed {seed}": {
             **complete_settings(cfg, winner.params, seed),
@@ -290,34 +332,44 @@ def _without_physics(
     }
     shut = updated(cfg, {"evaluation.strict_test": True})
     trials = train_all(study, AGAIN, shut, space, data, settings)
-    root = resolve(cfg.paths.outputs_root)
-    members = [load_member(root / t.user_attrs["output_dir"], data) for t in trials if t.value]
-    if not members:
+    both = [
+        (winner.scores[seed], score_of(trial), trial.user_attrs["output_dir"])
+        for seed, trial in zip(seeds, trials, strict=True)
+        if trial.state == TrialState.COMPLETE
+    ]
+    if not both:
         return None
+    root = resolve(cfg.paths.outputs_root)
+    members = [load_member(root / output_dir) for _, _, output_dir in both]
     broken = [
         violations(y, data.physics, data.target_names) for y in predict_part(members, data, "val")
     ]
     return {
-        "scores": [score_of(trial) for trial in trials if trial.value],
-        "constrained_scores": [
-            winner.scores[seed] for seed, trial in zip(seeds, trials, strict=True) if trial.value
-        ],
+        "constrained_scores": [kept for kept, _, _ in both],
+        "scores": [free for _, free, _ in both],
         "violations": {rule: float(np.mean([b[rule] for b in broken])) for rule in broken[0]},
     }
 
 
 def _random_split(
     study: optuna.Study, cfg: Config, space: SearchSpace, data: PreparedData, winner: Contender
-) -> dict[str, Any] | None:
+) -> dict[str, Any]:
     """Train the winner's configuration on a split that ignores the groups.
 
-    None where there are no groups, or the split ignores them already. Training and validation part
-    are dealt out anew; the test part stays shut.
+    Training and validation part are dealt out anew; the test part stays shut.
+
+    Returns
+    -------
+    dict
+        ``as_split`` and ``at_random``, or ``why_not`` where there is nothing to compare.
     """
-    torn = cfg.data_split.method == "random"
-    if data.groups("train") is None or torn or not cfg.evaluation.compare_random_split:
-        return None
-    seeds = list(winner.scores)[:N_COMPARED]
+    seeds = [seed for seed, score in winner.scores.items() if np.isfinite(score)][:N_COMPARED]
+    if data.groups("train") is None:
+        return {"why_not": "There are no groups to keep together (`dataset.groups`)."}
+    if cfg.data_split.method == "random":
+        return {"why_not": "The split ignores the groups already (`data_split.method`)."}
+    if not (cfg.evaluation.compare_random_split and seeds):
+        return {"why_not": "Nothing was trained on a random split, to compare with."}
     shut = updated(cfg, {"evaluation.strict_test": True})
     settings = {
         f"on a random split, seed {seed}": complete_settings(cfg, winner.params, seed)
@@ -325,23 +377,26 @@ def _random_split(
     }
     dealt = RandomSplit(data.directory, data.manifest)
     trials = train_all(study, RANDOM_SPLIT, shut, space, dealt, settings)
-    by_group = [winner.directories[seed] for seed in seeds]
-    at_random = [trial.user_attrs["output_dir"] for trial in trials]
+    both = [
+        (winner.directories[seed], trial.user_attrs["output_dir"])
+        for seed, trial in zip(seeds, trials, strict=True)
+        if trial.state == TrialState.COMPLETE
+    ]
+    if not both:
+        return {"why_not": "Every training on a random split diverged."}
     root = resolve(cfg.paths.outputs_root)
     return {
         kind: _mean_validation([root / directory for directory in directories])
-        for kind, directories in (("by_group", by_group), ("at_random", at_random))
+        for kind, directories in zip(
+            ("as_split", "at_random"), zip(*both, strict=True), strict=True
+        )
     }
 
 
-def _mean_validation(directories: list[Path]) -> dict[str, Any] | None:
+def _mean_validation(directories: list[Path]) -> dict[str, Any]:
     """Return the mean score and R² per target, on the validation part, of several trainings."""
     metrics = [json.loads((d / "metrics.json").read_text(encoding="utf-8")) for d in directories]
-    metrics = [m for m in metrics if m["score"] is not None]
-    if not metrics:
-        return None
-    names = metrics[0]["val_targets"]
-    r2 = {name: [m["val_targets"][name]["r2"] for m in metrics] for name in names}
+    r2 = {k: [m["val_targets"][k]["r2"] for m in metrics] for k in metrics[0]["val_targets"]}
     return {
         "n_seeds": len(metrics),
         "score": float(np.mean([m["score"] for m in metrics])),

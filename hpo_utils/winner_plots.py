@@ -31,7 +31,7 @@ def plot_race(contenders: Sequence[Mapping[str, Any]], score_name: str) -> Figur
     for marker, label in (("o", "a fresh seed"), ("|", "their mean, with interval")):
         axes.plot([], [], marker, color=PALETTE[0], markeredgewidth=2, label=label)
     axes.plot([], [], "v", color="black", label="score in the study")
-    names = [row["name"] + (" (beaten)" if row["beaten"] else "") for row in contenders]
+    names = [row["name"] + (" (given up)" if row["beaten"] else "") for row in contenders]
     axes.set_yticks(range(len(names)), names)
     axes.set(ylim=(len(names) - 0.5, -0.6), xlabel=f"{score_name} (lower is better)")
     axes.set_title("Trained again with fresh seeds")

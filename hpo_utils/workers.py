@@ -48,6 +48,7 @@ def run_workers(
     data: PreparedData,
     n_trials: int,
     on_finished: Callable[[FrozenTrial], None],
+    queued_only: bool = False,
 ) -> None:
     """Run trials until ``n_trials`` more of them are finished.
 
@@ -65,6 +66,8 @@ def run_workers(
         Complete and pruned trials to add; failed ones do not count.
     on_finished
         Called in this process with each trial that ended.
+    queued_only
+        End when no trial waits, rather than let the sampler suggest another.
 
     Raises
     ------
@@ -74,12 +77,14 @@ def run_workers(
     context = multiprocessing.get_context("spawn")
     tickets = context.Semaphore(n_trials)
     if cfg.study.n_workers == 1 or n_trials == 0:
-        run_trials(study, cfg, space, data, tickets, on_finished)
+        run_trials(study, cfg, space, data, tickets, on_finished, queued_only)
         return
     ended: Any = context.Queue()
     n_processes = min(cfg.study.n_workers, n_trials)
     n_threads = max(1, torch.get_num_threads() // n_processes)
-    arguments = (n_threads, as_dict(cfg), study.study_name, space, data, tickets, ended)
+    arguments = (
+        n_threads, as_dict(cfg), study.study_name, space, data, tickets, queued_only, ended,
+    )  # fmt: skip
     processes = [
         context.Process(target=_work, args=(index, *arguments), name=f"worker {index}", daemon=True)
         for index in range(n_processes)
@@ -100,6 +105,7 @@ def run_trials(
     data: PreparedData,
     tickets: Tickets,
     on_finished: Callable[[FrozenTrial], None],
+    queued_only: bool = False,
 ) -> None:
     """Run trials in this process, one after the other, as long as there are tickets."""
     owner, device = current_owner(), select_device(cfg.training.device)
@@ -132,6 +138,9 @@ def run_trials(
 
     try:
         while tickets.acquire(block=False):
+            waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+            if queued_only and not waiting:
+                break
             study.optimize(run_one, n_trials=1, catch=(Exception,), callbacks=[note])
     finally:
         release_memory(device)  # of a trial that was interrupted
@@ -145,6 +154,7 @@ def _work(
     space: SearchSpace,
     data: PreparedData,
     tickets: Tickets,
+    queued_only: bool,
     ended: Any,
 ) -> None:
     """Be worker ``index``: run trials, report each that ended, and the sentence of an error."""
@@ -161,7 +171,9 @@ def _work(
         storage = open_storage(cfg)
         study = optuna.load_study(study_name=study_name, storage=storage, pruner=create_pruner(cfg))
         set_sampler(study, cfg, index)
-        run_trials(study, cfg, space, data, tickets, lambda trial: ended.put(trial.number))
+        run_trials(
+            study, cfg, space, data, tickets, lambda trial: ended.put(trial.number), queued_only
+        )
     except HpoError as error:
         ended.put(str(error))
     except KeyboardInterrupt:

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from hpo_utils.baselines import (
+    FILE,
     FOREST,
     MEAN,
     RIDGE,
@@ -55,7 +56,7 @@ def test_all_layouts_and_one_target(make_config, make_arrays, shape):
 def test_baselines_are_kept_and_the_same_every_time(make_config):
     data = prepare_data(make_config())
     first, kept = fit_baselines(data), fit_baselines(data)
-    (data.directory / "baselines.npz").unlink()
+    (data.directory / FILE).unlink()
     for again in (kept, fit_baselines(data)):
         for a, b in zip(first, again, strict=True):
             assert a.name == b.name

@@ -94,6 +94,7 @@ WRONG_INPUTS = [
     (lambda x: x[:0], r"got \(0, 4, 16, 24\)"),
     (lambda x: x.astype(complex), "must hold real numbers, got dtype complex128"),
     (lambda x: x.astype(object), "must hold real numbers, got dtype object"),
+    (lambda x: x * np.array([1, 1, 1e300, 1.0])[:, None, None], "float32, in the channels"),
     (lambda x: x.astype(str), "must hold real numbers, got dtype <U"),
     (lambda x: np.where(np.arange(48)[:, None, None, None] == 3, np.nan, x), "but sample 3 is not"),
 ]
@@ -147,6 +148,14 @@ def test_predictions_that_cannot_be_written_are_said(home, tmp_path, capsys):
     out = str(tmp_path / "missing" / "y.npy")
     assert main(["predict", str(bundle), str(tmp_path / "x.npy"), "--out", out]) == 2
     assert "must be written to a file" in capsys.readouterr().err
+
+
+def test_a_bundle_works_far_from_the_project(home, tmp_path, monkeypatch):
+    bundle, raw, _ = home
+    shutil.copytree(bundle, tmp_path / "b")
+    monkeypatch.setattr("hpo_utils.paths.project_root", lambda: pytest.fail("no project here"))
+    monkeypatch.chdir(tmp_path)
+    np.testing.assert_array_equal(predict("b", raw[:2], "cpu").y, predict(bundle, raw[:2]).y)
 
 
 def test_the_bundle_needs_nothing_of_the_study(home, tmp_path):

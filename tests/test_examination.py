@@ -42,7 +42,7 @@ def test_errors_carry_intervals_around_them():
 
 
 def test_few_groups_give_wider_intervals():
-    groups = np.repeat(np.arange(4), 50)
+    groups = np.repeat(np.arange(8), 25)
     y_pred = Y + groups[:, None].astype(np.float32)  # a group errs together
     wide, narrow = (
         errors_with_intervals(Y, {"a": y_pred}, NAMES, g, 0.95)["a"]["good"]["rmse_interval"]
@@ -64,6 +64,22 @@ def test_calibrated_intervals_hold_what_they_promise():
     (found,) = coverage(y[half:], members[:, half:].astype(np.float32), factors, 0.9)
     assert found["calibrated"] == pytest.approx(0.9, abs=0.03)
     assert found["plain"] < 0.3
+
+
+def test_a_truth_that_does_not_vary_has_no_interval():
+    flat = np.ones((20, 1), dtype=np.float32)
+    found = errors_with_intervals(flat, {"a": flat + 1}, ["a"], None, 0.95)["a"]["a"]
+    assert (found["r2"], found["r2_interval"]) == (None, (None, None))
+
+
+def test_two_groups_decide_nothing():
+    groups = np.repeat(np.arange(2), 100)
+    found = skill_with_intervals(Y, PREDICTION, REFERENCE, groups, 0.95)
+    assert {(f["interval"], f["verdict"]) for f in found} == {((None, None), "unclear")}
+
+
+def test_members_that_agree_have_no_spread():
+    assert calibrate_spread(Y, np.stack([PREDICTION, PREDICTION]), 0.9) is None
 
 
 def test_one_member_has_no_spread():

@@ -6,7 +6,15 @@ from hypothesis import strategies as st
 
 from hpo_utils.data import prepare_data
 from hpo_utils.errors import DataError
-from hpo_utils.physics import PhysicalOutput, Physics, check_targets, find_physics, violations
+from hpo_utils.physics import (
+    PhysicalOutput,
+    Physics,
+    check_targets,
+    find_physics,
+    in_units,
+    violations,
+)
+from hpo_utils.scaling import Standardizer
 
 NAMES = ["u", "a", "b", "c"]
 PHYSICS = Physics(fractions=(1, 2, 3), non_negative=(0,))
@@ -48,6 +56,17 @@ def test_gradients_reach_every_output():
     z = PhysicalOutput(PHYSICS, MEAN, STD)(outputs)
     (z * torch.randn(3, 4)).sum().backward()
     assert (outputs.grad != 0).all()
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e3, 1e5])
+def test_rounding_does_not_undo_the_physics(scale):
+    """Far from zero in units, the least that the layer can say may round to below it."""
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        scaler = Standardizer(rng.uniform(0.1, 1, 1) * scale, rng.uniform(0.01, 0.5, 1) * scale)
+        physics = Physics((), (0,))
+        z = PhysicalOutput(physics, scaler.mean, scaler.std)(torch.full((1, 1), -200.0)).numpy()
+        assert in_units(z, scaler, physics)[0, 0] >= 0
 
 
 def test_violations_are_counted():

@@ -40,12 +40,11 @@ def test_the_constraints_pin_every_dependency():
 
 
 LAYERS = [
-    {"errors"}, {"paths"}, {"config"},
-    {"parameters", "split", "scaling", "sources", "synthetic", "storage", "physics", "devices",
-     "yardstick", "intervals"},
+    {"errors"}, {"paths", "scaling", "intervals"}, {"config"},
+    {"parameters", "split", "sources", "synthetic", "storage", "physics", "devices", "yardstick"},
     {"checks", "losses", "metrics", "models", "progress", "study_files"}, {"data", "examination"},
-    {"baselines", "looks", "resplit", "bundle", "model_card"}, {"audit", "onnx_file"},
-    {"plots", "tables"},
+    {"baselines", "looks", "resplit", "bundle"}, {"audit", "onnx_file"},
+    {"plots", "tables"}, {"model_card"},
     {"data_plots", "study_plots", "winner_plots", "trial_files", "report"},
     {"training", "search_space", "ownership"}, {"objective"}, {"workers"}, {"reevaluation"},
     {"study", "winner"}, {"analysis", "verdict"},

@@ -6,6 +6,7 @@ from hpo_utils import objective as objective_module
 from hpo_utils.config import with_target_weights
 from hpo_utils.data import prepare_data
 from hpo_utils.errors import DivergenceError, StudyError
+from hpo_utils.paths import project_root
 from hpo_utils.reevaluation import (
     SEED,
     Contender,
@@ -148,6 +149,22 @@ def test_a_race_by_hand():
     beaten, diverged = contender(2, 0.30, 0.41, 0.36), contender(3, 0.01, float("inf"), 0.01)
     race([leader, close, beaten, diverged], 0.95)
     assert [c.beaten for c in (leader, close, beaten, diverged)] == [False, False, True, True]
+
+
+def test_contenders_that_differ_in_the_seed_alone_are_one(make_config, lucky, tmp_path):
+    space = (project_root() / "params" / "search_space_smoke.yaml").read_text()
+    space += "training.seed: {type: int, low: 0, high: 50}\n"
+    space += "training.averaging_epochs: {type: categorical, choices: [0, 1]}\n"  # of a float
+    (tmp_path / "space.yaml").write_text(space)
+    cfg = make_config("training.averaging_epochs=1.0", **{
+        "study.search_space": str(tmp_path / "space.yaml"), "study.n_trials": 5, "study.fixed": [],
+        "evaluation.n_seeds": 2, "evaluation.n_best": 2,
+    })  # fmt: skip
+    study, data = run_study(cfg), prepare_data(cfg)
+    cfg = with_target_weights(cfg, data.n_targets)
+    contenders = reevaluate(study, cfg, load_search_space(cfg, data.n_targets), data)
+    assert all(SEED not in contender.params for contender in contenders)
+    assert sum(contender.is_base for contender in contenders) == 1
 
 
 def test_starting_over_forgets_the_race(make_config, lucky):

@@ -96,3 +96,6 @@ def test_by_group_needs_groups():
         split_indices(100, split_config(method="group"))
     with pytest.raises(DataError, match="test got none"):
         split_indices(10, split_config(train=0.9, val=0.1, test=0.0, method="time"))
+    for gap in (15, 16, 29, 30):  # a part that the gap swallows
+        with pytest.raises(DataError, match="val got none"):
+            split_indices(100, split_config(method="time", gap=gap))

@@ -21,6 +21,14 @@ def test_a_file_that_is_no_database_is_named_and_left_alone(make_config, tmp_pat
     assert file.read_text() == "not a database\n" * 100
 
 
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+def test_a_study_may_live_in_memory(make_config, url):
+    storage = open_storage(make_config(**{"study.storage": url}))
+    study = optuna.create_study(storage=storage)
+    study.tell(study.ask(), 1.0)
+    assert study.best_value == 1.0
+
+
 def test_a_url_that_means_nothing_is_said(make_config):
     with pytest.raises(StudyError, match="study.storage must be a database"):
         open_storage(make_config(**{"study.storage": "nonsense"}))

@@ -113,9 +113,10 @@ def test_a_look_at_the_test_part_is_written_down(make_config):
     output_dir, metrics = run(make_config())
     looks = looks_at_test(prepare_data(make_config()))
     assert metrics["part"] == "test"
-    assert [(look.by, look.settles) for look in looks] == [
-        (f"training in {output_dir.name}", False)
-    ]
+    place = "/".join(output_dir.parts[-2:])
+    assert [(look.by, look.kind) for look in looks] == [(place, "by hand")]
+    run(make_config(), identity={"trial_number": 3})
+    assert looks_at_test(prepare_data(make_config()))[-1].kind == "trial"
 
 
 def test_the_kept_weights_are_the_moving_average_of_the_steps(make_config):

@@ -28,7 +28,8 @@ def found(*verdicts, over_mean=None):
     over_mean = over_mean or ["better"] * len(verdicts)
     return {
         "validation": dict.fromkeys(names),
-        "skill": [{"verdict": v} for v in verdicts],
+        "n_test_groups": None,
+        "skill": [{"verdict": v, "interval": (0.0, 1.0)} for v in verdicts],
         "skill_over_mean": {"network": [{"verdict": v} for v in over_mean],
                             "ridge": [{"verdict": "unclear"} for _ in verdicts]},
     }  # fmt: skip
@@ -41,7 +42,7 @@ def found(*verdicts, over_mean=None):
         (found("better", "worse"), "for **1 of 2** targets (a). **It is worse than the best"
                                    " baseline for b.**"),
         (found("unclear", "better"), "For a the test part cannot tell them apart."),
-        (found("worse", "better", over_mean=["unclear", "better"]), "model beats the mean for a."),
+        (found("worse", "better", over_mean=["unclear", "better"]), "beyond chance for a."),
         (found("unclear", "worse", over_mean=["unclear", "worse"]), "**No model beats the mean**"),
     ],
 )  # fmt: skip
@@ -50,19 +51,30 @@ def test_the_sentence_about_baselines(examination, said):
 
 
 def race(gap=0.01, **second):
-    other = {"name": "trial 2", "beaten": False, "p_value": 0.5, "scores": [1.0, 2.0], **second}
-    first = {"name": "trial 7", "beaten": False, "p_value": None, "scores": [1.0, 1.1]}
-    return {"contenders": [first, other], "gap": gap, "confidence": 0.95, "best_trial": 2}
+    other = {"name": "trial 2", "mean": 1.5, "p_value": 0.5, "scores": [1.0, 2.0], **second}
+    first = {"name": "trial 7", "mean": 1.05, "p_value": None, "scores": [1.0, 1.1]}
+    return {"contenders": [first, other], "gap": gap, "confidence": 0.95, "best_trial": 2,
+            "raced": True}  # fmt: skip
+
+
+def test_too_few_groups_are_said():
+    examination = found("unclear", "unclear")
+    examination["skill"] = [{"verdict": "unclear", "interval": (None, None)}] * 2
+    examination["n_test_groups"] = 2
+    assert verdict.beats_baselines(examination).startswith("**The test part has too few groups")
 
 
 @pytest.mark.parametrize(
     ("evaluation", "said"),
     [
-        (race(), "**trial 7** comes first. These seeds cannot tell it from trial 2."),
-        (race(), "trial 2, is on average 0.0100 worse than its score in the study"),
-        (race(gap=-0.02), "0.0200 better than its score in the study"),
-        (race(beaten=True, p_value=0.01), "It is better than every other contender beyond chance."),
-        (race(gap=None), "nobody asked whether luck made it the best"),
+        (race(), "**trial 7** comes first. These seeds cannot tell it from trial 2 beyond chance."),
+        (race(), "trial 2, is on average 0.0100 worse on them than its score in the study"),
+        (race(gap=-0.02), "0.0200 better on them than its score in the study"),
+        (race(p_value=0.01), "It is better than every other contender beyond chance."),
+        (race(p_value=0.06), "These seeds cannot tell it from trial 2 beyond chance."),
+        (race(mean=None, p_value=None), "It is better than every other contender beyond chance."),
+        (race(gap=None), "The study's best, trial 2, diverged on a fresh seed."),
+        ({**race(gap=None), "raced": False}, "nobody asked whether luck made it the best"),
     ],
 )
 def test_the_sentence_about_number_one(evaluation, said):
@@ -76,13 +88,13 @@ def test_every_section_of_a_settled_study(report, settled, capsys):
     verdict.show_audit(report, verdict.study_data(study, cfg))
     said = capsys.readouterr().out
     for text in ("Trained again with 2 fresh seeds", "The leakage audit found no leak",
-                 "bootstrap that draws samples", "to settle a winner (the winner of study smoke",
+                 "bootstrap that draws samples", "for the winner (trial",
                  "with its constraints and", "There are no groups to keep together",
                  "fractions do not sum to 1", "inside, calibrated to 95%",
                  "python -m hpo_utils predict", "network without constraints"):  # fmt: skip
         assert text in said, text
     assert said.count("[figure: ") == 3
-    assert re.search(r"opened \*\*\d+ times\*\*, 1 of them", said)
+    assert re.search(r"for the winner \(trial \d.* of study smoke, .*\), by \d+ trials", said)
 
 
 def test_an_unsettled_study_says_so_and_shows_no_test_number(report, make_config, capsys):
@@ -112,5 +124,10 @@ def test_a_leak_is_said_at_the_top(report, make_config, make_arrays, capsys):
 def test_a_second_winner_is_told(make_config):
     data = prepare_data(make_config())
     for name in ("one", "two"):
-        note_look(data, f"the winner of study {name}", settles=True)
-    assert "It has spoken for more than one winner" in verdict.said_of_looks(data)
+        assert "more than one winner" not in verdict.said_of_looks(data)
+        for _ in range(2):  # the same winner may be examined again
+            note_look(data, f"trial 3 of study {name}", "winner")
+    note_look(data, "2026-01-01/00-00-00", "by hand")
+    said = verdict.said_of_looks(data)
+    assert "It has spoken for more than one winner" in said
+    assert "by 0 trials of studies and by 1 trainings by hand" in said

@@ -8,11 +8,20 @@ from hpo_utils import objective as objective_module
 from hpo_utils import winner
 from hpo_utils.config import load_config
 from hpo_utils.data import prepare_data
+from hpo_utils.errors import StudyError
 from hpo_utils.looks import looks_at_test
+from hpo_utils.reevaluation import Contender
 from hpo_utils.study import run_study
 from hpo_utils.training import train_by_hand
 from hpo_utils.verdict import beats_baselines
-from hpo_utils.winner import load_evaluation, load_predictions, settle_winner, winner_directory
+from hpo_utils.winner import (
+    choose_members,
+    describe_race,
+    load_evaluation,
+    load_predictions,
+    settle_winner,
+    winner_directory,
+)
 
 QUICK = ("training.epochs=1", "model.hidden=4", "training.use_weighted_loss=false")
 
@@ -45,7 +54,7 @@ def test_settling_again_opens_nothing_and_trains_nothing(settled, monkeypatch):
     cfg, study = settled
     data = prepare_data(cfg)
     before = looks_at_test(data)
-    assert sum(look.settles for look in before) == 1
+    assert sum(look.kind == "winner" for look in before) == 1
     monkeypatch.setattr(objective_module, "train_trial", lambda *_: pytest.fail("trained again"))
     first = load_evaluation(study, data.directory.parents[1])
     second = settle_winner(study, cfg)
@@ -60,11 +69,44 @@ def test_a_strict_test_part_is_opened_once(make_config):
     assert looks_at_test(data) == []
     settle_winner(study, cfg)
     (look,) = looks_at_test(data)
-    assert (look.by, look.settles) == ("the winner of study smoke", True)
+    assert look.kind == "winner"
+    assert look.by.startswith("trial 0 (base) of study smoke, ")
     other = make_config(*QUICK, **{"evaluation.strict_test": True, "study.n_trials": 1,
                                    "study.name": "other", "study.seed": 7})  # fmt: skip
     settle_winner(run_study(other), other)
-    assert [look.by for look in looks_at_test(data)][1:] == ["the winner of study other"]
+    assert [" of study other, " in look.by for look in looks_at_test(data)] == [False, True]
+
+
+def test_names_may_be_corrected_without_a_new_look(make_config, make_arrays):
+    arrays = {**make_arrays(), "evaluation.n_seeds": 0, "study.n_trials": 1}
+    study = run_study(make_config(*QUICK, **arrays))
+    settle_winner(study, make_config(*QUICK, **arrays))
+    renamed = make_config(*QUICK, **arrays, **{"dataset.target_names": ["p", "q"]})
+    data = prepare_data(renamed)
+    evaluation = settle_winner(study, renamed)
+    assert list(evaluation["examination"]["validation"]) == ["p", "q"]
+    assert sum(look.kind == "winner" for look in looks_at_test(data)) == 1
+    card = data.directory.parents[1] / "winners" / "smoke" / "bundle" / "MODEL_CARD.md"
+    assert "| p |" in card.read_text()
+
+
+def test_seeds_that_diverge_are_left_out():
+    scores = {1: 0.5, 2: float("inf"), 3: 0.4}
+    contender = Contender(0, False, {}, 0.3, scores, {1: "a", 2: "b", 3: "c"})
+    assert choose_members(contender, ensemble=True) == ["a", "c"]
+    assert choose_members(contender, ensemble=False) == ["c"]
+    lost = Contender(0, False, {}, 0.3, {1: float("inf")}, {1: "a"})
+    with pytest.raises(StudyError, match="trial 0 diverged on each of"):
+        choose_members(lost, ensemble=True)
+
+
+def test_a_race_with_a_training_that_diverged_is_described():
+    first = Contender(1, False, {}, 0.5, {1: 0.5, 2: 0.6})
+    diverged = Contender(0, True, {}, 0.3, {1: 0.4, 2: float("inf")}, {}, True)
+    described = describe_race([first, diverged], 0, 0.3, 0.95)
+    assert described["gap"] is None
+    assert described["contenders"][1]["scores"] == [0.4, None]
+    json.dumps(described, allow_nan=False)
 
 
 def test_without_seeds_the_best_trial_wins_as_it_is(make_config, tmp_path):
@@ -111,8 +153,8 @@ def test_groups_are_compared_with_a_random_split(make_config, make_arrays, tmp_p
     cfg = make_config("training.epochs=25", "model.hidden=16", "training.learning_rate=0.003",
                       "model.dropout_rate=0.0", **settings)  # fmt: skip
     compared = settle_winner(run_study(cfg), cfg)["random_split"]
-    assert compared["at_random"]["n_seeds"] == compared["by_group"]["n_seeds"] == 2
-    assert compared["at_random"]["r2"]["target 0"] > compared["by_group"]["r2"]["target 0"] + 0.2
+    assert compared["at_random"]["n_seeds"] == compared["as_split"]["n_seeds"] == 2
+    assert compared["at_random"]["r2"]["target 0"] > compared["as_split"]["r2"]["target 0"] + 0.2
 
 
 def test_noise_is_called_noise(make_config, make_arrays):

@@ -16,7 +16,7 @@ def test_the_race_has_a_line_for_each_contender(n_contenders):
     figure = plot_race(rows, "validation MSE")
     (axes,) = figure.axes
     names = [label.get_text() for label in axes.get_yticklabels()]
-    assert names[-1] == f"trial {n_contenders - 1} (beaten)"
+    assert names[-1] == f"trial {n_contenders - 1} (given up)"
     assert len(names) == n_contenders
     assert axes.get_xlabel() == "validation MSE (lower is better)"
     figure.canvas.draw()
