@@ -14,15 +14,12 @@ from typing import Any
 
 import numpy as np
 import optuna
-import torch
-import yaml
 from numpy.typing import NDArray
-from optuna.trial import TrialState
-from torch import Tensor
 
 from hpo_utils.baselines import MEAN, Baseline, best_baselines, fit_baselines
 from hpo_utils.bundle import describe_layout, write_bundle
-from hpo_utils.config import Config, config_from_dict, updated, with_target_weights
+from hpo_utils.comparisons import on_random_split, without_physics
+from hpo_utils.config import Config, with_target_weights
 from hpo_utils.data import PreparedData, load_prepared
 from hpo_utils.errors import StudyError
 from hpo_utils.examination import (
@@ -33,28 +30,21 @@ from hpo_utils.examination import (
 )
 from hpo_utils.intervals import holm, mean_interval, paired_p_value
 from hpo_utils.looks import note_look
+from hpo_utils.members import Member, load_member, predict_part
 from hpo_utils.metrics import target_metrics
 from hpo_utils.model_card import model_card
-from hpo_utils.models import create_network, evaluation_batch, predict
 from hpo_utils.onnx_file import write_onnx
 from hpo_utils.paths import resolve, whole_directory, write_json, write_with
-from hpo_utils.physics import in_units, kept_physics, violations
+from hpo_utils.physics import violations
 from hpo_utils.reevaluation import (
-    AGAIN,
-    CONSTRAIN,
-    RANDOM_SPLIT,
     Contender,
-    complete_settings,
     reevaluate,
-    train_all,
 )
-from hpo_utils.resplit import RandomSplit
-from hpo_utils.search_space import SearchSpace, load_search_space
+from hpo_utils.search_space import load_search_space
 from hpo_utils.storage import best_of, count_finished, score_of
-from hpo_utils.trial_files import WEIGHTS_FILE, environment
+from hpo_utils.trial_files import environment
 
 NETWORK = "network"
-N_COMPARED = 3  # seeds at most for a comparison beside the race
 
 Evaluation = dict[str, Any]  # the content of evaluation.json
 
@@ -97,8 +87,8 @@ def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
         "raced": raced,
         **describe_race(contenders, best.number, score_of(best), cfg.evaluation.confidence),
         "members": members,
-        "without_physics": _without_physics(study, cfg, space, data, contenders[0]),
-        "random_split": _random_split(study, cfg, space, data, contenders[0]),
+        "without_physics": without_physics(study, cfg, space, data, contenders[0]),
+        "random_split": on_random_split(study, cfg, space, data, contenders[0]),
     }
     directory = winner_directory(root, study.study_name)
     before = load_evaluation(study, root)
@@ -199,29 +189,6 @@ def describe_race(
     }
 
 
-def load_member(directory: Path) -> tuple[Config, dict[str, Tensor]]:
-    """Return configuration and weights of a finished training."""
-    saved = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
-    state = torch.load(directory / WEIGHTS_FILE, weights_only=True, map_location="cpu")
-    return config_from_dict(saved), state
-
-
-def predict_part(
-    members: list[tuple[Config, dict[str, Tensor]]], data: PreparedData, part: str
-) -> NDArray[np.float32]:
-    """Return each member's predictions in units, of shape (n_members, n_samples, n_targets)."""
-    found = []
-    x: Tensor | None = None
-    for cfg, state in members:  # all of one configuration but for the seed
-        if x is None:
-            x = torch.from_numpy(np.array(data.inputs(part, cfg.dataset.downsample_factor)))
-        network = create_network(cfg, x, data.target_scaler, data.physics)
-        network.load_state_dict(state)
-        z = predict(network, x, evaluation_batch(cfg, x)).numpy()
-        found.append(in_units(z, data.target_scaler, kept_physics(cfg, data.physics)))
-    return np.stack(found)
-
-
 def _examine_and_bundle(
     directory: Path, root: Path, data: PreparedData, evaluation: Evaluation
 ) -> dict[str, Any]:
@@ -246,7 +213,7 @@ def _held_out(
     directory: Path,
     data: PreparedData,
     evaluation: Evaluation,
-    members: list[tuple[Config, dict[str, Tensor]]],
+    members: list[Member],
 ) -> dict[str, NDArray[Any]]:
     """Return truth and predictions of the held-out parts; the test part is opened once a winner."""
     file = directory / "predictions.npz"
@@ -308,97 +275,4 @@ def examine(
             model: violations(y_pred, data.physics, names)
             for model, y_pred in on_validation.items()
         },
-    }
-
-
-def _without_physics(
-    study: optuna.Study, cfg: Config, space: SearchSpace, data: PreparedData, winner: Contender
-) -> dict[str, Any] | None:
-    """Train the winner's configuration without constraints, to show what they change.
-
-    None where nothing is known of the targets, or the winner is not constrained. The validation
-    part alone is looked at.
-    """
-    constrained = winner.params.get(CONSTRAIN, cfg.model.constrain_outputs)
-    seeds = [seed for seed, score in winner.scores.items() if np.isfinite(score)][:N_COMPARED]
-    if not (data.physics and constrained and seeds):
-        return None
-    settings = {
-        f"without constraints, seed {seed}": {
-            **complete_settings(cfg, winner.params, seed),
-            CONSTRAIN: False,
-        }
-        for seed in seeds
-    }
-    shut = updated(cfg, {"evaluation.strict_test": True})
-    trials = train_all(study, AGAIN, shut, space, data, settings)
-    both = [
-        (winner.scores[seed], score_of(trial), trial.user_attrs["output_dir"])
-        for seed, trial in zip(seeds, trials, strict=True)
-        if trial.state == TrialState.COMPLETE
-    ]
-    if not both:
-        return None
-    root = resolve(cfg.paths.outputs_root)
-    members = [load_member(root / output_dir) for _, _, output_dir in both]
-    broken = [
-        violations(y, data.physics, data.target_names) for y in predict_part(members, data, "val")
-    ]
-    return {
-        "constrained_scores": [kept for kept, _, _ in both],
-        "scores": [free for _, free, _ in both],
-        "violations": {rule: float(np.mean([b[rule] for b in broken])) for rule in broken[0]},
-    }
-
-
-def _random_split(
-    study: optuna.Study, cfg: Config, space: SearchSpace, data: PreparedData, winner: Contender
-) -> dict[str, Any]:
-    """Train the winner's configuration on a split that ignores the groups.
-
-    Training and validation part are dealt out anew; the test part stays shut.
-
-    Returns
-    -------
-    dict
-        ``as_split`` and ``at_random``, or ``why_not`` where there is nothing to compare.
-    """
-    seeds = [seed for seed, score in winner.scores.items() if np.isfinite(score)][:N_COMPARED]
-    if data.groups("train") is None:
-        return {"why_not": "There are no groups to keep together (`dataset.groups`)."}
-    if cfg.data_split.method == "random":
-        return {"why_not": "The split ignores the groups already (`data_split.method`)."}
-    if not (cfg.evaluation.compare_random_split and seeds):
-        return {"why_not": "Nothing was trained on a random split, to compare with."}
-    shut = updated(cfg, {"evaluation.strict_test": True})
-    settings = {
-        f"on a random split, seed {seed}": complete_settings(cfg, winner.params, seed)
-        for seed in seeds
-    }
-    dealt = RandomSplit(data.directory, data.manifest)
-    trials = train_all(study, RANDOM_SPLIT, shut, space, dealt, settings)
-    both = [
-        (winner.directories[seed], trial.user_attrs["output_dir"])
-        for seed, trial in zip(seeds, trials, strict=True)
-        if trial.state == TrialState.COMPLETE
-    ]
-    if not both:
-        return {"why_not": "Every training on a random split diverged."}
-    root = resolve(cfg.paths.outputs_root)
-    return {
-        kind: _mean_validation([root / directory for directory in directories])
-        for kind, directories in zip(
-            ("as_split", "at_random"), zip(*both, strict=True), strict=True
-        )
-    }
-
-
-def _mean_validation(directories: list[Path]) -> dict[str, Any]:
-    """Return the mean score and R² per target, on the validation part, of several trainings."""
-    metrics = [json.loads((d / "metrics.json").read_text(encoding="utf-8")) for d in directories]
-    r2 = {k: [m["val_targets"][k]["r2"] for m in metrics] for k in metrics[0]["val_targets"]}
-    return {
-        "n_seeds": len(metrics),
-        "score": float(np.mean([m["score"] for m in metrics])),
-        "r2": {k: None if None in values else float(np.mean(values)) for k, values in r2.items()},
     }

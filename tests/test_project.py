@@ -45,9 +45,9 @@ LAYERS = [
     {"checks", "losses", "metrics", "models", "progress", "study_files"}, {"data", "examination"},
     {"baselines", "looks", "resplit", "bundle"}, {"audit", "onnx_file"},
     {"plots", "tables"}, {"model_card"},
-    {"data_plots", "study_plots", "winner_plots", "trial_files", "report"},
+    {"data_plots", "study_plots", "winner_plots", "trial_files", "report"}, {"members"},
     {"training", "search_space", "ownership"}, {"objective"}, {"workers"}, {"reevaluation"},
-    {"study", "winner"}, {"analysis", "verdict"},
+    {"comparisons"}, {"study", "winner"}, {"analysis", "verdict"},
     {"pipeline"}, {"__main__"},
 ]  # fmt: skip
 

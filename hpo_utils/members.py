@@ -1,0 +1,40 @@
+"""The trainings that a model is made of: loaded from their directories, and asked to predict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hpo_utils.config import Config, config_from_dict
+from hpo_utils.data import PreparedData
+from hpo_utils.models import create_network, evaluation_batch, predict
+from hpo_utils.physics import in_units, kept_physics
+from hpo_utils.trial_files import WEIGHTS_FILE
+
+Member = tuple[Config, dict[str, Tensor]]  # configuration and weights
+
+
+def load_member(directory: Path) -> Member:
+    """Return configuration and weights of a finished training."""
+    saved = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
+    state = torch.load(directory / WEIGHTS_FILE, weights_only=True, map_location="cpu")
+    return config_from_dict(saved), state
+
+
+def predict_part(members: list[Member], data: PreparedData, part: str) -> NDArray[np.float32]:
+    """Return each member's predictions in units, of shape (n_members, n_samples, n_targets)."""
+    found = []
+    x: Tensor | None = None
+    for cfg, state in members:  # all of one configuration but for the seed
+        if x is None:
+            x = torch.from_numpy(np.array(data.inputs(part, cfg.dataset.downsample_factor)))
+        network = create_network(cfg, x, data.target_scaler, data.physics)
+        network.load_state_dict(state)
+        z = predict(network, x, evaluation_batch(cfg, x)).numpy()
+        found.append(in_units(z, data.target_scaler, kept_physics(cfg, data.physics)))
+    return np.stack(found)
