@@ -13,7 +13,7 @@ demo: $(VENV)/installed  ## install, run the four notebooks on the demo data, sa
 	$(BIN)/python -m hpo_utils run
 
 test: lint  ## install the test tools and run everything that CI runs
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 	$(BIN)/python -m pytest --nbmake notebooks/
 
 lint: $(VENV)/installed-test  ## check style and types of package, tests and notebooks

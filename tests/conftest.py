@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+import torch
 
 from hpo_utils.config import Config, load_config
 from hpo_utils.paths import project_root
@@ -17,6 +18,8 @@ from hpo_utils.study import run_study
 from hpo_utils.winner import settle_winner
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
+if n_processes := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # that share the cores
+    torch.set_num_threads(max(1, torch.get_num_threads() // int(n_processes)))
 
 PUBLIC_DATA = Path(os.environ.get("HPO_PUBLIC_DATA", project_root().parent / "shared" / "data"))
 

@@ -131,7 +131,7 @@ def test_a_wrong_parameter_is_one_sentence_and_changes_nothing(tmp_path, name, p
 def test_the_command_line_fails_with_the_sentence_and_takes_false_as_false(tmp_path):
     def papermill_command(*arguments):
         notebook = project_root() / "notebooks" / "03_optimize.ipynb"
-        root = f"paths.outputs_root={tmp_path / 'runs'}"
+        root = f"paths.outputs_root={tmp_path / 'runs'} evaluation.n_seeds=0"
         command = [sys.executable, "-m", "papermill", str(notebook), str(tmp_path / "out.ipynb"),
                    "-p", "params_file", "params/smoke.yaml", "-p", "overrides", root,
                    *arguments]  # fmt: skip

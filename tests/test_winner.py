@@ -162,8 +162,8 @@ def test_noise_is_called_noise(make_config, make_arrays):
     rng = np.random.default_rng(3)
     x, t = rng.normal(size=(120, 1, 24)), rng.normal(size=(120, 2))
     cfg = make_config("training.epochs=3", **make_arrays(x, t), **{
-        "study.n_trials": 10, "study.pruner": "none", "evaluation.n_best": 3,
-        "evaluation.n_seeds": 4,
+        "study.n_trials": 8, "study.pruner": "none", "evaluation.n_best": 2,
+        "evaluation.n_seeds": 3,
     })  # fmt: skip
     evaluation = settle_winner(run_study(cfg), cfg)
     assert beats_baselines(evaluation["examination"]).startswith("**No model beats the mean**")
