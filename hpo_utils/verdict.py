@@ -210,7 +210,7 @@ def said_of_looks(data: PreparedData) -> str:
     trials, by_hand = (sum(look.kind == kind for look in looks) for kind in ("trial", "by hand"))
     said = [
         f"The test part was opened **{len(looks)} times**: for the winner ({'; '.join(winners)})"
-        f", by {trials} trials of studies and by {by_hand} trainings by hand."
+        f", {trials} times by trials of studies and {by_hand} times by hand."
     ]
     if trials:
         said.append(
