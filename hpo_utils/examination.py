@@ -51,16 +51,20 @@ def skill_with_intervals(
     reference: Array,
     groups: NDArray[np.int64] | None,
     confidence: float,
+    n_models: int = 1,
 ) -> list[dict[str, Any]]:
     """Return for each target the skill over a reference, its interval, and what it amounts to.
 
     The skill is 1 - MSE / MSE of the reference: 1 is perfect, 0 as good as the reference (Murphy,
     Monthly Weather Review 116 (1988), 2417-2424); None where the reference is perfect.
     ``verdict`` is ``better`` or ``worse`` where the interval leaves out zero, else ``unclear``.
+    With many targets, and ``n_models`` asked alike, one of them would by chance: the intervals are
+    wider by Bonferroni's rule, so that ``confidence`` is that of all of them together.
     """
     ours, theirs = (((y - y_true) ** 2).mean(axis=0, dtype=float) for y in (y_pred, reference))
     (drawn, drawn_reference), _ = resampled_errors(y_true, [y_pred, reference], groups)
-    intervals = percentile_interval(1 - _ratio(drawn, drawn_reference), confidence)
+    together = 1 - (1 - confidence) / (y_true.shape[1] * n_models)
+    intervals = percentile_interval(1 - _ratio(drawn, drawn_reference), together)
     return [
         {
             "skill": None if np.isnan(ratio) else float(1 - ratio),

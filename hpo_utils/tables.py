@@ -113,7 +113,7 @@ def contenders_table(contenders: Sequence[Mapping[str, Any]], confidence: float)
     return pd.DataFrame(rows).set_index("contender")
 
 
-def test_table(found: Mapping[str, Any]) -> pd.DataFrame:
+def held_out_table(found: Mapping[str, Any]) -> pd.DataFrame:
     """Return one row per target: R² of the network, best baseline, and skill with interval."""
     rows = []
     for k, (name, errors) in enumerate(found["test"]["network"].items()):

@@ -23,11 +23,11 @@ from hpo_utils.tables import (
     audit_table,
     contenders_table,
     coverage_table,
+    held_out_table,
     metrics_table,
     percent,
     physics_table,
     split_table,
-    test_table,
 )
 from hpo_utils.winner import (
     NETWORK,
@@ -199,7 +199,7 @@ def show_test(report: Report, settled: Settled) -> None:
         plot_test_intervals(found["test"], evaluation["target_names"]),
         "R² of the network and the baselines in the test part, with intervals",
     )
-    report.show(test_table(found))
+    report.show(held_out_table(found))
     report.show(said_of_looks(data))
 
 

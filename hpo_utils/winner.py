@@ -251,6 +251,7 @@ def examine(
     reference = np.stack([b.test_pred[:, k] for k, b in enumerate(best)], axis=1)
     mean = next(b.test_pred for b in baselines if b.name == MEAN)
     models = {NETWORK: test_pred, **{b.name: b.test_pred for b in baselines}}
+    n_models = len(models) - 1  # that might beat the mean
     singles = [target_metrics(y_test, member, names) for member in held["test"]]
     factors = calibrate_spread(y_val, held["val"], confidence)
     on_validation = {NETWORK: val_pred, **{b.name: b.val_pred for b in baselines}}
@@ -262,7 +263,7 @@ def examine(
         "best_baseline": [b.name for b in best],
         "skill": skill_with_intervals(y_test, test_pred, reference, groups, confidence),
         "skill_over_mean": {
-            model: skill_with_intervals(y_test, y_pred, mean, groups, confidence)
+            model: skill_with_intervals(y_test, y_pred, mean, groups, confidence, n_models)
             for model, y_pred in models.items()
             if model != MEAN
         },

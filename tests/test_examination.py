@@ -26,6 +26,16 @@ def test_skill_and_its_verdict():
     assert verdicts == ["better", "unclear", "worse"]
 
 
+def test_noise_is_rarely_called_better_for_any_of_many_targets():
+    rng = np.random.default_rng(0)
+    called = 0
+    for _ in range(100):
+        y, a, b = rng.normal(size=(3, 100, 6)).astype(np.float32)
+        found = skill_with_intervals(y, a, b, None, 0.95)
+        called += any(f["verdict"] != "unclear" for f in found)
+    assert called <= 12  # about 5 with a perfect interval; 26 without a correction
+
+
 def test_a_perfect_reference_leaves_no_skill():
     (first, *_) = skill_with_intervals(Y, PREDICTION, Y, None, 0.95)
     assert (first["skill"], first["verdict"]) == (None, "unclear")

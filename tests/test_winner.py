@@ -160,7 +160,7 @@ def test_groups_are_compared_with_a_random_split(make_config, make_arrays, tmp_p
 def test_noise_is_called_noise(make_config, make_arrays):
     """No model beats the mean, and who was best was lucky."""
     rng = np.random.default_rng(3)
-    x, t = rng.normal(size=(120, 1, 24)), rng.normal(size=(120, 2))
+    x, t = rng.normal(size=(240, 1, 16)), rng.normal(size=(240, 2))
     cfg = make_config("training.epochs=3", **make_arrays(x, t), **{
         "study.n_trials": 8, "study.pruner": "none", "evaluation.n_best": 2,
         "evaluation.n_seeds": 3,
