@@ -67,14 +67,14 @@ def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
     data = load_prepared(root, study.user_attrs["signature"]["dataset_id"])
     cfg = with_target_weights(cfg, data.n_targets)
     space = load_search_space(cfg, data.n_targets)
-    if cfg.evaluation.n_seeds > 0:
+    raced = cfg.evaluation.n_seeds > 0
+    if raced:
         contenders = reevaluate(study, cfg, space, data)
     else:
         only = Contender(best.number, False, dict(best.params), best.value)
         only.directories[cfg.training.seed] = best.user_attrs["output_dir"]
         contenders = [only]
     members = choose_members(contenders[0], cfg.evaluation.ensemble)
-    raced = cfg.evaluation.n_seeds > 0
     evaluation: Evaluation = {
         "study_name": study.study_name,
         "dataset_id": data.dataset_id,
@@ -155,12 +155,11 @@ def describe_race(
     said: positive where the score was lucky.
     """
     winner = contenders[0]
-    p_values = holm(
-        [
-            paired_p_value(list(c.scores.values()), [winner.scores[seed] for seed in c.scores])
-            for c in contenders[1:]
-        ]
-    )
+    pairs = [
+        [(c.scores[seed], winner.scores[seed]) for seed in c.scores if seed in winner.scores]
+        for c in contenders[1:]
+    ]
+    p_values = holm([paired_p_value([a for a, _ in p], [b for _, b in p]) for p in pairs])
     rows: list[dict[str, Any]] = []
     for contender, p_value in zip(contenders, [None, *p_values], strict=True):
         scores = list(contender.scores.values())

@@ -109,6 +109,14 @@ def test_a_race_with_a_training_that_diverged_is_described():
     json.dumps(described, allow_nan=False)
 
 
+def test_a_winner_may_have_fewer_seeds_than_one_that_diverged_late():
+    first = Contender(1, True, {}, 0.5, {1: 0.5, 2: 0.6}, {}, True)
+    diverged = Contender(0, False, {}, 0.3, {1: 0.4, 2: 0.4, 3: float("inf")})
+    rows = describe_race([first, diverged], 0, 0.3, 0.95)["contenders"]
+    assert rows[1]["mean"] is None
+    assert 0 < rows[1]["p_value"] < 1
+
+
 def test_without_seeds_the_best_trial_wins_as_it_is(make_config, tmp_path):
     cfg = make_config(*QUICK, **{"evaluation.n_seeds": 0})
     study = run_study(cfg)
