@@ -26,7 +26,13 @@ from hpo_utils.study_plots import (
     plot_parallel_coordinates,
     plot_trial_learning_curves,
 )
-from hpo_utils.tables import metrics_table, trials_table
+from hpo_utils.tables import (
+    effort_table,
+    metrics_table,
+    seconds_saved,
+    trials_table,
+    with_effort,
+)
 from hpo_utils.trial_files import find_trial_output_dir
 
 Metrics = dict[str, Any]  # the content of a trial's metrics.json
@@ -77,6 +83,30 @@ def show_search(report: Report, study: optuna.Study) -> None:
         return
     report.show(plot_optimization_history(trials), "Score of each trial and the best so far")
     report.show(plot_trial_learning_curves(trials), "Score over the epochs for every trial")
+
+
+def show_effort(report: Report, study: optuna.Study) -> None:
+    """Show where the time of the trials went, and what was spared."""
+    trials = with_effort(study.get_trials(deepcopy=False))
+    if not any(trial.duration for trial in trials):
+        report.show("No trial of this study says where its time went.")
+        return
+    report.show(effort_table(trials))
+    found = [t.user_attrs["effort"]["utilisation"] for t in trials]
+    reached = [share for share in found if share is not None]
+    pruning, ending = (
+        clock(seconds_saved(trials, state)) for state in (TrialState.PRUNED, TrialState.COMPLETE)
+    )
+    report.show(
+        f"Pruning spared about **{pruning}** of training, and trainings that ended when their score"
+        f" stood still **{ending}**."
+        + (
+            f" In its training steps the median trial reached **{np.median(reached):.0%}** of the"
+            " operations per second that a large matrix product reaches on the same device."
+            if reached
+            else ""
+        )
+    )
 
 
 def show_importances(report: Report, study: optuna.Study) -> None:

@@ -81,8 +81,12 @@ class PreparedData:
         known = (self.manifest["fractions"], self.manifest["non_negative"])
         return find_physics(self.target_names, *known)
 
-    def inputs(self, part: str, downsample_factor: int = 1) -> NDArray[np.float32]:
+    def inputs(
+        self, part: str, downsample_factor: int = 1, samples: slice = slice(None)
+    ) -> NDArray[np.float32]:
         """Return standardised inputs of a part, memory-mapped.
+
+        The mapping may be written to, as PyTorch wants of its tensors; the file never changes.
 
         Parameters
         ----------
@@ -90,13 +94,15 @@ class PreparedData:
             ``train``, ``val`` or ``test``.
         downsample_factor
             Keep every so-manieth row of H (or L).
+        samples
+            Which samples of the part.
 
         Returns
         -------
         float32 array of shape (n_samples, n_channels, H, W) or (n_samples, n_channels, L)
         """
-        x = np.load(self.directory / f"x_{part}.npy", mmap_mode="r", allow_pickle=False)
-        strided: NDArray[np.float32] = x[:, :, ::downsample_factor]
+        x = np.load(self.directory / f"x_{part}.npy", mmap_mode="c", allow_pickle=False)
+        strided: NDArray[np.float32] = x[samples, :, ::downsample_factor]
         return strided
 
     def targets(self, part: str) -> NDArray[np.float32]:

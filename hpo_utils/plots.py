@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from hpo_utils.paths import write_with
@@ -79,6 +79,21 @@ def grid(n_panels: int, columns: int, panel_height: float) -> tuple[Figure, list
     return figure, axes
 
 
+def fixed_grid(n_panels: int, columns: int, panel_height: float) -> tuple[Figure, list[Axes]]:
+    """Return a ``grid`` with margins in inches, for figures that every trial draws.
+
+    To find the margins by what the labels measure takes as long as to draw the figure.
+    """
+    with mpl.rc_context({"figure.constrained_layout.use": False}):
+        figure, axes = grid(n_panels, columns, panel_height)
+    width, height = figure.get_size_inches()
+    figure.subplots_adjust(
+        left=0.8 / width, right=1 - 0.15 / width, bottom=0.6 / height, top=1 - 0.35 / height,
+        wspace=0.38, hspace=0.38,
+    )  # fmt: skip
+    return figure, axes
+
+
 def save_figure(path: Path, figure: Figure) -> None:
     """Write a figure as PNG that appears whole or not at all."""
     canvas = FigureCanvasAgg(figure)
@@ -92,7 +107,7 @@ def plot_learning_curves(history: dict[str, list[float]], best_epoch: int) -> Fi
     ``history`` has ``train_losses``, ``val_losses`` (the training's own loss, which its weights
     scale) and ``scores`` (of the validation part), one value per epoch.
     """
-    figure, (loss, score) = grid(2, 2, 3.2)
+    figure, (loss, score) = fixed_grid(2, 2, 3.2)
     epochs = np.arange(1, len(history["scores"]) + 1)
     loss.plot(epochs, history["train_losses"], color=PALETTE[0], label="training")
     loss.plot(epochs, history["val_losses"], color=PALETTE[1], label="validation")
@@ -126,7 +141,7 @@ def plot_prediction_vs_truth(
 
     Arrays have shape (n_samples, n_targets) and are in the targets' units.
     """
-    figure, panels = grid(len(names), 3, 3.2)
+    figure, panels = fixed_grid(len(names), 3, 3.2)
     for k, (axes, name, unit) in enumerate(zip(panels, names, units, strict=True)):
         truth, prediction = y_true[:, k], y_pred[:, k]
         low = float(min(truth.min(), prediction.min()))
@@ -136,6 +151,7 @@ def plot_prediction_vs_truth(
         axes.plot(limits, limits, color=GREY, linewidth=1, linestyle="--")
         axes.scatter(truth, prediction, s=16, color=target_color(k), alpha=0.75, linewidth=0)
         axes.set(xlim=limits, ylim=limits, aspect="equal", title=name)
+        axes.locator_params(nbins=4)
         axes.set_xlabel(with_unit("measured", unit))
         axes.set_ylabel(with_unit("predicted", unit))
         found = metrics[name]
@@ -153,4 +169,4 @@ def plain_log_ticks(axes: Axes) -> None:
     """Label a logarithmic y axis with plain numbers, also when it spans less than a decade."""
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_minor_locator(NullLocator())

@@ -34,18 +34,21 @@ class RandomSplit(PreparedData):
         order = np.random.default_rng(SEED).permutation(n_train + n_val)
         return {"train": np.sort(order[:n_train]), "val": np.sort(order[n_train:])}
 
-    def inputs(self, part: str, downsample_factor: int = 1) -> NDArray[np.float32]:
+    def inputs(
+        self, part: str, downsample_factor: int = 1, samples: slice = slice(None)
+    ) -> NDArray[np.float32]:
         """Return standardised inputs of a new part, in memory."""
         sources = [super(RandomSplit, self).inputs(p, downsample_factor) for p in ("train", "val")]
-        return self._gather(sources, part)
+        return self._gather(sources, self._rows[part][samples])
 
     def targets(self, part: str) -> NDArray[np.float32]:
         """Return the targets of a new part in their units, of shape (n_samples, n_targets)."""
-        return self._gather([super(RandomSplit, self).targets(p) for p in ("train", "val")], part)
+        sources = [super(RandomSplit, self).targets(p) for p in ("train", "val")]
+        return self._gather(sources, self._rows[part])
 
-    def _gather(self, sources: list[NDArray[Any]], part: str) -> NDArray[Any]:
-        """Return the rows of a new part from the arrays of both old ones."""
-        rows, n_train = self._rows[part], len(sources[0])
+    def _gather(self, sources: list[NDArray[Any]], rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Return rows of the arrays of both old parts, one behind the other."""
+        n_train = len(sources[0])
         first = np.searchsorted(rows, n_train)
         gathered = np.empty((len(rows), *sources[0].shape[1:]), sources[0].dtype)
         gathered[:first] = sources[0][rows[:first]]

@@ -30,10 +30,11 @@ from hpo_utils.storage import (
 )
 from hpo_utils.study_files import last_searched, write_study_files
 from hpo_utils.trial_files import find_trial_output_dir
-from hpo_utils.workers import run_workers
+from hpo_utils.workers import run_workers, start_server
 from hpo_utils.yardstick import create_yardstick
 
 FILES_INTERVAL = 10.0  # seconds between two writings of the study's files while it runs
+FILES_SHARE = 0.02  # of the time that the writing may take
 COMPARABLE = ("dataset_id", "score", "physics")  # of two studies whose trials can be mixed
 
 
@@ -55,6 +56,7 @@ def run_study(cfg: Config) -> optuna.Study:
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # one line per trial is ours
     select_device(cfg.training.device)
+    start_server(cfg)
     data = prepare_data(cfg)
     create_yardstick(cfg, data.target_names, data.targets("val"))  # before anything is opened
     cfg = with_target_weights(cfg, data.n_targets)
@@ -66,14 +68,15 @@ def run_study(cfg: Config) -> optuna.Study:
         print(f"study {study.study_name!r} has its {count_finished(study)} trials: nothing to do")
     progress = StudyProgress(study, remaining)
     root = resolve(cfg.paths.outputs_root)
-    written = 0.0
+    due = 0.0
 
     def note(trial: FrozenTrial) -> None:
-        nonlocal written
+        nonlocal due
         progress.trial_finished(trial)
-        if time.monotonic() - written > FILES_INTERVAL:
+        if (started := time.monotonic()) > due:
             write_study_files(study, root)
-            written = time.monotonic()
+            ended = time.monotonic()
+            due = ended + max(FILES_INTERVAL, (ended - started) / FILES_SHARE)
 
     try:
         run_workers(study, cfg, space, data, remaining, note)
@@ -124,7 +127,8 @@ def open_study(cfg: Config, space: SearchSpace, data: PreparedData) -> optuna.St
                 f" data or score: going on in the new study {study.study_name!r} with"
                 f" {carried} of its trials"
             )
-    _enqueue_base(study, space, cfg)
+    if cfg.study.try_base:
+        _enqueue_base(study, space, cfg)
     set_sampler(study, cfg, 0)
     study.pruner = create_pruner(cfg)
     return study

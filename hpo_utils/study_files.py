@@ -99,9 +99,6 @@ def _describe(trial: FrozenTrial) -> dict[str, Any]:
         "seconds": None if duration is None else round(duration.total_seconds(), 3),
         "epochs": len(trial.intermediate_values),
         "best_epoch": trial.user_attrs.get("best_epoch"),
-        "val_r2": {
-            name.removeprefix("val_r2 "): value
-            for name, value in trial.user_attrs.items()
-            if name.startswith("val_r2 ")
-        },
+        "val_r2": trial.user_attrs.get("val_r2", {}),
+        "effort": trial.user_attrs.get("effort"),
     }

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.audit import Finding
 from hpo_utils.data import PreparedData
 from hpo_utils.split import PARTS
+from hpo_utils.timing import PHASES
 
 
 def parts_table(data: PreparedData) -> pd.DataFrame:
@@ -88,6 +89,41 @@ def trials_table(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
         for trial in trials
     ]
     return pd.DataFrame(rows).set_index("trial")
+
+
+def effort_table(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
+    """Return one row per phase of the trials' work: seconds, and share of the whole.
+
+    ``rest`` is what the trials took beside: the study's own records, and the memory given back.
+    """
+    done = with_effort(trials)
+    sums = {phase: sum(trial.user_attrs["effort"][phase] for trial in done) for phase in PHASES}
+    whole = sum(trial.duration.total_seconds() for trial in done if trial.duration is not None)
+    sums["rest"] = max(0.0, whole - sum(sums.values()))
+    rows = [
+        {"phase": phase, "seconds": round(seconds, 1), "share": f"{seconds / whole:.1%}"}
+        for phase, seconds in sums.items()
+    ]
+    return pd.DataFrame(rows).set_index("phase")
+
+
+def seconds_saved(trials: Sequence[FrozenTrial], state: TrialState) -> float:
+    """Return about how long the epochs would have taken that trials ending in ``state`` left out.
+
+    Each would have taken as long as those that were trained.
+    """
+    saved = 0.0
+    for trial in with_effort(trials):
+        effort, n_done = trial.user_attrs["effort"], len(trial.intermediate_values)
+        if trial.state == state and n_done:
+            per_epoch = (effort["train"] + effort["validate"]) / n_done
+            saved += per_epoch * (effort["epochs_planned"] - n_done)
+    return saved
+
+
+def with_effort(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the trials that were trained in this study and say where their time went."""
+    return [t for t in trials if "effort" in t.user_attrs and "carried_from" not in t.user_attrs]
 
 
 def audit_table(findings: Sequence[Finding]) -> pd.DataFrame:

@@ -29,6 +29,7 @@ from hpo_utils.errors import DivergenceError, StudyError
 from hpo_utils.metrics import standardized_errors, target_metrics
 from hpo_utils.paths import project_root, resolve, write_json, write_npy, write_with, write_yaml
 from hpo_utils.plots import plot_learning_curves, plot_prediction_vs_truth, save_figure
+from hpo_utils.timing import Effort
 
 WEIGHTS_FILE = Path("weights") / "model_simplecnn_real.pth"
 PACKAGES = ("hpo_utils", "optuna", "torch", "numpy", "omegaconf")
@@ -63,6 +64,7 @@ class TrialRecord:
     output_dir: Path
     cfg: Config
     identity: Mapping[str, Any]
+    effort: Effort
     score: float | None = None
     history: dict[str, list[float]] = field(
         default_factory=lambda: {"train_losses": [], "val_losses": [], "scores": []}
@@ -70,8 +72,9 @@ class TrialRecord:
 
     def __enter__(self) -> Self:
         self._started = time.time()
-        write_yaml(self.output_dir / "config.yaml", as_dict(self.cfg))
-        self._write_info("RUNNING")
+        with self.effort.spend("files"):
+            write_yaml(self.output_dir / "config.yaml", as_dict(self.cfg))
+            self._write_info("RUNNING")
         return self
 
     def log_epoch(self, epoch: int, train_loss: float, val_loss: float, score: float) -> None:
@@ -115,6 +118,7 @@ class TrialRecord:
                 "started": datetime.fromtimestamp(self._started).isoformat(timespec="seconds"),
                 "seconds": round(time.time() - self._started, 3),
                 "epochs_done": len(self.history["scores"]),
+                "effort": self.effort.summary(),
                 "made_with": environment(),
             },
         )

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import multiprocessing
 import os
 import queue
 import signal
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
+from types import ModuleType
 from typing import Any, Protocol
 
 import optuna
@@ -17,7 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.config import Config, as_dict, config_from_dict
 from hpo_utils.data import PreparedData
-from hpo_utils.devices import release_memory, select_device
+from hpo_utils.devices import free_memory, release_memory, select_device
 from hpo_utils.errors import HpoError, StudyError
 from hpo_utils.objective import objective
 from hpo_utils.ownership import current_owner, recover_interrupted
@@ -25,6 +32,9 @@ from hpo_utils.paths import resolve
 from hpo_utils.search_space import SearchSpace
 from hpo_utils.storage import create_pruner, open_storage, set_sampler
 
+TRIALS_PER_WORKER = 5  # of a search, at least: the sampler learns from the trials before
+WORKER_MEMORY = 2**30  # bytes that a worker takes beside its data
+OPTIMISER_NEEDS = "torch._dynamo"  # imported by a process's first optimiser, in seconds
 GRACE = 0.5  # seconds for a worker to end before it is made to
 POLL = 0.2  # seconds between two looks at whether the workers live
 
@@ -57,7 +67,7 @@ def run_workers(
     study
         The study; its sampler serves if there is one worker, who is this process.
     cfg
-        The base configuration; ``study.n_workers`` processes share the work.
+        The base configuration; ``count_workers`` processes share the work.
     space
         What is searched.
     data
@@ -74,13 +84,13 @@ def run_workers(
     StudyError
         If ``study.max_consecutive_failures`` trials fail in a row, or a worker dies.
     """
-    context = multiprocessing.get_context("spawn")
+    context = process_context()
     tickets = context.Semaphore(n_trials)
-    if cfg.study.n_workers == 1 or n_trials == 0:
+    n_processes = count_workers(cfg, data, n_trials, queued_only)
+    if n_processes <= 1:
         run_trials(study, cfg, space, data, tickets, on_finished, queued_only)
         return
     ended: Any = context.Queue()
-    n_processes = min(cfg.study.n_workers, n_trials)
     n_threads = max(1, torch.get_num_threads() // n_processes)
     arguments = (
         n_threads, as_dict(cfg), study.study_name, space, data, tickets, queued_only, ended,
@@ -89,13 +99,54 @@ def run_workers(
         context.Process(target=_work, args=(index, *arguments), name=f"worker {index}", daemon=True)
         for index in range(n_processes)
     ]
-    for process in processes:
-        process.start()
+    with _without_main():
+        for process in processes:
+            process.start()
     try:
         _follow(study, list(processes), ended, on_finished)
     finally:
         _end(list(processes))
         recover_interrupted(study, resolve(cfg.paths.outputs_root))
+
+
+def count_workers(cfg: Config, data: PreparedData, n_trials: int, queued_only: bool = False) -> int:
+    """Return how many processes share the trials: ``study.n_workers``, or what suits the machine.
+
+    That is one for each GPU, or one for each core, since the small networks of a search train
+    faster on two cores apart than on both together; fewer where their data would not fit into the
+    memory together, and so few that the sampler can learn from trials before.
+    """
+    if cfg.study.n_workers is not None:
+        return min(cfg.study.n_workers, n_trials)
+    device = select_device(cfg.training.device)
+    at_once = n_trials if queued_only else max(1, n_trials // TRIALS_PER_WORKER)
+    if device.type == "cuda":
+        return min(at_once, torch.cuda.device_count() if device.index is None else 1)
+    if device.type != "cpu":
+        return min(at_once, 1)
+    n_bytes = sum(data.inputs(part).nbytes for part in ("train", "val", "test"))
+    room = free_memory(device) // (n_bytes + WORKER_MEMORY)
+    return min(at_once, max(1, room), cfg.training.n_threads or torch.get_num_threads())
+
+
+def process_context() -> ForkServerContext | SpawnContext:
+    """Return the way to start workers: forked from a server that has PyTorch imported already.
+
+    The server never trains, so its forks are safe, which those of this process would not be. It
+    ends with this process. Where there is no fork, each worker starts from nothing.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["hpo_utils.workers", OPTIMISER_NEEDS])
+    return context
+
+
+def start_server(cfg: Config) -> None:
+    """Have the server import PyTorch while this process prepares, if there may be workers."""
+    if cfg.study.n_workers != 1 and process_context().get_start_method() == "forkserver":
+        with _without_main():
+            forkserver.ensure_running()
 
 
 def run_trials(
@@ -136,6 +187,8 @@ def run_trials(
                 f" {trial.number} in {trial.user_attrs.get('output_dir')}"
             )
 
+    importlib.import_module(OPTIMISER_NEEDS)
+    gc.freeze()  # what is there already need not be searched for garbage after every trial
     try:
         while tickets.acquire(block=False):
             waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
@@ -143,6 +196,7 @@ def run_trials(
                 break
             study.optimize(run_one, n_trials=1, catch=(Exception,), callbacks=[note])
     finally:
+        gc.unfreeze()
         release_memory(device)  # of a trial that was interrupted
 
 
@@ -178,6 +232,17 @@ def _work(
         ended.put(str(error))
     except KeyboardInterrupt:
         pass  # the parent was interrupted too, and says so
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Hide the main module from a process that starts: it would run the user's script again."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _end(processes: list[BaseProcess]) -> None:

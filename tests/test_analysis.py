@@ -30,12 +30,14 @@ def test_a_study_without_a_complete_trial(report, make_config, capsys, make):
     analysis.show_overview(report, study)
     analysis.show_trials(report, study)
     analysis.show_search(report, study)
+    analysis.show_effort(report, study)
     analysis.show_importances(report, study)
     analysis.show_parameters(report, study)
     analysis.show_best_trial(report, study, make_config())
     said = capsys.readouterr().out
     assert said.count("No trial of this study is complete yet") >= 3
     assert "0 complete trials are too few" in said
+    assert "No trial of this study says where its time went" in said
 
 
 def test_a_real_study(report, make_config, capsys, tmp_path):
@@ -44,9 +46,12 @@ def test_a_real_study(report, make_config, capsys, tmp_path):
     capsys.readouterr()
     analysis.show_overview(report, study)
     analysis.show_best_trial(report, study, cfg)
+    analysis.show_effort(report, study)
     analysis.save_report(report, study, cfg)
     said = capsys.readouterr().out
     best = study.best_trial
     assert f"The best is **trial {best.number}** with a validation score of" in said
     assert f"Train it again with `02_train` and `trial_number` {best.number}" in said
+    assert "Pruning spared about **0:00** of training" in said
+    assert "the median trial reached" in said
     assert (tmp_path / "runs" / "reports" / "smoke.html").is_file()

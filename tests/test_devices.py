@@ -28,3 +28,15 @@ def test_threads_are_set_or_left_as_they_are():
         assert devices.set_threads(None) == 1
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_the_precision_is_what_the_hardware_has(monkeypatch, native):
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda: native)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)
+    expected = torch.bfloat16 if native else torch.float32
+    for device in ("cpu", "cuda"):
+        assert devices.select_precision("auto", torch.device(device)) == expected
+    assert devices.select_precision("auto", torch.device("mps")) == torch.float32
+    assert devices.select_precision("bfloat16", torch.device("cpu")) == torch.bfloat16

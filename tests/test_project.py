@@ -42,8 +42,10 @@ def test_the_constraints_pin_every_dependency():
 LAYERS = [
     {"errors"}, {"paths", "scaling", "intervals"}, {"config"},
     {"parameters", "split", "sources", "synthetic", "storage", "physics", "devices", "yardstick"},
-    {"checks", "losses", "metrics", "models", "progress", "study_files"}, {"data", "examination"},
-    {"baselines", "looks", "resplit", "bundle"}, {"audit", "onnx_file"},
+    {"averaging", "checks", "losses", "metrics", "models", "progress", "schedule",
+     "study_files"},
+    {"data", "examination", "timing"},
+    {"baselines", "batches", "looks", "resplit", "bundle"}, {"audit", "onnx_file"},
     {"plots", "tables"}, {"model_card"},
     {"data_plots", "study_plots", "winner_plots", "trial_files", "report"}, {"members"},
     {"training", "search_space", "ownership"}, {"objective"}, {"workers"}, {"reevaluation"},

@@ -25,7 +25,7 @@ def lucky(monkeypatch):
     """Replace the training: quality by the dropout rate, luck by the seed; count the calls."""
     calls = []
 
-    def train(cfg, output_dir, data, on_epoch, identity):
+    def train(cfg, output_dir, data, on_epoch, identity, effort):
         calls.append((cfg.model.dropout_rate, cfg.training.seed))
         luck = np.random.default_rng([cfg.training.seed, int(100 * cfg.model.dropout_rate)])
         score = cfg.model.dropout_rate + 0.01 * luck.normal()

@@ -22,7 +22,7 @@ def study():
         trial = study.ask()
         trial.suggest_float("training.learning_rate", 0, 1)
         trial.set_user_attr("output_dir", f"2026-01-01/00-00-0{trial.number}")
-        trial.set_user_attr("val_r2 Gas Velocity", 0.9)
+        trial.set_user_attr("val_r2", {"Gas Velocity": 0.9})
         study.tell(trial, value, state=state)
     return study
 

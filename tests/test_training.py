@@ -7,7 +7,8 @@ import torch
 import yaml
 from torch import nn
 
-from hpo_utils import training
+from hpo_utils import batches, training
+from hpo_utils.batches import Part
 from hpo_utils.config import updated, with_target_weights
 from hpo_utils.data import prepare_data
 from hpo_utils.errors import DivergenceError, HpoError
@@ -15,11 +16,9 @@ from hpo_utils.looks import looks_at_test
 from hpo_utils.losses import WeightedMSELoss
 from hpo_utils.metrics import standardized_errors
 from hpo_utils.models import create_network
+from hpo_utils.timing import PHASES
 from hpo_utils.training import (
-    Part,
-    create_average,
     evaluate,
-    make_batches,
     train_by_hand,
     train_one_epoch,
     train_trial,
@@ -119,35 +118,6 @@ def test_a_look_at_the_test_part_is_written_down(make_config):
     assert looks_at_test(prepare_data(make_config()))[-1].kind == "trial"
 
 
-def test_the_kept_weights_are_the_moving_average_of_the_steps(make_config):
-    """By hand for one weight that every step raises by one."""
-    model = nn.Linear(1, 1, bias=False)
-    nn.init.zeros_(model.weight)
-    cfg = make_config("training.averaging_epochs=2", "training.batch_size=2")
-    average = create_average(model, cfg, n_samples=10)  # a window of ten steps
-    expected = 0.0
-    for step in range(1, 200):
-        nn.init.constant_(model.weight, step)
-        average.update_parameters(model)
-        share = 1.0 if step == 1 else max(1 / 10, 9 / (10 + step - 1))
-        expected += share * (step - expected)
-    assert average.module.weight.item() == pytest.approx(expected, rel=1e-5)
-    assert average.module.weight.item() == pytest.approx(199 - 9, abs=0.1)  # nine steps behind
-    assert create_average(model, make_config("training.averaging_epochs=0"), 10) is None
-
-
-def test_batches_hold_every_sample_once_but_never_one_alone():
-    generator = torch.Generator().manual_seed(0)
-    device = torch.device("cpu")
-    batches = make_batches(10, 4, generator, device)
-    assert sorted(torch.cat(batches).tolist()) == list(range(10))
-    assert [len(b) for b in make_batches(9, 4, generator, device)] == [4, 4]
-    assert [len(b) for b in make_batches(1, 4, generator, device)] == [1]
-    left_out = {*range(9)} - {*torch.cat(make_batches(9, 4, generator, device)).tolist()}
-    again = {*range(9)} - {*torch.cat(make_batches(9, 4, generator, device)).tolist()}
-    assert left_out != again
-
-
 def test_a_trial_leaves_the_specified_files(make_config):
     output_dir, metrics = run(make_config(), identity={"trial_number": 3, "params": {"a": 1}})
     for name in (
@@ -189,7 +159,9 @@ def test_the_same_configuration_gives_the_same_metrics(make_config):
 
 
 def test_the_number_of_later_epochs_does_not_change_the_earlier(make_config):
-    short, long = run(make_config("training.epochs=2"))[1], run(make_config("training.epochs=4"))[1]
+    constant = "training.schedule=constant"
+    short = run(make_config(constant, "training.epochs=2"))[1]
+    long = run(make_config(constant, "training.epochs=4"))[1]
     assert long["scores"][:2] == short["scores"]
 
 
@@ -278,3 +250,50 @@ def test_training_by_hand_makes_a_directory_only_when_it_can_train(make_config, 
         assert not list((tmp_path / "runs").glob("20*"))
     output_dir, metrics = train_by_hand(make_config())
     assert json.loads((output_dir / "metrics.json").read_text()) == metrics
+
+
+def test_a_part_that_does_not_fit_the_device_gives_the_same_training(make_config, monkeypatch):
+    resident = run(make_config())[1]
+    monkeypatch.setattr(batches, "RESIDENT_SHARE", 0.0)
+    assert run(make_config())[1]["scores"] == pytest.approx(resident["scores"], rel=1e-4)
+
+
+def test_bfloat16_trains_in_it_and_scores_in_float32(make_config, monkeypatch):
+    seen, real = set(), nn.Conv2d.forward
+
+    def note(layer, x):
+        out = real(layer, x)
+        seen.add((out.requires_grad, out.dtype))
+        return out
+
+    monkeypatch.setattr(nn.Conv2d, "forward", note)
+    output_dir, metrics = run(make_config("training.precision=bfloat16", "training.epochs=8"))
+    assert seen == {(True, torch.bfloat16), (False, torch.float32)}
+    assert metrics["score"] < metrics["scores"][0]
+    saved = yaml.safe_load((output_dir / "config.yaml").read_text())
+    assert saved["training"]["precision"] == "bfloat16"
+
+
+def test_a_trial_says_where_its_time_went(make_config):
+    output_dir = run(make_config())[0]
+    info = yaml.safe_load((output_dir / "trial_info.yaml").read_text())
+    spent = sum(info["effort"][phase] for phase in PHASES)
+    assert 0.5 * info["seconds"] < spent < 1.01 * info["seconds"]
+    assert info["effort"]["train"] > 0
+    assert 0 < info["effort"]["utilisation"] < 1
+
+
+def test_a_training_ends_when_its_score_stands_still(make_config):
+    """Of a thousand epochs few are needed: the rate falls early, and the history ends."""
+    cfg = make_config("training.epochs=1000", "training.patience=2", "training.learning_rate=1e-8")
+    metrics = run(cfg)[1]
+    assert 3 <= len(metrics["scores"]) < 50
+
+
+@pytest.mark.parametrize("hidden", [1, 3, 4, 7])
+def test_narrow_networks_train_on_wide_images(make_config, make_arrays, hidden):
+    """Laid out by channels last they crash: see ``models.memory_format``."""
+    rng = np.random.default_rng(0)
+    arrays = make_arrays(rng.normal(size=(24, 2, 128, 512)).astype(np.float32))
+    settings = {"model.hidden": hidden, "training.batch_size": 4, "training.epochs": 2}
+    assert np.isfinite(run(make_config(**arrays, **settings))[1]["score"])

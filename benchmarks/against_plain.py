@@ -1,0 +1,197 @@
+"""Race a study against the plain script, in turns on one machine, and print the ratios.
+
+    python benchmarks/against_plain.py to-quality [--seeds 5] [--without-base]
+    python benchmarks/against_plain.py same-configurations [--repeats 3]
+
+``to-quality``: the plain script runs its 20 trials; how much sooner does ours have a finished trial
+as good as its best? ``same-configurations``: both train the same 20 configurations for the same
+epochs, without pruning or early stopping. Both sides are processes of their own, timed from their
+start, imports included; the arrays lie on disk before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).parent
+PARAMS = "params/demo.yaml"
+Trials = list[dict[str, Any]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["to-quality", "same-configurations", "ours"])
+    parser.add_argument("settings", nargs="?", help="of 'ours', which is one study of our side")
+    parser.add_argument("--seeds", type=int, default=5, help="study seeds of to-quality")
+    parser.add_argument("--repeats", type=int, default=3, help="of same-configurations")
+    parser.add_argument("--n-trials", type=int, default=20)
+    parser.add_argument("--params-file", default=PARAMS)
+    parser.add_argument("--overrides", default="", help="for both sides")
+    parser.add_argument("--ours", default="", help="overrides for our side alone")
+    parser.add_argument(
+        "--without-base", action="store_true", help="ours does not try the base settings first"
+    )
+    options = parser.parse_args()
+    if options.what == "ours":
+        run_ours(json.loads(Path(options.settings).read_text()))
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        race = to_quality if options.what == "to-quality" else same_configurations
+        race(options, Path(scratch))
+
+
+def to_quality(options: argparse.Namespace, scratch: Path) -> None:
+    ratios = []
+    for seed in range(options.seeds):
+        settings = prepare(options, scratch, seed)
+        plain = run("plain", {**settings, "prune": True}, scratch)
+        ours = run("ours", {**settings, "prune": True}, scratch)
+        target = best(plain)
+        reached = [t["seconds"] for t in ours if t["state"] == "COMPLETE" and t["score"] <= target]
+        total, needed = plain[-1]["seconds"], min(reached, default=float("nan"))
+        ratios.append(total / needed)
+        print(
+            f"seed {seed}: plain {target:.4f} in {total:.0f} s; ours as good in {needed:.1f} s,"
+            f" {best(ours):.4f} in {ours[-1]['seconds']:.0f} s; ratio {ratios[-1]:.1f}",
+            flush=True,
+        )
+    show("time to the plain script's quality", ratios)
+
+
+def same_configurations(options: argparse.Namespace, scratch: Path) -> None:
+    ratios = []
+    settings = prepare(options, scratch, 0)
+    settings |= {"prune": False, "configurations": draw(options, settings)}
+    for repeat in range(options.repeats):
+        plain = run("plain", settings, scratch)
+        ours = run("ours", settings, scratch)
+        ratios.append(plain[-1]["seconds"] / ours[-1]["seconds"])
+        scores = {name: [t["score"] for t in side] for name, side in (("p", plain), ("o", ours))}
+        print(
+            f"repeat {repeat}: plain {plain[-1]['seconds']:.0f} s, ours {ours[-1]['seconds']:.0f} s"
+            f" ratio {ratios[-1]:.2f}; median score {np.median(scores['p']):.4f} and"
+            f" {np.median(scores['o']):.4f}, best {best(plain):.4f} and {best(ours):.4f}",
+            flush=True,
+        )
+    show("wall time of the same configurations", ratios)
+
+
+def show(what: str, ratios: list[float]) -> None:
+    low, middle, high = np.min(ratios), np.median(ratios), np.max(ratios)
+    print(f"{what}: {middle:.2f} times faster (median; {low:.2f} to {high:.2f})")
+
+
+def best(trials: Trials) -> float:
+    return min(t["score"] for t in trials if t["state"] == "COMPLETE")
+
+
+def prepare(options: argparse.Namespace, scratch: Path, seed: int) -> dict[str, Any]:
+    """Have the arrays on disk, and return what both sides must know."""
+    from hpo_utils.config import load_config
+    from hpo_utils.data import prepare_data, with_source
+
+    overrides = [*options.overrides.split(), f"paths.outputs_root={scratch / 'data'}"]
+    cfg = with_source(load_config(options.params_file, overrides))
+    data = prepare_data(cfg)
+    parts = ("train", "val", "test")
+    return {
+        "params_file": options.params_file,
+        "overrides": options.overrides.split(),
+        "ours": options.ours.split(),
+        "x_train": cfg.dataset.x_train,
+        "t_train": cfg.dataset.t_train,
+        "channels": data.manifest["channels"],
+        "split": {part: data.sample_numbers(part).tolist() for part in parts},
+        "data": str(scratch / "data" / "data"),
+        "seed": seed,
+        "n_trials": options.n_trials,
+        "configurations": [],
+        "without_base": options.without_base,
+    }
+
+
+def draw(options: argparse.Namespace, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the base configuration and random others from the search space."""
+    import optuna
+
+    from hpo_utils.config import load_config, with_target_weights
+    from hpo_utils.search_space import load_search_space, suggest_hyperparameters
+
+    n_targets = np.load(settings["t_train"], mmap_mode="r").shape[1]
+    base = with_target_weights(load_config(options.params_file, settings["overrides"]), n_targets)
+    space = load_search_space(base, n_targets)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    drawn = [space.values_in(base)]
+    while len(drawn) < options.n_trials:
+        trial = study.ask()
+        suggest_hyperparameters(trial, base, space)
+        drawn.append(trial.params)
+    return drawn
+
+
+def run(side: str, settings: dict[str, Any], scratch: Path) -> Trials:
+    """Run one side to its end and return its trials in the order in which they ended."""
+    root = Path(tempfile.mkdtemp(dir=scratch)) / side
+    file = root.with_suffix(".json")
+    file.write_text(json.dumps({**settings, "outputs_root": str(root)}))
+    script = ["plain_reference.py"] if side == "plain" else ["against_plain.py", "ours"]
+    command = [sys.executable, str(HERE / script[0]), *script[1:], str(file)]
+    started = time.time()
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    trials: Trials = json.loads((root / "trials.json").read_text())
+    for trial in trials:
+        trial["seconds"] -= started
+    return sorted(trials, key=lambda trial: trial["seconds"])
+
+
+def run_ours(settings: dict[str, Any]) -> None:
+    """Be our side: search as notebook 03 does, and write down when each trial ended."""
+    from hpo_utils.config import load_config, with_target_weights
+    from hpo_utils.data import prepare_data, with_source
+    from hpo_utils.search_space import load_search_space
+    from hpo_utils.study import open_study, run_study
+
+    root = Path(settings["outputs_root"])
+    root.mkdir(parents=True)
+    (root / "data").symlink_to(settings["data"])
+    overrides = [f"paths.outputs_root={root}", f"study.n_trials={settings['n_trials']}"]
+    overrides += [f"study.seed={settings['seed']}", *settings["overrides"]]
+    if not settings["prune"]:
+        overrides += ["study.pruner=none"]
+    if settings["without_base"]:
+        overrides += ["study.try_base=false"]
+    cfg = with_source(load_config(settings["params_file"], [*overrides, *settings["ours"]]))
+    if settings["configurations"]:
+        data = prepare_data(cfg)
+        weighted = with_target_weights(cfg, data.n_targets)
+        study = open_study(weighted, load_search_space(weighted, data.n_targets), data)
+        for configuration in settings["configurations"][1:]:  # the first waits already
+            study.enqueue_trial(configuration)
+    study = run_study(cfg)
+    trials = [
+        {
+            "seconds": trial.datetime_complete.timestamp(),
+            "score": trial.value,
+            "state": trial.state.name,
+            "params": trial.params,
+            "epochs": len(trial.intermediate_values),
+        }
+        for trial in study.trials
+        if trial.datetime_complete is not None
+    ]
+    (root / "trials.json").write_text(json.dumps(trials))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""What a study takes of the memory: over its arrays, and as its trials add up.
+
+    python benchmarks/memory.py arrays      # peak over the arrays that are trained on
+    python benchmarks/memory.py trials      # after 200 trials against after 20
+
+``arrays`` runs the same study on few and on many samples of one size, each in a process of its own;
+what the larger one takes more, over the bytes that it has more, is free of what network and
+libraries take. ``trials`` lets one process run 20 trials, then 180 more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from hpo_utils.config import Config, load_config
+from hpo_utils.data import prepare_data
+from hpo_utils.study import run_study
+
+SMALL, LARGE, SAMPLE = 60, 1200, (2, 256, 512)
+FACTOR = 2  # of the downsampling
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["arrays", "trials", "study"])
+    parser.add_argument("directory", nargs="?", type=Path, help="of 'study', one measurement")
+    options = parser.parse_args()
+    if options.what == "study":
+        run_study(settings(options.directory))
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        (of_arrays if options.what == "arrays" else of_trials)(Path(scratch))
+
+
+def settings(directory: Path) -> Config:
+    arrays = {f"dataset.{key}": str(directory / f"{key}.npy") for key in ("x_train", "t_train")}
+    overrides = [
+        f"dataset.downsample_factor={FACTOR}", "training.epochs=1", "study.n_trials=2",
+        "study.n_workers=1", f"paths.outputs_root={directory / 'runs'}",
+    ]  # fmt: skip
+    return load_config("params/smoke.yaml", overrides, **arrays)
+
+
+def of_arrays(scratch: Path) -> None:
+    peaks, sizes = [], []
+    for n_samples in (SMALL, LARGE):
+        directory = scratch / str(n_samples)
+        directory.mkdir()
+        rng = np.random.default_rng(0)
+        shape = (n_samples, *SAMPLE)
+        x = np.lib.format.open_memmap(directory / "x_train.npy", "w+", np.float32, shape)
+        for sample in x:
+            sample[:] = rng.random(SAMPLE, dtype=np.float32)
+        del x
+        np.save(directory / "t_train.npy", rng.normal(size=(n_samples, 2)).astype(np.float32))
+        cfg = settings(directory)
+        data = prepare_data(cfg)
+        parts = ("train", "val", "test")
+        sizes.append(sum(data.inputs(part, FACTOR).nbytes for part in parts))
+        command = [sys.executable, __file__, "study", str(directory)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        peaks.append(int(done.stdout.split()[-1]))
+        print(
+            f"{n_samples} samples: arrays {sizes[-1] / 1e6:.0f} MB, peak {peaks[-1] / 1e6:.0f} MB"
+        )
+    ratio = (peaks[1] - peaks[0]) / (sizes[1] - sizes[0])
+    print(f"peak over the arrays: {ratio:.2f}, beside what network and libraries take")
+
+
+def of_trials(scratch: Path) -> None:
+    found = []
+    for n_trials in (20, 200):
+        run_study(
+            load_config(
+                "params/smoke.yaml",
+                ["training.epochs=1", f"study.n_trials={n_trials}"],
+                **{"paths.outputs_root": str(scratch / "runs")},
+            )
+        )
+        gc.collect()
+        found.append(psutil.Process().memory_info().rss)
+        print(f"after {n_trials} trials: {found[-1] / 1e6:.0f} MB")
+    print(f"after 200 over after 20: {found[1] / found[0]:.3f}")
+
+
+if __name__ == "__main__":
+    main()

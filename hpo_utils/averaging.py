@@ -1,0 +1,48 @@
+"""The moving average of a model's weights, which is what validates and is kept."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+
+class WeightAverage:
+    """An exponential moving average of the weights and of batch normalisation's statistics.
+
+    The weights of single steps jump with every batch, and so do their scores; their average moves
+    smoothly and predicts better (Polyak and Juditsky, SIAM J. Control Optim. 30 (1992) 838-855).
+    The window grows from the first step on, so that the random start is forgotten soon.
+
+    Parameters
+    ----------
+    model
+        The model that is trained; the attribute of the same name is its averaged copy.
+    window
+        Steps that the average looks back.
+    """
+
+    def __init__(self, model: nn.Module, window: float) -> None:
+        self.model = copy.deepcopy(model)
+        self._window = window
+        self._n_updates = 0
+        # the tensors themselves, listed once: to list them at every step costs as much as the step
+        pairs = list(
+            zip(self.model.state_dict().values(), model.state_dict().values(), strict=True)
+        )
+        self._weights = _unzip([pair for pair in pairs if torch.is_floating_point(pair[0])])
+        self._counters = _unzip([pair for pair in pairs if not torch.is_floating_point(pair[0])])
+
+    def update(self) -> None:
+        """Take the model's present weights into the average."""
+        n = self._n_updates
+        share = max(1.0 / self._window, 9.0 / (10.0 + n)) if n else 1.0
+        torch._foreach_lerp_(*self._weights, share)
+        if self._counters[0]:
+            torch._foreach_copy_(*self._counters)
+        self._n_updates += 1
+
+
+def _unzip(pairs: list[tuple[Tensor, Tensor]]) -> tuple[list[Tensor], list[Tensor]]:
+    return [average for average, _ in pairs], [current for _, current in pairs]

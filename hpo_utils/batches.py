@@ -1,0 +1,72 @@
+"""The parts of the split as tensors, and the batches of an epoch.
+
+Data are small beside what their training needs, so a part lies on the training's device as a whole
+and batches are picked out of it by index: no DataLoader, no copies from the host. A part that would
+fill the device stays where it is, and only its batches travel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hpo_utils.config import Config
+from hpo_utils.data import PreparedData
+from hpo_utils.devices import free_memory
+from hpo_utils.models import memory_format
+
+PIECE = 2**24  # bytes that are copied at a time
+RESIDENT_SHARE = 0.5  # of the free memory that a part may take
+
+
+@dataclass
+class Part:
+    """One part of the split.
+
+    ``x`` of shape (n_samples, n_channels, L) or (n_samples, n_channels, H, W), standardised, on the
+    device or, if it is too large for that, on the host; ``z`` of shape (n_samples, n_targets),
+    standardised, on the device.
+    """
+
+    x: Tensor
+    z: Tensor
+
+    def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return inputs and targets of the samples in ``index``, a tensor on the device."""
+        x = self.x[index.to(self.x.device)]
+        return x.to(self.z.device, non_blocking=True), self.z[index]
+
+
+def load_part(data: PreparedData, part: str, cfg: Config, device: torch.device) -> Part:
+    """Bring one part to the device, in the layout that suits the network."""
+    factor = cfg.dataset.downsample_factor
+    z = torch.from_numpy(data.target_scaler.transform(data.targets(part))).to(device)
+    mapped = data.inputs(part, factor)
+    if mapped.nbytes > RESIDENT_SHARE * free_memory(device):
+        return Part(torch.from_numpy(mapped), z)
+    layout = memory_format(cfg, mapped.ndim - 2)
+    x = torch.empty(mapped.shape, device=device, memory_format=layout)
+    step = max(1, PIECE // mapped[0].nbytes)
+    for start in range(0, len(mapped), step):
+        # mapped anew each time, or every page that was read would count as ours until the end
+        piece = data.inputs(part, factor, slice(start, start + step))
+        x[start : start + step] = torch.from_numpy(np.array(piece))
+    return Part(x, z)
+
+
+def make_batches(
+    n_samples: int, batch_size: int, generator: torch.Generator, device: torch.device
+) -> list[Tensor]:
+    """Return shuffled sample indices in batches.
+
+    A last batch of one sample is left out, since batch normalisation has no statistics of one; the
+    next shuffle brings its sample back.
+    """
+    order = torch.randperm(n_samples, generator=generator).to(device)
+    batches = list(torch.split(order, batch_size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        batches.pop()
+    return batches

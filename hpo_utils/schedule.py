@@ -1,0 +1,69 @@
+"""The learning rate over a training, and when the training ends."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from hpo_utils.config import Config
+
+WARMUP = 0.1  # share of the epochs over which the learning rate rises, one epoch at most
+COOLDOWN = 0.4  # share of the epochs, the last ones, over which it falls to zero
+MIN_GAIN = 1e-3  # share by which a score must be better to count as not yet converged
+
+
+class Schedule:
+    """Warm-up, constant rate, cool-down, end; the cool-down comes early if the score stands still.
+
+    A constant rate with a cool-down reaches what a cosine reaches, but need not know from the start
+    when it ends (Hägele et al., NeurIPS 2024, "Scaling Laws and Compute-Optimal Training Beyond
+    Fixed Training Durations"), and two trainings of unlike length compare until one cools down.
+    When the score has not fallen for ``training.patience`` epochs, the cool-down begins, over as
+    many epochs again. With ``training.schedule: constant`` the rate never changes, and the training
+    ends at once.
+
+    Parameters
+    ----------
+    cfg
+        Its section ``training`` is read.
+    optimizer
+        Its learning rate is set before each step.
+    steps_per_epoch
+        Number of batches.
+    """
+
+    def __init__(self, cfg: Config, optimizer: torch.optim.Optimizer, steps_per_epoch: int) -> None:
+        self._cfg, self._optimizer = cfg.training, optimizer
+        self._steps_per_epoch, self._steps = steps_per_epoch, 0
+        self._warmup = min(WARMUP * self._cfg.epochs, 1.0)  # epochs
+        self._cooldown_start = (1 - COOLDOWN) * self._cfg.epochs  # epochs done
+        self._mark, self._mark_epoch = math.inf, 0
+        self.last_epoch = self._cfg.epochs
+
+    def before_step(self) -> None:
+        """Set the learning rate of the step to come."""
+        if self._cfg.schedule == "wsd":
+            for group in self._optimizer.param_groups:
+                group["lr"] = self._cfg.learning_rate * self.rate(
+                    self._steps / self._steps_per_epoch
+                )
+        self._steps += 1
+
+    def rate(self, epochs_done: float) -> float:
+        """Return the learning rate in shares of ``training.learning_rate``."""
+        rising = (epochs_done + 1 / self._steps_per_epoch) / self._warmup
+        falling = (self.last_epoch - epochs_done) / (self.last_epoch - self._cooldown_start)
+        return min(rising, 1.0, falling)
+
+    def after_epoch(self, epoch: int, score: float) -> None:
+        """Take note of a score, the lower the better; begin the end if it stands still."""
+        if score < self._mark * (1 - MIN_GAIN):
+            self._mark, self._mark_epoch = score, epoch
+        patience = self._cfg.patience
+        if patience is None or epoch - self._mark_epoch < patience:
+            return
+        if self._cfg.schedule == "constant":
+            self.last_epoch = epoch
+        elif epoch + patience < self.last_epoch and epoch < self._cooldown_start:
+            self._cooldown_start, self.last_epoch = epoch, epoch + patience

@@ -1,0 +1,33 @@
+import numpy as np
+import torch
+
+from hpo_utils import batches
+from hpo_utils.batches import load_part, make_batches
+from hpo_utils.data import prepare_data
+
+CPU = torch.device("cpu")
+
+
+def test_a_part_is_the_prepared_one(make_config, monkeypatch):
+    cfg = make_config("dataset.downsample_factor=3")
+    data = prepare_data(cfg)
+    monkeypatch.setattr(batches, "PIECE", 3 * data.inputs("train", 3)[0].nbytes)  # three at a time
+    part = load_part(data, "train", cfg, CPU)
+    np.testing.assert_array_equal(part.x.numpy(), data.inputs("train", 3))
+    assert part.x.is_contiguous(memory_format=torch.channels_last)
+    index = torch.tensor([4, 0])
+    x, z = part.batch(index)
+    np.testing.assert_array_equal(x.numpy(), data.inputs("train", 3)[[4, 0]])
+    torch.testing.assert_close(z, part.z[[4, 0]])
+    assert abs(part.z.mean()) < 1e-5  # standardised by this part
+
+
+def test_batches_hold_every_sample_once_but_never_one_alone():
+    generator = torch.Generator().manual_seed(0)
+    batches = make_batches(10, 4, generator, CPU)
+    assert sorted(torch.cat(batches).tolist()) == list(range(10))
+    assert [len(b) for b in make_batches(9, 4, generator, CPU)] == [4, 4]
+    assert [len(b) for b in make_batches(1, 4, generator, CPU)] == [1]
+    left_out = {*range(9)} - {*torch.cat(make_batches(9, 4, generator, CPU)).tolist()}
+    again = {*range(9)} - {*torch.cat(make_batches(9, 4, generator, CPU)).tolist()}
+    assert left_out != again
