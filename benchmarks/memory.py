@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import resource
 import subprocess
 import sys
 import tempfile
@@ -36,10 +35,16 @@ def main() -> None:
     options = parser.parse_args()
     if options.what == "study":
         run_study(settings(options.directory))
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+        print(peak())
         return
     with tempfile.TemporaryDirectory() as scratch:
         (of_arrays if options.what == "arrays" else of_trials)(Path(scratch))
+
+
+def peak() -> int:
+    """Return the largest resident size of this process; ru_maxrss would count its parent's, too."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(next(line for line in status.splitlines() if "VmHWM" in line).split()[1])
 
 
 def settings(directory: Path) -> Config:
