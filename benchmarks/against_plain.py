@@ -168,7 +168,7 @@ def run_ours(settings: dict[str, Any]) -> None:
     overrides = [f"paths.outputs_root={root}", f"study.n_trials={settings['n_trials']}"]
     overrides += [f"study.seed={settings['seed']}", *settings["overrides"]]
     if not settings["prune"]:
-        overrides += ["study.pruner=none"]
+        overrides += ["study.pruner=none", "training.patience=null"]
     if settings["without_base"]:
         overrides += ["study.try_base=false"]
     cfg = with_source(load_config(settings["params_file"], [*overrides, *settings["ours"]]))
@@ -179,18 +179,10 @@ def run_ours(settings: dict[str, Any]) -> None:
         for configuration in settings["configurations"][1:]:  # the first waits already
             study.enqueue_trial(configuration)
     study = run_study(cfg)
-    trials = [
-        {
-            "seconds": trial.datetime_complete.timestamp(),
-            "score": trial.value,
-            "state": trial.state.name,
-            "params": trial.params,
-            "epochs": len(trial.intermediate_values),
-        }
-        for trial in study.trials
-        if trial.datetime_complete is not None
-    ]
-    (root / "trials.json").write_text(json.dumps(trials))
+
+    from plain_reference import write_trials  # not before: its imports are not ours to be timed
+
+    write_trials(study, root)
 
 
 if __name__ == "__main__":

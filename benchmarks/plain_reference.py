@@ -256,6 +256,22 @@ def objective(trial: optuna.Trial, settings: dict[str, Any], base: Config, space
             torch.cuda.empty_cache()
 
 
+def write_trials(study: optuna.Study, root: Path) -> None:
+    """Write when each trial ended, and how, for ``against_plain.py``: of both sides."""
+    trials = [
+        {
+            "seconds": trial.datetime_complete.timestamp(),
+            "score": trial.value,
+            "state": trial.state.name,
+            "params": trial.params,
+            "epochs": len(trial.intermediate_values),
+        }
+        for trial in study.trials
+        if trial.datetime_complete is not None
+    ]
+    (root / "trials.json").write_text(json.dumps(trials))
+
+
 def main() -> None:
     settings = json.loads(Path(sys.argv[1]).read_text())
     root = Path(settings["outputs_root"])
@@ -281,18 +297,7 @@ def main() -> None:
     study.optimize(
         lambda trial: objective(trial, settings, base, space), n_trials=settings["n_trials"]
     )
-    trials = [
-        {
-            "seconds": trial.datetime_complete.timestamp(),
-            "score": trial.value,
-            "state": trial.state.name,
-            "params": trial.params,
-            "epochs": len(trial.intermediate_values),
-        }
-        for trial in study.trials
-        if trial.datetime_complete is not None
-    ]
-    (root / "trials.json").write_text(json.dumps(trials))
+    write_trials(study, root)
 
 
 if __name__ == "__main__":

@@ -71,8 +71,7 @@ def objective(
     except DivergenceError as error:
         raise optuna.TrialPruned(str(error)) from error
     finally:
-        planned = {"epochs_planned": cfg.training.epochs}
-        trial.set_user_attr("effort", {**effort.summary(), **planned})
+        trial.set_user_attr("effort", {**effort.summary(), "epochs_planned": cfg.training.epochs})
     trial.set_user_attr("best_epoch", metrics["best_epoch"])
     val_r2 = {name: values["r2"] for name, values in metrics["val_targets"].items()}
     trial.set_user_attr("val_r2", val_r2)

@@ -34,20 +34,22 @@ class Schedule:
     """
 
     def __init__(self, cfg: Config, optimizer: torch.optim.Optimizer, steps_per_epoch: int) -> None:
-        self._cfg, self._optimizer = cfg.training, optimizer
+        # plain values: to ask the configuration at every step would take longer than the rate
+        training = cfg.training
+        self._optimizer, self._peak = optimizer, training.learning_rate
+        self._constant, self._patience = training.schedule == "constant", training.patience
         self._steps_per_epoch, self._steps = steps_per_epoch, 0
-        self._warmup = min(WARMUP * self._cfg.epochs, 1.0)  # epochs
-        self._cooldown_start = (1 - COOLDOWN) * self._cfg.epochs  # epochs done
+        self._warmup = min(WARMUP * training.epochs, 1.0)  # epochs
+        self._cooldown_start = (1 - COOLDOWN) * training.epochs  # epochs done
         self._mark, self._mark_epoch = math.inf, 0
-        self.last_epoch = self._cfg.epochs
+        self.last_epoch = training.epochs
 
     def before_step(self) -> None:
         """Set the learning rate of the step to come."""
-        if self._cfg.schedule == "wsd":
+        if not self._constant:
+            rate = self._peak * self.rate(self._steps / self._steps_per_epoch)
             for group in self._optimizer.param_groups:
-                group["lr"] = self._cfg.learning_rate * self.rate(
-                    self._steps / self._steps_per_epoch
-                )
+                group["lr"] = rate
         self._steps += 1
 
     def rate(self, epochs_done: float) -> float:
@@ -60,10 +62,10 @@ class Schedule:
         """Take note of a score, the lower the better; begin the end if it stands still."""
         if score < self._mark * (1 - MIN_GAIN):
             self._mark, self._mark_epoch = score, epoch
-        patience = self._cfg.patience
+        patience = self._patience
         if patience is None or epoch - self._mark_epoch < patience:
             return
-        if self._cfg.schedule == "constant":
+        if self._constant:
             self.last_epoch = epoch
         elif epoch + patience < self.last_epoch and epoch < self._cooldown_start:
             self._cooldown_start, self.last_epoch = epoch, epoch + patience

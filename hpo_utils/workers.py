@@ -84,10 +84,12 @@ def run_workers(
     StudyError
         If ``study.max_consecutive_failures`` trials fail in a row, or a worker dies.
     """
+    if n_trials == 0:
+        return
     context = process_context()
     tickets = context.Semaphore(n_trials)
     n_processes = count_workers(cfg, data, n_trials, queued_only)
-    if n_processes <= 1:
+    if n_processes == 1:
         run_trials(study, cfg, space, data, tickets, on_finished, queued_only)
         return
     ended: Any = context.Queue()
