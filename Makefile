@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format lab clean
+.PHONY: help demo test test-faults lint format lab clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/make \1|\2/' | column -t -s '|'
@@ -15,6 +15,9 @@ demo: $(VENV)/installed  ## install, run the four notebooks on the demo data, sa
 test: lint  ## install the test tools and run everything that CI runs
 	$(BIN)/python -m pytest -n auto --dist loadfile
 	$(BIN)/python -m pytest --nbmake notebooks/
+
+test-faults: $(VENV)/installed-test  ## kill studies 200 times at random instants, for half an hour
+	$(BIN)/python tests/faults/driver.py --kills 200
 
 lint: $(VENV)/installed-test  ## check style and types of package, tests and notebooks
 	$(BIN)/ruff check .

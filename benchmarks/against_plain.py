@@ -24,6 +24,11 @@ import numpy as np
 
 HERE = Path(__file__).parent
 PARAMS = "params/demo.yaml"
+SIDES = {
+    "plain": [str(HERE / "plain_reference.py")],
+    "ours": [str(HERE / "against_plain.py"), "ours"],
+    "ray": [str(HERE / "against_ray.py"), "ray"],
+}
 Trials = list[dict[str, Any]]
 
 
@@ -143,8 +148,7 @@ def run(side: str, settings: dict[str, Any], scratch: Path) -> Trials:
     root = Path(tempfile.mkdtemp(dir=scratch)) / side
     file = root.with_suffix(".json")
     file.write_text(json.dumps({**settings, "outputs_root": str(root)}))
-    script = ["plain_reference.py"] if side == "plain" else ["against_plain.py", "ours"]
-    command = [sys.executable, str(HERE / script[0]), *script[1:], str(file)]
+    command = [sys.executable, *SIDES[side], str(file)]
     started = time.time()
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:

@@ -20,8 +20,9 @@ import numpy as np
 import optuna
 
 from hpo_utils.config import load_config, with_target_weights
+from hpo_utils.sampler import create_sampler
 from hpo_utils.search_space import load_search_space, suggest_hyperparameters
-from hpo_utils.storage import create_pruner, open_storage, set_sampler
+from hpo_utils.storage import create_pruner, open_storage
 from hpo_utils.study import FILES_INTERVAL, FILES_SHARE
 from hpo_utils.study_files import write_study_files
 
@@ -50,7 +51,7 @@ class Costs:
         self.cfg = with_target_weights(loaded, 6)
         self.space = load_search_space(self.cfg, 6)
         self.study = optuna.create_study(study_name="many", storage=open_storage(self.cfg))
-        set_sampler(self.study, self.cfg, 0)
+        self.study.sampler = create_sampler(self.cfg)
         self.study.pruner = create_pruner(self.cfg)
         self.rng = np.random.default_rng(0)
         self.seconds: dict[str, float] = defaultdict(float)

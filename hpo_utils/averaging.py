@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +43,15 @@ class WeightAverage:
         if self._counters[0]:
             torch._foreach_copy_(*self._counters)
         self._n_updates += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the averaged weights and how many steps went into them."""
+        return {"model": self.model.state_dict(), "n_updates": self._n_updates}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what ``state_dict`` returned."""
+        self.model.load_state_dict(state["model"])
+        self._n_updates = state["n_updates"]
 
 
 def _unzip(pairs: list[tuple[Tensor, Tensor]]) -> tuple[list[Tensor], list[Tensor]]:

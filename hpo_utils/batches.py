@@ -40,6 +40,26 @@ class Part:
         return x.to(self.z.device, non_blocking=True), self.z[index]
 
 
+@dataclass
+class Pieces:
+    """Into how many pieces a batch is cut so that its training fits into the memory.
+
+    The gradients of the pieces add up to those of the batch. Batch normalisation, however, takes
+    its statistics from each piece alone, so a training in pieces is not quite that of the batch.
+    """
+
+    count: int = 1
+
+    def split(self, batch: Tensor) -> tuple[Tensor, ...]:
+        """Return the pieces, of two samples at least, since one has no statistics."""
+        return torch.tensor_split(batch, max(1, min(self.count, len(batch) // 2)))
+
+    def halve(self, batch: Tensor) -> bool:
+        """Have twice as many pieces; return whether such a batch can still be cut further."""
+        self.count *= 2
+        return self.count <= len(batch) // 2
+
+
 def load_part(data: PreparedData, part: str, cfg: Config, device: torch.device) -> Part:
     """Bring one part to the device, in the layout that suits the network."""
     factor = cfg.dataset.downsample_factor
@@ -66,7 +86,9 @@ def make_batches(
     next shuffle brings its sample back.
     """
     order = torch.randperm(n_samples, generator=generator).to(device)
-    batches = list(torch.split(order, batch_size))
-    if len(batches) > 1 and len(batches[-1]) == 1:
-        batches.pop()
-    return batches
+    return list(torch.split(order, batch_size))[: count_batches(n_samples, batch_size)]
+
+
+def count_batches(n_samples: int, batch_size: int) -> int:
+    """Return how many batches ``make_batches`` makes."""
+    return max(1, n_samples // batch_size + (n_samples % batch_size > 1))

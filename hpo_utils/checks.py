@@ -16,12 +16,21 @@ SATURATED_SHARE = 1e-3  # a channel with more of its values at the rails counts 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
-def check_shapes(x: ArraySource, t: ArraySource) -> None:
-    """Raise DataError unless the arrays have usable shapes that match."""
+def check_shapes(x: ArraySource, t: ArraySource, factor: int = 1) -> None:
+    """Raise DataError unless the arrays have usable shapes that match.
+
+    ``factor`` is that of the downsampling: it must leave two rows.
+    """
     if len(x.shape) not in (2, 3, 4) or 0 in x.shape:
         raise DataError(
             "dataset.x_train must have shape (N, L), (N, C, L) or (N, C, H, W) without an empty"
             f" axis, got {x.shape}"
+        )
+    n_rows = x.shape[2] if len(x.shape) == 4 else x.shape[-1]
+    if factor >= n_rows > 1:
+        raise DataError(
+            f"dataset.downsample_factor must leave at least two of the {n_rows} rows of"
+            f" dataset.x_train, got {factor}: choose less than {n_rows}"
         )
     if len(t.shape) not in (1, 2) or 0 in t.shape:
         raise DataError(f"dataset.t_train must have shape (N, n_targets) or (N,), got {t.shape}")

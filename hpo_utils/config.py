@@ -119,6 +119,7 @@ class StudyConfig:
     name: str = "hpo"  # letters, digits, '-', '_'
     n_trials: int = _within(20, 1, 1e6)  # finished trials that the study should have
     n_more: int | None = _within(None, 1, 1e6)  # instead: so many on top of those it has
+    timeout: float | None = _within(None, 0.0, 1e9)  # seconds after which the search stops
     n_workers: int | None = _within(None, 1, 1024)  # processes on this machine; null: as suits it
     storage: str | None = None  # database URL; null: SQLite at <outputs_root>/optuna/study.db
     search_space: str = "params/search_space.yaml"
@@ -130,6 +131,8 @@ class StudyConfig:
     n_startup_trials: int = _within(5, 0, 1e6)  # finished trials before pruning and TPE begin
     n_warmup_steps: int = _within(10, 0, 1e6)  # epochs of a trial before it can be pruned
     max_consecutive_failures: int = _within(3, 1, 1e6)  # in a row, in one worker: then it ends
+    checkpoint_every_s: float = _within(60.0, 0.0, 1e6)  # a killed trial loses so much at most
+    silent_after_s: float = _within(3600.0, 1.0, 1e9)  # then another machine's trial is given up
 
 
 @dataclass
@@ -301,6 +304,10 @@ def _check_section(section: Any, schema: type, prefix: str) -> None:
 
 def _merge(layers: list[dict[str, Any]], n_weights: int = 0) -> Config:
     """Merge the layers onto the schema and check the result."""
+    _refuse_resolvers(layers)
+    for name, value in ((name, value) for layer in layers for name, value in layer.items()):
+        if not isinstance(value, dict):
+            raise ConfigError(f"the section {name} must hold settings by name, got {value!r}")
     named = [
         int(match[1])
         for layer in layers
@@ -319,6 +326,20 @@ def _merge(layers: list[dict[str, Any]], n_weights: int = 0) -> Config:
         raise ConfigError(_in_one_sentence(error)) from None
     check_config(cfg)
     return cfg
+
+
+def _refuse_resolvers(content: Any) -> None:
+    """Raise ConfigError if a value calls one of OmegaConf's functions, such as ``${oc.env:HOME}``.
+
+    A file of settings may name other settings, but not read what else is on the machine.
+    """
+    if isinstance(content, Mapping | list | tuple):
+        for item in content.values() if isinstance(content, Mapping) else content:
+            _refuse_resolvers(item)
+    elif isinstance(content, str) and re.search(r"\$\{[^{}]*:", content):
+        raise ConfigError(
+            f"an interpolation must name another setting, such as ${{model.hidden}}, got {content}"
+        )
 
 
 def _in_one_sentence(error: OmegaConfBaseException) -> str:
@@ -345,7 +366,7 @@ def _read_yaml(path: str | Path) -> dict[str, Any]:
         raise ConfigError(
             f"the params file must exist, got {path!s}, looked for at {file}: check the name"
         ) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
         where = " ".join(str(error).split())
         raise ConfigError(f"the params file must be readable YAML, got {path!s}: {where}") from None
     if not isinstance(content, dict | None):

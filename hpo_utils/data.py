@@ -141,13 +141,8 @@ def prepare_data(cfg: Config) -> PreparedData:
         been written then.
     """
     cfg = with_source(cfg)
-    x = open_array(resolve(str(cfg.dataset.x_train)), cfg.dataset.x_key, "dataset.x_train")
-    t = open_array(resolve(str(cfg.dataset.t_train)), cfg.dataset.t_key, "dataset.t_train")
-    check_shapes(x, t)
-    sources = [x, t]
-    if cfg.dataset.groups is not None:
-        path = resolve(cfg.dataset.groups)
-        sources.append(open_array(path, cfg.dataset.groups_key, "dataset.groups", kinds="iufbUS"))
+    sources = _open_sources(cfg)
+    x, t, *_ = sources
     root = resolve(cfg.paths.outputs_root) / "data"
     settings = _settings(cfg)
     names = _names(cfg, x, t)
@@ -158,6 +153,20 @@ def prepare_data(cfg: Config) -> PreparedData:
         check_targets(found.all_targets(), find_physics(*_known(names)), names["target_names"])
         return _with_manifest(found.directory, {**found.manifest, **names})
     return found
+
+
+def known_targets(cfg: Config) -> list[str]:
+    """Return the names of the targets, from the headers of the arrays; nothing is written.
+
+    Raises
+    ------
+    DataError
+        If the arrays are missing, malformed, or do not fit each other.
+    """
+    if cfg.dataset.x_train is None:
+        return list(synthetic.TARGET_NAMES)
+    x, t, *_ = _open_sources(cfg)
+    return _names(cfg, x, t)["target_names"]
 
 
 def load_prepared(outputs_root: Path, dataset_id: str) -> PreparedData:
@@ -206,6 +215,18 @@ def with_source(cfg: Config) -> Config:
             "dataset.non_negative": list(synthetic.VELOCITIES),
         },
     )
+
+
+def _open_sources(cfg: Config) -> list[ArraySource]:
+    """Return the arrays of inputs, targets and, if given, groups, their headers checked."""
+    x = open_array(resolve(str(cfg.dataset.x_train)), cfg.dataset.x_key, "dataset.x_train")
+    t = open_array(resolve(str(cfg.dataset.t_train)), cfg.dataset.t_key, "dataset.t_train")
+    check_shapes(x, t, cfg.dataset.downsample_factor)
+    if cfg.dataset.groups is None:
+        return [x, t]
+    path = resolve(cfg.dataset.groups)
+    groups = open_array(path, cfg.dataset.groups_key, "dataset.groups", kinds="iufbUS")
+    return [x, t, groups]
 
 
 def _settings(cfg: Config) -> dict[str, Any]:

@@ -87,3 +87,12 @@ def set_threads(n_threads: int | None) -> int:
     if n_threads is not None and n_threads != torch.get_num_threads():
         torch.set_num_threads(n_threads)
     return torch.get_num_threads()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether the error is the device's memory being too small."""
+    # on the CPU it is a RuntimeError like any other
+    sentences = ("allocate memory", "not enough memory", "could not create a")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and any(sentence in str(error) for sentence in sentences)
+    )

@@ -6,6 +6,8 @@ HpoError
  ├── SearchSpaceError   the search space is malformed or does not fit the configuration
  ├── DataError          the arrays cannot be used as they are
  ├── DivergenceError    the loss became NaN or infinite
+ ├── InfeasibleError    a training does not fit into the memory
+ ├── StopRequest        the search is to stop before it is done
  ├── StudyError         the study, or a trial of it, cannot be opened or found
  └── BundleError        the model's bundle cannot be read
 
@@ -44,9 +46,26 @@ class DivergenceError(HpoError):
     """The loss of a training became NaN or infinite; in a study this prunes the trial."""
 
 
+class InfeasibleError(HpoError):
+    """A training does not fit into the memory, however small the pieces of its batches."""
+
+
+class StopRequest(HpoError):  # noqa: N818 - nothing went wrong
+    """A person or the deadline wants the search to stop; its trials go on when it is run again."""
+
+
 class StudyError(HpoError):
     """The study or one of its trials is missing, or cannot be used."""
 
 
 class BundleError(HpoError):
     """A bundle is missing, damaged, or of another version."""
+
+
+def was_interrupted(error: BaseException | None) -> bool:
+    """Return whether an interrupt is behind the error: libraries on the way may hide it."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
@@ -10,16 +14,23 @@ from hpo_utils.data import PreparedData
 from hpo_utils.errors import DivergenceError
 from hpo_utils.paths import resolve
 from hpo_utils.search_space import SearchSpace, suggest_hyperparameters
+from hpo_utils.stopping import Stop
 from hpo_utils.storage import FINISHED, score_of
 from hpo_utils.timing import Effort
 from hpo_utils.training import train_trial
-from hpo_utils.trial_files import create_trial_output_dir
+from hpo_utils.trial_files import create_trial_output_dir, read_trial_info
 
 
 def objective(
-    trial: optuna.Trial, base_cfg: Config, space: SearchSpace, data: PreparedData
+    trial: optuna.Trial,
+    base_cfg: Config,
+    space: SearchSpace,
+    data: PreparedData,
+    stop: Stop | None = None,
 ) -> float:
     """Sample a configuration, train it, and return its score.
+
+    A trial that was interrupted has its configuration and directory already, and goes on in it.
 
     Here a configuration is suggested and gets its directory; everything from the seeds to the
     release of the GPU's memory happens in ``training.train_trial``, which also trains by hand.
@@ -34,6 +45,8 @@ def objective(
         What is searched.
     data
         The study's prepared data, whatever has become of their sources since.
+    stop
+        When the search is to stop.
 
     Returns
     -------
@@ -45,6 +58,10 @@ def objective(
     ------
     optuna.TrialPruned
         If the pruner gives the trial up, or its loss diverges, or those of its twin were.
+    InfeasibleError
+        If it does not fit into the memory.
+    StopRequest
+        If ``stop`` says so.
     """
     effort = Effort()
     with effort.spend("search"):
@@ -52,13 +69,22 @@ def objective(
     twin = find_twin(trial)
     if twin is not None:
         return repeat(trial, twin)
-    output_dir = create_trial_output_dir(cfg.paths.outputs_root)
-    trial.set_user_attr("output_dir", str(output_dir.relative_to(resolve(cfg.paths.outputs_root))))
+    output_dir = _output_dir(trial, cfg)
+    info = read_trial_info(output_dir)
+    if info.get("state") in ("COMPLETE", "PRUNED"):  # its process died before it told the study
+        trial.set_user_attr("effort", {**info["effort"], "epochs_planned": cfg.training.epochs})
+        if info["state"] == "PRUNED":
+            raise optuna.TrialPruned(info["reason"])
+        metrics = json.loads((output_dir / "metrics.json").read_text(encoding="utf-8"))
+        return _note_metrics(trial, metrics)
+    reported = set(trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values)
+    # before, no pruner of ours would, or it did not; asking costs more than reporting
+    first_asked = max([base_cfg.study.n_warmup_steps, *reported])
 
     def report(epoch: int, score: float) -> None:
-        trial.report(score, step=epoch)
-        # before, no pruner of ours would; asking costs more than reporting
-        if epoch >= base_cfg.study.n_warmup_steps and trial.should_prune():
+        if epoch not in reported:
+            trial.report(score, step=epoch)
+        if epoch >= first_asked and trial.should_prune():
             raise optuna.TrialPruned(f"pruned at epoch {epoch}: worse than the median trial")
 
     identity = {
@@ -67,21 +93,48 @@ def objective(
         "params": trial.params,
     }
     try:
-        metrics = train_trial(cfg, output_dir, data, report, identity, effort)
+        metrics = train_trial(cfg, output_dir, data, report, identity, effort, stop)
     except DivergenceError as error:
         raise optuna.TrialPruned(str(error)) from error
     finally:
         trial.set_user_attr("effort", {**effort.summary(), "epochs_planned": cfg.training.epochs})
+    return _note_metrics(trial, metrics)
+
+
+def _note_metrics(trial: optuna.Trial, metrics: dict[str, Any]) -> float:
+    """Have the trial say what is worth knowing without its directory; return its score."""
     trial.set_user_attr("best_epoch", metrics["best_epoch"])
     val_r2 = {name: values["r2"] for name, values in metrics["val_targets"].items()}
     trial.set_user_attr("val_r2", val_r2)
     return float(metrics["score"])
 
 
+def _output_dir(trial: optuna.Trial, cfg: Config) -> Path:
+    """Return the trial's directory, and make it unless the trial has begun before."""
+    root = resolve(cfg.paths.outputs_root)
+    remembered = trial.user_attrs.get("output_dir")
+    if remembered is not None and (root / remembered).is_dir():
+        return root / str(remembered)
+    output_dir = create_trial_output_dir(cfg.paths.outputs_root)
+    trial.set_user_attr("output_dir", str(output_dir.relative_to(root)))
+    return output_dir
+
+
 def find_twin(trial: optuna.Trial) -> FrozenTrial | None:
-    """Return the first finished trial with the same parameters: it would be the same training."""
-    finished = trial.study.get_trials(deepcopy=False, states=FINISHED)
-    return next((other for other in finished if other.params == trial.params), None)
+    """Return the first trial with the same parameters that ended: it would be the same training.
+
+    One that failed by an error of its own counts; it would fail again.
+    """
+    ended = trial.study.get_trials(deepcopy=False, states=(*FINISHED, TrialState.FAIL))
+    return next(
+        (
+            other
+            for other in ended
+            if other.params == trial.params
+            and (other.state != TrialState.FAIL or "failure" in other.user_attrs)
+        ),
+        None,
+    )
 
 
 def repeat(trial: optuna.Trial, twin: FrozenTrial) -> float:
@@ -90,6 +143,8 @@ def repeat(trial: optuna.Trial, twin: FrozenTrial) -> float:
         if name in twin.user_attrs:
             trial.set_user_attr(name, twin.user_attrs[name])
     trial.set_user_attr("same_as", twin.number)
+    if twin.state == TrialState.FAIL:
+        raise optuna.TrialPruned(f"the same as trial {twin.number}, which failed")
     if twin.state == TrialState.PRUNED:
         if twin.value is not None:
             trial.report(twin.value, step=max(twin.intermediate_values))

@@ -1,10 +1,11 @@
-"""Which process runs a trial, and what becomes of the trials of a process that died."""
+"""Which process runs a trial, and how the trials of a process that died go on."""
 
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Mapping
-from datetime import datetime
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,36 +13,13 @@ import optuna
 import psutil
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_utils.trial_files import mark_dead
+from hpo_utils.trial_files import TRAIN_LOG, mark
 
-UNSIGNED_GRACE = 60.0  # seconds in which a process must have signed the trial it asked for
-
-
-def recover_interrupted(study: optuna.Study, outputs_root: Path) -> list[int]:
-    """Fail the trials that a dead process of this machine left running; return their numbers.
-
-    A trial that runs for ever would count as running when the sampler looks for new places. Its
-    ``trial_info.yaml`` below ``outputs_root`` is brought to the truth as well.
-    """
-    recovered = []
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if not _is_abandoned(trial):
-            continue
-        study.tell(trial.number, state=TrialState.FAIL)
-        recovered.append(trial.number)
-        if "output_dir" in trial.user_attrs:
-            mark_dead(outputs_root / trial.user_attrs["output_dir"])
-    return recovered
-
-
-def _is_abandoned(trial: FrozenTrial) -> bool:
-    """Return whether nobody runs the trial any more."""
-    owner = trial.user_attrs.get("owner")
-    if owner is not None:
-        return not owner_is_alive(owner)
-    # asked for, but not yet signed: its process may be between the two
-    age = datetime.now() - (trial.datetime_start or datetime.min)
-    return age.total_seconds() > UNSIGNED_GRACE
+UNSIGNED_GRACE = 60.0  # seconds in which a living process must have signed the trial it asked for
+# so often may processes die within one epoch of a trial before it is taken for the cause
+MOST_DEATHS = 5
+MOST_DEATHS_ALONE = 2  # where the other workers live on, so that it was no power cut
+WORKER = "worker "  # begins the attributes of a study that name its workers
 
 
 def current_owner() -> dict[str, Any]:
@@ -54,6 +32,13 @@ def current_owner() -> dict[str, Any]:
     }
 
 
+def register(study: optuna.Study) -> dict[str, Any]:
+    """Have the study know that this process may run trials of it, and return its owner."""
+    owner = current_owner()
+    study.set_user_attr(f"{WORKER}{owner['host']} {owner['pid']}", owner)
+    return owner
+
+
 def owner_is_alive(owner: Mapping[str, Any]) -> bool:
     """Return whether the process may still be at work; one of another machine always may."""
     if owner["host"] != socket.gethostname():
@@ -63,3 +48,101 @@ def owner_is_alive(owner: Mapping[str, Any]) -> bool:
     except psutil.NoSuchProcess:
         return False
     return bool(abs(started - owner["started"]) < 1.0)
+
+
+def recover_interrupted(
+    study: optuna.Study, outputs_root: Path, silent_after_s: float
+) -> list[int]:
+    """Have the trials that nobody runs any more wait to be continued; return their numbers.
+
+    The next worker takes one of them before the sampler suggests another, and goes on from its
+    checkpoint. Trials of a living process are never touched. One whose processes die again and
+    again within the same epoch fails: it may be what kills them, such as by the memory it takes.
+
+    Parameters
+    ----------
+    study
+        Its trials are looked at.
+    outputs_root
+        Where their directories are; ``trial_info.yaml`` is brought to the truth as well.
+    silent_after_s
+        A trial of another machine, whose processes cannot be seen, is given up when its log has not
+        grown for so many seconds.
+    """
+    recovered = []
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if _is_abandoned(study, trial, outputs_root, silent_after_s):
+            _note_death(study, trial, outputs_root, MOST_DEATHS)
+            recovered.append(trial.number)
+    return recovered
+
+
+def give_back(
+    study: optuna.Study,
+    trial: FrozenTrial | optuna.Trial,
+    outputs_root: Path,
+    reason: str,
+) -> None:
+    """Put a running trial back among those that wait, with what it has."""
+    with suppress(optuna.exceptions.UpdateFinishedTrialError):  # it had just been told
+        # Optuna has no public way to do that; a trial that waits keeps its parameters and values
+        study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+    if "output_dir" in trial.user_attrs:
+        mark(outputs_root / trial.user_attrs["output_dir"], "WAITING", reason)
+
+
+def recover_from(study: optuna.Study, pid: int, outputs_root: Path) -> list[int]:
+    """Do the same with what a worker ran that died while the others live; return the numbers."""
+    numbers = []
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        owner = trial.user_attrs.get("owner", {})
+        if owner.get("pid") == pid and not owner_is_alive(owner):
+            _note_death(study, trial, outputs_root, MOST_DEATHS_ALONE)
+            numbers.append(trial.number)
+    return numbers
+
+
+def _note_death(study: optuna.Study, trial: FrozenTrial, outputs_root: Path, most: int) -> None:
+    """Give a trial back whose process died, or have it fail if that happened too often."""
+    epochs = len(trial.intermediate_values)
+    before, times = trial.user_attrs.get("died", (epochs, 0))
+    times = times + 1 if before == epochs else 1
+    study._storage.set_trial_user_attr(trial._trial_id, "died", (epochs, times))
+    if times < most:
+        give_back(study, trial, outputs_root, "its process died")
+        return
+    failure = f"its process died {times} times in one epoch, perhaps for want of memory"
+    study._storage.set_trial_user_attr(trial._trial_id, "failure", failure)
+    study.tell(trial.number, state=TrialState.FAIL)
+    mark(outputs_root / trial.user_attrs.get("output_dir", ""), "FAIL", failure)
+
+
+def is_ours(study: optuna.Study, trial: optuna.Trial, owner: Mapping[str, Any]) -> bool:
+    """Return whether a trial is still run by us: it may have been given up as dead meanwhile."""
+    stored = study.get_trials(deepcopy=False)[trial.number]
+    return stored.state == TrialState.RUNNING and stored.user_attrs.get("owner") == owner
+
+
+def _is_abandoned(
+    study: optuna.Study, trial: FrozenTrial, outputs_root: Path, silent_after_s: float
+) -> bool:
+    """Return whether nobody runs the trial any more."""
+    owner, ours = trial.user_attrs.get("owner"), current_owner()
+    silent = time.time() - _last_sign(trial, outputs_root)
+    if owner is None:
+        # asked for, but not yet signed: a living worker may be between the two
+        workers = [value for key, value in study.user_attrs.items() if key.startswith(WORKER)]
+        living = any(owner_is_alive(worker) for worker in workers if worker != ours)
+        return not living or silent > UNSIGNED_GRACE
+    if owner == ours:  # a process that looks for trials runs none
+        return True
+    if owner["host"] != ours["host"]:
+        return silent > silent_after_s
+    return not owner_is_alive(owner)
+
+
+def _last_sign(trial: FrozenTrial, outputs_root: Path) -> float:
+    """Return when a trial last showed that somebody runs it, in seconds since the epoch."""
+    started = 0.0 if trial.datetime_start is None else trial.datetime_start.timestamp()
+    log = outputs_root / trial.user_attrs.get("output_dir", "") / TRAIN_LOG
+    return max(started, log.stat().st_mtime) if log.is_file() else started

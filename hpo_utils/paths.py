@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -49,6 +50,26 @@ def resolve(path: str | Path) -> Path:
 def relative_to_root(path: Path) -> str:
     """Return ``path`` as it is best shown to a person: relative to the project root if inside."""
     return str(path.relative_to(project_root()) if path.is_relative_to(project_root()) else path)
+
+
+def writable_directory(path: str | Path, name: str) -> Path:
+    """Return the directory, made if need be, after trying to write to it.
+
+    Raises
+    ------
+    ConfigError
+        If that cannot be; ``name`` is the setting that names it.
+    """
+    directory = resolve(path)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"{name} must be a directory that can be written to, got {path}: {error.strerror}"
+        ) from None
+    return directory
 
 
 @contextmanager

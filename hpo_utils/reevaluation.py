@@ -24,8 +24,9 @@ from hpo_utils.intervals import paired_p_value
 from hpo_utils.ownership import recover_interrupted
 from hpo_utils.paths import resolve
 from hpo_utils.search_space import Parameter, SearchSpace
+from hpo_utils.stopping import create_stop
 from hpo_utils.storage import FINISHED, create_pruner, open_storage, score_of
-from hpo_utils.workers import run_workers
+from hpo_utils.team import run_workers
 
 AGAIN, RANDOM_SPLIT = "again", "random-split"  # suffixes of the studies that hold the trainings
 SEED, CONSTRAIN = "training.seed", "model.constrain_outputs"
@@ -153,8 +154,9 @@ def train_all(
     again = optuna.create_study(
         study_name=f"{study.study_name}-{suffix}", storage=open_storage(cfg), load_if_exists=True
     )
-    recover_interrupted(again, resolve(cfg.paths.outputs_root))
-    cfg = updated(cfg, {"study.pruner": "none", "study.max_consecutive_failures": 1})
+    recover_interrupted(again, resolve(cfg.paths.outputs_root), cfg.study.silent_after_s)
+    changes = {"study.pruner": "none", "study.max_consecutive_failures": 1, "study.timeout": None}
+    cfg = updated(cfg, changes)
     again.pruner = create_pruner(cfg)
     names = {settings_key(settings): name for name, settings in wanted.items()}
     queued = {settings_key(trial.system_attrs["fixed_params"]) for trial in _waiting(again)}
@@ -168,7 +170,9 @@ def train_all(
         score = "no score" if diverged else f"score {trial.value:.4f}"
         print(f"again: {names.get(settings_key(trial.params), trial.params)}: {score}", flush=True)
 
-    run_workers(again, cfg, widened(space), data, len(_waiting(again)), say, queued_only=True)
+    n_trials, stop = len(_waiting(again)), create_stop(cfg)
+    run_workers(again, cfg, widened(space), data, n_trials, stop, say, queued_only=True)
+    stop.check()
     finished = _finished(again)
     for key, name in names.items():
         if key not in finished:

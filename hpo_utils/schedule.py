@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 
@@ -11,6 +12,7 @@ from hpo_utils.config import Config
 WARMUP = 0.1  # share of the epochs over which the learning rate rises, one epoch at most
 COOLDOWN = 0.4  # share of the epochs, the last ones, over which it falls to zero
 MIN_GAIN = 1e-3  # share by which a score must be better to count as not yet converged
+STATE = ("_steps", "_cooldown_start", "_mark", "_mark_epoch", "last_epoch")  # what changes
 
 
 class Schedule:
@@ -69,3 +71,12 @@ class Schedule:
             self.last_epoch = epoch
         elif epoch + patience < self.last_epoch and epoch < self._cooldown_start:
             self._cooldown_start, self.last_epoch = epoch, epoch + patience
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what has changed since the start."""
+        return {name: getattr(self, name) for name in STATE}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what ``state_dict`` returned."""
+        for name in STATE:
+            setattr(self, name, state[name])

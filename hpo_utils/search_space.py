@@ -113,19 +113,29 @@ class SearchSpace:
         Returns
         -------
         dict or None
-            None if the trial could not have been sampled from this space.
+            None if the trial could not have been sampled from this space: see ``misfit``.
         """
+        if self.misfit(params, cfg) is not None:
+            return None
+        return {name: params[name] for name in self._active_with(params, cfg)}
+
+    def misfit(self, params: Mapping[str, Any], cfg: Config) -> str | None:
+        """Return why ``fit`` refuses the settings, in words that many trials may share."""
         known = self.distributions
         for name, value in params.items():
-            if name not in known and not (has_key(cfg, name) and select(cfg, name) == value):
-                return None
-        inside = {name: value for name, value in params.items() if name in known}
-        if not all(contains(known[name], value) for name, value in inside.items()):
-            return None
-        active = [p.name for p in self.active(updated(cfg, inside))]
-        if not all(name in inside for name in active):
-            return None
-        return {name: inside[name] for name in active}
+            if name in known:
+                if not contains(known[name], value):
+                    return f"{name} is not in {describe(known[name])}"
+            elif not has_key(cfg, name):
+                return f"{name} is no setting any more"
+            elif select(cfg, name) != value:
+                return f"{name} is held at {select(cfg, name)} now"
+        missing = [name for name in self._active_with(params, cfg) if name not in params]
+        return f"{missing[0]} is searched now, and they have none" if missing else None
+
+    def _active_with(self, params: Mapping[str, Any], cfg: Config) -> list[str]:
+        inside = {name: value for name, value in params.items() if name in self.distributions}
+        return [p.name for p in self.active(updated(cfg, inside))]
 
 
 def load_search_space(cfg: Config, n_targets: int) -> SearchSpace:
@@ -224,7 +234,7 @@ def _suggest(trial: optuna.Trial, name: str, d: BaseDistribution) -> Any:
 def _read(path: str) -> dict[str, Any]:
     try:
         content = yaml.safe_load(resolve(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise SearchSpaceError(
             f"study.search_space must name a readable YAML file, got {path!r}: {reason}"
@@ -248,6 +258,11 @@ def _parameter(name: str, entry: Any, cfg: Config) -> Parameter:
             f"{name} must have a type of {', '.join(DISTRIBUTIONS)}, got {entry!r}"
         )
     arguments = {key: value for key, value in entry.items() if key not in ("type", "if")}
+    choices = arguments.get("choices", [])
+    if not isinstance(choices, list) or any(isinstance(choice, list | dict) for choice in choices):
+        raise SearchSpaceError(
+            f"the choices of {name} must be a list of plain values, got {choices!r}"
+        )
     try:
         distribution = DISTRIBUTIONS[entry["type"]](**arguments)
     except (TypeError, ValueError) as error:

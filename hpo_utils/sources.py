@@ -89,6 +89,11 @@ def open_array(path: Path, key: str | None, name: str, kinds: str = "iufb") -> A
     DataError
         If the file is missing, is not such a file, or does not hold real numbers.
     """
+    if key is not None and path.suffix == ".npy":
+        raise DataError(
+            f"{_key_setting(name)} names an array inside an .npz file, but {path.name} is an .npy,"
+            f" which holds one alone: got {key!r}, leave it out"
+        )
     if not path.is_file():
         raise DataError(f"{name} must name an existing .npy or .npz file, got {path}")
     try:
@@ -132,11 +137,15 @@ def _npz_member(path: Path, key: str | None, name: str) -> str:
     if key is None and len(keys) == 1:
         return keys[0]
     if key not in keys:
-        setting = name.replace("_train", "") + "_key"
         raise DataError(
-            f"{setting} must name one of the arrays {', '.join(keys)} in {path.name}, got {key}"
+            f"{_key_setting(name)} must name one of the arrays {', '.join(keys)} in {path.name},"
+            f" got {key}"
         )
     return key
+
+
+def _key_setting(name: str) -> str:
+    return name.replace("_train", "") + "_key"
 
 
 def _open_member(path: Path, key: str | None) -> IO[bytes]:

@@ -1,13 +1,13 @@
-"""Where trials are kept and how they are sampled: storage, sampler, pruner."""
+"""Where trials are kept and which are given up early: storage and pruner."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Engine, event, make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -42,7 +42,7 @@ def open_storage(cfg: Config) -> optuna.storages.RDBStorage:
                 parsed = parsed.set(database=str(resolve(parsed.database)))
             url = parsed.render_as_string(hide_password=False)
         storage = optuna.storages.RDBStorage(url, engine_kwargs=arguments)
-    except (SQLAlchemyError, RuntimeError, ImportError) as error:
+    except (SQLAlchemyError, StorageInternalError, RuntimeError, ImportError) as error:
         reason = str(error).splitlines()[0]
         raise StudyError(
             f"study.storage must be a database of Optuna's, got {url}: {reason}; name another one"
@@ -75,23 +75,6 @@ def _one_at_a_time(engine: Engine) -> None:
 def default_database(cfg: Config) -> Path:
     """Return the path of the SQLite file that is used when no storage is named."""
     return resolve(cfg.paths.outputs_root) / "optuna" / "study.db"
-
-
-def set_sampler(study: optuna.Study, cfg: Config, worker: int) -> None:
-    """Give the study a TPE sampler whose seed differs by worker and by trials present.
-
-    The same seed on resume or in a second worker would suggest the same start-up trials again. The
-    seed is recorded in the study's user attributes. Settings under one condition are sampled
-    together, as a group: each alone would search all finished trials once more.
-    """
-    present = len(study.get_trials(deepcopy=False))
-    seed = (cfg.study.seed + 1_000_003 * worker + 7_919 * present) % 2**32
-    study.set_user_attr(f"sampler seed of worker {worker} from trial {present}", seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of group
-        study.sampler = optuna.samplers.TPESampler(
-            n_startup_trials=cfg.study.n_startup_trials, multivariate=True, group=True, seed=seed
-        )
 
 
 def create_pruner(cfg: Config) -> optuna.pruners.BasePruner:

@@ -4,34 +4,38 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from datetime import datetime
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.config import Config, load_config, with_target_weights
-from hpo_utils.data import PreparedData, prepare_data
+from hpo_utils.data import PreparedData, known_targets, prepare_data
 from hpo_utils.devices import select_device
-from hpo_utils.errors import ParameterError, StudyError
+from hpo_utils.errors import ParameterError, StopRequest, StudyError
 from hpo_utils.ownership import recover_interrupted
 from hpo_utils.parameters import as_int, as_text, load_notebook_config, split_overrides
-from hpo_utils.paths import resolve
+from hpo_utils.paths import resolve, writable_directory
 from hpo_utils.progress import StudyProgress
 from hpo_utils.reevaluation import AGAIN, RANDOM_SPLIT
+from hpo_utils.sampler import create_sampler
 from hpo_utils.search_space import SearchSpace, load_search_space
+from hpo_utils.stopping import create_stop
 from hpo_utils.storage import (
     FINISHED,
     count_finished,
     create_pruner,
     default_database,
     open_storage,
-    set_sampler,
     stored_names,
 )
 from hpo_utils.study_files import last_searched, write_study_files
+from hpo_utils.team import run_workers, start_server
 from hpo_utils.trial_files import find_trial_output_dir
-from hpo_utils.workers import run_workers, start_server
-from hpo_utils.yardstick import create_yardstick
+from hpo_utils.workers import unwritable
+from hpo_utils.yardstick import check_target, create_yardstick
 
 FILES_INTERVAL = 10.0  # seconds between two writings of the study's files while it runs
 FILES_SHARE = 0.02  # of the time that the writing may take
@@ -41,28 +45,38 @@ COMPARABLE = ("dataset_id", "score", "physics")  # of two studies whose trials c
 def run_study(cfg: Config) -> optuna.Study:
     """Search until the study has the trials that ``cfg`` asks for, and write its files.
 
-    Running again finishes the work rather than adding to it. The files are written while it goes on
-    and when it ends, also by an interrupt, so that a killed search leaves them nearly up to date.
+    Running again finishes the work rather than adding to it: trials that were interrupted go on
+    from their checkpoints. The files are written while it goes on and when it ends, also by an
+    interrupt, so that a killed search leaves them nearly up to date.
 
     Returns
     -------
     optuna.Study
-        The study, which may be a new one: see ``open_study``.
+        The study, which may be a new one: see ``open_study``. When ``study.timeout`` has passed it
+        has fewer trials.
 
     Raises
     ------
     HpoError
-        If data, search space or storage cannot be used, or too many trials fail in a row.
+        If data, search space or storage cannot be used, too many trials fail in a row, or the disk
+        is full.
+    StopRequest
+        If a person made the file ``optuna/STOP`` below ``outputs_root``.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # one line per trial is ours
-    select_device(cfg.training.device)
-    start_server(cfg)
-    data = prepare_data(cfg)
-    create_yardstick(cfg, data.target_names, data.targets("val"))  # before anything is opened
-    cfg = with_target_weights(cfg, data.n_targets)
-    space = load_search_space(cfg, data.n_targets)
-    space.values_in(cfg)  # before anything is opened: the base configuration must fit
-    study = open_study(cfg, space, data)
+    cfg, space = check_study(cfg)
+    try:
+        start_server(cfg)
+        data = prepare_data(cfg)
+        study = open_study(cfg, space, data)
+        search(study, cfg, space, data)
+    except (OSError, StorageInternalError) as error:
+        raise StudyError(unwritable(error)) from error
+    return study
+
+
+def search(study: optuna.Study, cfg: Config, space: SearchSpace, data: PreparedData) -> None:
+    """Run what is left of the study, showing its progress and keeping its files up to date."""
     remaining = count_remaining(study, cfg)
     if remaining == 0:
         print(f"study {study.study_name!r} has its {count_finished(study)} trials: nothing to do")
@@ -78,12 +92,43 @@ def run_study(cfg: Config) -> optuna.Study:
             ended = time.monotonic()
             due = ended + max(FILES_INTERVAL, (ended - started) / FILES_SHARE)
 
+    stop = create_stop(cfg)
     try:
-        run_workers(study, cfg, space, data, remaining, note)
+        run_workers(study, cfg, space, data, remaining, stop, note)
     finally:
         write_study_files(study, root)
         progress.close()
-    return study
+    left = remaining - progress.n_done
+    if left > 0 and (reason := stop.reason()):
+        sentence = f"the search stops because {reason}: {left} trials are left, run again to go on"
+        if not stop.overdue():
+            raise StopRequest(sentence)
+        print(sentence)
+
+
+def check_study(cfg: Config) -> tuple[Config, SearchSpace]:
+    """Check all settings of a study against the headers of its arrays, before anything is written.
+
+    Returns
+    -------
+    Config, SearchSpace
+        The configuration, with a weight for each target, and what is searched.
+
+    Raises
+    ------
+    HpoError
+        If one of them does not fit.
+    """
+    select_device(cfg.training.device)
+    names = known_targets(cfg)
+    check_target(cfg, names)
+    cfg = with_target_weights(cfg, len(names))
+    space = load_search_space(cfg, len(names))
+    space.values_in(cfg)
+    if cfg.study.storage is not None:
+        open_storage(cfg)
+    writable_directory(cfg.paths.outputs_root, "paths.outputs_root")
+    return cfg, space
 
 
 def open_study(cfg: Config, space: SearchSpace, data: PreparedData) -> optuna.Study:
@@ -113,7 +158,7 @@ def open_study(cfg: Config, space: SearchSpace, data: PreparedData) -> optuna.St
     fitting = [study for study in stored if study.user_attrs.get("signature") == signature]
     if fitting:
         study = fitting[0]
-        recover_interrupted(study, resolve(cfg.paths.outputs_root))
+        recover_interrupted(study, resolve(cfg.paths.outputs_root), cfg.study.silent_after_s)
     else:
         stamp = f"-{datetime.now():%Y%m%d-%H%M%S}" if stored else ""
         study = optuna.create_study(
@@ -121,15 +166,17 @@ def open_study(cfg: Config, space: SearchSpace, data: PreparedData) -> optuna.St
         )
         study.set_user_attr("signature", signature)
         if stored:
-            carried = carry_over(stored[0], study, space, cfg)
+            carried, dropped = carry_over(stored[0], study, space, cfg)
             print(
                 f"study {stored[0].study_name!r} was made with another search space, settings,"
                 f" data or score: going on in the new study {study.study_name!r} with"
                 f" {carried} of its trials"
             )
+            for reason, count in dropped.most_common():
+                print(f"  left behind, {count}: {reason}")
     if cfg.study.try_base:
         _enqueue_base(study, space, cfg)
-    set_sampler(study, cfg, 0)
+    study.sampler = create_sampler(cfg)
     study.pruner = create_pruner(cfg)
     return study
 
@@ -216,38 +263,48 @@ def count_remaining(study: optuna.Study, cfg: Config) -> int:
     return max(0, cfg.study.n_trials - count_finished(study))
 
 
-def carry_over(old: optuna.Study, new: optuna.Study, space: SearchSpace, cfg: Config) -> int:
+def carry_over(
+    old: optuna.Study, new: optuna.Study, space: SearchSpace, cfg: Config
+) -> tuple[int, Counter[str]]:
     """Copy the old study's finished trials that the new space could have sampled.
 
-    Trials on other data or scored in another way are not comparable: none of them is copied.
+    Trials on other data or scored in another way are not comparable: none of them is copied. A
+    setting that is searched only now has, in the old trials, the value at which it was held.
 
     Returns
     -------
     int
         How many were copied.
+    Counter
+        How many were not, by reason.
     """
     before, now = (study.user_attrs.get("signature", {}) for study in (old, new))
-    if any(before.get(key) != now.get(key) for key in COMPARABLE):
-        return 0
-    carried = 0
-    for trial in old.get_trials(deepcopy=False, states=FINISHED):
-        params = space.fit({**before["held"], **trial.params}, cfg)
-        if params is not None:
-            new.add_trial(
-                optuna.create_trial(
-                    state=trial.state,
-                    params=params,
-                    distributions={name: space.distributions[name] for name in params},
-                    value=trial.value,
-                    intermediate_values=trial.intermediate_values,
-                    user_attrs={
-                        **trial.user_attrs,
-                        "carried_from": f"{old.study_name} trial {trial.number}",
-                    },
-                )
+    trials = old.get_trials(deepcopy=False, states=FINISHED)
+    differing = [key for key in COMPARABLE if before.get(key) != now.get(key)]
+    if differing:
+        return 0, Counter({f"another {', '.join(differing)}": len(trials)})
+    carried, dropped = 0, Counter[str]()
+    for trial in trials:
+        settings = {**before["held"], **trial.params}
+        params, reason = space.fit(settings, cfg), space.misfit(settings, cfg)
+        if params is None:
+            dropped[str(reason)] += 1
+            continue
+        new.add_trial(
+            optuna.create_trial(
+                state=trial.state,
+                params=params,
+                distributions={name: space.distributions[name] for name in params},
+                value=trial.value,
+                intermediate_values=trial.intermediate_values,
+                user_attrs={
+                    **trial.user_attrs,
+                    "carried_from": f"{old.study_name} trial {trial.number}",
+                },
             )
-            carried += 1
-    return carried
+        )
+        carried += 1
+    return carried, dropped
 
 
 def _delete_stored(storage: optuna.storages.RDBStorage, name: str) -> None:

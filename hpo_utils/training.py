@@ -5,7 +5,6 @@ The same function serves a training by hand (``02_train``) and every trial of a 
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -16,10 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from hpo_utils.averaging import WeightAverage
-from hpo_utils.batches import Part, load_part, make_batches
+from hpo_utils.batches import Part, Pieces, count_batches, load_part, make_batches
+from hpo_utils.checkpoints import Checkpoint, TrainingState
 from hpo_utils.config import Config, with_target_weights
 from hpo_utils.data import PreparedData, prepare_data
 from hpo_utils.devices import (
+    is_out_of_memory,
     release_memory,
     seed_everything,
     select_device,
@@ -27,12 +28,13 @@ from hpo_utils.devices import (
     set_threads,
     several_gpus,
 )
-from hpo_utils.errors import DivergenceError
+from hpo_utils.errors import DivergenceError, InfeasibleError
 from hpo_utils.looks import note_look
 from hpo_utils.losses import WeightedMSELoss
 from hpo_utils.models import create_network, evaluation_batch, memory_format, predict
 from hpo_utils.physics import in_units, kept_physics
 from hpo_utils.schedule import Schedule
+from hpo_utils.stopping import Stop
 from hpo_utils.timing import Effort, matrix_peak, training_flops
 from hpo_utils.trial_files import (
     TrialRecord,
@@ -52,15 +54,19 @@ def train_trial(
     on_epoch: OnEpoch | None = None,
     identity: Mapping[str, Any] | None = None,
     effort: Effort | None = None,
+    stop: Stop | None = None,
 ) -> dict[str, Any]:
     """Train once as ``cfg`` says and write everything to ``output_dir``.
+
+    If the directory holds the checkpoint of a training that was interrupted, this one goes on from
+    there, and on a CPU ends with the same numbers as if nothing had happened.
 
     Parameters
     ----------
     cfg
         A complete configuration.
     output_dir
-        A directory from ``create_trial_output_dir``.
+        A directory from ``create_trial_output_dir``, new or that of the interrupted training.
     data
         The prepared data.
     on_epoch
@@ -70,6 +76,8 @@ def train_trial(
         Written to ``trial_info.yaml`` as it is: trial number, study, parameters.
     effort
         Takes note of where the time goes.
+    stop
+        Is looked at between two steps, for the deadline, and after each epoch.
 
     Returns
     -------
@@ -81,6 +89,10 @@ def train_trial(
     ------
     DivergenceError
         If the loss becomes NaN or infinite.
+    InfeasibleError
+        If the memory does not suffice for two samples of a batch.
+    StopRequest
+        If ``stop`` says so; the training can go on later.
     """
     cfg = with_target_weights(cfg, data.n_targets)
     effort = Effort() if effort is None else effort
@@ -93,7 +105,7 @@ def train_trial(
     known = {**(identity or {}), "dataset_id": data.dataset_id, "device": str(device)}
     with TrialRecord(output_dir, cfg, known, effort) as record:
         seed_everything(cfg.training.seed)
-        result = _fit_and_predict(cfg, data, device, precision, record, on_epoch)
+        result = _fit_and_predict(cfg, data, device, precision, record, on_epoch, stop)
         record.score = result.score
         with effort.spend("files"):
             return save_trial_results(output_dir, result, record.history, data)
@@ -126,27 +138,69 @@ def train_one_epoch(
     precision: torch.dtype = torch.float32,
     before_step: Callable[[], None] = _nothing,
     after_step: Callable[[], None] = _nothing,
+    pieces: Pieces | None = None,
 ) -> float:
     """Make one pass over the training part and return the mean loss per sample.
 
     ``batches`` are index tensors of shape (batch_size,); the network computes in ``precision``, the
-    loss in float32; ``before_step`` and ``after_step`` are called around each step.
+    loss in float32; ``before_step`` and ``after_step`` are called around each step. A batch that
+    does not fit into the memory is cut into ``pieces``, and so are those after it.
+
+    Raises
+    ------
+    InfeasibleError
+        If not even a piece of two samples fits.
     """
     model.train()
+    pieces = Pieces() if pieces is None else pieces
     device = part.z.device
     total = torch.zeros((), device=device)
     for batch in batches:
-        x, z = part.batch(batch)
         before_step()
-        optimizer.zero_grad()
-        with computing_in(precision, device):
-            z_pred = model(x)
-        loss = criterion(z_pred.float(), z)
-        loss.backward()
+        while (
+            loss := _gradients(model, part, batch, criterion, precision, optimizer, pieces)
+        ) is None:
+            release_memory(device)
         optimizer.step()
         after_step()
-        total += loss.detach() * len(batch)  # stays on the device: no wait for each step
+        total += loss * len(batch)  # stays on the device: no wait for each step
     return float(total) / sum(len(batch) for batch in batches)
+
+
+def _gradients(
+    model: nn.Module,
+    part: Part,
+    batch: Tensor,
+    criterion: nn.Module,
+    precision: torch.dtype,
+    optimizer: torch.optim.Optimizer,
+    pieces: Pieces,
+) -> Tensor | None:
+    """Leave a batch's gradients in the model and return its loss.
+
+    None if the memory did not suffice: then ``pieces`` has become finer for another attempt.
+    """
+    optimizer.zero_grad()
+    total = torch.zeros((), device=part.z.device)
+    try:
+        for piece in pieces.split(batch):
+            x, z = part.batch(piece)
+            with computing_in(precision, x.device):
+                z_pred = model(x)
+            loss = criterion(z_pred.float(), z) * (len(piece) / len(batch))
+            loss.backward()
+            total += loss.detach()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        if not pieces.halve(batch):
+            raise InfeasibleError(
+                f"two samples of shape {tuple(part.x.shape[1:])} must fit into the memory of"
+                f" {part.z.device} for a step of the training, but do not: lower model.hidden or"
+                " raise dataset.downsample_factor"
+            ) from None
+        return None
+    return total
 
 
 def computing_in(precision: torch.dtype, device: torch.device) -> AbstractContextManager[None]:
@@ -183,6 +237,7 @@ def _fit_and_predict(
     precision: torch.dtype,
     record: TrialRecord,
     on_epoch: OnEpoch | None,
+    stop: Stop | None,
 ) -> TrialResult:
     """Train, return to the best epoch, predict the validation part and, unless shut, the test.
 
@@ -202,7 +257,9 @@ def _fit_and_predict(
     def validate(kept: nn.Module) -> tuple[float, float]:
         return evaluate(kept, val, criterion, yardstick, batch_size)
 
-    best_epoch, score = _fit(cfg, model, criterion, precision, train, validate, record, on_epoch)
+    best_epoch, score = _fit(
+        cfg, model, criterion, precision, train, validate, record, on_epoch, stop
+    )
     with record.effort.spend("validate"):
         predictions = {"val": predict(model, val.x, batch_size)}
         if not cfg.evaluation.strict_test:
@@ -234,6 +291,7 @@ def _fit(
     validate: Callable[[nn.Module], tuple[float, float]],
     record: TrialRecord,
     on_epoch: OnEpoch | None,
+    stop: Stop | None,
 ) -> tuple[int, float]:
     """Run the epochs, leave the best epoch's weights in ``model``, return (epoch, score).
 
@@ -242,47 +300,66 @@ def _fit(
     device, effort = train.z.device, record.effort
     spread = several_gpus(device, cfg.training.batch_size)
     trained = nn.DataParallel(model) if spread else model
+    state = _begin(cfg, model, len(train.x), record)
+    average = state.average
+    checkpoint = Checkpoint(record.output_dir, cfg.study.checkpoint_every_s)
+    if checkpoint.restore(state):
+        record.go_on(state.epoch)
+
+    def before_step() -> None:
+        state.schedule.before_step()
+        if stop is not None:
+            stop.check_deadline()
+
+    while state.epoch < state.schedule.last_epoch:
+        with effort.spend("train"):
+            batches = make_batches(len(train.x), cfg.training.batch_size, state.shuffle, device)
+            train_loss = train_one_epoch(
+                trained, train, batches, criterion, state.optimizer, precision, before_step,
+                _nothing if average is None else average.update, state.pieces,
+            )  # fmt: skip
+        with effort.spend("validate"):
+            val_loss, score = validate(state.kept)
+        state.finish_epoch(score)
+        record.pieces = state.pieces.count
+        with effort.spend("files"):
+            record.log_epoch(state.epoch, train_loss, val_loss, score)
+        if not (math.isfinite(train_loss) and math.isfinite(score)):
+            raise DivergenceError(
+                f"the loss must stay finite, but epoch {state.epoch} gave training loss"
+                f" {train_loss} and score {score}: lower training.learning_rate"
+                f" ({cfg.training.learning_rate:g})"
+            )
+        if on_epoch is not None:
+            with effort.spend("search"):
+                on_epoch(state.epoch, score)
+        with effort.spend("files"):
+            if stop is not None and stop.reason():
+                checkpoint.save(state)
+                stop.check()
+            checkpoint.save_if_due(state)
+    model.load_state_dict(state.best_state)
+    return state.best_epoch, state.best_score
+
+
+def _begin(cfg: Config, model: nn.Module, n_samples: int, record: TrialRecord) -> TrainingState:
+    """Return the state of a training that has not begun."""
     optimizer = torch.optim.Adam(
         model.parameters(),
         lr=cfg.training.learning_rate,
         weight_decay=cfg.training.weight_decay,
-        fused=device.type in ("cpu", "cuda"),
+        fused=next(model.parameters()).device.type in ("cpu", "cuda"),
     )
-    average = create_average(model, cfg, len(train.x))
-    kept = model if average is None else average.model
-    shuffle = torch.Generator().manual_seed(cfg.training.seed)  # batches only: nothing else draws
-    n_steps = len(make_batches(len(train.x), cfg.training.batch_size, shuffle, device))
-    schedule = Schedule(cfg, optimizer, n_steps)
-    best_epoch, best_score = 0, math.inf
-    best_state: dict[str, Tensor] = {}
-    epoch = 0
-    while epoch < schedule.last_epoch:
-        epoch += 1
-        with effort.spend("train"):
-            batches = make_batches(len(train.x), cfg.training.batch_size, shuffle, device)
-            train_loss = train_one_epoch(
-                trained, train, batches, criterion, optimizer, precision, schedule.before_step,
-                _nothing if average is None else average.update,
-            )  # fmt: skip
-            effort.epochs += 1
-        with effort.spend("validate"):
-            val_loss, score = validate(kept)
-        with effort.spend("files"):
-            record.log_epoch(epoch, train_loss, val_loss, score)
-        if not (math.isfinite(train_loss) and math.isfinite(score)):
-            raise DivergenceError(
-                f"the loss must stay finite, but epoch {epoch} gave training loss {train_loss} and"
-                f" score {score}: lower training.learning_rate ({cfg.training.learning_rate:g})"
-            )
-        if score < best_score:
-            best_epoch, best_score = epoch, score
-            best_state = copy.deepcopy(kept.state_dict())
-        if on_epoch is not None:
-            with effort.spend("search"):
-                on_epoch(epoch, score)
-        schedule.after_epoch(epoch, score)
-    model.load_state_dict(best_state)
-    return best_epoch, best_score
+    return TrainingState(
+        model=model,
+        optimizer=optimizer,
+        schedule=Schedule(cfg, optimizer, count_batches(n_samples, cfg.training.batch_size)),
+        average=create_average(model, cfg, n_samples),
+        # of the batches only: nothing else draws
+        shuffle=torch.Generator().manual_seed(cfg.training.seed),
+        history=record.history,
+        effort=record.effort,
+    )
 
 
 def create_average(model: nn.Module, cfg: Config, n_samples: int) -> WeightAverage | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import platform
 import socket
 import subprocess
-import time
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -23,14 +23,16 @@ import yaml
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hpo_utils.checkpoints import CHECKPOINT_FILE
 from hpo_utils.config import Config, as_dict
 from hpo_utils.data import PreparedData
-from hpo_utils.errors import DivergenceError, StudyError
+from hpo_utils.errors import DivergenceError, StopRequest, StudyError, was_interrupted
 from hpo_utils.metrics import standardized_errors, target_metrics
 from hpo_utils.paths import project_root, resolve, write_json, write_npy, write_with, write_yaml
 from hpo_utils.plots import plot_learning_curves, plot_prediction_vs_truth, save_figure
 from hpo_utils.timing import Effort
 
+TRAIN_LOG = Path("logs") / "train.log"
 WEIGHTS_FILE = Path("weights") / "model_simplecnn_real.pth"
 PACKAGES = ("hpo_utils", "optuna", "torch", "numpy", "omegaconf")
 
@@ -58,7 +60,9 @@ class TrialRecord:
     """Context that keeps a trial's ``config.yaml``, ``trial_info.yaml`` and log true.
 
     On entry the trial is written down as RUNNING; on exit with its true final state, the reason and
-    traceback of a failure included.
+    traceback of a failure included. One that was interrupted waits, with its checkpoint, to go on.
+    ``restarts`` has, for each time it did, the epochs that were done; ``pieces`` says into how many
+    a batch was cut to fit into the memory.
     """
 
     output_dir: Path
@@ -66,27 +70,41 @@ class TrialRecord:
     identity: Mapping[str, Any]
     effort: Effort
     score: float | None = None
+    restarts: list[int] = field(default_factory=list)
+    pieces: int = 1
     history: dict[str, list[float]] = field(
         default_factory=lambda: {"train_losses": [], "val_losses": [], "scores": []}
     )
 
     def __enter__(self) -> Self:
-        self._started = time.time()
+        before = read_trial_info(self.output_dir)
+        now = datetime.now().isoformat(timespec="seconds")
+        self._started = before.get("started", now)
+        self.restarts = [*before.get("restarts", [])]
         with self.effort.spend("files"):
             write_yaml(self.output_dir / "config.yaml", as_dict(self.cfg))
             self._write_info("RUNNING")
         return self
+
+    def go_on(self, epoch: int) -> None:
+        """Note that the training goes on from a checkpoint after ``epoch`` epochs."""
+        self.restarts.append(epoch)
+        self._log(f"going on after epoch {epoch}")
+        self._write_info("RUNNING")
 
     def log_epoch(self, epoch: int, train_loss: float, val_loss: float, score: float) -> None:
         """Note the outcome of an epoch (counted from 1)."""
         values = (train_loss, val_loss, score)
         for series, value in zip(self.history.values(), values, strict=True):
             series.append(value)
-        with (self.output_dir / "logs" / "train.log").open("a", encoding="utf-8") as log:
-            log.write(
-                f"{datetime.now():%H:%M:%S} epoch {epoch}/{self.cfg.training.epochs}"
-                f" train_loss {train_loss:.5g} val_loss {val_loss:.5g} score {score:.5g}\n"
-            )
+        self._log(
+            f"epoch {epoch}/{self.cfg.training.epochs}"
+            f" train_loss {train_loss:.5g} val_loss {val_loss:.5g} score {score:.5g}"
+        )
+
+    def _log(self, line: str) -> None:
+        with (self.output_dir / TRAIN_LOG).open("a", encoding="utf-8") as log:
+            log.write(f"{datetime.now():%H:%M:%S} {line}\n")
 
     def __exit__(
         self,
@@ -96,16 +114,27 @@ class TrialRecord:
     ) -> None:
         if error is None:
             self._write_info("COMPLETE")
+        elif isinstance(error, Exception) and not (
+            isinstance(error, StopRequest | OSError) or was_interrupted(error)
+        ):
+            self._write_failure(error, trace)
+        else:  # an interrupt, or a disk that is full: the training can go on
+            reason = f"{type(error).__name__}: {error}"
+            if was_interrupted(error):
+                reason = "interrupted"
+            with suppress(OSError):
+                self._write_info("WAITING", reason.rstrip(": "))
             return
+        (self.output_dir / CHECKPOINT_FILE).unlink(missing_ok=True)
+
+    def _write_failure(self, error: Exception, trace: TracebackType | None) -> None:
         write_json(self.output_dir / "metrics.json", {"score": None, **finite(self.history)})
         if isinstance(error, optuna.TrialPruned | DivergenceError):
             self._write_info("PRUNED", str(error))
-        elif isinstance(error, KeyboardInterrupt):
-            self._write_info("FAIL", "interrupted")
-        else:
-            text = "".join(traceback.format_exception(kind, error, trace))
-            (self.output_dir / "logs" / "traceback.txt").write_text(text, encoding="utf-8")
-            self._write_info("FAIL", f"{type(error).__name__}: {error}")
+            return
+        text = "".join(traceback.format_exception(type(error), error, trace))
+        (self.output_dir / "logs" / "traceback.txt").write_text(text, encoding="utf-8")
+        self._write_info("FAIL", f"{type(error).__name__}: {error}")
 
     def _write_info(self, state: str, reason: str | None = None) -> None:
         write_yaml(
@@ -115,8 +144,10 @@ class TrialRecord:
                 "state": state,
                 "reason": reason,
                 "score": self.score,
-                "started": datetime.fromtimestamp(self._started).isoformat(timespec="seconds"),
-                "seconds": round(time.time() - self._started, 3),
+                "started": self._started,
+                "seconds": round(sum(self.effort.seconds.values()), 3),
+                "restarts": self.restarts,
+                "pieces": self.pieces,
                 "epochs_done": len(self.history["scores"]),
                 "effort": self.effort.summary(),
                 "made_with": environment(),
@@ -212,13 +243,19 @@ def find_trial_output_dir(study: optuna.Study, trial_number: int, outputs_root: 
     return directory
 
 
-def mark_dead(output_dir: Path) -> None:
-    """Bring ``trial_info.yaml`` of a trial whose process died from RUNNING to FAIL."""
+def read_trial_info(output_dir: Path) -> dict[str, Any]:
+    """Return ``trial_info.yaml``, empty if there is none yet."""
     file = output_dir / "trial_info.yaml"
-    if file.is_file():
-        info = yaml.safe_load(file.read_text(encoding="utf-8"))
-        if info["state"] == "RUNNING":
-            write_yaml(file, {**info, "state": "FAIL", "reason": "its process died"})
+    if not file.is_file():
+        return {}
+    return dict(yaml.safe_load(file.read_text(encoding="utf-8")))
+
+
+def mark(output_dir: Path, state: str, reason: str) -> None:
+    """Bring ``trial_info.yaml`` of a trial whose process died from RUNNING to the truth."""
+    info = read_trial_info(output_dir)
+    if info.get("state") == "RUNNING":
+        write_yaml(output_dir / "trial_info.yaml", {**info, "state": state, "reason": reason})
 
 
 def finite(history: dict[str, list[float]]) -> dict[str, list[float | None]]:

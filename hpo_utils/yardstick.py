@@ -52,6 +52,15 @@ class Yardstick:
         return (error.square().mean(0) / z_true.var(0, correction=0)).mean()
 
 
+def check_target(cfg: Config, target_names: Sequence[str]) -> None:
+    """Raise ConfigError unless ``evaluation.target`` is one of the targets."""
+    if cfg.evaluation.target not in (None, *target_names):
+        raise ConfigError(
+            f"evaluation.target must be one of {', '.join(target_names)}, got"
+            f" {cfg.evaluation.target!r}"
+        )
+
+
 def create_yardstick(
     cfg: Config, target_names: Sequence[str], y_val: NDArray[np.float32]
 ) -> Yardstick:
@@ -74,6 +83,5 @@ def create_yardstick(
             )
     if wanted is None:
         return Yardstick(kind, None, name)
-    if wanted not in names:
-        raise ConfigError(f"evaluation.target must be one of {', '.join(names)}, got {wanted!r}")
+    check_target(cfg, names)
     return Yardstick(kind, names.index(wanted), f"{name}, {wanted} alone")

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from hpo_utils import batches
-from hpo_utils.batches import load_part, make_batches
+from hpo_utils.batches import Pieces, count_batches, load_part, make_batches
 from hpo_utils.data import prepare_data
 
 CPU = torch.device("cpu")
@@ -31,3 +31,24 @@ def test_batches_hold_every_sample_once_but_never_one_alone():
     left_out = {*range(9)} - {*torch.cat(make_batches(9, 4, generator, CPU)).tolist()}
     again = {*range(9)} - {*torch.cat(make_batches(9, 4, generator, CPU)).tolist()}
     assert left_out != again
+
+
+def test_pieces_hold_the_batch_and_two_samples_at_least():
+    pieces = Pieces()
+    batch = torch.arange(9)
+    assert [len(piece) for piece in pieces.split(batch)] == [9]
+    sizes = []
+    while pieces.halve(batch):
+        parts = pieces.split(batch)
+        assert torch.equal(torch.cat(parts), batch)
+        sizes.append([len(piece) for piece in parts])
+    assert sizes == [[5, 4], [3, 2, 2, 2]]
+    assert [len(piece) for piece in pieces.split(torch.arange(3))] == [3]
+
+
+def test_the_number_of_batches_is_known_before():
+    generator = torch.Generator().manual_seed(0)
+    for n_samples in range(1, 20):
+        for batch_size in range(2, 9):
+            made = make_batches(n_samples, batch_size, generator, torch.device("cpu"))
+            assert count_batches(n_samples, batch_size) == len(made)

@@ -119,7 +119,7 @@ def test_a_wrong_setting_is_one_sentence(override, message):
         (None, "must exist"),
         ("model: [", "readable YAML"),
         ("- a\n- b\n", "keys and values"),
-        ("model: 3\n", "must follow its schema"),
+        ("model: 3\n", "section model must hold settings by name"),
         ("model: !!python/object/apply:os.getcwd []\n", "readable YAML"),
     ],
 )

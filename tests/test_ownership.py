@@ -1,17 +1,50 @@
+import os
 import subprocess
 import sys
+import time
 
 import optuna
+import pytest
+import yaml
 from optuna.trial import TrialState
 
-from hpo_utils import ownership
-from hpo_utils.ownership import current_owner, owner_is_alive, recover_interrupted
+from hpo_utils.ownership import (
+    MOST_DEATHS,
+    WORKER,
+    current_owner,
+    give_back,
+    is_ours,
+    owner_is_alive,
+    recover_from,
+    recover_interrupted,
+    register,
+)
+
+HOUR = 3600.0
 
 
 def dead_owner():
     process = subprocess.Popen([sys.executable, "-c", "pass"])
     process.wait()
     return {**current_owner(), "pid": process.pid}
+
+
+@pytest.fixture
+def neighbour():
+    """Another process of this machine that lives as long as the test."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    started = time.time()
+    import psutil
+
+    yield {
+        **current_owner(), "pid": process.pid, "started": psutil.Process(process.pid).create_time()
+    }  # fmt: skip
+    assert time.time() >= started
+    process.communicate()
+
+
+def states(study):
+    return [trial.state for trial in study.trials]
 
 
 def test_this_process_lives_and_a_finished_one_does_not():
@@ -23,24 +56,109 @@ def test_a_process_number_given_away_again_is_another_process():
     assert not owner_is_alive({**current_owner(), "started": 1.0})
 
 
-def test_another_machine_is_never_judged():
+def test_another_machine_is_never_judged_by_its_processes():
     assert owner_is_alive({"host": "elsewhere", "pid": 1, "started": 1.0})
 
 
-def test_only_trials_of_dead_processes_are_failed(tmp_path):
+def test_only_trials_of_dead_processes_wait_to_be_continued(tmp_path, neighbour):
     study = optuna.create_study()
-    for owner in (current_owner(), dead_owner(), None):
-        trial = study.ask()
-        if owner is not None:
-            trial.set_user_attr("owner", owner)
-    assert recover_interrupted(study, tmp_path) == [1]
-    states = [trial.state for trial in study.trials]
-    assert states == [TrialState.RUNNING, TrialState.FAIL, TrialState.RUNNING]
+    for owner in (neighbour, dead_owner(), current_owner()):
+        study.ask().set_user_attr("owner", owner)
+    # the third is of this process: it looks for work, so it cannot be at work
+    assert recover_interrupted(study, tmp_path, HOUR) == [1, 2]
+    assert states(study) == [TrialState.RUNNING, TrialState.WAITING, TrialState.WAITING]
 
 
-def test_a_trial_that_nobody_signed_is_failed_after_a_while(monkeypatch, tmp_path):
+def test_a_trial_given_back_goes_on_with_what_it_has(tmp_path):
+    study = optuna.create_study()
+    trial = study.ask()
+    x = trial.suggest_float("x", 0, 1)
+    trial.report(0.5, 1)
+    trial.set_user_attr("note", "kept")
+    give_back(study, trial, tmp_path, "interrupted")
+    assert states(study) == [TrialState.WAITING]
+    again = study.ask()
+    assert (again.number, again.suggest_float("x", 0, 1)) == (trial.number, x)
+    assert again.user_attrs == {"note": "kept"}
+    assert study.trials[0].intermediate_values == {1: 0.5}
+
+
+def test_a_finished_trial_is_not_given_back(tmp_path):
+    study = optuna.create_study()
+    trial = study.ask()
+    study.tell(trial, 1.0)
+    give_back(study, trial, tmp_path, "interrupted")
+    assert states(study) == [TrialState.COMPLETE]
+
+
+def test_the_files_of_a_dead_trial_tell_the_truth(tmp_path):
+    (tmp_path / "trial").mkdir()
+    file = tmp_path / "trial" / "trial_info.yaml"
+    file.write_text("state: RUNNING\nparams: {}\n")
+    study = optuna.create_study()
+    trial = study.ask()
+    trial.set_user_attr("output_dir", "trial")
+    trial.set_user_attr("owner", dead_owner())
+    recover_interrupted(study, tmp_path, HOUR)
+    info = yaml.safe_load(file.read_text())
+    assert (info["state"], info["reason"]) == ("WAITING", "its process died")
+
+
+def test_a_trial_that_nobody_signed_is_free_unless_a_worker_may_be_about_to(tmp_path, neighbour):
     study = optuna.create_study()
     study.ask()
-    assert recover_interrupted(study, tmp_path) == []
-    monkeypatch.setattr(ownership, "UNSIGNED_GRACE", 0.0)
-    assert recover_interrupted(study, tmp_path) == [0]
+    study.set_user_attr(f"{WORKER}neighbour", neighbour)
+    assert recover_interrupted(study, tmp_path, HOUR) == []
+    study.set_user_attr(f"{WORKER}neighbour", dead_owner())
+    register(study)
+    assert recover_interrupted(study, tmp_path, HOUR) == [0]
+
+
+def test_another_machine_is_given_up_when_it_has_been_silent(tmp_path):
+    log = tmp_path / "trial" / "logs" / "train.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("epoch 1\n")
+    study = optuna.create_study()
+    trial = study.ask()
+    trial.set_user_attr("owner", {**current_owner(), "host": "elsewhere"})
+    trial.set_user_attr("output_dir", "trial")
+    assert recover_interrupted(study, tmp_path, HOUR) == []
+    ago = time.time() - 2 * HOUR
+    os.utime(log, (ago, ago))
+    assert recover_interrupted(study, tmp_path, HOUR) == []  # it has only just begun
+    time.sleep(0.05)
+    assert recover_interrupted(study, tmp_path, 0.01) == [0]
+
+
+def test_a_trial_that_kills_its_workers_fails_in_the_end(tmp_path):
+    study = optuna.create_study()
+    for times in (1, 2):
+        trial, owner = study.ask(), dead_owner()
+        trial.set_user_attr("owner", owner)
+        assert recover_from(study, owner["pid"], tmp_path) == [0]
+        assert tuple(study.trials[0].user_attrs["died"]) == (0, times)
+    assert states(study) == [TrialState.FAIL]
+    assert "died 2 times" in study.trials[0].user_attrs["failure"]
+
+
+def test_power_cuts_are_forgiven_as_long_as_the_trial_gets_on(tmp_path):
+    study = optuna.create_study()
+    for epoch in range(1, 8):
+        trial = study.ask()
+        trial.set_user_attr("owner", dead_owner())
+        trial.report(0.5, epoch)
+        recover_interrupted(study, tmp_path, HOUR)
+        assert states(study) == [TrialState.WAITING]
+    for _ in range(MOST_DEATHS - 1):
+        study.ask().set_user_attr("owner", dead_owner())
+        recover_interrupted(study, tmp_path, HOUR)
+    assert states(study) == [TrialState.FAIL]
+
+
+def test_a_trial_that_was_given_to_another_is_not_ours():
+    study = optuna.create_study()
+    trial, owner = study.ask(), current_owner()
+    trial.set_user_attr("owner", owner)
+    assert is_ours(study, trial, owner)
+    trial.set_user_attr("owner", {**owner, "pid": 1})
+    assert not is_ours(study, trial, owner)

@@ -41,14 +41,16 @@ def test_the_constraints_pin_every_dependency():
 
 LAYERS = [
     {"errors"}, {"paths", "scaling", "intervals"}, {"config"},
-    {"parameters", "split", "sources", "synthetic", "storage", "physics", "devices", "yardstick"},
+    {"parameters", "split", "sources", "synthetic", "storage", "physics", "devices", "yardstick",
+     "sampler", "stopping"},
     {"averaging", "checks", "losses", "metrics", "models", "progress", "schedule",
      "study_files"},
     {"data", "examination", "timing"},
-    {"baselines", "batches", "looks", "resplit", "bundle"}, {"audit", "onnx_file"},
-    {"plots", "tables"}, {"model_card"},
+    {"batches", "baselines", "looks", "resplit", "bundle"}, {"audit", "onnx_file"},
+    {"checkpoints", "plots", "tables"}, {"model_card"},
     {"data_plots", "study_plots", "winner_plots", "trial_files", "report"}, {"members"},
-    {"training", "search_space", "ownership"}, {"objective"}, {"workers"}, {"reevaluation"},
+    {"training", "search_space", "ownership"}, {"objective"}, {"workers"}, {"team"},
+    {"reevaluation"},
     {"comparisons"}, {"study", "winner"}, {"analysis", "verdict"},
     {"pipeline"}, {"__main__"},
 ]  # fmt: skip

@@ -25,7 +25,7 @@ def lucky(monkeypatch):
     """Replace the training: quality by the dropout rate, luck by the seed; count the calls."""
     calls = []
 
-    def train(cfg, output_dir, data, on_epoch, identity, effort):
+    def train(cfg, output_dir, data, on_epoch, identity, effort, stop):
         calls.append((cfg.model.dropout_rate, cfg.training.seed))
         luck = np.random.default_rng([cfg.training.seed, int(100 * cfg.model.dropout_rate)])
         score = cfg.model.dropout_rate + 0.01 * luck.normal()
@@ -38,7 +38,7 @@ def lucky(monkeypatch):
 
 def study_of(make_config, **evaluation):
     settings = {f"evaluation.{key}": value for key, value in evaluation.items()}
-    cfg = make_config(**{"study.n_trials": 6, "study.pruner": "none", **settings})
+    cfg = make_config("study.seed=43", **{"study.n_trials": 6, "study.pruner": "none", **settings})
     study = run_study(cfg)
     data = prepare_data(cfg)
     cfg = with_target_weights(cfg, data.n_targets)

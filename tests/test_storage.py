@@ -5,7 +5,7 @@ import optuna
 import pytest
 
 from hpo_utils.errors import StudyError
-from hpo_utils.storage import create_pruner, open_storage, set_sampler, stored_names
+from hpo_utils.storage import create_pruner, open_storage, stored_names
 
 
 def test_the_default_database_lies_in_the_outputs(make_config, tmp_path):
@@ -39,23 +39,6 @@ def test_studies_of_one_name_come_newest_first(make_config):
     for name in ("a", "a-20260101-000000", "a-20270101-000000", "a-b", "b", "a-12345678-12345x"):
         optuna.create_study(study_name=name, storage=storage)
     assert stored_names(storage, "a") == ["a-20270101-000000", "a-20260101-000000", "a"]
-
-
-def test_sampler_seeds_differ_by_worker_and_progress_and_repeat_otherwise(make_config):
-    cfg = make_config()
-
-    def first_suggestion(worker, n_trials):
-        study = optuna.create_study()
-        for _ in range(n_trials):
-            study.add_trial(optuna.trial.create_trial(value=0.0))
-        set_sampler(study, cfg, worker)
-        seed = study.user_attrs[f"sampler seed of worker {worker} from trial {n_trials}"]
-        assert isinstance(seed, int)
-        return study.ask().suggest_float("x", 0, 1)
-
-    values = [first_suggestion(*key) for key in ((0, 0), (1, 0), (0, 5), (1, 5))]
-    assert len(set(values)) == 4
-    assert first_suggestion(0, 0) == values[0]
 
 
 def test_pruners(make_config):

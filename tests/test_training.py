@@ -8,10 +8,10 @@ import yaml
 from torch import nn
 
 from hpo_utils import batches, training
-from hpo_utils.batches import Part
+from hpo_utils.batches import Part, Pieces
 from hpo_utils.config import updated, with_target_weights
 from hpo_utils.data import prepare_data
-from hpo_utils.errors import DivergenceError, HpoError
+from hpo_utils.errors import DivergenceError, HpoError, InfeasibleError
 from hpo_utils.looks import looks_at_test
 from hpo_utils.losses import WeightedMSELoss
 from hpo_utils.metrics import standardized_errors
@@ -199,7 +199,7 @@ def test_a_trial_that_dies_says_so(make_config, error, reason):
     with pytest.raises(type(error)):
         train_trial(cfg, output_dir, prepare_data(cfg), die)
     info = yaml.safe_load((output_dir / "trial_info.yaml").read_text())
-    assert (info["state"], info["reason"], info["epochs_done"]) == ("FAIL", reason, 1)
+    assert (info["state"], info["reason"], info["epochs_done"]) == ("WAITING", reason, 1)
     assert (output_dir / "logs" / "traceback.txt").exists() == isinstance(error, OSError)
 
 
@@ -297,3 +297,58 @@ def test_narrow_networks_train_on_wide_images(make_config, make_arrays, hidden):
     arrays = make_arrays(rng.normal(size=(24, 2, 128, 512)).astype(np.float32))
     settings = {"model.hidden": hidden, "training.batch_size": 4, "training.epochs": 2}
     assert np.isfinite(run(make_config(**arrays, **settings))[1]["score"])
+
+
+def test_a_batch_in_pieces_has_the_gradients_of_the_batch():
+    part = linear_problem(16)
+    gradients = []
+    for pieces in (Pieces(1), Pieces(4)):
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(8, 2))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+        batches = [torch.arange(9)]
+        loss = train_one_epoch(model, part, batches, nn.MSELoss(), optimizer, pieces=pieces)
+        gradients.append((loss, model[1].weight.grad))
+    assert gradients[0][0] == pytest.approx(gradients[1][0], rel=1e-6)
+    torch.testing.assert_close(gradients[0][1], gradients[1][1])
+
+
+class Greedy(nn.Module):
+    """A layer that asks the allocator for more than there is, for more than so many samples."""
+
+    def __init__(self, most):
+        super().__init__()
+        self.most = most
+
+    def forward(self, x):
+        if len(x) > self.most:
+            torch.empty(2**60, dtype=torch.uint8)  # the allocator's own refusal
+        return x
+
+
+def test_a_batch_that_does_not_fit_is_cut_until_it_does():
+    part = linear_problem(32)
+    pieces = Pieces()
+    model = nn.Sequential(nn.Flatten(), Greedy(3), nn.Linear(8, 2))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+    batches = list(torch.arange(32).split(8))
+    losses = [
+        train_one_epoch(model, part, batches, nn.MSELoss(), optimizer, pieces=pieces)
+        for _ in range(20)
+    ]
+    assert pieces.count == 4
+    assert losses[-1] < 0.1 * losses[0]
+
+
+def test_what_never_fits_is_infeasible():
+    model = nn.Sequential(nn.Flatten(), Greedy(1), nn.Linear(8, 2))
+    optimizer = torch.optim.Adam(model.parameters())
+    with pytest.raises(InfeasibleError, match=r"two samples of shape \(1, 8\) must fit"):
+        train_one_epoch(model, linear_problem(), [torch.arange(8)], nn.MSELoss(), optimizer)
+
+
+def test_another_error_is_not_taken_for_a_full_memory():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(5, 2))
+    optimizer = torch.optim.Adam(model.parameters())
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        train_one_epoch(model, linear_problem(), [torch.arange(8)], nn.MSELoss(), optimizer)

@@ -5,52 +5,51 @@ import sys
 import pytest
 import torch
 
-from hpo_utils import workers
+from hpo_utils import team
 from hpo_utils.config import updated
 from hpo_utils.data import prepare_data
 from hpo_utils.paths import project_root
-from hpo_utils.workers import count_workers
+from hpo_utils.team import count_workers
 
 AUTO = "study.n_workers=null"
 
 
 @pytest.mark.parametrize(
-    ("overrides", "n_trials", "queued_only", "expected"),
+    ("overrides", "queued_only", "expected"),
     [
-        ([AUTO], 4, False, 1),  # the sampler would know nothing
-        ([AUTO], 10, False, 2),
-        ([AUTO], 100, False, 8),  # one for each core
-        ([AUTO], 4, True, 4),  # nothing to learn
-        ([AUTO], 0, False, 1),
-        ([AUTO, "training.n_threads=3"], 100, False, 3),
-        (["study.n_workers=3"], 100, False, 3),
-        (["study.n_workers=3"], 2, False, 2),
+        ([AUTO, "study.n_trials=4"], False, 1),  # the sampler would know nothing
+        ([AUTO, "study.n_trials=10"], False, 2),
+        ([AUTO, "study.n_trials=100"], False, 8),  # one for each core
+        ([AUTO, "study.n_trials=4", "study.n_more=100"], False, 8),
+        ([AUTO, "study.n_trials=4"], True, 8),  # nothing to learn
+        ([AUTO, "study.n_trials=100", "training.n_threads=3"], False, 3),
+        (["study.n_workers=3"], False, 3),
     ],
 )
-def test_how_many_workers(make_config, monkeypatch, overrides, n_trials, queued_only, expected):
+def test_how_many_workers(make_config, monkeypatch, overrides, queued_only, expected):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     cfg = make_config("training.device=cpu", *overrides)
-    assert count_workers(cfg, prepare_data(cfg), n_trials, queued_only) == expected
+    assert count_workers(cfg, prepare_data(cfg), queued_only) == expected
 
 
 def test_workers_are_few_where_their_data_would_not_fit(make_config, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
-    cfg = make_config("training.device=cpu", AUTO)
+    cfg = make_config("training.device=cpu", "study.n_trials=100", AUTO)
     data = prepare_data(cfg)
-    monkeypatch.setattr(workers, "free_memory", lambda _: 2.5 * workers.WORKER_MEMORY)
-    assert count_workers(cfg, data, 100) == 2
-    monkeypatch.setattr(workers, "free_memory", lambda _: 0)
-    assert count_workers(cfg, data, 100) == 1
+    monkeypatch.setattr(team, "free_memory", lambda _: 2.5 * team.WORKER_MEMORY)
+    assert count_workers(cfg, data) == 2
+    monkeypatch.setattr(team, "free_memory", lambda _: 0)
+    assert count_workers(cfg, data) == 1
 
 
 @pytest.mark.parametrize(("device", "expected"), [("cuda", 4), ("cuda:1", 1), ("mps", 1)])
 def test_there_is_a_worker_for_each_gpu(make_config, monkeypatch, device, expected):
-    monkeypatch.setattr(workers, "select_device", torch.device)
+    monkeypatch.setattr(team, "select_device", torch.device)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
-    cfg = make_config(AUTO)
+    cfg = make_config(AUTO, "study.n_trials=100")
     data = prepare_data(cfg)
     cfg = updated(cfg, {"training.device": device})
-    assert count_workers(cfg, data, 100) == expected
+    assert count_workers(cfg, data) == expected
 
 
 def test_a_script_needs_no_guard(tmp_path):
