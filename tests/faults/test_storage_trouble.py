@@ -1,8 +1,10 @@
 """Full disks, locked and broken databases, two processes at one study: what is there survives."""
 
+import json
 import os
 import re
 import resource
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -13,7 +15,7 @@ from pathlib import Path
 import optuna
 import pytest
 import torch
-from driver import CASES, SCRIPT, finish, trials_of
+from driver import CASES, SCRIPT, finish, trials_of, wait_for_work
 
 from hpo_utils.config import load_config
 from hpo_utils.errors import HpoError, StopRequest, StudyError
@@ -160,3 +162,21 @@ def test_results_cannot_leave_their_place(tmp_path):
         with pytest.raises(HpoError, match="must consist of letters"):
             load_config("params/smoke.yaml", [setting])
     assert issubclass(StopRequest, HpoError)
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_an_interrupt_leaves_the_files_true_within_two_seconds(tmp_path, n_workers):
+    root = tmp_path / "runs"
+    process = script(
+        root, "study.n_trials=5", "training.epochs=300", f"study.n_workers={n_workers}"
+    )
+    wait_for_work(process, root)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    time.sleep(2.0)
+    summary = json.loads((root / "optuna" / "study_summary.json").read_text(encoding="utf-8"))
+    assert "RUNNING" not in summary["counts"]
+    assert {trial.state.name for trial in trials_of(root)} <= {"COMPLETE", "WAITING"}
+    for file in root.glob("20*/*/trial_info.yaml"):
+        assert "state: RUNNING" not in file.read_text(encoding="utf-8")
+    process.communicate(timeout=60)
