@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +42,12 @@ def open_storage(cfg: Config) -> optuna.storages.RDBStorage:
             parsed = make_url(url)
             if parsed.database not in (None, "", ":memory:"):
                 parsed = parsed.set(database=str(resolve(parsed.database)))
+                _check_database(Path(str(parsed.database)))
             url = parsed.render_as_string(hide_password=False)
         storage = optuna.storages.RDBStorage(url, engine_kwargs=arguments)
-    except (SQLAlchemyError, StorageInternalError, RuntimeError, ImportError) as error:
+    except (
+        SQLAlchemyError, StorageInternalError, sqlite3.Error, RuntimeError, ImportError,
+    ) as error:  # fmt: skip
         reason = str(error).splitlines()[0]
         raise StudyError(
             f"study.storage must be a database of Optuna's, got {url}: {reason}; name another one"
@@ -51,6 +56,23 @@ def open_storage(cfg: Config) -> optuna.storages.RDBStorage:
     if engine.dialect.name == "sqlite" and engine.url.database not in (None, "", ":memory:"):
         _one_at_a_time(engine)
     return storage
+
+
+def _check_database(file: Path) -> None:
+    """Raise RuntimeError if an SQLite file has tables, and they are not Optuna's.
+
+    Read only: Optuna would add its tables to someone else's before it complains.
+    """
+    if not file.is_file():
+        return
+    address = f"{file.absolute().as_uri()}?mode=ro"
+    with closing(sqlite3.connect(address, uri=True, timeout=SQLITE_TIMEOUT)) as connection:
+        tables = connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table'"
+        ).fetchall()
+        columns = connection.execute("PRAGMA table_info(version_info)").fetchall()
+    if tables and "version_info_id" not in {column[1] for column in columns}:
+        raise RuntimeError("it has tables of another program")
 
 
 def _one_at_a_time(engine: Engine) -> None:
