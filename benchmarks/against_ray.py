@@ -17,6 +17,7 @@ import json
 import sys
 import tempfile
 import time
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -80,16 +81,28 @@ def train(params: dict[str, Any], config: dict[str, Any], data: Any) -> None:
     train_trial(cfg, output_dir, data, lambda _, score: tune.report({"score": score}))
 
 
-def run_ray(settings: dict[str, Any]) -> None:
-    """Be Ray's side: tune as its documentation shows, and write down when each trial ended."""
-    import ray
-    from ray import tune
-    from ray.tune.schedulers import ASHAScheduler, MedianStoppingRule
-    from ray.tune.search.optuna import OptunaSearch
+@cache
+def configuration(content: str) -> Any:
+    """Return the base configuration; Ray pickles its arguments, and a Config cannot be."""
+    from hpo_utils.config import config_from_dict
 
-    from hpo_utils.config import as_dict, load_config, with_target_weights
+    return config_from_dict(json.loads(content))
+
+
+def suggest(trial: Any, content: str, space: Any) -> None:
+    """Sample as our studies do."""
+    from hpo_utils.search_space import suggest_hyperparameters
+
+    suggest_hyperparameters(trial, configuration(content), space)
+
+
+def run_ray(settings: dict[str, Any]) -> None:
+    """Be Ray's side: tune, and write down when each trial ended."""
+    import ray
+
+    from hpo_utils.config import load_config, with_target_weights
     from hpo_utils.data import prepare_data, with_source
-    from hpo_utils.search_space import load_search_space, suggest_hyperparameters
+    from hpo_utils.search_space import load_search_space
 
     root = Path(settings["outputs_root"])
     root.mkdir(parents=True)
@@ -99,6 +112,32 @@ def run_ray(settings: dict[str, Any]) -> None:
     data = prepare_data(cfg)
     cfg = with_target_weights(cfg, data.n_targets)
     space = load_search_space(cfg, data.n_targets)
+    ray.init(num_cpus=CORES, include_dashboard=False, logging_level="error", log_to_driver=False)
+    trials = []
+    for result, ended in tune_with_ray(cfg, space, data, settings, root):
+        scores = result.metrics_dataframe["score"]
+        planned = result.config.get("training.epochs", cfg.training.epochs)
+        trials.append(
+            {
+                "seconds": ended,
+                "score": float(scores.min()),
+                "state": "COMPLETE" if len(scores) >= planned else "PRUNED",
+                "params": result.config,
+                "epochs": len(scores),
+            }
+        )
+    (root / "trials.json").write_text(json.dumps(trials))
+
+
+def tune_with_ray(
+    cfg: Any, space: Any, data: Any, settings: dict[str, Any], root: Path
+) -> list[tuple[Any, float]]:
+    """Tune as Ray's documentation shows; return the results and when each trial ended."""
+    from ray import tune
+    from ray.tune.schedulers import ASHAScheduler, MedianStoppingRule
+    from ray.tune.search.optuna import OptunaSearch
+
+    from hpo_utils.config import as_dict
 
     class Clock(tune.Callback):  # type: ignore[misc]
         """Notes when a trial ended."""
@@ -109,11 +148,7 @@ def run_ray(settings: dict[str, Any]) -> None:
         def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
             self.ended[trial.trial_id] = time.time()
 
-    def suggest(trial: Any) -> None:
-        suggest_hyperparameters(trial, cfg, space)
-
-    ray.init(num_cpus=CORES, include_dashboard=False, logging_level="error", log_to_driver=False)
-    clock, warm_up = Clock(), cfg.study.n_warmup_steps
+    warm_up, clock = cfg.study.n_warmup_steps, Clock()
     scheduler: Any = MedianStoppingRule(
         grace_period=warm_up, min_samples_required=cfg.study.n_startup_trials
     )
@@ -121,33 +156,22 @@ def run_ray(settings: dict[str, Any]) -> None:
         longest = getattr(space.distributions["training.epochs"], "high", cfg.training.epochs)
         scheduler = ASHAScheduler(grace_period=warm_up, max_t=longest)
     search = OptunaSearch(
-        space=suggest, metric="score", mode="min", seed=settings["seed"],
+        space=partial(suggest, content=json.dumps(as_dict(cfg)), space=space),
+        metric="score",
+        mode="min",
+        seed=settings["seed"],
         points_to_evaluate=[space.values_in(cfg)],
-    )  # fmt: skip
+    )
+    trainable = tune.with_parameters(train, config=as_dict(cfg), data=data)
     tuner = tune.Tuner(
-        tune.with_resources(
-            tune.with_parameters(train, config=as_dict(cfg), data=data), {"cpu": CORES / 2}
-        ),
+        tune.with_resources(trainable, {"cpu": 1}),
         tune_config=tune.TuneConfig(
-            metric="score", mode="min", search_alg=search, scheduler=scheduler, reuse_actors=True,
+            search_alg=search, scheduler=scheduler, metric="score", mode="min", reuse_actors=True,
             num_samples=settings["n_trials"], max_concurrent_trials=CORES,
         ),
         run_config=tune.RunConfig(storage_path=str(root), verbose=0, callbacks=[clock]),
     )  # fmt: skip
-    trials = []
-    for result in tuner.fit():
-        scores = result.metrics_dataframe["score"]
-        planned = result.config.get("training.epochs", cfg.training.epochs)
-        trials.append(
-            {
-                "seconds": clock.ended[result.metrics["trial_id"]],
-                "score": float(scores.min()),
-                "state": "COMPLETE" if len(scores) >= planned else "PRUNED",
-                "params": result.config,
-                "epochs": len(scores),
-            }
-        )
-    (root / "trials.json").write_text(json.dumps(trials))
+    return [(result, clock.ended[result.metrics["trial_id"]]) for result in tuner.fit()]
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Prepare an array of the real size, (108, 4, 1400, 2500) float32, and print the peak memory.
 
-    python benchmarks/large_file.py DIRECTORY [--train]
+    python benchmarks/large_file.py DIRECTORY [--study]
 
-The directory needs 10 GB. With ``--train`` two epochs at downsample factor 4 and hidden 32 follow.
+The directory needs 10 GB. With ``--study`` three trials of two epochs at downsample factor 4 and
+hidden 32 follow, in this process.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def make_arrays(directory: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=Path)
-    parser.add_argument("--train", action="store_true")
+    parser.add_argument("--study", action="store_true")
     options = parser.parse_args()
     options.directory.mkdir(parents=True, exist_ok=True)
     if not (options.directory / "x_train.npy").is_file():
@@ -47,7 +48,13 @@ def main() -> None:
     names = {key: str(options.directory / f"{key}.npy") for key in ("x_train", "t_train")}
     cfg = load_config(
         "params/airlift.yaml",
-        ["dataset.downsample_factor=4", "model.hidden=32", "training.epochs=2"],
+        [
+            "dataset.downsample_factor=4",
+            "model.hidden=32",
+            "training.epochs=2",
+            "study.n_trials=3",
+            "study.n_workers=1",
+        ],
         **{f"dataset.{key}": path for key, path in names.items()},
         **{"paths.outputs_root": str(options.directory / "runs")},
     )
@@ -58,12 +65,13 @@ def main() -> None:
     start = time.perf_counter()
     prepare_data(cfg)
     print(f"prepare again: {time.perf_counter() - start:.3f} s ({data.dataset_id})")
-    if options.train:
-        from hpo_utils.training import train_by_hand
+    if options.study:
+        from hpo_utils.study import run_study
 
         start = time.perf_counter()
-        train_by_hand(cfg)
-        print(f"train 2 epochs: {time.perf_counter() - start:.0f} s, peak {peak():.0f} MB")
+        run_study(cfg)
+        seconds = time.perf_counter() - start
+        print(f"study of 3 trials of 2 epochs: {seconds:.0f} s, peak {peak():.0f} MB")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from hpo_utils.search_space import SearchSpace, suggest_hyperparameters
 from hpo_utils.stopping import Stop
 from hpo_utils.storage import FINISHED, score_of
 from hpo_utils.timing import Effort
-from hpo_utils.training import train_trial
+from hpo_utils.training import OnEpoch, train_trial
 from hpo_utils.trial_files import create_trial_output_dir, read_trial_info
 
 
@@ -71,15 +71,32 @@ def objective(
         return repeat(trial, twin)
     output_dir = _output_dir(trial, cfg)
     info = read_trial_info(output_dir)
-    if info.get("state") in ("COMPLETE", "PRUNED"):  # its process died before it told the study
-        trial.set_user_attr("effort", {**info["effort"], "epochs_planned": cfg.training.epochs})
-        if info["state"] == "PRUNED":
-            raise optuna.TrialPruned(info["reason"])
-        metrics = json.loads((output_dir / "metrics.json").read_text(encoding="utf-8"))
-        return _note_metrics(trial, metrics)
+    if info.get("state") in ("COMPLETE", "PRUNED"):
+        return _take_over(trial, cfg, output_dir, info)
+    identity = {
+        "trial_number": trial.number,
+        "study_name": trial.study.study_name,
+        "params": trial.params,
+    }
+    try:
+        report = _reporter(trial, base_cfg.study.n_warmup_steps)
+        metrics = train_trial(cfg, output_dir, data, report, identity, effort, stop)
+    except DivergenceError as error:
+        raise optuna.TrialPruned(str(error)) from error
+    finally:
+        trial.set_user_attr("effort", {**effort.summary(), "epochs_planned": cfg.training.epochs})
+    return _note_metrics(trial, metrics)
+
+
+def _reporter(trial: optuna.Trial, n_warmup_steps: int) -> OnEpoch:
+    """Return what reports an epoch's score to the trial and asks whether to prune it.
+
+    An epoch that was reported before an interruption is not reported again; only after the last of
+    them it is not known whether the pruner was asked.
+    """
     reported = set(trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values)
-    # before, no pruner of ours would, or it did not; asking costs more than reporting
-    first_asked = max([base_cfg.study.n_warmup_steps, *reported])
+    # before, no pruner of ours would; asking costs more than reporting
+    first_asked = max([n_warmup_steps, *reported])
 
     def report(epoch: int, score: float) -> None:
         if epoch not in reported:
@@ -87,18 +104,15 @@ def objective(
         if epoch >= first_asked and trial.should_prune():
             raise optuna.TrialPruned(f"pruned at epoch {epoch}: worse than the median trial")
 
-    identity = {
-        "trial_number": trial.number,
-        "study_name": trial.study.study_name,
-        "params": trial.params,
-    }
-    try:
-        metrics = train_trial(cfg, output_dir, data, report, identity, effort, stop)
-    except DivergenceError as error:
-        raise optuna.TrialPruned(str(error)) from error
-    finally:
-        trial.set_user_attr("effort", {**effort.summary(), "epochs_planned": cfg.training.epochs})
-    return _note_metrics(trial, metrics)
+    return report
+
+
+def _take_over(trial: optuna.Trial, cfg: Config, output_dir: Path, info: dict[str, Any]) -> float:
+    """Return the outcome of a trial whose process died before it could tell the study."""
+    trial.set_user_attr("effort", {**info["effort"], "epochs_planned": cfg.training.epochs})
+    if info["state"] == "PRUNED":
+        raise optuna.TrialPruned(info["reason"])
+    return _note_metrics(trial, json.loads((output_dir / "metrics.json").read_text("utf-8")))
 
 
 def _note_metrics(trial: optuna.Trial, metrics: dict[str, Any]) -> float:

@@ -126,4 +126,5 @@ def _mime_bundle(item: Figure | pd.DataFrame | str, alt: str) -> dict[str, str]:
             border=0, index_names=False, na_rep="–", float_format=lambda value: f"{value:.4g}"
         )
         return {"text/plain": item.to_string(), "text/html": numbers}
-    return {"text/plain": item, "text/markdown": item}
+    # Markdown lets HTML through, and a name may be anything
+    return {"text/plain": item, "text/markdown": item.replace("<", "&lt;")}

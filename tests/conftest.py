@@ -76,6 +76,7 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, optuna.St
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the fast tests first: whole studies and notebooks come last."""
-    last = ("test_reevaluation", "test_winner", "test_study", "test_notebooks", "test_pipeline")
-    items.sort(key=lambda item: item.path.stem in last)
+    """Run the fast tests first: killed studies, whole studies and notebooks come last."""
+    last = ("test_kills", "test_storage_trouble", "test_reevaluation", "test_winner", "test_study",
+            "test_notebooks", "test_pipeline")  # fmt: skip
+    items.sort(key=lambda item: last.index(item.path.stem) if item.path.stem in last else -1)

@@ -3,9 +3,10 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
+from matplotlib.figure import Figure
 
 from hpo_utils.plots import plot_learning_curves
-from hpo_utils.report import Report, report_path
+from hpo_utils.report import Report, _mime_bundle, report_path
 
 HISTORY = {"train_losses": [1.0, 0.5], "val_losses": [1.1, 0.7], "scores": [0.9, 0.8]}
 CELL = "analysis.show_overview(report, study)"  # a cell of 04_analyze
@@ -78,3 +79,12 @@ def test_outside_ipython_the_text_is_printed(capsys):
 
 def test_where_the_report_of_a_study_goes(tmp_path):
     assert report_path(tmp_path, "demo") == tmp_path / "reports" / "demo.html"
+
+
+def test_names_are_shown_and_not_run():
+    evil = "<script>alert(1)</script>"
+    for item in (f"target {evil}", pd.DataFrame({evil: [evil]}), Figure()):
+        data = _mime_bundle(item, evil)
+        shown = data.get("text/html", data.get("text/markdown", ""))
+        assert "<script" not in shown
+        assert "script" in shown

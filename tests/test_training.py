@@ -200,7 +200,7 @@ def test_a_trial_that_dies_says_so(make_config, error, reason):
         train_trial(cfg, output_dir, prepare_data(cfg), die)
     info = yaml.safe_load((output_dir / "trial_info.yaml").read_text())
     assert (info["state"], info["reason"], info["epochs_done"]) == ("WAITING", reason, 1)
-    assert (output_dir / "logs" / "traceback.txt").exists() == isinstance(error, OSError)
+    assert not (output_dir / "logs" / "traceback.txt").exists()  # it is not the trial's fault
 
 
 def test_a_loss_that_explodes_stops_the_training(make_config):
