@@ -38,7 +38,11 @@ def lucky(monkeypatch):
 
 def study_of(make_config, **evaluation):
     settings = {f"evaluation.{key}": value for key, value in evaluation.items()}
-    cfg = make_config("study.seed=0", **{"study.n_trials": 6, "study.pruner": "none", **settings})
+    cfg = make_config(
+        "study.seed=0",
+        "study.n_startup_trials=6",
+        **{"study.n_trials": 6, "study.pruner": "none", **settings},
+    )
     study = run_study(cfg)
     data = prepare_data(cfg)
     cfg = with_target_weights(cfg, data.n_targets)
