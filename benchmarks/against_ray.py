@@ -112,7 +112,7 @@ def run_ray(settings: dict[str, Any]) -> None:
     data = prepare_data(cfg)
     cfg = with_target_weights(cfg, data.n_targets)
     space = load_search_space(cfg, data.n_targets)
-    ray.init(num_cpus=CORES, include_dashboard=False, logging_level="error", log_to_driver=False)
+    ray.init(num_cpus=CORES, include_dashboard=False, logging_level="error")
     trials = []
     for result, ended in tune_with_ray(cfg, space, data, settings, root):
         scores = result.metrics_dataframe["score"]
@@ -169,7 +169,7 @@ def tune_with_ray(
             search_alg=search, scheduler=scheduler, metric="score", mode="min", reuse_actors=True,
             num_samples=settings["n_trials"], max_concurrent_trials=CORES,
         ),
-        run_config=tune.RunConfig(storage_path=str(root), verbose=0, callbacks=[clock]),
+        run_config=tune.RunConfig(storage_path=str(root), verbose=1, callbacks=[clock]),
     )  # fmt: skip
     return [(result, clock.ended[result.metrics["trial_id"]]) for result in tuner.fit()]
 
