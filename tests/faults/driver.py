@@ -111,12 +111,13 @@ def disturb(
 ) -> Outcome:
     """Run a study disturbed, and check that nothing was lost.
 
-    ``calm`` has the undisturbed study, which took ``usual`` seconds.
+    There are ``n_kills`` at most: fewer if the study is finished before. ``calm`` has the
+    undisturbed study, which took ``usual`` seconds.
     """
     wild.mkdir(parents=True)
     shutil.copytree(calm / "data", wild / "data")
     outcome = Outcome()
-    while outcome.kills < n_kills:
+    while outcome.kills < n_kills and not is_finished(case, wild):
         process, how = case.start(wild), rng.choice(SIGNALS)
         if rng.random() < AT_WORK:
             wait_for_work(process, wild)
@@ -127,6 +128,11 @@ def disturb(
     finish(case.start(wild))
     check(case, calm, wild, outcome)
     return outcome
+
+
+def is_finished(case: Case, root: Path) -> bool:
+    ended = [trial for trial in trials_of(root) if trial.state.is_finished()]
+    return len(ended) >= case.n_trials
 
 
 def wait_for_work(process: subprocess.Popen[bytes], root: Path) -> None:
@@ -150,7 +156,11 @@ def kill(
     try:
         process.communicate(timeout=after)
     except subprocess.TimeoutExpired:
-        family = psutil.Process(process.pid).children(recursive=True)
+        try:
+            family = psutil.Process(process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:  # it ended just now
+            process.communicate()
+            return
         sent = time.monotonic()
         process.send_signal(how)
         process.communicate(timeout=60)
