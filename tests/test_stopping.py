@@ -8,6 +8,7 @@ from hpo_utils.stopping import Stop, create_stop
 
 def test_without_a_deadline_or_a_file_nothing_stops(make_config):
     stop = create_stop(make_config())
+    assert stop.reason() is None
     stop.check()
     stop.check_deadline()
 

@@ -19,5 +19,4 @@ def test_a_killed_study_ends_as_if_undisturbed(tmp_path, calm, name, n_kills):
         wild = tmp_path / str(kills) / "runs"
         outcome = disturb(CASES[name], n_kills - kills, rng, *calm, wild)
         print(outcome)
-        assert outcome.kills
         kills += outcome.kills
