@@ -35,7 +35,7 @@ class NumberedTPESampler(BaseSampler):
 
     def __init__(self, seed: int, n_startup_trials: int) -> None:
         self._seed, self._n_startup_trials = seed, n_startup_trials
-        self._joint: TPESampler | None = None
+        self._joint = self._create(0, "")
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """Begin a trial: what is sampled together comes from one sampler of its own."""
@@ -45,13 +45,13 @@ class NumberedTPESampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """Return the settings that are sampled together."""
-        return self._of(trial).infer_relative_search_space(study, trial)
+        return self._joint.infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Sample them."""
-        return self._of(trial).sample_relative(study, trial, search_space)
+        return self._joint.sample_relative(study, trial, search_space)
 
     def sample_independent(
         self,
@@ -63,11 +63,6 @@ class NumberedTPESampler(BaseSampler):
         """Sample one setting, whichever were sampled before."""
         own = self._create(trial.number, param_name)
         return own.sample_independent(study, trial, param_name, distribution)
-
-    def _of(self, trial: FrozenTrial) -> TPESampler:
-        if self._joint is None:
-            self._joint = self._create(trial.number, "")
-        return self._joint
 
     def _create(self, number: int, name: str) -> TPESampler:
         digest = hashlib.sha256(f"{self._seed} {number} {name}".encode()).digest()

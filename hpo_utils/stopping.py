@@ -17,8 +17,8 @@ STOP_FILE = Path("optuna") / "STOP"  # below outputs_root
 class Stop:
     """What every worker of a search looks at between epochs and, for the deadline, between steps.
 
-    ``deadline`` and ``since``, the start of the search, are in seconds since the epoch of
-    ``time.time``. A file from before the start is an earlier search's, and means nothing.
+    ``since``, the start of the search, is in seconds as ``time.time`` counts them, and ``timeout``
+    counts from there. A file from before the start is an earlier search's, and means nothing.
     """
 
     file: Path
