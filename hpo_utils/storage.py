@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
@@ -12,15 +13,17 @@ import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Engine, event, make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from hpo_utils.config import Config
 from hpo_utils.errors import StudyError
 from hpo_utils.paths import resolve
 
 Trials = Iterable[FrozenTrial]
+AT_ONCE = (IntegrityError, OperationalError, ProgrammingError)  # two that create the same tables
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 SQLITE_TIMEOUT = 60  # seconds to wait for another process's lock
+CREATION_S = 5  # seconds in which another process that creates the tables is done
 
 
 def open_storage(cfg: Config) -> optuna.storages.RDBStorage:
@@ -36,32 +39,47 @@ def open_storage(cfg: Config) -> optuna.storages.RDBStorage:
         database = default_database(cfg)
         database.parent.mkdir(parents=True, exist_ok=True)
         url = f"sqlite:///{database}"
-    try:
-        if url.startswith("sqlite"):
-            arguments = {"connect_args": {"timeout": SQLITE_TIMEOUT}}
-            parsed = make_url(url)
-            if parsed.database not in (None, "", ":memory:"):
-                parsed = parsed.set(database=str(resolve(parsed.database)))
-                _check_database(Path(str(parsed.database)))
-            url = parsed.render_as_string(hide_password=False)
-        storage = optuna.storages.RDBStorage(url, engine_kwargs=arguments)
-    except (
-        SQLAlchemyError, StorageInternalError, sqlite3.Error, RuntimeError, ImportError,
-    ) as error:  # fmt: skip
-        reason = str(error).splitlines()[0]
-        raise StudyError(
-            f"study.storage must be a database of Optuna's, got {url}: {reason}; name another one"
-        ) from None
+    if url.startswith("sqlite"):
+        arguments = {"connect_args": {"timeout": SQLITE_TIMEOUT}}
+    until = time.monotonic() + CREATION_S
+    while True:  # a process that creates the tables at this moment is soon done
+        try:
+            storage = _connect(url, arguments)
+            break
+        except SQLAlchemyError as error:
+            if time.monotonic() > until or not isinstance(error, AT_ONCE):
+                raise _not_optunas(url, error) from None
+            time.sleep(0.2)
+        except (StorageInternalError, sqlite3.Error, RuntimeError, ImportError) as error:
+            raise _not_optunas(url, error) from None
     engine = storage.engine
     if engine.dialect.name == "sqlite" and engine.url.database not in (None, "", ":memory:"):
         _one_at_a_time(engine)
     return storage
 
 
+def _connect(url: str, arguments: dict[str, Any]) -> optuna.storages.RDBStorage:
+    if url.startswith("sqlite"):
+        parsed = make_url(url)
+        if parsed.database not in (None, "", ":memory:"):
+            parsed = parsed.set(database=str(resolve(parsed.database)))
+            _check_database(Path(str(parsed.database)))
+        url = parsed.render_as_string(hide_password=False)
+    return optuna.storages.RDBStorage(url, engine_kwargs=arguments)
+
+
+def _not_optunas(url: str, error: Exception) -> StudyError:
+    reason = str(error).splitlines()[0]
+    return StudyError(
+        f"study.storage must be a database of Optuna's, got {url}: {reason}; name another one"
+    )
+
+
 def _check_database(file: Path) -> None:
     """Raise RuntimeError if an SQLite file has tables, and they are not Optuna's.
 
-    Read only: Optuna would add its tables to someone else's before it complains.
+    Read only: Optuna would add its tables to someone else's before it complains. A process that was
+    killed while it created them leaves the first ones, which Optuna completes.
     """
     if not file.is_file():
         return
@@ -70,8 +88,8 @@ def _check_database(file: Path) -> None:
         tables = connection.execute(
             "SELECT name FROM sqlite_master WHERE type = 'table'"
         ).fetchall()
-        columns = connection.execute("PRAGMA table_info(version_info)").fetchall()
-    if tables and "version_info_id" not in {column[1] for column in columns}:
+        columns = connection.execute("PRAGMA table_info(studies)").fetchall()
+    if tables and not {"study_id", "study_name"} <= {column[1] for column in columns}:
         raise RuntimeError("it has tables of another program")
 
 

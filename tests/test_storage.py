@@ -1,5 +1,7 @@
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import optuna
 import pytest
@@ -27,6 +29,42 @@ def test_a_study_may_live_in_memory(make_config, url):
     study = optuna.create_study(storage=storage)
     study.tell(study.ask(), 1.0)
     assert study.best_value == 1.0
+
+
+def test_a_creation_that_was_killed_is_completed(make_config, tmp_path):
+    file = tmp_path / "half.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute(
+            "CREATE TABLE studies (study_id INTEGER PRIMARY KEY, study_name VARCHAR(512) NOT NULL)"
+        )
+    storage = open_storage(make_config(**{"study.storage": f"sqlite:///{file}"}))
+    assert optuna.create_study(storage=storage).trials == []
+
+
+OPEN = """
+import sys
+from contextlib import closing
+from hpo_utils.config import load_config
+from hpo_utils.storage import open_storage
+cfg = load_config(**{"paths.outputs_root": sys.argv[1]})
+print("ready", flush=True)
+sys.stdin.readline()
+open_storage(cfg)
+"""
+
+
+def test_several_processes_may_create_the_database_at_once(tmp_path):
+    """Without a second look about one run in two of this fails."""
+    command = [sys.executable, "-c", OPEN, str(tmp_path / "runs")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    processes = [subprocess.Popen(command, text=True, **pipes) for _ in range(3)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    errors = [process.communicate(timeout=60)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], errors
 
 
 def test_a_url_that_means_nothing_is_said(make_config):
