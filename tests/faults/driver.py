@@ -14,6 +14,7 @@ import json
 import os
 import random
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -67,7 +68,7 @@ class Case:
             command = [
                 sys.executable, "-m", "papermill", str(notebook), str(root.parent / "out.ipynb"),
                 "-p", "params_file", "params/smoke.yaml", "-p", "overrides",
-                " ".join(self.overrides(root)), "--no-progress-bar",
+                shlex.join(self.overrides(root)), "--no-progress-bar",
             ]  # fmt: skip
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         return subprocess.Popen(
@@ -96,7 +97,7 @@ class Outcome:
     epochs: int = 0
     repeated_epochs: int = 0
     restarts: int = 0
-    slowest_interrupt: float = 0.0  # seconds from SIGINT to the end of the process
+    slowest_interrupt: float = 0.0  # seconds from SIGINT in a trial to the end of the process
 
 
 def run_undisturbed(root: Path) -> float:
@@ -121,7 +122,9 @@ def disturb(
         process, how = case.start(wild), rng.choice(SIGNALS)
         if rng.random() < AT_WORK:
             wait_for_work(process, wild)
-            kill(process, rng.uniform(0, 1.5), how, outcome)
+            took = kill(process, rng.uniform(0, 1.5), how, outcome)
+            if how == signal.SIGINT:
+                outcome.slowest_interrupt = max(outcome.slowest_interrupt, took)
         else:  # at any time, so mostly while it starts
             kill(process, rng.uniform(0, usual), how, outcome)
         check_files(wild)
@@ -151,8 +154,11 @@ def finish(process: subprocess.Popen[bytes]) -> None:
 
 def kill(
     process: subprocess.Popen[bytes], after: float, how: signal.Signals, outcome: Outcome
-) -> None:
-    """Kill the process after a while, unless it has ended; see that nothing outlives it."""
+) -> float:
+    """Kill the process after a while, unless it has ended; see that nothing outlives it.
+
+    Return the seconds from the signal to the end of the process.
+    """
     try:
         process.communicate(timeout=after)
     except subprocess.TimeoutExpired:
@@ -160,16 +166,17 @@ def kill(
             family = psutil.Process(process.pid).children(recursive=True)
         except psutil.NoSuchProcess:  # it ended just now
             process.communicate()
-            return
+            return 0.0
         sent = time.monotonic()
         process.send_signal(how)
         process.communicate(timeout=60)
-        if how == signal.SIGINT:
-            outcome.slowest_interrupt = max(outcome.slowest_interrupt, time.monotonic() - sent)
+        took = time.monotonic() - sent
         outcome.kills += 1
         outcome.by_signal[how.name] = outcome.by_signal.get(how.name, 0) + 1
         _, alive = psutil.wait_procs(family, timeout=ORPHANS_GONE)
         assert not alive, f"{how.name} left {[' '.join(p.cmdline()) for p in alive]}"
+        return took
+    return 0.0
 
 
 def trials_of(root: Path) -> list[optuna.trial.FrozenTrial]:
@@ -242,6 +249,9 @@ def main() -> None:
                 print(f"{case.name}: {outcome}", flush=True)
                 for name in ("kills", "trials", "epochs", "repeated_epochs", "restarts"):
                     totals[name] = totals.get(name, 0) + getattr(outcome, name)
+                totals["slowest_interrupt"] = max(
+                    totals.get("slowest_interrupt", 0.0), outcome.slowest_interrupt
+                )
     print(f"nothing lost: {totals}")
 
 
