@@ -237,6 +237,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    # a shell has what it starts in the background ignore it, and so would the studies
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     rng = random.Random(options.seed)
     totals: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:
