@@ -15,10 +15,10 @@ from hpo_utils.errors import DivergenceError
 from hpo_utils.paths import resolve
 from hpo_utils.search_space import SearchSpace, suggest_hyperparameters
 from hpo_utils.stopping import Stop
-from hpo_utils.storage import FINISHED, score_of
+from hpo_utils.storage import FINISHED, score_of, stored_trial
 from hpo_utils.timing import Effort
 from hpo_utils.training import OnEpoch, train_trial
-from hpo_utils.trial_files import create_trial_output_dir, read_trial_info
+from hpo_utils.trial_files import create_trial_output_dir, mark, read_trial_info
 
 
 def objective(
@@ -68,7 +68,7 @@ def objective(
         cfg = suggest_hyperparameters(trial, base_cfg, space)
     twin = find_twin(trial)
     if twin is not None:
-        return repeat(trial, twin)
+        return repeat(trial, twin, resolve(base_cfg.paths.outputs_root))
     output_dir = _output_dir(trial, cfg)
     info = read_trial_info(output_dir)
     if info.get("state") in ("COMPLETE", "PRUNED"):
@@ -94,7 +94,7 @@ def _reporter(trial: optuna.Trial, n_warmup_steps: int) -> OnEpoch:
     An epoch that was reported before an interruption is not reported again; only after the last of
     them it is not known whether the pruner was asked.
     """
-    reported = set(trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values)
+    reported = set(stored_trial(trial.study, trial.number).intermediate_values)
     # before, no pruner of ours would; asking costs more than reporting
     first_asked = max([n_warmup_steps, *reported])
 
@@ -151,8 +151,13 @@ def find_twin(trial: optuna.Trial) -> FrozenTrial | None:
     )
 
 
-def repeat(trial: optuna.Trial, twin: FrozenTrial) -> float:
-    """Give the trial the outcome and the directory of its twin, without training again."""
+def repeat(trial: optuna.Trial, twin: FrozenTrial, root: Path) -> float:
+    """Give the trial the outcome and the directory of its twin, without training again.
+
+    A trial that was interrupted has a directory below ``root`` of its own, which remains.
+    """
+    if "output_dir" in trial.user_attrs:
+        mark(root / trial.user_attrs["output_dir"], "PRUNED", f"the same as trial {twin.number}")
     for name in ("output_dir", "best_epoch", "val_r2"):
         if name in twin.user_attrs:
             trial.set_user_attr(name, twin.user_attrs[name])

@@ -13,6 +13,7 @@ import optuna
 import psutil
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo_utils.storage import stored_trial
 from hpo_utils.trial_files import TRAIN_LOG, mark
 
 UNSIGNED_GRACE = 60.0  # seconds in which a living process must have signed the trial it asked for
@@ -119,7 +120,7 @@ def _note_death(study: optuna.Study, trial: FrozenTrial, outputs_root: Path, mos
 
 def is_ours(study: optuna.Study, trial: optuna.Trial, owner: Mapping[str, Any]) -> bool:
     """Return whether a trial is still run by us: it may have been given up as dead meanwhile."""
-    stored = study.get_trials(deepcopy=False)[trial.number]
+    stored = stored_trial(study, trial.number)
     return stored.state == TrialState.RUNNING and stored.user_attrs.get("owner") == owner
 
 

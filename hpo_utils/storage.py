@@ -135,6 +135,14 @@ def score_of(trial: FrozenTrial) -> float:
     return float("inf") if trial.value is None else trial.value
 
 
+def stored_trial(study: optuna.Study, number: int) -> FrozenTrial:
+    """Return a trial as it is stored now, without reading the others as ``Study.trials`` does."""
+    storage = study._storage
+    return storage.get_trial(
+        storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+    )
+
+
 def count_finished(study: optuna.Study) -> int:
     """Return how many trials are complete or pruned."""
     return len(study.get_trials(deepcopy=False, states=FINISHED))

@@ -29,7 +29,7 @@ from hpo_utils.paths import resolve
 from hpo_utils.sampler import create_sampler
 from hpo_utils.search_space import SearchSpace
 from hpo_utils.stopping import Stop
-from hpo_utils.storage import create_pruner, open_storage
+from hpo_utils.storage import create_pruner, open_storage, stored_trial
 from hpo_utils.workers import OPTIMISER_NEEDS, Tickets, run_trials
 
 MANY = 1024  # workers, more than there will be
@@ -214,7 +214,7 @@ class Team:
             if isinstance(report, str):
                 raise StudyError(report)
             self._deaths = 0
-            self._on_finished(self._study.get_trials(deepcopy=False)[report])
+            self._on_finished(stored_trial(self._study, report))
 
     def _replace_dead(self) -> bool:
         """Start a worker for each that died; return whether there was one."""

@@ -252,10 +252,12 @@ def read_trial_info(output_dir: Path) -> dict[str, Any]:
 
 
 def mark(output_dir: Path, state: str, reason: str) -> None:
-    """Bring ``trial_info.yaml`` of a trial whose process died from RUNNING to the truth."""
+    """Bring ``trial_info.yaml`` of a trial that nobody runs any more to the truth."""
     info = read_trial_info(output_dir)
-    if info.get("state") == "RUNNING":
+    if info.get("state") in ("RUNNING", "WAITING"):
         write_yaml(output_dir / "trial_info.yaml", {**info, "state": state, "reason": reason})
+        if state != "WAITING":
+            (output_dir / CHECKPOINT_FILE).unlink(missing_ok=True)
 
 
 def finite(history: dict[str, list[float]]) -> dict[str, list[float | None]]:

@@ -21,7 +21,7 @@ from hpo_utils.ownership import give_back, is_ours, register
 from hpo_utils.paths import resolve
 from hpo_utils.search_space import SearchSpace
 from hpo_utils.stopping import Stop
-from hpo_utils.storage import count_finished
+from hpo_utils.storage import count_finished, stored_trial
 
 OPTIMISER_NEEDS = "torch._dynamo"  # imported by a process's first optimiser, in seconds
 
@@ -81,7 +81,7 @@ def run_trials(
             except BaseException:
                 give_back(study, trial, root, "interrupted")
                 raise
-            ended = study.get_trials(deepcopy=False)[trial.number]
+            ended = stored_trial(study, trial.number)
             failures = failures + 1 if ended.state == TrialState.FAIL else 0
             if ended.state == TrialState.FAIL:
                 tickets.release()

@@ -153,9 +153,7 @@ def main() -> None:
         print(f"{name} ({place}): {state if state == 'passed' else how}", flush=True)
         if state == "passed":
             still.append(name)
-    print(
-        f"{len(names)} rows, {len(names) - len(still)} fail without their check; still pass: {still}"
-    )
+    print(f"{len(names) - len(still)} of {len(names)} rows fail without their check; not: {still}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,62 @@
+import optuna
+import pytest
+import yaml
+from optuna.trial import TrialState
+
+from hpo_utils.checkpoints import CHECKPOINT_FILE
+from hpo_utils.objective import find_twin, repeat
+
+UNIFORM = optuna.distributions.FloatDistribution(0.0, 1.0)
+
+
+def ended(state, value=None, **attributes):
+    return optuna.trial.create_trial(
+        params={"x": 0.5}, distributions={"x": UNIFORM}, value=value, state=state,
+        user_attrs=attributes,
+    )  # fmt: skip
+
+
+def again(study):
+    """Return a trial of the study with the parameters of those that ended."""
+    study.enqueue_trial({"x": 0.5})
+    trial = study.ask()
+    trial.suggest_float("x", 0.0, 1.0)
+    return trial
+
+
+def test_a_trial_takes_the_outcome_of_its_twin(tmp_path):
+    study = optuna.create_study()
+    study.add_trial(ended(TrialState.COMPLETE, 0.3, output_dir="first", best_epoch=7))
+    trial = again(study)
+    assert repeat(trial, find_twin(trial), tmp_path) == 0.3
+    assert trial.user_attrs == {"output_dir": "first", "best_epoch": 7, "same_as": 0}
+
+
+def test_the_twin_of_one_that_was_pruned_is_pruned_and_of_one_that_failed_too(tmp_path):
+    for state, reason in ((TrialState.PRUNED, "was pruned"), (TrialState.FAIL, "failed")):
+        study = optuna.create_study()
+        study.add_trial(ended(state, failure="ValueError"))
+        trial = again(study)
+        with pytest.raises(optuna.TrialPruned, match=reason):
+            repeat(trial, find_twin(trial), tmp_path)
+
+
+def test_one_whose_process_died_has_no_twin():
+    study = optuna.create_study()
+    study.add_trial(ended(TrialState.FAIL))
+    assert find_twin(again(study)) is None
+
+
+def test_what_an_interrupted_trial_had_trained_is_not_left_waiting(tmp_path):
+    study = optuna.create_study()
+    study.add_trial(ended(TrialState.COMPLETE, 0.3, output_dir="first"))
+    trial = again(study)
+    own = tmp_path / "second"
+    own.mkdir()
+    (own / "trial_info.yaml").write_text("state: WAITING\n")
+    (own / CHECKPOINT_FILE).touch()
+    trial.set_user_attr("output_dir", "second")
+    repeat(trial, find_twin(trial), tmp_path)
+    info = yaml.safe_load((own / "trial_info.yaml").read_text())
+    assert info == {"state": "PRUNED", "reason": "the same as trial 0"}
+    assert not (own / CHECKPOINT_FILE).exists()
