@@ -1,21 +1,20 @@
 """Full disks, locked and broken databases, two processes at one study: what is there survives."""
 
-import json
 import os
 import re
 import resource
-import signal
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import optuna
 import pytest
 import torch
-from driver import CASES, SCRIPT, finish, trials_of, wait_for_work
+from driver import CASES, SCRIPT, finish, trials_of
 
 from hpo_utils.config import load_config
 from hpo_utils.errors import HpoError, StopRequest, StudyError
@@ -38,8 +37,48 @@ def script(root: Path, *overrides: str, limit: int | None = None) -> subprocess.
     )  # fmt: skip
 
 
-# the weights of a trial, the database, and already the prepared data do not fit
-@pytest.mark.parametrize("limit", [140_000, 60_000, 5_000])
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Return a function that mounts a small disk in memory, or mounts it again otherwise."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def mount(options: str) -> Path:
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode != 0:
+            pytest.skip(f"a disk cannot be mounted here: {done.stderr.strip()}")
+        return place
+
+    yield mount
+    subprocess.run(["umount", str(place)], capture_output=True)
+
+
+def test_a_small_disk_that_runs_full_holds_what_was_there(disk):
+    root = disk("size=1500k") / "runs"
+    process = script(root, "study.n_trials=20")
+    output = process.communicate(timeout=300)[0].decode()
+    assert re.search(r"StudyError: the study's files and storage must be writable", output), output
+    complete = [trial for trial in trials_of(root) if trial.state.name == "COMPLETE"]
+    assert complete
+    for trial in complete:
+        torch.load(root / trial.user_attrs["output_dir"] / WEIGHTS_FILE, weights_only=True)
+    disk("remount,size=20m")
+    finish(script(root, f"study.n_trials={len(complete) + 1}"))
+    assert [trial.state.name for trial in trials_of(root)] == ["COMPLETE"] * (len(complete) + 1)
+
+
+def test_a_disk_that_cannot_be_written_to_is_said_before_anything_runs(disk):
+    root = disk("size=20m") / "runs"
+    finish(script(root, "study.n_trials=1"))
+    disk("remount,ro")
+    output = script(root, "study.n_trials=2").communicate(timeout=300)[0].decode()
+    assert "outputs_root must be a directory that can be written to" in output, output
+    assert [trial.state.name for trial in trials_of(root)] == ["COMPLETE"]
+
+
+# the weights of a trial, and already the prepared data, do not fit
+@pytest.mark.parametrize("limit", [140_000, 5_000])
 def test_a_disk_that_is_full_stops_with_a_sentence_and_nothing_is_lost(tmp_path, limit):
     root = tmp_path / "runs"
     process = script(root, "study.n_trials=3", limit=limit)
@@ -162,21 +201,3 @@ def test_results_cannot_leave_their_place(tmp_path):
         with pytest.raises(HpoError, match="must consist of letters"):
             load_config("params/smoke.yaml", [setting])
     assert issubclass(StopRequest, HpoError)
-
-
-@pytest.mark.parametrize("n_workers", [1, 2])
-def test_an_interrupt_leaves_the_files_true_within_two_seconds(tmp_path, n_workers):
-    root = tmp_path / "runs"
-    process = script(
-        root, "study.n_trials=5", "training.epochs=300", f"study.n_workers={n_workers}"
-    )
-    wait_for_work(process, root)
-    time.sleep(1.0)
-    process.send_signal(signal.SIGINT)
-    time.sleep(2.0)
-    summary = json.loads((root / "optuna" / "study_summary.json").read_text(encoding="utf-8"))
-    assert "RUNNING" not in summary["counts"]
-    assert {trial.state.name for trial in trials_of(root)} <= {"COMPLETE", "WAITING"}
-    for file in root.glob("20*/*/trial_info.yaml"):
-        assert "state: RUNNING" not in file.read_text(encoding="utf-8")
-    process.communicate(timeout=60)

@@ -1,0 +1,61 @@
+"""The stop button of JupyterLab, in a real kernel: the cell ends, and all files are true."""
+
+import json
+import time
+
+import pytest
+import yaml
+from driver import trials_of
+from jupyter_client.manager import KernelManager
+
+from hpo_utils.paths import project_root
+
+CELL = """
+from hpo_utils.config import load_config
+from hpo_utils.study import run_study
+run_study(load_config("params/smoke.yaml", [
+    "paths.outputs_root={root}", "study.n_trials=5", "training.epochs=300",
+    "study.n_workers={n_workers}",
+]))
+"""
+
+
+@pytest.fixture
+def kernel():
+    manager = KernelManager(kernel_name="python3")
+    manager.start_kernel(cwd=str(project_root() / "notebooks"))
+    client = manager.client()
+    client.start_channels()
+    client.wait_for_ready(timeout=60)
+    yield manager, client
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+    manager.cleanup_resources()
+
+
+def wait_until_training(root, n_trials):
+    until = time.monotonic() + 120
+    while len(list(root.glob("20*/*/logs/train.log"))) < n_trials:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_the_stop_button_leaves_the_files_true_within_two_seconds(kernel, tmp_path, n_workers):
+    manager, client = kernel
+    root = tmp_path / "runs"
+    client.execute(CELL.format(root=root, n_workers=n_workers))
+    wait_until_training(root, n_workers)
+    time.sleep(1.0)
+    manager.interrupt_kernel()
+    time.sleep(2.0)
+    summary = json.loads((root / "optuna" / "study_summary.json").read_text(encoding="utf-8"))
+    assert "RUNNING" not in summary["counts"]
+    assert {trial.state.name for trial in trials_of(root)} <= {"COMPLETE", "WAITING"}
+    for file in root.glob("20*/*/trial_info.yaml"):
+        assert yaml.safe_load(file.read_text(encoding="utf-8"))["state"] != "RUNNING"
+    reply = client.get_shell_msg(timeout=10)["content"]
+    assert (reply["status"], reply.get("ename")) == ("error", "KeyboardInterrupt")
+    shorter = CELL.replace("epochs=300", "epochs=1").replace("n_trials=5", "n_trials=2")
+    client.execute(shorter.format(root=root, n_workers=n_workers))  # the kernel is not harmed
+    assert client.get_shell_msg(timeout=120)["content"]["status"] == "ok"
