@@ -33,6 +33,14 @@ from hpo_utils.tables import (
     trials_table,
     with_effort,
 )
+from hpo_utils.target_plots import plot_trade_off, plot_weight_effects
+from hpo_utils.trade_offs import (
+    best_per_target,
+    pareto_front,
+    validation_r2,
+    weight_effects,
+    weight_shares,
+)
 from hpo_utils.trial_files import find_trial_output_dir
 
 Metrics = dict[str, Any]  # the content of a trial's metrics.json
@@ -134,6 +142,40 @@ def show_parameters(report: Report, study: optuna.Study) -> None:
         report.show(NO_COMPLETE)
         return
     report.show(plot_parallel_coordinates(trials), "Parameters of the complete trials")
+
+
+def show_trade_off(report: Report, study: optuna.Study) -> None:
+    """Show which trials are best for each target, and what the study's best gives up."""
+    trials = study.get_trials(deepcopy=False)
+    table, best = best_per_target(trials), best_of(trials)
+    if table.empty or best is None:
+        report.show(NO_COMPLETE)
+        return
+    r2 = validation_r2(trials)
+    if r2.shape[1] == 1:
+        report.show("With one target there is nothing to trade: the study's best is best for it.")
+        return
+    front = pareto_front(r2)
+    overall = int(best.user_attrs.get("same_as", best.number))
+    report.show(
+        plot_trade_off(r2, front, overall),
+        "Validation R² of every trial for every target, the Pareto front in black",
+    )
+    report.show(table)
+
+
+def show_weights(report: Report, study: optuna.Study) -> None:
+    """Show whether a larger share of the loss goes along with a better prediction of a target."""
+    trials = study.get_trials(deepcopy=False)
+    shares = weight_shares(trials)
+    if shares.empty:
+        report.show("The weights of the targets in the loss were not searched.")
+        return
+    r2 = validation_r2(trials)
+    report.show(
+        plot_weight_effects(shares, r2, weight_effects(trials)),
+        "Validation R² of each target against its share of the loss",
+    )
 
 
 def show_best_trial(report: Report, study: optuna.Study, cfg: Config) -> None:

@@ -77,10 +77,22 @@ def plot_samples(data: PreparedData, target: int, n_samples: int = 3) -> Figure:
     chosen = np.argsort(values, kind="stable")[ranks]
     unit = data.target_units[target].strip("-")
     titles = [f"{data.target_names[target]} {values[i]:.3g} {unit}".rstrip() for i in chosen]
-    x = data.inputs("train")[np.sort(chosen)][np.argsort(np.argsort(chosen))]
-    channels = [data.manifest["channel_names"][i] for i in data.manifest["channels"]]
+    return plot_inputs(data, "train", chosen, titles)
+
+
+@styled
+def plot_inputs(
+    data: PreparedData, part: str, samples: NDArray[np.int64], titles: list[str]
+) -> Figure:
+    """Draw the standardised inputs of some samples of a part, under their titles."""
+    x = np.stack([data.inputs(part)[i] for i in samples])
     draw = _draw_images if x.ndim == 4 else _draw_lines
-    return draw(x, titles, channels, data.manifest["axis_names"])
+    return draw(x, titles, used_channels(data), data.manifest["axis_names"])
+
+
+def used_channels(data: PreparedData) -> list[str]:
+    """Return the names of the channels that are trained on."""
+    return [data.manifest["channel_names"][i] for i in data.manifest["channels"]]
 
 
 def _draw_images(

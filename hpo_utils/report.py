@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +25,7 @@ img { max-width: 100%; height: auto; }
 table { border-collapse: collapse; font-size: 0.85rem; display: block; overflow-x: auto; }
 th, td { padding: 0.25rem 0.6rem; text-align: right; border-bottom: 1px solid #ddd; }
 th { background: #f5f5f5; }
+nav ul { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: 0.3rem 1.2rem; }
 .anchor-link { display: none; }
 code { background: #f3f3f3; padding: 0 0.2em; overflow-wrap: anywhere; }
 @media print { body { margin: 0; max-width: none; } img, table { break-inside: avoid; } }
@@ -94,6 +96,7 @@ class Report:
             template_name="basic", exclude_input=True, exclude_anchor_links=True
         )
         body, _ = exporter.from_notebook_node(notebook)
+        body = body.replace("</h1>", f"</h1>\n{_contents(body)}", 1)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(
             path,
@@ -108,6 +111,13 @@ class Report:
 def report_path(outputs_root: Path, study_name: str) -> Path:
     """Return where the report of a study goes."""
     return outputs_root / "reports" / f"{study_name}.html"
+
+
+def _contents(body: str) -> str:
+    """Return a table of contents that leads to the second headings of a page."""
+    headings = re.findall(r'<h2 id="([^"]+)"[^>]*>(.*?)</h2>', body, re.DOTALL)
+    items = "".join(f'<li><a href="#{anchor}">{title}</a></li>' for anchor, title in headings)
+    return f'<nav aria-label="Contents"><ul>{items}</ul></nav>' if items else ""
 
 
 def _mime_bundle(item: Figure | pd.DataFrame | str, alt: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What the trials of a study are worth for each target: best of each, Pareto front, loss weights."""
+"""What a study's trials are worth for each target: best of each, Pareto front, loss weights."""
 
 from __future__ import annotations
 

@@ -16,7 +16,6 @@ from hpo_utils.data import PreparedData, load_prepared
 from hpo_utils.intervals import MIN_UNITS
 from hpo_utils.looks import looks_at_test
 from hpo_utils.paths import relative_to_root, resolve
-from hpo_utils.plots import plot_prediction_vs_truth
 from hpo_utils.report import Report
 from hpo_utils.storage import count_finished
 from hpo_utils.tables import (
@@ -24,16 +23,13 @@ from hpo_utils.tables import (
     contenders_table,
     coverage_table,
     held_out_table,
-    metrics_table,
     percent,
     physics_table,
     split_table,
 )
 from hpo_utils.winner import (
-    NETWORK,
     Evaluation,
     load_evaluation,
-    load_predictions,
     winner_directory,
 )
 from hpo_utils.winner_plots import plot_race, plot_test_intervals
@@ -228,25 +224,6 @@ def said_of_looks(data: PreparedData) -> str:
             " should trust its numbers less."
         )
     return " ".join(said)
-
-
-@when_settled
-def show_predictions_of_winner(report: Report, settled: Settled) -> None:
-    """Show the winner's predictions of the test part, and the errors of each target."""
-    held, errors = load_predictions(settled.directory), settled.found["test"][NETWORK]
-    names, units = (settled.evaluation[f"target_{key}"] for key in ("names", "units"))
-    report.show(
-        plot_prediction_vs_truth(
-            held["test_true"], held["test"].mean(axis=0), names, units,
-            errors,
-        ),
-        "Prediction of the winner against truth in the test part, one panel per target",
-    )  # fmt: skip
-    over = {
-        name: (baseline, settled.found["test"][baseline][name]["mse"])
-        for name, baseline in zip(names, settled.found["best_baseline"], strict=True)
-    }
-    report.show(metrics_table(errors, dict(zip(names, units, strict=True)), over))
 
 
 @when_settled

@@ -1,4 +1,4 @@
-"""Figures of a settled winner: the race over fresh seeds, and what the test part says."""
+"""Figures of a settled winner: its race, what the test part says, its errors, what it looks at."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
-from hpo_utils.plots import GREY, PALETTE, grid, styled, target_color
+from hpo_utils.plots import GREY, PALETTE, WIDTH, grid, styled, target_color, with_unit
 
 MARKERS = ("o", "s", "^", "D")  # of the network and the baselines
 
@@ -74,4 +77,77 @@ def plot_test_intervals(
     axes.set(ylim=(len(target_names) - 0.5, -0.5), xlim=(-1.05, 1.05), xlabel="R² in the test part")
     axes.set_title("What the test part says")
     figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+@styled
+def plot_residuals(
+    y_true: NDArray[Any], y_pred: NDArray[Any], names: Sequence[str], units: Sequence[str]
+) -> Figure:
+    """Draw prediction minus truth against the truth, one panel per target.
+
+    The black line joins the medians of up to six ranges that hold equally many samples each. Arrays
+    have shape (n_samples, n_targets) and are in the targets' units.
+    """
+    figure, panels = grid(len(names), 3, 2.7)
+    for k, (axes, name, unit) in enumerate(zip(panels, names, units, strict=True)):
+        truth, residual = y_true[:, k], y_pred[:, k] - y_true[:, k]
+        axes.axhline(0, color=GREY, linestyle="--", linewidth=1)
+        axes.scatter(truth, residual, s=16, color=target_color(k), alpha=0.75, linewidth=0)
+        ranges = np.array_split(np.argsort(truth, kind="stable"), max(1, min(6, len(truth) // 5)))
+        if len(ranges) > 1:
+            middles = [(np.median(truth[i]), np.median(residual[i])) for i in ranges]
+            axes.plot(*np.transpose(middles), color="black", linewidth=1.2, marker=".")
+        axes.set(title=name, xlabel=with_unit("measured", unit))
+        axes.set_ylabel(with_unit("predicted - measured", unit))
+        axes.locator_params(nbins=4)
+    return figure
+
+
+@styled
+def plot_error_correlations(correlations: pd.DataFrame) -> Figure:
+    """Draw what ``residuals.error_correlations`` found, a square per two targets."""
+    n = len(correlations)
+    figure = Figure(figsize=(min(WIDTH, 3.8 + 0.75 * n), 2.1 + 0.5 * n))
+    axes = figure.add_subplot()
+    sns.heatmap(
+        correlations, vmin=-1, vmax=1, cmap="PuOr_r", annot=n <= 12, fmt=".2f",
+        annot_kws={"fontsize": 9 if n <= 8 else 7},
+        cbar_kws={"label": "rank correlation"}, ax=axes,
+    )  # fmt: skip
+    axes.tick_params(axis="both", length=0)
+    axes.set_xticks(axes.get_xticks(), correlations.columns, rotation=35, ha="right",
+                    rotation_mode="anchor")  # fmt: skip
+    axes.set_yticks(axes.get_yticks(), correlations.index, rotation=0)
+    axes.set(xlabel="true value of", ylabel="size of the error in")
+    axes.grid(visible=False)
+    return figure
+
+
+@styled
+def plot_sensitivity(
+    maps: NDArray[np.float64], names: Sequence[str], channels: Sequence[str],
+    axis_names: Sequence[str],
+) -> Figure:  # fmt: skip
+    """Draw what ``sensitivity.sensitivity`` found, one panel per target, each on its own scale.
+
+    Maps (n_targets, n_channels, H, W) become images of the mean over the channels; for
+    (n_targets, n_channels, L) there is one line per channel.
+    """
+    figure, panels = grid(len(names), 3, 2.7)
+    for k, (axes, name) in enumerate(zip(panels, names, strict=True)):
+        axes.set(title=name, xlabel=axis_names[-1])
+        if maps.ndim == 4:
+            image = axes.imshow(maps[k].mean(axis=0), aspect="auto", cmap="viridis", vmin=0)
+            axes.grid(visible=False)
+            axes.set_ylabel(axis_names[0])
+            figure.colorbar(image, ax=axes, pad=0.02).ax.ticklabel_format(scilimits=(-2, 3))
+            continue
+        for c, channel in enumerate(channels):
+            axes.plot(maps[k, c], color=target_color(c), linewidth=1.0, label=channel)
+        axes.set_ylabel("sensitivity")
+        axes.set_ylim(bottom=0)
+    if maps.ndim == 3:
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8)
     return figure

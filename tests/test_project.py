@@ -45,13 +45,14 @@ LAYERS = [
      "sampler", "stopping"},
     {"averaging", "checks", "losses", "metrics", "models", "progress", "schedule",
      "study_files"},
-    {"data", "examination", "timing"},
+    {"data", "examination", "residuals", "sensitivity", "timing"},
     {"batches", "baselines", "looks", "resplit", "bundle"}, {"audit", "onnx_file"},
-    {"checkpoints", "plots", "tables"}, {"model_card"},
-    {"data_plots", "study_plots", "winner_plots", "trial_files", "report"}, {"members"},
+    {"checkpoints", "plots", "tables", "trade_offs"}, {"model_card"},
+    {"data_plots", "study_plots", "target_plots", "winner_plots", "trial_files", "report"},
+    {"members"},
     {"training", "search_space", "ownership"}, {"objective"}, {"workers"}, {"team"},
     {"reevaluation"},
-    {"comparisons"}, {"study", "winner"}, {"analysis", "verdict"},
+    {"comparisons"}, {"study", "winner"}, {"analysis", "verdict"}, {"insight"},
     {"pipeline"}, {"__main__"},
 ]  # fmt: skip
 

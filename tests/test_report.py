@@ -46,7 +46,7 @@ def test_a_page_holds_what_was_shown_and_no_code(shell, tmp_path, capsys):
     assert alts_of(page) == ['curves of "one" training']
     assert "&lt;Gas&gt;" in page
     assert "<title>Study &lt;s&gt;</title>" in page
-    assert "The search" in page  # the notebook's own text
+    assert "What the search did" in page  # the notebook's own text
     for code in ("load_notebook_config", CELL, "params_file", "<script"):
         assert code not in page
     assert "http://" not in page.replace("http://www.w3.org", "")  # opens offline

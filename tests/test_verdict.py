@@ -5,14 +5,15 @@ import re
 import numpy as np
 import pytest
 
-from hpo_utils import verdict
+from hpo_utils import insight, verdict
 from hpo_utils.data import prepare_data
 from hpo_utils.looks import note_look
 from hpo_utils.report import Report
 from hpo_utils.study import run_study
 
 SECTIONS = [
-    verdict.show_answer, verdict.show_race, verdict.show_test, verdict.show_predictions_of_winner,
+    verdict.show_answer, verdict.show_race, verdict.show_test, insight.show_predictions_of_winner,
+    insight.show_residuals, insight.show_worst, insight.show_sensitivity,
     verdict.show_uncertainty, verdict.show_physics, verdict.show_split, verdict.show_bundle,
 ]  # fmt: skip
 
@@ -91,9 +92,10 @@ def test_every_section_of_a_settled_study(report, settled, capsys):
                  "bootstrap that draws samples", "for the winner (trial",
                  "with its constraints and", "There are no groups to keep together",
                  "fractions do not sum to 1", "inside, calibrated to 95%",
-                 "python -m hpo_utils predict", "network without constraints"):  # fmt: skip
+                 "python -m hpo_utils predict", "network without constraints",
+                 "Share of each channel in the sensitivity", "measured"):  # fmt: skip
         assert text in said, text
-    assert said.count("[figure: ") == 3
+    assert said.count("[figure: ") == 7
     assert re.search(r"for the winner \(trial \d.* of study smoke, .*\), \d+ times by trials", said)
 
 

@@ -1,0 +1,99 @@
+"""The sections of ``04_analyze`` on where its winner errs and what it looks at."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import torch
+
+from hpo_utils.bundle import load_bundle
+from hpo_utils.data_plots import plot_inputs, used_channels
+from hpo_utils.plots import plot_prediction_vs_truth
+from hpo_utils.report import Report
+from hpo_utils.residuals import error_correlations, errors_by_group, worst_samples
+from hpo_utils.sensitivity import N_SAMPLES, channel_shares, sensitivity
+from hpo_utils.tables import metrics_table, percent, worst_table
+from hpo_utils.verdict import Settled, when_settled
+from hpo_utils.winner import NETWORK, load_predictions
+from hpo_utils.winner_plots import plot_error_correlations, plot_residuals, plot_sensitivity
+
+N_WORST = 3  # samples that are shown
+N_GROUPS = 10
+
+
+@when_settled
+def show_predictions_of_winner(report: Report, settled: Settled) -> None:
+    """Show the winner's predictions of the test part, and the errors of each target."""
+    held, errors = load_predictions(settled.directory), settled.found["test"][NETWORK]
+    names, units = (settled.evaluation[f"target_{key}"] for key in ("names", "units"))
+    report.show(
+        plot_prediction_vs_truth(
+            held["test_true"], held["test"].mean(axis=0), names, units,
+            errors,
+        ),
+        "Prediction of the winner against truth in the test part, one panel per target",
+    )  # fmt: skip
+    over = {
+        name: (baseline, settled.found["test"][baseline][name]["mse"])
+        for name, baseline in zip(names, settled.found["best_baseline"], strict=True)
+    }
+    report.show(metrics_table(errors, dict(zip(names, units, strict=True)), over))
+
+
+@when_settled
+def show_residuals(report: Report, settled: Settled) -> None:
+    """Show the errors against each target's truth, and under which conditions they grow."""
+    held = load_predictions(settled.directory)
+    y_true, y_pred = held["test_true"], held["test"].mean(axis=0)
+    names, units = (settled.evaluation[f"target_{key}"] for key in ("names", "units"))
+    report.show(
+        plot_residuals(y_true, y_pred, names, units),
+        "Prediction minus truth against truth in the test part, one panel per target",
+    )
+    if len(names) > 1:
+        report.show(
+            plot_error_correlations(error_correlations(y_true, y_pred, names)),
+            "Rank correlation of the size of each target's error with each true value",
+        )
+
+
+@when_settled
+def show_worst(report: Report, settled: Settled) -> None:
+    """Show the signals of the worst predicted samples, and the groups that are predicted worst."""
+    data, held = settled.data, load_predictions(settled.directory)
+    y_true, y_pred = held["test_true"], held["test"].mean(axis=0)
+    std = data.target_scaler.std
+    worst = worst_samples(y_true, y_pred, std, N_WORST)
+    numbers = data.sample_numbers("test")[worst]
+    report.show(worst_table(numbers, y_true[worst], y_pred[worst], data))
+    report.show(
+        plot_inputs(data, "test", worst, [f"sample {number}" for number in numbers]),
+        "Signals of the worst predicted samples of the test part",
+    )
+    groups = data.groups("test")
+    if groups is not None:
+        table = errors_by_group(y_true, y_pred, groups, data.target_names, std)
+        report.show(
+            f"RMSE of each group in standard deviations, the worst {min(N_GROUPS, len(table))} of"
+            f" {len(table)} groups:"
+        )
+        report.show(table.head(N_GROUPS))
+
+
+@when_settled
+def show_sensitivity(report: Report, settled: Settled) -> None:
+    """Show how far each place of the signal moves each prediction."""
+    data = settled.data
+    bundle = load_bundle(settled.directory / "bundle")
+    x = data.inputs("val", bundle.layout.downsample_factor)[:N_SAMPLES]
+    members = list(bundle.model.members)
+    maps = sensitivity(members, torch.from_numpy(np.ascontiguousarray(x)))
+    channels = used_channels(data)
+    report.show(
+        plot_sensitivity(maps, data.target_names, channels, data.manifest["axis_names"]),
+        "Sensitivity of each target's prediction to each place of the signal",
+    )
+    if len(channels) > 1:
+        shares = pd.DataFrame(channel_shares(maps), index=data.target_names, columns=channels)
+        report.show("Share of each channel in the sensitivity:")
+        report.show(shares.map(percent))

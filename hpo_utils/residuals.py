@@ -1,0 +1,67 @@
+"""Where a model errs: its worst samples and groups, and the conditions under which it errs more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import spearmanr
+
+Array = NDArray[np.float32]
+
+
+def sample_errors(y_true: Array, y_pred: Array, target_std: ArrayLike) -> NDArray[np.float64]:
+    """Return each sample's root mean square error over its targets, of shape (n_samples,).
+
+    Each target counts in its standard deviations in the training part, ``target_std``.
+    """
+    z = (y_pred - y_true) / np.asarray(target_std, dtype=np.float64)  # (n_samples, n_targets)
+    return np.asarray(np.sqrt(np.mean(z**2, axis=1)))
+
+
+def worst_samples(y_true: Array, y_pred: Array, target_std: ArrayLike, n: int) -> NDArray[np.int64]:
+    """Return the ``n`` samples with the largest ``sample_errors``, the worst first."""
+    errors = sample_errors(y_true, y_pred, target_std)
+    return np.argsort(-errors, kind="stable")[:n]
+
+
+def errors_by_group(
+    y_true: Array,
+    y_pred: Array,
+    groups: NDArray[np.int64],
+    names: Sequence[str],
+    target_std: ArrayLike,
+) -> pd.DataFrame:
+    """Return RMSE in standard deviations, one row per group and one column per target.
+
+    The group with the largest error over all targets comes first.
+    """
+    z = (y_pred - y_true) / np.asarray(target_std, dtype=np.float64)  # (n_samples, n_targets)
+    squares = pd.DataFrame(z**2, columns=list(names))
+    by_group = squares.groupby(groups)
+    table = np.sqrt(by_group.mean())
+    table.insert(0, "samples", by_group.size())
+    table["all targets"] = np.sqrt(by_group.mean().mean(axis=1))
+    return table.sort_values("all targets", ascending=False).rename_axis("group")
+
+
+def error_correlations(y_true: Array, y_pred: Array, names: Sequence[str]) -> pd.DataFrame:
+    """Return how the size of each target's error goes along with each true value.
+
+    Returns
+    -------
+    DataFrame
+        Spearman's rank correlation of how far the prediction of the row's target is off with the
+        truth of the column's; NaN where one of the two is constant.
+    """
+    size = np.abs(y_pred - y_true)
+    found = [[_rank_correlation(a, b) for b in y_true.T] for a in size.T]
+    return pd.DataFrame(found, index=list(names), columns=list(names))
+
+
+def _rank_correlation(a: Array, b: Array) -> float:
+    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return float("nan")
+    return float(spearmanr(a, b).statistic)

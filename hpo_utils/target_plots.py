@@ -1,0 +1,80 @@
+"""Figures of what a study's trials are worth for each target."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from hpo_utils.plots import GREY, PALETTE, WIDTH, grid, styled, target_color
+
+LOWEST = -0.1  # R² below this is drawn at the edge: how bad a bad trial is does not matter
+
+
+@styled
+def plot_trade_off(r2: pd.DataFrame, front: Collection[int], overall: int) -> Figure:
+    """Draw one line per trial through its validation R² of each target.
+
+    Trials on the Pareto front are black, the study's best orange, the others grey; a disc in a
+    target's colour marks the trial that is best for it.
+    """
+    figure = Figure(figsize=(WIDTH, 4.2))
+    axes = figure.add_subplot()
+    positions = np.arange(r2.shape[1])
+    for number, row in r2.clip(lower=LOWEST).iterrows():
+        style: dict[str, Any]
+        if number == overall:
+            style = {"color": PALETTE[1], "linewidth": 2.4, "zorder": 4}
+        elif number in front:
+            style = {"color": PALETTE[6], "linewidth": 1.0, "alpha": 0.75, "zorder": 3}
+        else:
+            style = {"color": GREY, "linewidth": 0.8, "alpha": 0.45, "zorder": 2}
+        axes.plot(positions, row, marker=".", markersize=5, **style)
+    for k, target in enumerate(r2.columns):
+        if r2[target].notna().any():
+            number, height = r2[target].idxmax(), max(float(r2[target].max()), LOWEST)
+            axes.plot(k, height, "o", color=target_color(k), markersize=9, zorder=5)
+            axes.annotate(
+                f"trial {number}", (k, height), xytext=(0, 9), textcoords="offset points",
+                ha="center", fontsize=8,
+            )  # fmt: skip
+    handles = [
+        Line2D([], [], color=PALETTE[1], linewidth=2.4, label=f"trial {overall}, the study's best"),
+        Line2D([], [], color=PALETTE[6], label=f"on the Pareto front ({len(front)})"),
+        Line2D([], [], color=GREY, label=f"beaten by another trial ({len(r2) - len(front)})"),
+        Line2D([], [], color=GREY, marker="o", linestyle="", label="best for a target"),
+    ]
+    axes.set_xticks(positions, [_wrapped(name) for name in r2.columns])
+    axes.set(xlim=(-0.4, len(positions) - 0.6), ylabel="R² in the validation part")
+    axes.margins(y=0.12)
+    axes.set_title("What each trial is worth for each target")
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    return figure
+
+
+@styled
+def plot_weight_effects(shares: pd.DataFrame, r2: pd.DataFrame, effects: pd.DataFrame) -> Figure:
+    """Draw R² of each target against its share of the loss, one panel per target."""
+    figure, panels = grid(shares.shape[1], 3, 2.7)
+    for axes, target in zip(panels, shares.columns, strict=True):
+        k = list(r2.columns).index(target)
+        y = r2.loc[shares.index, target].clip(lower=LOWEST)
+        axes.scatter(shares[target], y, s=20, color=target_color(k), alpha=0.8, linewidth=0)
+        axes.axvline(1 / shares.shape[1], color=GREY, linestyle="--", linewidth=1)
+        axes.set(title=target, xlabel="share of the loss", ylabel="validation R²")
+        if target in effects.index:
+            found = effects.loc[target]
+            text = f"ρ = {found['rank correlation']:.2f}, p = {found['p']:.2g}"
+            axes.set_title(f"{target}\n{text}", fontsize=9)
+        axes.locator_params(nbins=4)
+    return figure
+
+
+def _wrapped(name: str) -> str:
+    """Return a target's name on two lines if it is long, so that twelve stand side by side."""
+    first, _, rest = name.partition(" ")
+    return f"{first}\n{rest}" if rest and len(name) > 10 else name
