@@ -171,9 +171,12 @@ def show_weights(report: Report, study: optuna.Study) -> None:
     if shares.empty:
         report.show("The weights of the targets in the loss were not searched.")
         return
-    r2 = validation_r2(trials)
+    effects = weight_effects(trials)
+    if effects.empty:
+        report.show(f"{len(shares)} trials are too few to say what the weights of the loss do.")
+        return
     report.show(
-        plot_weight_effects(shares, r2, weight_effects(trials)),
+        plot_weight_effects(shares, validation_r2(trials), effects),
         "Validation R² of each target against its share of the loss",
     )
 

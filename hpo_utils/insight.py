@@ -85,12 +85,13 @@ def show_sensitivity(report: Report, settled: Settled) -> None:
     """Show how far each place of the signal moves each prediction."""
     data = settled.data
     bundle = load_bundle(settled.directory / "bundle")
-    x = data.inputs("val", bundle.layout.downsample_factor)[:N_SAMPLES]
+    step = bundle.layout.downsample_factor
+    x = data.inputs("val", step)[:N_SAMPLES]
     members = list(bundle.model.members)
     maps = sensitivity(members, torch.from_numpy(np.ascontiguousarray(x)))
     channels = used_channels(data)
     report.show(
-        plot_sensitivity(maps, data.target_names, channels, data.manifest["axis_names"]),
+        plot_sensitivity(maps, data.target_names, channels, data.manifest["axis_names"], step),
         "Sensitivity of each target's prediction to each place of the signal",
     )
     if len(channels) > 1:

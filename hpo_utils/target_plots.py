@@ -40,7 +40,8 @@ def plot_trade_off(r2: pd.DataFrame, front: Collection[int], overall: int) -> Fi
             axes.plot(k, height, "o", color=target_color(k), markersize=9, zorder=5)
             axes.annotate(
                 f"trial {number}", (k, height), xytext=(0, 9), textcoords="offset points",
-                ha="center", fontsize=8,
+                ha="center", fontsize=8, zorder=6,
+                bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1},
             )  # fmt: skip
     handles = [
         Line2D([], [], color=PALETTE[1], linewidth=2.4, label=f"trial {overall}, the study's best"),

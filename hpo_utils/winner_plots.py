@@ -127,24 +127,37 @@ def plot_error_correlations(correlations: pd.DataFrame) -> Figure:
 @styled
 def plot_sensitivity(
     maps: NDArray[np.float64], names: Sequence[str], channels: Sequence[str],
-    axis_names: Sequence[str],
+    axis_names: Sequence[str], step: int = 1,
 ) -> Figure:  # fmt: skip
     """Draw what ``sensitivity.sensitivity`` found, one panel per target, each on its own scale.
 
     Maps (n_targets, n_channels, H, W) become images of the mean over the channels; for
-    (n_targets, n_channels, L) there is one line per channel.
+    (n_targets, n_channels, L) there is one line per channel. The first of the axes of the signal
+    was thinned to every ``step``-th place.
     """
     figure, panels = grid(len(names), 3, 2.7)
     for k, (axes, name) in enumerate(zip(panels, names, strict=True)):
         axes.set(title=name, xlabel=axis_names[-1])
         if maps.ndim == 4:
-            image = axes.imshow(maps[k].mean(axis=0), aspect="auto", cmap="viridis", vmin=0)
+            height, width = maps.shape[2:]
+            image = axes.imshow(
+                maps[k].mean(axis=0), aspect="auto", cmap="viridis", vmin=0,
+                extent=(0, width, height * step, 0),
+            )  # fmt: skip
             axes.grid(visible=False)
             axes.set_ylabel(axis_names[0])
-            figure.colorbar(image, ax=axes, pad=0.02).ax.ticklabel_format(scilimits=(-2, 3))
+            figure.colorbar(image, ax=axes, pad=0.02, label="sensitivity").ax.ticklabel_format(
+                scilimits=(-2, 3)
+            )
             continue
         for c, channel in enumerate(channels):
-            axes.plot(maps[k, c], color=target_color(c), linewidth=1.0, label=channel)
+            axes.plot(
+                step * np.arange(maps.shape[2]),
+                maps[k, c],
+                color=target_color(c),
+                linewidth=1.0,
+                label=channel,
+            )
         axes.set_ylabel("sensitivity")
         axes.set_ylim(bottom=0)
     if maps.ndim == 3:

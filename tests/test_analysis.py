@@ -1,5 +1,6 @@
 """Every section of 04_analyze says something for every study, also where there is little to say."""
 
+import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
@@ -34,10 +35,42 @@ def test_a_study_without_a_complete_trial(report, make_config, capsys, make):
     analysis.show_importances(report, study)
     analysis.show_parameters(report, study)
     analysis.show_best_trial(report, study, make_config())
+    analysis.show_trade_off(report, study)
+    analysis.show_weights(report, study)
     said = capsys.readouterr().out
     assert said.count("No trial of this study is complete yet") >= 3
     assert "0 complete trials are too few" in said
     assert "No trial of this study says where its time went" in said
+    assert "The weights of the targets in the loss were not searched" in said
+
+
+def study_of(n_targets, n_trials):
+    """Complete trials with validation R² and searched weights of so many targets."""
+    study, rng = empty_study(), np.random.default_rng(0)
+    weight = optuna.distributions.FloatDistribution(0.1, 10.0)
+    names = [f"training.weight_target_{k}" for k in range(n_targets)]
+    for _ in range(n_trials):
+        r2 = {f"target {k}": float(rng.uniform(-1, 1)) for k in range(n_targets)}
+        study.add_trial(create_trial(
+            value=float(rng.uniform(0.2, 2.0)), user_attrs={"val_r2": r2},
+            params={name: float(rng.uniform(0.1, 10)) for name in names},
+            distributions=dict.fromkeys(names, weight),
+        ))  # fmt: skip
+    return study
+
+
+@pytest.mark.parametrize(
+    ("n_targets", "n_trials", "n_figures"),
+    [(1, 5, 0), (6, 1, 1), (6, 5, 1), (6, 200, 2), (12, 20, 2)],
+)
+def test_what_trials_are_worth_for_each_target(report, capsys, n_targets, n_trials, n_figures):
+    study = study_of(n_targets, n_trials)
+    analysis.show_trade_off(report, study)
+    analysis.show_weights(report, study)
+    said = capsys.readouterr().out
+    assert said.count("[figure: ") == n_figures
+    assert ("nothing to trade" in said) == (n_targets == 1)
+    assert ("too few to say what the weights" in said) == (n_targets > 1 and n_trials < 8)
 
 
 def test_a_real_study(report, make_config, capsys, tmp_path):

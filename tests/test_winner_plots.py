@@ -1,6 +1,14 @@
+import numpy as np
+import pandas as pd
 import pytest
 
-from hpo_utils.winner_plots import plot_race, plot_test_intervals
+from hpo_utils.winner_plots import (
+    plot_error_correlations,
+    plot_race,
+    plot_residuals,
+    plot_sensitivity,
+    plot_test_intervals,
+)
 
 
 def contender(name, *scores, **more):
@@ -34,3 +42,44 @@ def test_each_target_has_every_model(n_targets):
     assert [label.get_text() for label in axes.get_yticklabels()] == names
     assert axes.get_xlim()[0] > -1.2  # what is far off does not squeeze the rest
     figure.canvas.draw()
+
+
+@pytest.mark.parametrize(("n_targets", "n_samples"), [(1, 3), (6, 100), (12, 40)])
+def test_residuals_have_units_and_a_line_where_there_are_enough_samples(n_targets, n_samples):
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=(n_samples, n_targets))
+    figure = plot_residuals(
+        y, y + 1, [f"target {k}" for k in range(n_targets)], ["m/s"] * n_targets
+    )
+    assert len(figure.axes) == n_targets
+    assert figure.axes[0].get_ylabel() == "predicted - measured [m/s]"
+    medians = figure.axes[0].lines[1:]
+    assert len(medians) == (n_samples >= 10)
+    for line in medians:
+        np.testing.assert_allclose(line.get_ydata(), 1.0)
+    figure.canvas.draw()
+
+
+@pytest.mark.parametrize("n_targets", [2, 6, 12])
+def test_every_two_targets_have_a_square(n_targets):
+    names = [f"target {k}" for k in range(n_targets)]
+    figure = plot_error_correlations(pd.DataFrame(np.eye(n_targets), names, names))
+    axes = figure.axes[0]
+    assert len(axes.texts) == n_targets**2
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("true value of", "size of the error in")
+    figure.canvas.draw()
+
+
+def test_a_map_of_images_counts_the_places_of_the_source():
+    figure = plot_sensitivity(np.ones((6, 2, 4, 5)), list("abcdef"), ["A", "B"], ["t", "z"], step=3)
+    image = figure.axes[0].images[0]
+    assert image.get_extent() == [0, 5, 12, 0]
+    assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == ("z", "t")
+
+
+def test_a_map_of_signals_has_a_line_per_channel():
+    figure = plot_sensitivity(np.ones((1, 2, 7)), ["a"], ["A", "B"], ["wavelength"], step=2)
+    (axes,) = figure.axes
+    assert [line.get_label() for line in axes.lines] == ["A", "B"]
+    assert list(axes.lines[0].get_xdata()) == list(range(0, 14, 2))
+    assert axes.get_xlabel() == "wavelength"
