@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-faults lint format lab clean
+.PHONY: help demo test test-faults lint format lab dashboard clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/make \1|\2/' | column -t -s '|'
@@ -30,6 +30,10 @@ format: $(VENV)/installed-test  ## let ruff rewrite what it can
 
 lab: $(VENV)/installed  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
+
+dashboard: $(VENV)/installed  ## open optuna-dashboard on the demo's studies, with the figures of every trial
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dashboard]'
+	$(BIN)/python -m hpo_utils dashboard
 
 clean:  ## remove the environment and the caches, not the results in runs/
 	rm -rf $(VENV) *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

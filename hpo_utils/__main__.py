@@ -1,4 +1,4 @@
-"""The command line: ``run`` chains the four notebooks, ``predict`` uses a bundle."""
+"""The command line: run the notebooks, see how far a study is, predict with a bundle."""
 
 from __future__ import annotations
 
@@ -15,10 +15,15 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="execute the four notebooks in order with papermill")
     run.set_defaults(execute=_run)
-    run.add_argument("--params-file", default="params/demo.yaml", help="YAML below the project")
-    run.add_argument("--overrides", default="", help='such as "training.epochs=30 model.hidden=48"')
     run.add_argument("--n-trials", type=int, default=None, help="trials that the study should have")
     run.add_argument("--n-workers", type=int, default=None, help="processes that share the trials")
+    status = commands.add_parser("status", help="say how far a study is, while it runs or after")
+    status.set_defaults(execute=_status)
+    dashboard = commands.add_parser("dashboard", help="open optuna-dashboard on the studies")
+    dashboard.set_defaults(execute=_dashboard)
+    dashboard.add_argument("--port", type=int, default=8080, help="on this machine's loopback")
+    for command in (run, status, dashboard):
+        _add_settings(command)
     predict = commands.add_parser("predict", help="predict from raw arrays with a bundle")
     predict.set_defaults(execute=_predict)
     predict.add_argument("bundle", type=Path, help="directory that 03_optimize wrote")
@@ -36,6 +41,13 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _add_settings(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--params-file", default="params/demo.yaml", help="YAML below the project")
+    command.add_argument(
+        "--overrides", default="", help='such as "training.epochs=30 model.hidden=48"'
+    )
+
+
 # what the commands need is imported in them, so that --help need not wait for PyTorch
 
 
@@ -48,6 +60,21 @@ def _run(options: argparse.Namespace) -> None:
     folder = run_pipeline(options.params_file, options.overrides, given)
     print(f"\nnotebooks   {folder}")
     print_results(load_notebook_config(options.params_file, options.overrides))
+
+
+def _status(options: argparse.Namespace) -> None:
+    from hpo_utils.parameters import load_notebook_config
+    from hpo_utils.progress import status
+    from hpo_utils.study import load_existing_study
+
+    print(status(load_existing_study(load_notebook_config(options.params_file, options.overrides))))
+
+
+def _dashboard(options: argparse.Namespace) -> None:
+    from hpo_utils.dashboard import serve
+    from hpo_utils.parameters import load_notebook_config
+
+    serve(load_notebook_config(options.params_file, options.overrides), options.port)
 
 
 def _predict(options: argparse.Namespace) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.artifacts import upload_artifact
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.config import Config
@@ -15,7 +16,7 @@ from hpo_utils.errors import DivergenceError
 from hpo_utils.paths import resolve
 from hpo_utils.search_space import SearchSpace, suggest_hyperparameters
 from hpo_utils.stopping import Stop
-from hpo_utils.storage import FINISHED, score_of, stored_trial
+from hpo_utils.storage import FINISHED, artifact_store, score_of, stored_trial
 from hpo_utils.timing import Effort
 from hpo_utils.training import OnEpoch, train_trial
 from hpo_utils.trial_files import create_trial_output_dir, mark, read_trial_info
@@ -85,7 +86,21 @@ def objective(
         raise optuna.TrialPruned(str(error)) from error
     finally:
         trial.set_user_attr("effort", {**effort.summary(), "epochs_planned": cfg.training.epochs})
+    _attach_figures(trial, output_dir)
     return _note_metrics(trial, metrics)
+
+
+def _attach_figures(trial: optuna.Trial, output_dir: Path) -> None:
+    """Attach the trial's figures to it, so that optuna-dashboard shows them.
+
+    Optuna takes nothing more of a trial that has ended.
+    """
+    root = output_dir.parents[1]
+    for figure in sorted(output_dir.rglob("*.png")):
+        upload_artifact(
+            artifact_store=artifact_store(root), file_path=str(figure), study_or_trial=trial,
+            mimetype="image/png",
+        )  # fmt: skip
 
 
 def _reporter(trial: optuna.Trial, n_warmup_steps: int) -> OnEpoch:

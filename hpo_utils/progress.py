@@ -1,4 +1,4 @@
-"""What one sees while a study runs: one line per finished trial, and a bar in JupyterLab."""
+"""What one sees while a study runs: a line per trial, a bar in JupyterLab, the status elsewhere."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.storage import best_of, score_of
+
+WANTED = "n_trials"  # attribute of a study: the finished trials that it is to have
 
 
 class StudyProgress:
@@ -56,9 +58,7 @@ class StudyProgress:
 
     def best_text(self) -> str:
         """Return the best score so far and whose it is."""
-        if self._best is None:
-            return "no best yet"
-        return f"best {score_of(self._best):.4f} (trial {self._best.number})"
+        return best_text(self._best)
 
     def elapsed(self) -> float:
         """Seconds since the start."""
@@ -92,6 +92,41 @@ class StudyProgress:
             f'<progress value="{self.n_done}" max="{self.n_trials}" style="width:20em"></progress>'
         )
         return {"text/plain": text, "text/html": f"{bar} {text}"}
+
+
+def best_text(best: FrozenTrial | None) -> str:
+    """Return the score of the best trial and its number."""
+    return "no best yet" if best is None else f"best {score_of(best):.4f} (trial {best.number})"
+
+
+def status(study: optuna.Study) -> str:
+    """Return how far a study is, as its storage says: for another process than the one at work.
+
+    One line on the study, with the time left by what its trials took, and one per running trial.
+    """
+    trials = study.get_trials(deepcopy=False)
+    by_state = {state: [t for t in trials if t.state == state] for state in TrialState}
+    finished = by_state[TrialState.COMPLETE] + by_state[TrialState.PRUNED]
+    running, wanted = by_state[TrialState.RUNNING], study.user_attrs.get(WANTED, len(finished))
+    counts = ", ".join(f"{len(found)} {state.name.lower()}" for state, found in by_state.items())
+    durations = [t.duration.total_seconds() for t in finished if t.duration is not None]
+    text = (
+        f"study {study.study_name}: {len(finished)} of {wanted} trials ({counts}),"
+        f" {best_text(best_of(trials))}"
+    )
+    if running and durations:
+        each = sum(durations) / len(durations) / len(running)
+        text += f", remaining about {clock(each * max(wanted - len(finished), 0))}"
+    return "\n".join([text, *(_running_line(trial) for trial in running)])
+
+
+def _running_line(trial: FrozenTrial) -> str:
+    scores, started = trial.intermediate_values, trial.datetime_start
+    reached = f"epoch {max(scores)}  score {scores[max(scores)]:.4f}" if scores else "no epoch yet"
+    since = "" if started is None else f"  for {clock(time.time() - started.timestamp())}"
+    owner = trial.user_attrs.get("owner", {})
+    where = f"  process {owner['pid']} on {owner['host']}" if owner else ""
+    return f"trial {trial.number:>3}  RUNNING   {reached}{since}{where}"
 
 
 def clock(seconds: float) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.artifacts import FileSystemArtifactStore
 from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Engine, event, make_url
@@ -115,6 +116,13 @@ def _one_at_a_time(engine: Engine) -> None:
 def default_database(cfg: Config) -> Path:
     """Return the path of the SQLite file that is used when no storage is named."""
     return resolve(cfg.paths.outputs_root) / "optuna" / "study.db"
+
+
+def artifact_store(outputs_root: Path) -> FileSystemArtifactStore:
+    """Return where optuna-dashboard finds the figures of the trials."""
+    directory = outputs_root / "optuna" / "artifacts"
+    directory.mkdir(parents=True, exist_ok=True)
+    return FileSystemArtifactStore(str(directory))
 
 
 def create_pruner(cfg: Config) -> optuna.pruners.BasePruner:

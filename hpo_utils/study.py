@@ -18,7 +18,7 @@ from hpo_utils.errors import ParameterError, StopRequest, StudyError
 from hpo_utils.ownership import recover_interrupted
 from hpo_utils.parameters import as_int, as_text, load_notebook_config, split_overrides
 from hpo_utils.paths import resolve, writable_directory
-from hpo_utils.progress import StudyProgress
+from hpo_utils.progress import WANTED, StudyProgress
 from hpo_utils.reevaluation import AGAIN, RANDOM_SPLIT
 from hpo_utils.sampler import create_sampler
 from hpo_utils.search_space import SearchSpace, load_search_space
@@ -80,6 +80,7 @@ def search(study: optuna.Study, cfg: Config, space: SearchSpace, data: PreparedD
     remaining = count_remaining(study, cfg)
     if remaining == 0:
         print(f"study {study.study_name!r} has its {count_finished(study)} trials: nothing to do")
+    study.set_user_attr(WANTED, count_finished(study) + remaining)
     progress = StudyProgress(study, remaining)
     root = resolve(cfg.paths.outputs_root)
     due = 0.0

@@ -2,7 +2,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from hpo_utils.progress import StudyProgress, clock
+from hpo_utils.progress import WANTED, StudyProgress, clock, status
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,27 @@ def test_the_best_of_an_earlier_run_counts(capsys):
     progress = StudyProgress(study, n_trials=1)
     progress.trial_finished(create_trial(value=0.9))
     assert "best 0.2000 (trial 0)" in capsys.readouterr().out
+
+
+def test_the_status_counts_and_names_what_runs():
+    study = optuna.create_study(study_name="s")
+    for value in (0.5, 0.2):
+        study.tell(study.ask(), value)
+    study.set_user_attr(WANTED, 8)
+    trial = study.ask()
+    trial.report(0.4, 1)
+    trial.report(0.3, 2)
+    trial.set_user_attr("owner", {"host": "lab", "pid": 7})
+    study.ask()
+    first, *running = status(study).splitlines()
+    assert first.startswith("study s: 2 of 8 trials (2 running, 2 complete")
+    assert "best 0.2000 (trial 1), remaining about 0:00" in first  # they took no time
+    assert len(running) == 2
+    assert running[0].startswith("trial   2  RUNNING   epoch 2  score 0.3000  for 0:0")
+    assert running[0].endswith("process 7 on lab")
+    assert "no epoch yet" in running[1]
+
+
+def test_the_status_of_an_empty_study():
+    study = optuna.create_study(study_name="s")
+    assert status(study).startswith("study s: 0 of 0 trials")

@@ -53,7 +53,7 @@ LAYERS = [
     {"training", "search_space", "ownership"}, {"objective"}, {"workers"}, {"team"},
     {"reevaluation"},
     {"comparisons"}, {"study", "winner"}, {"analysis", "verdict"}, {"insight"},
-    {"pipeline"}, {"__main__"},
+    {"pipeline", "dashboard"}, {"__main__"},
 ]  # fmt: skip
 
 
