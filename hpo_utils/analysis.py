@@ -36,6 +36,7 @@ from hpo_utils.tables import (
 from hpo_utils.target_plots import plot_trade_off, plot_weight_effects
 from hpo_utils.trade_offs import (
     best_per_target,
+    overall_best,
     pareto_front,
     validation_r2,
     weight_effects,
@@ -147,8 +148,8 @@ def show_parameters(report: Report, study: optuna.Study) -> None:
 def show_trade_off(report: Report, study: optuna.Study) -> None:
     """Show which trials are best for each target, and what the study's best gives up."""
     trials = study.get_trials(deepcopy=False)
-    table, best = best_per_target(trials), best_of(trials)
-    if table.empty or best is None:
+    table, overall = best_per_target(trials), overall_best(trials)
+    if table.empty or overall is None:
         report.show(NO_COMPLETE)
         return
     r2 = validation_r2(trials)
@@ -156,7 +157,6 @@ def show_trade_off(report: Report, study: optuna.Study) -> None:
         report.show("With one target there is nothing to trade: the study's best is best for it.")
         return
     front = pareto_front(r2)
-    overall = int(best.user_attrs.get("same_as", best.number))
     report.show(
         plot_trade_off(r2, front, overall),
         "Validation R² of every trial for every target, the Pareto front in black",

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from hpo_utils.data import PreparedData
-from hpo_utils.plots import GREY, WIDTH, grid, styled, target_color, with_unit
+from hpo_utils.plots import GREY, WIDTH, grid, label_squares, styled, target_color, with_unit
 from hpo_utils.split import PARTS
 
 PART_STYLES: dict[str, dict[str, Any]] = {
@@ -59,10 +59,7 @@ def plot_target_correlations(data: PreparedData) -> Figure:
         vmin=-1, vmax=1, cmap="PuOr_r", annot=True, fmt=".2f", square=True,
         cbar_kws={"label": "correlation", "shrink": 0.8}, ax=axes,
     )  # fmt: skip
-    axes.tick_params(axis="both", length=0)
-    axes.set_xticks(axes.get_xticks(), data.target_names, rotation=35, ha="right",
-                    rotation_mode="anchor")  # fmt: skip
-    axes.set_yticks(axes.get_yticks(), data.target_names, rotation=0)
+    label_squares(axes, data.target_names)
     return figure
 
 
@@ -85,7 +82,8 @@ def plot_inputs(
     data: PreparedData, part: str, samples: NDArray[np.int64], titles: list[str]
 ) -> Figure:
     """Draw the standardised inputs of some samples of a part, under their titles."""
-    x = np.stack([data.inputs(part)[i] for i in samples])
+    inputs = data.inputs(part)
+    x = np.stack([inputs[i] for i in samples])
     draw = _draw_images if x.ndim == 4 else _draw_lines
     return draw(x, titles, used_channels(data), data.manifest["axis_names"])
 

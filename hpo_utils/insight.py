@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from hpo_utils.bundle import load_bundle
 from hpo_utils.data_plots import plot_inputs, used_channels
-from hpo_utils.plots import plot_prediction_vs_truth
+from hpo_utils.plots import plot_prediction_vs_truth, with_unit
 from hpo_utils.report import Report
 from hpo_utils.residuals import error_correlations, errors_by_group, worst_samples
 from hpo_utils.sensitivity import N_SAMPLES, channel_shares, sensitivity
@@ -24,15 +25,13 @@ N_GROUPS = 10
 @when_settled
 def show_predictions_of_winner(report: Report, settled: Settled) -> None:
     """Show the winner's predictions of the test part, and the errors of each target."""
-    held, errors = load_predictions(settled.directory), settled.found["test"][NETWORK]
+    y_true, y_pred = _test_predictions(settled)
+    errors = settled.found["test"][NETWORK]
     names, units = (settled.evaluation[f"target_{key}"] for key in ("names", "units"))
     report.show(
-        plot_prediction_vs_truth(
-            held["test_true"], held["test"].mean(axis=0), names, units,
-            errors,
-        ),
+        plot_prediction_vs_truth(y_true, y_pred, names, units, errors),
         "Prediction of the winner against truth in the test part, one panel per target",
-    )  # fmt: skip
+    )
     over = {
         name: (baseline, settled.found["test"][baseline][name]["mse"])
         for name, baseline in zip(names, settled.found["best_baseline"], strict=True)
@@ -43,8 +42,7 @@ def show_predictions_of_winner(report: Report, settled: Settled) -> None:
 @when_settled
 def show_residuals(report: Report, settled: Settled) -> None:
     """Show the errors against each target's truth, and under which conditions they grow."""
-    held = load_predictions(settled.directory)
-    y_true, y_pred = held["test_true"], held["test"].mean(axis=0)
+    y_true, y_pred = _test_predictions(settled)
     names, units = (settled.evaluation[f"target_{key}"] for key in ("names", "units"))
     report.show(
         plot_residuals(y_true, y_pred, names, units),
@@ -60,12 +58,13 @@ def show_residuals(report: Report, settled: Settled) -> None:
 @when_settled
 def show_worst(report: Report, settled: Settled) -> None:
     """Show the signals of the worst predicted samples, and the groups that are predicted worst."""
-    data, held = settled.data, load_predictions(settled.directory)
-    y_true, y_pred = held["test_true"], held["test"].mean(axis=0)
+    data = settled.data
+    y_true, y_pred = _test_predictions(settled)
     std = data.target_scaler.std
     worst = worst_samples(y_true, y_pred, std, N_WORST)
     numbers = data.sample_numbers("test")[worst]
-    report.show(worst_table(numbers, y_true[worst], y_pred[worst], data))
+    targets = [with_unit(*pair) for pair in zip(data.target_names, data.target_units, strict=True)]
+    report.show(worst_table(numbers, y_true[worst], y_pred[worst], targets))
     report.show(
         plot_inputs(data, "test", worst, [f"sample {number}" for number in numbers]),
         "Signals of the worst predicted samples of the test part",
@@ -98,3 +97,9 @@ def show_sensitivity(report: Report, settled: Settled) -> None:
         shares = pd.DataFrame(channel_shares(maps), index=data.target_names, columns=channels)
         report.show("Share of each channel in the sensitivity:")
         report.show(shares.map(percent))
+
+
+def _test_predictions(settled: Settled) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return truth and prediction of the test part, (n_samples, n_targets) each, in units."""
+    held = load_predictions(settled.directory)
+    return held["test_true"], held["test"].mean(axis=0)

@@ -95,10 +95,10 @@ def _attach_figures(trial: optuna.Trial, output_dir: Path) -> None:
 
     Optuna takes nothing more of a trial that has ended.
     """
-    root = output_dir.parents[1]
+    store = artifact_store(output_dir.parents[1])
     for figure in sorted(output_dir.rglob("*.png")):
         upload_artifact(
-            artifact_store=artifact_store(root), file_path=str(figure), study_or_trial=trial,
+            artifact_store=store, file_path=str(figure), study_or_trial=trial,
             mimetype="image/png",
         )  # fmt: skip
 

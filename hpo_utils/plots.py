@@ -165,6 +165,13 @@ def plot_prediction_vs_truth(
     return figure
 
 
+def label_squares(axes: Axes, names: Sequence[str]) -> None:
+    """Label both axes of a heat map that compares every two of ``names``."""
+    axes.tick_params(axis="both", length=0)
+    axes.set_xticks(axes.get_xticks(), names, rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_yticks(axes.get_yticks(), names, rotation=0)
+
+
 def plain_log_ticks(axes: Axes) -> None:
     """Label a logarithmic y axis with plain numbers, also when it spans less than a decade."""
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))

@@ -50,15 +50,12 @@ class StudyProgress:
         """Return number, state, score, best so far, elapsed and expected remaining time."""
         score = "no score" if trial.value is None else f"{trial.value:.4f}"
         text = (
-            f"trial {trial.number:>3}  {trial.state.name:<8}  score {score:>8}  {self.best_text()}"
-            f"  elapsed {clock(self.elapsed())}  remaining about {clock(self.remaining())}"
+            f"trial {trial.number:>3}  {trial.state.name:<8}  score {score:>8}"
+            f"  {best_text(self._best)}  elapsed {clock(self.elapsed())}"
+            f"  remaining about {clock(self.remaining())}"
         )
         failure = trial.user_attrs.get("failure")
         return text if failure is None else f"{text}\n           because of {failure}"
-
-    def best_text(self) -> str:
-        """Return the best score so far and whose it is."""
-        return best_text(self._best)
 
     def elapsed(self) -> float:
         """Seconds since the start."""
@@ -85,7 +82,7 @@ class StudyProgress:
     def _html(self) -> dict[str, str]:
         counts = ", ".join(f"{n} {state.name.lower()}" for state, n in self.counts.items())
         text = (
-            f"{self.n_done} of {self.n_trials} trials ({counts}), {self.best_text()}, elapsed"
+            f"{self.n_done} of {self.n_trials} trials ({counts}), {best_text(self._best)}, elapsed"
             f" {clock(self.elapsed())}, remaining about {clock(self.remaining())}"
         )
         bar = (

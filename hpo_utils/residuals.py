@@ -17,7 +17,7 @@ def sample_errors(y_true: Array, y_pred: Array, target_std: ArrayLike) -> NDArra
 
     Each target counts in its standard deviations in the training part, ``target_std``.
     """
-    z = (y_pred - y_true) / np.asarray(target_std, dtype=np.float64)  # (n_samples, n_targets)
+    z = _standardised(y_true, y_pred, target_std)
     return np.asarray(np.sqrt(np.mean(z**2, axis=1)))
 
 
@@ -38,7 +38,7 @@ def errors_by_group(
 
     The group with the largest error over all targets comes first.
     """
-    z = (y_pred - y_true) / np.asarray(target_std, dtype=np.float64)  # (n_samples, n_targets)
+    z = _standardised(y_true, y_pred, target_std)
     squares = pd.DataFrame(z**2, columns=list(names))
     by_group = squares.groupby(groups)
     table = np.sqrt(by_group.mean())
@@ -59,6 +59,11 @@ def error_correlations(y_true: Array, y_pred: Array, names: Sequence[str]) -> pd
     size = np.abs(y_pred - y_true)
     found = [[_rank_correlation(a, b) for b in y_true.T] for a in size.T]
     return pd.DataFrame(found, index=list(names), columns=list(names))
+
+
+def _standardised(y_true: Array, y_pred: Array, target_std: ArrayLike) -> NDArray[np.float64]:
+    """Return the errors (n_samples, n_targets) in standard deviations of each target."""
+    return np.asarray((y_pred - y_true) / np.asarray(target_std, dtype=np.float64))
 
 
 def _rank_correlation(a: Array, b: Array) -> float:

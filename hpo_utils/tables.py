@@ -213,18 +213,14 @@ def split_table(compared: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def worst_table(
-    numbers: NDArray[np.int64], y_true: NDArray[Any], y_pred: NDArray[Any], data: PreparedData
+    numbers: NDArray[np.int64], y_true: NDArray[Any], y_pred: NDArray[Any], targets: Sequence[str]
 ) -> pd.DataFrame:
     """Return one row per target: truth and prediction of each sample, (n_samples, n_targets)."""
     columns = pd.MultiIndex.from_product(
         [[f"sample {number}" for number in numbers], ["measured", "predicted"]]
     )
     values = np.stack([y_true, y_pred], axis=1)  # (n_samples, 2, n_targets)
-    targets = [
-        name if unit == "-" else f"{name} [{unit}]"
-        for name, unit in zip(data.target_names, data.target_units, strict=True)
-    ]
-    return pd.DataFrame(values.reshape(-1, len(targets)).T, index=targets, columns=columns)
+    return pd.DataFrame(values.reshape(-1, len(targets)).T, index=list(targets), columns=columns)
 
 
 def percent(share: float) -> str:

@@ -45,15 +45,20 @@ def pareto_front(r2: pd.DataFrame) -> list[int]:
     ]
 
 
+def overall_best(trials: Sequence[FrozenTrial]) -> int | None:
+    """Return the number of the study's best trial, that of the first if it has twins."""
+    best = best_of(trials)
+    return None if best is None else int(best.user_attrs.get("same_as", best.number))
+
+
 def best_per_target(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
     """Return one row per target: its best trial, R² there, and what the study's best gives up.
 
     Empty without a complete trial.
     """
-    r2, best = validation_r2(trials), best_of(trials)
-    if r2.empty or best is None:
+    r2, overall = validation_r2(trials), overall_best(trials)
+    if r2.empty or overall is None:
         return pd.DataFrame()
-    overall = int(best.user_attrs.get("same_as", best.number))
     rows = []
     for target in r2.columns.drop(r2.columns[r2.isna().all()]):
         number = int(r2[target].idxmax())

@@ -11,7 +11,16 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from hpo_utils.plots import GREY, PALETTE, WIDTH, grid, styled, target_color, with_unit
+from hpo_utils.plots import (
+    GREY,
+    PALETTE,
+    WIDTH,
+    grid,
+    label_squares,
+    styled,
+    target_color,
+    with_unit,
+)
 
 MARKERS = ("o", "s", "^", "D")  # of the network and the baselines
 
@@ -115,10 +124,7 @@ def plot_error_correlations(correlations: pd.DataFrame) -> Figure:
         annot_kws={"fontsize": 9 if n <= 8 else 7},
         cbar_kws={"label": "rank correlation"}, ax=axes,
     )  # fmt: skip
-    axes.tick_params(axis="both", length=0)
-    axes.set_xticks(axes.get_xticks(), correlations.columns, rotation=35, ha="right",
-                    rotation_mode="anchor")  # fmt: skip
-    axes.set_yticks(axes.get_yticks(), correlations.index, rotation=0)
+    label_squares(axes, list(correlations.columns))
     axes.set(xlabel="true value of", ylabel="size of the error in")
     axes.grid(visible=False)
     return figure

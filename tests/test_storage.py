@@ -41,9 +41,21 @@ def test_a_creation_that_was_killed_is_completed(make_config, tmp_path):
     assert optuna.create_study(storage=storage).trials == []
 
 
+def three_at_once(code, root):
+    """Start three processes, and let them go on together when all are ready."""
+    command = [sys.executable, "-c", code, str(root)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    processes = [subprocess.Popen(command, text=True, **pipes) for _ in range(3)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    return processes
+
+
 OPEN = """
 import sys
-from contextlib import closing
 from hpo_utils.config import load_config
 from hpo_utils.storage import open_storage
 cfg = load_config(**{"paths.outputs_root": sys.argv[1]})
@@ -55,14 +67,7 @@ open_storage(cfg)
 
 def test_several_processes_may_create_the_database_at_once(tmp_path):
     """Without a second look about one run in two of this fails."""
-    command = [sys.executable, "-c", OPEN, str(tmp_path / "runs")]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    processes = [subprocess.Popen(command, text=True, **pipes) for _ in range(3)]
-    for process in processes:
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        process.stdin.write("go\n")
-        process.stdin.flush()
+    processes = three_at_once(OPEN, tmp_path / "runs")
     errors = [process.communicate(timeout=60)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], errors
 
@@ -103,14 +108,7 @@ def test_two_processes_never_take_the_same_waiting_trial(make_config, tmp_path):
     study = optuna.create_study(study_name="s", storage=open_storage(make_config()))
     for i in range(40):
         study.enqueue_trial({"x": i})
-    command = [sys.executable, "-c", TAKE, str(tmp_path / "runs")]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    processes = [subprocess.Popen(command, text=True, **pipes) for _ in range(3)]
-    for process in processes:
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        process.stdin.write("go\n")
-        process.stdin.flush()
+    processes = three_at_once(TAKE, tmp_path / "runs")
     outputs = [process.communicate(timeout=60) for process in processes]
     assert [err for _, err in outputs if "Error" in err] == []
     assert sorted(int(n) for out, _ in outputs for n in out.split()) == list(range(40))
