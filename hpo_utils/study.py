@@ -6,9 +6,10 @@ import os
 import time
 from collections import Counter
 from datetime import datetime
+from typing import Any
 
 import optuna
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import DuplicatedStudyError, StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.config import Config, load_config, with_target_weights
@@ -152,33 +153,44 @@ def open_study(cfg: Config, space: SearchSpace, data: PreparedData) -> optuna.St
         "score": create_yardstick(cfg, data.target_names, data.targets("val")).name,
         "physics": {key: data.manifest[key] for key in ("fractions", "non_negative")},
     }
-    stored = [
-        optuna.load_study(study_name=name, storage=storage)
-        for name in stored_names(storage, cfg.study.name)
-    ]
-    fitting = [study for study in stored if study.user_attrs.get("signature") == signature]
-    if fitting:
-        study = fitting[0]
-        recover_interrupted(study, resolve(cfg.paths.outputs_root), cfg.study.silent_after_s)
-    else:
-        stamp = f"-{datetime.now():%Y%m%d-%H%M%S}" if stored else ""
-        study = optuna.create_study(
-            study_name=cfg.study.name + stamp, storage=storage, direction="minimize"
-        )
-        study.set_user_attr("signature", signature)
-        if stored:
-            carried, dropped = carry_over(stored[0], study, space, cfg)
-            print(
-                f"study {stored[0].study_name!r} was made with another search space, settings,"
-                f" data or score: going on in the new study {study.study_name!r} with"
-                f" {carried} of its trials"
-            )
-            for reason, count in dropped.most_common():
-                print(f"  left behind, {count}: {reason}")
+    while True:
+        try:
+            study = _fitting_or_new(storage, cfg, space, signature)
+            break
+        except DuplicatedStudyError:  # made by another process a moment ago, or in this second
+            time.sleep(1.0)
     if cfg.study.try_base:
         _enqueue_base(study, space, cfg)
     study.sampler = create_sampler(cfg)
     study.pruner = create_pruner(cfg)
+    return study
+
+
+def _fitting_or_new(
+    storage: optuna.storages.RDBStorage, cfg: Config, space: SearchSpace, signature: dict[str, Any]
+) -> optuna.Study:
+    stored = [
+        optuna.load_study(study_name=name, storage=storage)
+        for name in stored_names(storage, cfg.study.name)
+    ]
+    for study in stored:
+        if study.user_attrs.get("signature") == signature:
+            recover_interrupted(study, resolve(cfg.paths.outputs_root), cfg.study.silent_after_s)
+            return study
+    stamp = f"-{datetime.now():%Y%m%d-%H%M%S}" if stored else ""
+    study = optuna.create_study(
+        study_name=cfg.study.name + stamp, storage=storage, direction="minimize"
+    )
+    study.set_user_attr("signature", signature)
+    if stored:
+        carried, dropped = carry_over(stored[0], study, space, cfg)
+        print(
+            f"study {stored[0].study_name!r} was made with another search space, settings,"
+            f" data or score: going on in the new study {study.study_name!r} with"
+            f" {carried} of its trials"
+        )
+        for reason, count in dropped.most_common():
+            print(f"  left behind, {count}: {reason}")
     return study
 
 

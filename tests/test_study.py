@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 import weakref
+from datetime import datetime, timedelta
 from threading import Thread
 
 import optuna
@@ -149,6 +150,18 @@ def test_other_settings_that_are_not_searched_are_another_study(make_config, ins
     carried = [t for t in searched.trials if "carried_from" in t.user_attrs]
     assert {t.params["training.epochs"] for t in carried} == {2}  # of the newest one
     assert len(carried) == 3
+
+
+def test_a_new_study_waits_for_a_name_of_its_own(make_config, instant):
+    """Two processes may need a new study within the same second."""
+    first = run_study(make_config("training.epochs=1", **{"study.n_trials": 1}))
+    now = datetime.now()
+    taken = [f"smoke-{now + timedelta(seconds=s):%Y%m%d-%H%M%S}" for s in range(3)]
+    for name in taken:
+        optuna.create_study(study_name=name, storage=first._storage)
+    other = run_study(make_config("training.epochs=2", **{"study.n_trials": 1}))
+    assert other.study_name not in (first.study_name, *taken)
+    assert count_finished(other) == 1
 
 
 def test_the_analysis_follows_the_last_search(make_config, instant):

@@ -26,7 +26,7 @@ run_study(cfg)
 WIDE = ["synthetic.n_pulses=128", "synthetic.n_depths=256", "model.hidden=64",
         "training.batch_size=32", "training.epochs=1", "study.n_trials=1",
         "dataset.downsample_factor=1", "training.use_weighted_loss=false",
-        "training.n_threads=1"]  # fmt: skip
+        "training.n_threads=1", "training.precision=float32"]  # fmt: skip
 
 
 def run(tmp_path, room, *more):
