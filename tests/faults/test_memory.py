@@ -23,7 +23,7 @@ limit = psutil.Process().memory_info().vms + int(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 run_study(cfg)
 """
-WIDE = ["synthetic.n_pulses=128", "synthetic.n_depths=256", "model.hidden=64",
+WIDE = ["synthetic.n_pulses=128", "synthetic.n_depths=512", "model.hidden=64",
         "training.batch_size=32", "training.epochs=1", "study.n_trials=1",
         "dataset.downsample_factor=1", "training.use_weighted_loss=false",
         "training.n_threads=1", "training.precision=float32"]  # fmt: skip
@@ -47,7 +47,7 @@ def test_a_trial_that_does_not_fit_fails_and_says_so(tmp_path):
 
 
 def test_batches_that_do_not_fit_are_cut_and_the_trial_completes(tmp_path):
-    done, trials, root = run(tmp_path, 450 * 2**20)
+    done, trials, root = run(tmp_path, 700 * 2**20)
     assert done.returncode == 0, done.stderr[-2000:]
     assert trials[0].state.name == "COMPLETE"
     info = yaml.safe_load(
