@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 
 import numpy as np
@@ -93,6 +94,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Return whether the error is the device's memory being too small."""
     # on the CPU it is a RuntimeError like any other
     sentences = ("allocate memory", "not enough memory", "could not create a")
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and any(sentence in str(error) for sentence in sentences)
+    return (
+        isinstance(error, torch.OutOfMemoryError | MemoryError)
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)  # of a file's mapping
+        or (isinstance(error, RuntimeError) and any(each in str(error) for each in sentences))
     )

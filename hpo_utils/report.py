@@ -27,7 +27,8 @@ th, td { padding: 0.25rem 0.6rem; text-align: right; border-bottom: 1px solid #d
 th { background: #f5f5f5; }
 nav ul { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: 0.3rem 1.2rem; }
 .anchor-link { display: none; }
-code { background: #f3f3f3; padding: 0 0.2em; overflow-wrap: anywhere; }
+code, pre { background: #f3f3f3; padding: 0 0.2em; overflow-wrap: anywhere; }
+pre { padding: 0.6em; white-space: pre-wrap; }
 @media print { body { margin: 0; max-width: none; } img, table { break-inside: avoid; } }
 """
 

@@ -90,7 +90,7 @@ def train_trial(
     DivergenceError
         If the loss becomes NaN or infinite.
     InfeasibleError
-        If the memory does not suffice for two samples of a batch.
+        If the memory does not suffice for the data or for two samples of a batch.
     StopRequest
         If ``stop`` says so; the training can go on later.
     """
@@ -105,7 +105,15 @@ def train_trial(
     known = {**(identity or {}), "dataset_id": data.dataset_id, "device": str(device)}
     with TrialRecord(output_dir, cfg, known, effort) as record:
         seed_everything(cfg.training.seed)
-        result = _fit_and_predict(cfg, data, device, precision, record, on_epoch, stop)
+        try:
+            result = _fit_and_predict(cfg, data, device, precision, record, on_epoch, stop)
+        except (RuntimeError, MemoryError, OSError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise InfeasibleError(
+                f"the training must fit into the memory of {device}, but does not: lower"
+                " model.hidden or raise dataset.downsample_factor"
+            ) from None
         record.score = result.score
         with effort.spend("files"):
             return save_trial_results(output_dir, result, record.history, data)
