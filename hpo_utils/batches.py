@@ -67,7 +67,7 @@ def load_part(data: PreparedData, part: str, cfg: Config, device: torch.device) 
     mapped = data.inputs(part, factor)
     if mapped.nbytes > RESIDENT_SHARE * free_memory(device):
         return Part(torch.from_numpy(mapped), z)
-    layout = memory_format(cfg, mapped.ndim - 2)
+    layout = memory_format(mapped.ndim - 2)
     x = torch.empty(mapped.shape, device=device, memory_format=layout)
     step = max(1, PIECE // mapped[0].nbytes)
     for start in range(0, len(mapped), step):

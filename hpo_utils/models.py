@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from hpo_utils.config import Config
 from hpo_utils.errors import ConfigError
@@ -18,23 +19,58 @@ from hpo_utils.physics import PhysicalOutput, Physics, kept_physics
 from hpo_utils.scaling import Standardizer
 
 EVALUATION_VALUES = 2**24  # bounds the first layer's output without gradients: 64 MB in float32
-MIN_CHANNELS_LAST = 8  # channels of the first stage from which images may be laid out that way
+REGISTER_CHANNELS = 16  # float32 values in the widest register of a CPU (AVX-512)
 STAGE_WIDTHS = (1, 2, 4, 4)  # channels of the residual stages, in multiples of `hidden`
+
+
+class Conv1d(nn.Conv1d):
+    """A convolution whose stride leaves axes of length one alone: see ``_strided``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, n_in, L) to (B, n_out, ceil(L / stride)); odd kernels, padded by their half."""
+        x, stride = _strided(self, x)
+        return functional.conv1d(x, self.weight, self.bias, stride, self.padding)
+
+
+class Conv2d(nn.Conv2d):
+    """A convolution whose stride leaves axes of length one alone: see ``_strided``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, n_in, H, W) to (B, n_out, ceil(H / stride), ceil(W / stride))."""
+        x, stride = _strided(self, x)
+        return functional.conv2d(x, self.weight, self.bias, stride, self.padding)
+
+
+def _strided(conv: nn.Conv1d | nn.Conv2d, x: Tensor) -> tuple[Tensor, list[int]]:
+    """Return an input and the strides that give what ``conv`` gives on ``x``.
+
+    Around two faults of oneDNN (PyTorch 2.13 on CPUs) in the gradient of the weights of a strided
+    convolution. With kernels of one, channels last and fewer channels than a register holds it
+    writes beyond its memory; here such kernels stride by leaving out. On axes of length one and in
+    bfloat16 it leaves values unwritten, NaN if that was in the memory; here no stride is taken
+    along these, which makes no difference.
+    """
+    axes_of_one = 1 in x.shape[2:]
+    if max(conv.kernel_size) == 1 and (axes_of_one or conv.in_channels < REGISTER_CHANNELS):
+        for axis, step in enumerate(conv.stride, start=2):
+            x = x[(slice(None),) * axis + (slice(None, None, step),)]
+        return x, [1] * (x.ndim - 2)
+    return x, [1 if n == 1 else step for n, step in zip(x.shape[2:], conv.stride, strict=True)]
 
 
 @dataclass(frozen=True)
 class Layers:
     """The layer types for one number of axes."""
 
-    conv: type[nn.Conv1d] | type[nn.Conv2d]
+    conv: type[Conv1d] | type[Conv2d]
     norm: type[nn.BatchNorm1d] | type[nn.BatchNorm2d]
     max_pool: type[nn.MaxPool1d] | type[nn.MaxPool2d]
     mean_pool: type[nn.AdaptiveAvgPool1d] | type[nn.AdaptiveAvgPool2d]
 
 
 LAYERS = {
-    1: Layers(nn.Conv1d, nn.BatchNorm1d, nn.MaxPool1d, nn.AdaptiveAvgPool1d),
-    2: Layers(nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d),
+    1: Layers(Conv1d, nn.BatchNorm1d, nn.MaxPool1d, nn.AdaptiveAvgPool1d),
+    2: Layers(Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d),
 }
 
 
@@ -260,14 +296,9 @@ def predict(model: nn.Module, x: Tensor, batch_size: int) -> Tensor:
         return torch.cat([model(piece.to(device)) for piece in torch.split(x, batch_size)])
 
 
-def memory_format(cfg: Config, n_axes: int) -> torch.memory_format:
-    """Return how inputs and weights are laid out: images by channels last, which convolves faster.
-
-    Not those of fewer than eight channels: the gradient of a strided convolution of width one then
-    writes beyond its memory (oneDNN in PyTorch 2.13, AVX2), which crashes, or worse does not.
-    """
-    wide = cfg.model.hidden >= MIN_CHANNELS_LAST
-    return torch.channels_last if n_axes == 2 and wide else torch.contiguous_format
+def memory_format(n_axes: int) -> torch.memory_format:
+    """Return how inputs and weights are laid out: images channels last, which convolves faster."""
+    return torch.channels_last if n_axes == 2 else torch.contiguous_format
 
 
 def evaluation_batch(cfg: Config, x: Tensor) -> int:

@@ -254,7 +254,7 @@ def _fit_and_predict(
     with record.effort.spend("data"):
         train, val = (load_part(data, part, cfg, device) for part in ("train", "val"))
         model = create_network(cfg, train.x, data.target_scaler, data.physics, device)
-        layout = memory_format(cfg, train.x.ndim - 2)
+        layout = memory_format(train.x.ndim - 2)
         model = model.to(memory_format=layout)  # type: ignore[call-overload]
         criterion = create_criterion(cfg, data.n_targets).to(device)
         yardstick = create_yardstick(cfg, data.target_names, data.targets("val"))
@@ -347,7 +347,18 @@ def _fit(
                 stop.check()
             checkpoint.save_if_due(state)
     model.load_state_dict(state.best_state)
+    _check_weights(model)
     return state.best_epoch, state.best_score
+
+
+def _check_weights(model: nn.Module) -> None:
+    """Raise ``DivergenceError`` if a weight is not finite: one that nothing reads shows nowhere."""
+    for name, values in model.state_dict().items():
+        if not torch.isfinite(values).all():
+            raise DivergenceError(
+                f"the weights must stay finite, but {name} of the best epoch is not: set"
+                " training.precision=float32"
+            )
 
 
 def _begin(cfg: Config, model: nn.Module, n_samples: int, record: TrialRecord) -> TrainingState:

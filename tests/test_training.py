@@ -1,4 +1,5 @@
 import json
+import math
 
 import numpy as np
 import optuna
@@ -15,7 +16,7 @@ from hpo_utils.errors import DivergenceError, HpoError, InfeasibleError
 from hpo_utils.looks import looks_at_test
 from hpo_utils.losses import WeightedMSELoss
 from hpo_utils.metrics import standardized_errors
-from hpo_utils.models import create_network
+from hpo_utils.models import Conv2d, create_network
 from hpo_utils.timing import PHASES
 from hpo_utils.training import (
     evaluate,
@@ -259,19 +260,28 @@ def test_a_part_that_does_not_fit_the_device_gives_the_same_training(make_config
 
 
 def test_bfloat16_trains_in_it_and_scores_in_float32(make_config, monkeypatch):
-    seen, real = set(), nn.Conv2d.forward
+    seen, real = set(), Conv2d.forward
 
     def note(layer, x):
         out = real(layer, x)
         seen.add((out.requires_grad, out.dtype))
         return out
 
-    monkeypatch.setattr(nn.Conv2d, "forward", note)
+    monkeypatch.setattr(Conv2d, "forward", note)
     output_dir, metrics = run(make_config("training.precision=bfloat16", "training.epochs=8"))
     assert seen == {(True, torch.bfloat16), (False, torch.float32)}
     assert metrics["score"] < metrics["scores"][0]
     saved = yaml.safe_load((output_dir / "config.yaml").read_text())
     assert saved["training"]["precision"] == "bfloat16"
+
+
+def test_a_weight_that_is_not_finite_is_a_diverged_training_although_nothing_reads_it():
+    model = nn.Linear(2, 1)
+    training._check_weights(model)
+    with torch.no_grad():
+        model.weight[0, 1] = math.nan
+    with pytest.raises(DivergenceError, match="weight of the best epoch is not"):
+        training._check_weights(model)
 
 
 def test_a_trial_says_where_its_time_went(make_config):
