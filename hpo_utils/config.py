@@ -150,6 +150,13 @@ class EvaluationConfig:
 
 
 @dataclass
+class ReportConfig:
+    """How the notebooks' figures, tables and sentences, and the report, are shown."""
+
+    language: str = _one_of("en", "en", "ja")
+
+
+@dataclass
 class PathsConfig:
     """Where results go."""
 
@@ -167,6 +174,7 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     study: StudyConfig = field(default_factory=StudyConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
 
 

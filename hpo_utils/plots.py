@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import wraps
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ParamSpec
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -26,7 +28,9 @@ P = ParamSpec("P")
 # Okabe & Ito 2008, "Color Universal Design": told apart with any colour vision, and in print
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933")
 GREY = "#8A8A8A"
+FONTS = ["DejaVu Sans", "IPAexGothic"]  # the second for the Japanese letters that the first lacks
 STYLE: dict[Any, Any] = {
+    "font.family": FONTS,
     "figure.constrained_layout.use": True,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -46,6 +50,16 @@ STYLE: dict[Any, Any] = {
 }
 WIDTH = 9.0  # inches, of every figure
 DPI = 110
+
+
+def _register_japanese_font() -> None:
+    """Make the font of matplotlib-fontja known, without its import: that changes all settings."""
+    package = find_spec("matplotlib_fontja")
+    if package is not None and package.origin is not None:
+        font_manager.fontManager.addfont(Path(package.origin).parent / "fonts" / "ipaexg.ttf")
+
+
+_register_japanese_font()
 
 
 def styled(plot: Callable[P, Figure]) -> Callable[P, Figure]:

@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from hpo_utils.language import ENGLISH, Language
 from hpo_utils.paths import project_root, write_text
 from hpo_utils.plots import DPI
 
@@ -49,10 +50,16 @@ class Report:
     ----------
     notebook
         File name in ``notebooks/``: its text becomes the page's, its code is left out.
+    language
+        What is shown, and the page, are put into this language; the notebook's text stays.
     """
 
     notebook: str
+    language: str = ENGLISH
     shown: dict[str, Shown] = field(default_factory=dict)  # by source of the showing cell
+
+    def __post_init__(self) -> None:
+        self._words = Language(self.language)
 
     def show(self, item: Figure | pd.DataFrame | str, alt: str = "") -> None:
         """Show a figure, a table or a sentence below the cell, and keep it for the page.
@@ -63,11 +70,13 @@ class Report:
             A figure; a table; or text in Markdown.
         alt
             What a figure shows, for those who cannot see it.
+
+        A figure of another language than English has its texts replaced.
         """
         from IPython.core.getipython import get_ipython
         from IPython.display import display
 
-        data = _mime_bundle(item, alt)
+        data = _mime_bundle(item, alt, self._words)
         shell = get_ipython()
         if shell is None:
             print(data["text/plain"])
@@ -89,21 +98,23 @@ class Report:
         for source in self.shown.keys() - sources:  # a cell that was edited since the file was read
             notebook.cells.append(nbformat.v4.new_code_cell(source))
         for cell in notebook.cells:
-            if cell.cell_type == "code" and (shown := self.shown.get(cell.source.strip())):
+            if cell.cell_type == "markdown":
+                cell.source = self._words.text(cell.source)
+            elif shown := self.shown.get(cell.source.strip()):
                 cell.outputs = [
                     nbformat.v4.new_output("display_data", data=data) for data in shown.outputs
                 ]
-        exporter = HTMLExporter(
-            template_name="basic", exclude_input=True, exclude_anchor_links=True
-        )
+        # with its anchors: headings without them have no id to lead to
+        exporter = HTMLExporter(template_name="basic", exclude_input=True)
         body, _ = exporter.from_notebook_node(notebook)
-        body = body.replace("</h1>", f"</h1>\n{_contents(body)}", 1)
+        body = body.replace("</h1>", f"</h1>\n{_contents(body, self._words.text('Contents'))}", 1)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(
             path,
-            '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+            f'<!DOCTYPE html>\n<html lang="{self.language}">\n<head>\n<meta charset="utf-8">\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f"<title>{html.escape(title)}</title>\n<style>{PAGE_STYLE}</style>\n</head>\n"
+            f"<title>{html.escape(self._words.text(title))}</title>\n"
+            f"<style>{PAGE_STYLE}</style>\n</head>\n"
             f"<body>\n{body}\n</body>\n</html>\n",
         )
         return path
@@ -114,16 +125,19 @@ def report_path(outputs_root: Path, study_name: str) -> Path:
     return outputs_root / "reports" / f"{study_name}.html"
 
 
-def _contents(body: str) -> str:
-    """Return a table of contents that leads to the second headings of a page."""
-    headings = re.findall(r'<h2 id="([^"]+)"[^>]*>(.*?)</h2>', body, re.DOTALL)
+def _contents(body: str, name: str) -> str:
+    """Return a table of contents, under its name, that leads to the second headings of a page."""
+    heading = r'<h2 id="([^"]+)"[^>]*>(.*?)(?:<a class="anchor-link".*?)?</h2>'
+    headings = re.findall(heading, body, re.DOTALL)
     items = "".join(f'<li><a href="#{anchor}">{title}</a></li>' for anchor, title in headings)
-    return f'<nav aria-label="Contents"><ul>{items}</ul></nav>' if items else ""
+    return f'<nav aria-label="{name}"><ul>{items}</ul></nav>' if items else ""
 
 
-def _mime_bundle(item: Figure | pd.DataFrame | str, alt: str) -> dict[str, str]:
+def _mime_bundle(item: Figure | pd.DataFrame | str, alt: str, words: Language) -> dict[str, str]:
     """Return an output's data by MIME type; figures as an image tag, which can carry a text."""
     if isinstance(item, Figure):
+        words.figure(item)
+        alt = words.text(alt)
         buffer = io.BytesIO()
         FigureCanvasAgg(item).print_figure(buffer, format="png", dpi=DPI)
         image = base64.b64encode(buffer.getvalue()).decode("ascii")
@@ -133,9 +147,11 @@ def _mime_bundle(item: Figure | pd.DataFrame | str, alt: str) -> dict[str, str]:
             "text/html": f'<img src="{source}" alt="{html.escape(alt, quote=True)}">',
         }
     if isinstance(item, pd.DataFrame):
+        item = words.table(item)
         numbers = item.to_html(
             border=0, index_names=False, na_rep="–", float_format=lambda value: f"{value:.4g}"
         )
         return {"text/plain": item.to_string(), "text/html": numbers}
+    item = words.text(item)
     # Markdown lets HTML through, and a name may be anything
     return {"text/plain": item, "text/markdown": item.replace("<", "&lt;")}

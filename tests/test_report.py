@@ -1,3 +1,4 @@
+import re
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -5,6 +6,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from matplotlib.figure import Figure
 
+from hpo_utils.language import Language
 from hpo_utils.plots import plot_learning_curves
 from hpo_utils.report import Report, _mime_bundle, report_path
 
@@ -47,10 +49,28 @@ def test_a_page_holds_what_was_shown_and_no_code(shell, tmp_path, capsys):
     assert "&lt;Gas&gt;" in page
     assert "<title>Study &lt;s&gt;</title>" in page
     assert "What the search did" in page  # the notebook's own text
+    leads = re.findall(r'<li><a href="#([^"]+)">', page)
+    assert len(leads) == 7
+    assert all(f'id="{anchor}"' in page for anchor in leads)
     for code in ("load_notebook_config", CELL, "params_file", "<script"):
         assert code not in page
     assert "http://" not in page.replace("http://www.w3.org", "")  # opens offline
     assert "https://" not in page
+
+
+def test_a_japanese_page(shell, tmp_path, capsys):
+    report = Report("04_analyze.ipynb", "ja")
+    figure = plot_learning_curves(HISTORY, 2)
+    run_cell(shell, report, ("Every training on a random split diverged.",),
+             (figure, "Importance of each parameter"))  # fmt: skip
+    page = report.save(tmp_path / "s.html", "Study demo").read_text(encoding="utf-8")
+    assert '<html lang="ja">' in page
+    assert "<title>スタディ demo</title>" in page
+    assert "すべて発散しました" in page
+    assert alts_of(page) == ["各パラメータの重要度"]
+    assert len(re.findall(r'<li><a href="#([^"]+)">', page)) == 7
+    assert "1 結論" in page
+    assert figure.axes[0].get_xlabel() == "エポック"
 
 
 def test_a_cell_that_is_run_again_replaces_what_it_showed(shell, tmp_path, capsys):
@@ -84,7 +104,7 @@ def test_where_the_report_of_a_study_goes(tmp_path):
 def test_names_are_shown_and_not_run():
     evil = "<script>alert(1)</script>"
     for item in (f"target {evil}", pd.DataFrame({evil: [evil]}), Figure()):
-        data = _mime_bundle(item, evil)
+        data = _mime_bundle(item, evil, Language("en"))
         shown = data.get("text/html", data.get("text/markdown", ""))
         assert "<script" not in shown
         assert "script" in shown

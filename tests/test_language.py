@@ -1,0 +1,161 @@
+import re
+from string import Formatter
+
+import nbformat
+import pandas as pd
+import pytest
+import yaml
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from hpo_utils import analysis, insight, verdict
+from hpo_utils.config import load_config
+from hpo_utils.errors import ConfigError
+from hpo_utils.language import LANGUAGES, Language
+from hpo_utils.paths import project_root
+from hpo_utils.plots import styled
+from hpo_utils.report import Report
+from hpo_utils.tables import short_name
+
+CATALOGUE = yaml.safe_load(
+    (project_root() / "hpo_utils/language_ja.yaml").read_text(encoding="utf-8")
+)
+
+
+@pytest.fixture
+def japanese():
+    return Language("ja")
+
+
+def test_the_configuration_knows_the_languages():
+    for name in LANGUAGES:
+        assert load_config(None, [f"report.language={name}"]).report.language == name
+    with pytest.raises(ConfigError, match=r"report.language must be one of en, ja, got 'fr'"):
+        load_config(None, ["report.language=fr"])
+
+
+def test_english_is_left_as_it_is():
+    english, table = Language("en"), pd.DataFrame({"target": ["better"]})
+    assert english.text("Study **a**: 3 trials.") == "Study **a**: 3 trials."
+    pd.testing.assert_frame_equal(english.table(table), table)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("trial 12", "試行 12"),
+        ("trial 12 (base)", "試行 12(基本設定)"),  # the more exact of two that fit
+        ("best so far", "それまでの最良"),
+        ("R² of trial 3", "試行 3 の R²"),
+        ("predicted [m/s]", "予測 [m/s]"),
+        ("Every training on a random split diverged. Share of each channel in the sensitivity:",
+         "無作為な分割での学習は、すべて発散しました。 感度に占める各チャンネルの割合:"),
+        ("# 4 · Analyse the study\n\n## 1 The answer", "# 4 · スタディの解析\n\n## 1 結論"),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_texts_of_one_and_of_several_sentences(japanese, text, expected):
+    assert japanese.text(text) == expected
+    assert not japanese.unknown
+
+
+def test_what_is_not_known_stays_and_is_noted(japanese):
+    assert japanese.text("A sentence of tomorrow. best so far") == (
+        "A sentence of tomorrow. best so far"
+    )
+    assert japanese.unknown
+
+
+def test_names_within_a_text_are_put_into_the_language_too(japanese):
+    assert "完了 3、枝刈り 1、失敗 0" in japanese.text(
+        "Study **a**: 4 trials (3 complete, 1 pruned, 0 fail), 0:12 of training in all."
+    )
+
+
+def test_a_name_with_braces_or_expressions_is_taken_as_it_is(japanese):
+    assert japanese.text("trial {n} [x] \\d") == "試行 {n} [x] \\d"
+
+
+def test_a_table_keeps_numbers_and_names(japanese):
+    table = pd.DataFrame({"verdict": ["better", "unclear"], "R²": [0.5, 0.1]}, ["u", "v"])
+    table.index.name = "target"
+    found = japanese.table(table)
+    assert list(found.columns) == ["判定", "R²"]
+    assert list(found["判定"]) == ["優れる", "不明"]
+    assert list(found.index) == ["u", "v"]
+    assert found.index.name == "目的変数"
+    assert list(found["R²"]) == [0.5, 0.1]
+    assert list(table.columns) == ["verdict", "R²"]
+
+
+def test_a_figure_has_the_letters_of_its_language(japanese):
+    @styled
+    def draw():
+        figure = Figure()
+        figure.add_subplot(title="Optimisation history", xlabel="trial", ylabel="液体の速度")
+        return figure
+
+    figure = draw()
+    japanese.figure(figure)
+    (axes,) = figure.axes
+    assert axes.get_title(loc="left") == "最適化の履歴"
+    figure.canvas.draw()  # a letter without a glyph warns, and a warning fails
+
+
+def test_both_sides_of_the_catalogue_have_the_same_places():
+    for english, other in CATALOGUE.items():
+        places = [{name for _, name, _, _ in Formatter().parse(text) if name is not None}
+                  for text in (english, other)]  # fmt: skip
+        assert places[0] == places[1], english
+
+
+def test_the_pages_own_text_is_all_there(japanese):
+    notebook = nbformat.read(project_root() / "notebooks" / "04_analyze.ipynb", as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and not cell.source.startswith(
+            ("## Parameters", "## Configuration")
+        ):
+            japanese.text(cell.source)
+    assert not japanese.unknown
+
+
+def test_all_that_a_report_shows_is_japanese(settled, monkeypatch):
+    """Every section of 04 on a real study: nothing is left in English but names."""
+    cfg, study = settled
+    left, put_figure, put_table = set(), Language.figure, Language.table
+
+    def figure(words, drawn):
+        put_figure(words, drawn)
+        left.update(artist.get_text() for artist in drawn.findobj(Text))
+
+    def table(words, shown):
+        found = put_table(words, shown)
+        left.update(label for axis in (found.index, found.columns) for label in axis)
+        left.update([*found.index.names, *found.to_numpy().ravel()])
+        return found
+
+    monkeypatch.setattr(Language, "figure", figure)
+    monkeypatch.setattr(Language, "table", table)
+    report = Report("04_analyze.ipynb", "ja")
+    for section in (verdict.show_answer, verdict.show_test, verdict.show_race,
+                    verdict.show_uncertainty, verdict.show_physics, verdict.show_split,
+                    analysis.show_best_trial, insight.show_predictions_of_winner,
+                    insight.show_residuals, insight.show_worst, insight.show_sensitivity,
+                    verdict.show_bundle):  # fmt: skip
+        section(report, study, cfg)
+    for section in (analysis.show_overview, analysis.show_search, analysis.show_effort,
+                    analysis.show_trials, analysis.show_importances, analysis.show_parameters,
+                    analysis.show_trade_off, analysis.show_weights):  # fmt: skip
+        section(report, study)
+    data = verdict.study_data(study, cfg)
+    verdict.show_audit(report, data)
+    assert not report._words.unknown
+    names = {*data.target_names, *data.manifest["channel_names"], *data.manifest["axis_names"]}
+    names |= {"True", "False"} | {
+        short_name(name) for trial in study.trials for name in trial.params
+    }
+    english = {
+        text for text in (str(each).replace("\n", " ") for each in left - {None})
+        if re.search("[a-z]{4}", text) and not any(name in text for name in names)
+    }  # fmt: skip
+    assert not english
