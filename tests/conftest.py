@@ -78,5 +78,5 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, optuna.St
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the fast tests first: killed studies, whole studies and notebooks come last."""
     last = ("test_kills", "test_storage_trouble", "test_reevaluation", "test_winner", "test_study",
-            "test_notebooks", "test_pipeline")  # fmt: skip
+            "test_notebooks", "test_pipeline", "test_browser")  # fmt: skip
     items.sort(key=lambda item: last.index(item.path.stem) if item.path.stem in last else -1)

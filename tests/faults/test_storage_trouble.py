@@ -51,7 +51,7 @@ def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         return place
 
     yield mount
-    subprocess.run(["umount", str(place)], capture_output=True)
+    subprocess.run(["umount", "--lazy", str(place)], capture_output=True)
 
 
 def test_a_small_disk_that_runs_full_holds_what_was_there(disk):
