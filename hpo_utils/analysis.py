@@ -14,22 +14,31 @@ from optuna.trial import TrialState
 from hpo_utils.baselines import best_baselines, fit_baselines
 from hpo_utils.config import Config
 from hpo_utils.data import load_prepared
+from hpo_utils.importances import (
+    MIN_TRIALS_FOR_INTERACTION,
+    interactions,
+    parameter_importances,
+)
 from hpo_utils.paths import relative_to_root, resolve
 from hpo_utils.plots import plot_learning_curves, plot_prediction_vs_truth
 from hpo_utils.progress import clock
 from hpo_utils.report import Report, report_path
 from hpo_utils.storage import best_of, score_of
 from hpo_utils.study_plots import (
-    parameter_importances,
     plot_importances,
     plot_optimization_history,
+    plot_pairs,
     plot_parallel_coordinates,
+    plot_slices,
+    plot_timeline,
     plot_trial_learning_curves,
 )
 from hpo_utils.tables import (
     effort_table,
+    endings_table,
     metrics_table,
     seconds_saved,
+    short_name,
     trials_table,
     with_effort,
 )
@@ -46,6 +55,7 @@ from hpo_utils.trial_files import find_trial_output_dir
 
 Metrics = dict[str, Any]  # the content of a trial's metrics.json
 
+N_PAIRS = 3  # of parameters, that are shown
 PART_NAMES = {"val": "validation", "test": "test"}
 NO_COMPLETE = "No trial of this study is complete yet, so there is nothing to show here."
 
@@ -100,6 +110,8 @@ def show_effort(report: Report, study: optuna.Study) -> None:
     if not any(trial.duration for trial in trials):
         report.show("No trial of this study says where its time went.")
         return
+    report.show(plot_timeline(trials), "When each trial ran, on which worker, and how it ended")
+    report.show(endings_table(trials))
     report.show(effort_table(trials))
     found = [t.user_attrs["effort"]["utilisation"] for t in trials]
     reached = [share for share in found if share is not None]
@@ -143,6 +155,30 @@ def show_parameters(report: Report, study: optuna.Study) -> None:
         report.show(NO_COMPLETE)
         return
     report.show(plot_parallel_coordinates(trials), "Parameters of the complete trials")
+    report.show(plot_slices(trials), "Score of the complete trials against each parameter")
+
+
+def show_interactions(report: Report, study: optuna.Study) -> None:
+    """Show the pairs of parameters that change the score together."""
+    strength = interactions(study.get_trials(deepcopy=False))
+    if strength.empty:
+        report.show(
+            f"Which parameters act together takes {MIN_TRIALS_FOR_INTERACTION} complete trials and"
+            " two parameters that all of them have."
+        )
+        return
+    pairs = strength.head(N_PAIRS)
+    report.show(
+        plot_pairs(study.get_trials(deepcopy=False), list(pairs.index)),
+        "Score of the complete trials over the pairs of parameters that act together most",
+    )
+    said = "; ".join(
+        f"{short_name(a)} and {short_name(b)} {share:.0%}" for (a, b), share in pairs.items()
+    )
+    report.show(
+        "Share of the score's variance that a pair explains together, beyond each of the two on its"
+        f" own: {said}."
+    )
 
 
 def show_trade_off(report: Report, study: optuna.Study) -> None:

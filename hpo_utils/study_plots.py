@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import optuna
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
@@ -20,16 +20,19 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
-from optuna.search_space import intersection_search_space
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo_utils.importances import position
 from hpo_utils.plots import GREY, PALETTE, WIDTH, grid, plain_log_ticks, styled
 from hpo_utils.storage import best_of, score_of
 from hpo_utils.tables import short_name
 
 SCORE_LABEL = "validation score (lower is better)"
-MIN_TRIALS_FOR_IMPORTANCE = 4  # complete trials; with fewer a forest has nothing to split
+ENDINGS = {
+    TrialState.COMPLETE: (PALETTE[0], "complete"),
+    TrialState.PRUNED: (GREY, "pruned"),
+    TrialState.FAIL: (PALETTE[1], "failed"),
+}
 
 
 @styled
@@ -84,36 +87,9 @@ def plot_trial_learning_curves(trials: Sequence[FrozenTrial]) -> Figure:
     return figure
 
 
-def parameter_importances(study: optuna.Study, seed: int = 0) -> pd.DataFrame:
-    """Estimate how much each parameter changes the score, in two ways.
-
-    Returns
-    -------
-    DataFrame
-        Index: parameters that all complete trials have. ``fanova``: share of the variance of the
-        score that a random forest explains by the parameter (Hutter et al., ICML 2014), of the
-        complete trials. ``ped_anova``: how far the parameter separates the best tenth from the rest
-        (Watanabe et al., IJCAI 2023), a different question. Empty with fewer than
-        ``MIN_TRIALS_FOR_IMPORTANCE`` complete trials.
-    """
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if len(complete) < MIN_TRIALS_FOR_IMPORTANCE:
-        return pd.DataFrame(columns=["fanova", "ped_anova"])
-    shared = list(intersection_search_space(complete))  # parameters that every trial has
-    evaluators = {
-        "fanova": FanovaImportanceEvaluator(seed=seed),
-        "ped_anova": PedAnovaImportanceEvaluator(),
-    }
-    columns = {
-        name: optuna.importance.get_param_importances(study, evaluator=evaluator, params=shared)
-        for name, evaluator in evaluators.items()
-    }
-    return pd.DataFrame(columns).sort_values("fanova", ascending=False)
-
-
 @styled
 def plot_importances(importances: pd.DataFrame, n_trials: int) -> Figure:
-    """Draw what ``parameter_importances`` found in ``n_trials`` complete trials."""
+    """Draw what ``importances.parameter_importances`` found in ``n_trials`` complete trials."""
     figure, (axes,) = grid(1, 1, max(2.2, 1.2 + 0.38 * len(importances)))
     positions = np.arange(len(importances))
     for offset, column, color, label in (
@@ -121,10 +97,78 @@ def plot_importances(importances: pd.DataFrame, n_trials: int) -> Figure:
         (0.2, "ped_anova", PALETTE[4], "PED-ANOVA: separates the best tenth"),
     ):
         axes.barh(positions + offset, importances[column], 0.36, color=color, label=label)
+        ends = importances[[f"{column}_low", f"{column}_high"]]
+        axes.hlines(positions + offset, *ends.to_numpy().T, color="black", linewidth=1)
     axes.set_yticks(positions, [short_name(name) for name in importances.index])
     axes.invert_yaxis()
     axes.set(title=f"Importance, from {n_trials} complete trials", xlabel="importance (sums to 1)")
     figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+@styled
+def plot_slices(trials: Sequence[FrozenTrial]) -> Figure:
+    """Draw the score of the complete trials against each parameter, later trials darker."""
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    spaces: dict[str, BaseDistribution] = {}
+    for trial in complete:
+        spaces.update(trial.distributions)
+    figure, panels = grid(len(spaces), 4, 2.2)
+    for axes, (name, space) in zip(panels, spaces.items(), strict=True):
+        having = [trial for trial in complete if name in trial.params]
+        points = axes.scatter(
+            _along(axes, "x", name, space, having), [score_of(t) for t in having],
+            c=[trial.number for trial in having], cmap="viridis_r", s=16,
+            vmin=0, vmax=max(trial.number for trial in complete),
+        )  # fmt: skip
+        axes.set_yscale("log")
+        plain_log_ticks(axes)
+    figure.supylabel(SCORE_LABEL, fontsize=10)
+    figure.colorbar(points, ax=panels, label="trial", pad=0.02, shrink=0.7)
+    return figure
+
+
+@styled
+def plot_pairs(trials: Sequence[FrozenTrial], pairs: Sequence[tuple[str, str]]) -> Figure:
+    """Draw where the complete trials lie in each pair of parameters, good scores dark."""
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    figure, panels = grid(len(pairs), 3, 2.8)
+    scores = [score_of(trial) for trial in complete]
+    norm = LogNorm(min(scores), max(scores) * 1.0001)
+    for axes, pair in zip(panels, pairs, strict=True):
+        x, y = (
+            _along(axes, which, name, complete[0].distributions[name], complete)
+            for which, name in zip("xy", pair, strict=True)
+        )
+        points = axes.scatter(x, y, c=scores, cmap="viridis", norm=norm, s=26)
+    bar = figure.colorbar(points, ax=panels, label=SCORE_LABEL, pad=0.02)
+    plain_log_ticks(bar.ax)
+    return figure
+
+
+@styled
+def plot_timeline(trials: Sequence[FrozenTrial]) -> Figure:
+    """Draw when each trial ran and how it ended, one row for each worker."""
+    ran = [
+        (trial, trial.datetime_start, trial.duration)
+        for trial in trials
+        if trial.datetime_start is not None and trial.duration is not None
+    ]
+    first = min(start for _, start, _ in ran)
+    rows: dict[Any, int] = {}
+    figure, (axes,) = grid(1, 1, 2.6)
+    for trial, start, duration in ran:
+        owner = trial.user_attrs.get("owner", {})
+        row = rows.setdefault((owner.get("host"), owner.get("pid")), len(rows))
+        minutes = (start - first).total_seconds() / 60, duration.total_seconds() / 60
+        color, _ = ENDINGS[trial.state]
+        axes.barh(row, minutes[1], left=minutes[0], color=color, height=0.7, edgecolor="white")
+    for color, label in ENDINGS.values():
+        axes.barh([0], [0], color=color, label=label)
+    axes.set_yticks(range(len(rows)), [f"worker {row + 1}" for row in rows.values()])
+    axes.set(title="When each trial ran", xlabel="time since the first trial [min]")
+    axes.grid(visible=False, axis="y")
+    figure.legend(loc="outside lower center", ncols=3)
     return figure
 
 
@@ -149,7 +193,7 @@ def plot_parallel_coordinates(trials: Sequence[FrozenTrial]) -> Figure:
     scale = ScalarMappable(LogNorm(min(scores), max(scores) * 1.0001), "viridis")
     for trial, score in zip(complete, scores, strict=True):
         heights = [
-            _height(distributions[name], trial.params[name]) if name in trial.params else np.nan
+            position(distributions[name], trial.params[name]) if name in trial.params else np.nan
             for name in names
         ]
         axes.plot(
@@ -157,10 +201,10 @@ def plot_parallel_coordinates(trials: Sequence[FrozenTrial]) -> Figure:
         )
     bar = figure.colorbar(scale, ax=axes, label=SCORE_LABEL, pad=0.02)
     plain_log_ticks(bar.ax)
-    for position, name in enumerate(names):
+    for k, name in enumerate(names):
         low, high = _ends(distributions[name])
-        axes.text(position, 1.04, high, ha="center", va="bottom", fontsize=8)
-        axes.text(position, -0.04, low, ha="center", va="top", fontsize=8)
+        axes.text(k, 1.04, high, ha="center", va="bottom", fontsize=8)
+        axes.text(k, -0.04, low, ha="center", va="top", fontsize=8)
     axes.set_xticks(range(len(names)), [short_name(name) for name in names], rotation=40)
     for label in axes.get_xticklabels():
         label.set(ha="right", rotation_mode="anchor")
@@ -180,15 +224,22 @@ def _numbers_and_scores(
     return np.array([number for number, _ in scored]), np.array([score for _, score in scored])
 
 
-def _height(distribution: BaseDistribution, value: Any) -> float:
-    """Return where on its axis, from 0 to 1, a value stands."""
-    if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices.index(value) / max(len(distribution.choices) - 1, 1)
-    assert isinstance(distribution, IntDistribution | FloatDistribution)
-    low, high = float(distribution.low), float(distribution.high)
-    if distribution.log:
-        low, high, value = np.log(low), np.log(high), np.log(value)
-    return float((value - low) / (high - low or 1.0))
+def _along(
+    axes: Axes, which: str, name: str, space: BaseDistribution, trials: Sequence[FrozenTrial]
+) -> list[Any]:
+    """Make an axis, ``x`` or ``y``, that of a parameter, and return the trials' places on it."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_label_text(short_name(name))
+    values = [trial.params[name] for trial in trials]
+    if isinstance(space, CategoricalDistribution):
+        axis.set_ticks(range(len(space.choices)), [str(choice) for choice in space.choices])
+        (axes.set_xlim if which == "x" else axes.set_ylim)(-0.5, len(space.choices) - 0.5)
+        return [space.choices.index(value) for value in values]
+    if getattr(space, "log", False):
+        (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    else:
+        axis.set_major_locator(MaxNLocator(4))
+    return values
 
 
 def _ends(distribution: BaseDistribution) -> tuple[str, str]:

@@ -93,6 +93,37 @@ def trials_table(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("trial")
 
 
+def endings_table(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
+    """Return one row per way in which trials ended: how many, and after how many epochs (median).
+
+    Empty if none has ended.
+    """
+    ended = [(_ending(t), len(t.intermediate_values)) for t in trials if t.state.is_finished()]
+    if not ended:
+        return pd.DataFrame()
+    by_ending = pd.DataFrame(ended, columns=["ending", "epochs"]).groupby("ending")["epochs"]
+    table = by_ending.agg(["size", "median"])
+    table.columns = ["trials", "epochs"]
+    return table.sort_values("trials", ascending=False)
+
+
+def _ending(trial: FrozenTrial) -> str:
+    """Return in words how a finished trial ended."""
+    if "same_as" in trial.user_attrs:
+        return "same configuration as an earlier trial: not trained again"
+    if trial.state == TrialState.FAIL:
+        failure, _, _ = trial.user_attrs.get("failure", "its process died").partition(":")
+        return f"failed: {failure}"
+    if trial.state == TrialState.PRUNED:
+        failure = trial.user_attrs.get("failure")
+        return "pruned: worse than the median of the others" if failure is None else (
+            f"pruned: {failure.partition(':')[0]}"
+        )  # fmt: skip
+    planned = trial.user_attrs.get("effort", {}).get("epochs_planned")
+    early = planned is not None and len(trial.intermediate_values) < planned
+    return "complete: the score stood still" if early else "complete: all epochs"
+
+
 def effort_table(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
     """Return one row per phase of the trials' work: seconds, and share of the whole.
 

@@ -7,6 +7,7 @@ from optuna.trial import TrialState, create_trial
 
 from hpo_utils import data_plots, study_plots, tables
 from hpo_utils.data import prepare_data
+from hpo_utils.importances import parameter_importances
 from hpo_utils.metrics import target_metrics
 from hpo_utils.plots import (
     plot_learning_curves,
@@ -133,14 +134,54 @@ def test_study_figures_of_any_size(n_complete, n_pruned):
     assert len(tables.trials_table(trials)) == n_complete + n_pruned
 
 
-def test_importances_find_the_parameter_that_decides():
-    study = study_of(40)
-    importances = study_plots.parameter_importances(study)
-    assert importances.index[0] == "model.hidden"
-    assert importances["fanova"].iloc[0] > 0.9
-    figure = study_plots.plot_importances(importances, 40)
+def test_importances_are_drawn_with_their_uncertainty():
+    figure = study_plots.plot_importances(parameter_importances(study_of(40)), 40)
     assert "Importance, from 40 complete trials" in texts_of(figure)
+    spans = [segment for lines in figure.axes[0].collections for segment in lines.get_segments()]
+    assert any(segment[1, 0] > segment[0, 0] for segment in spans)
 
 
-def test_importances_of_too_few_trials_are_empty():
-    assert study_plots.parameter_importances(study_of(3)).empty
+def test_slices_pairs_and_timeline():
+    trials = study_of(12, 3).trials
+    slices = study_plots.plot_slices(trials)
+    assert {"learning_rate", "hidden", "use_residual"} <= set(texts_of(slices))
+    pairs = [("model.hidden", "training.learning_rate"), ("model.use_residual", "model.hidden")]
+    assert {"learning_rate", "hidden", "True"} <= set(
+        texts_of(study_plots.plot_pairs(trials, pairs))
+    )
+    timeline = texts_of(study_plots.plot_timeline(trials))
+    assert {"worker 1", "complete", "pruned", "failed"} <= set(timeline)
+
+
+def test_how_trials_ended():
+    study = optuna.create_study()
+    for state, attrs, n_epochs in (
+        ("COMPLETE", {"effort": {"epochs_planned": 4}}, 4),
+        ("COMPLETE", {"effort": {"epochs_planned": 4}}, 4),
+        ("COMPLETE", {"effort": {"epochs_planned": 4}}, 2),
+        ("COMPLETE", {"same_as": 0}, 4),
+        ("PRUNED", {}, 1),
+        ("PRUNED", {"failure": "DivergenceError: the loss must stay finite"}, 3),
+        ("FAIL", {"failure": "InfeasibleError: two samples must fit"}, 0),
+        ("FAIL", {}, 1),
+    ):
+        study.add_trial(
+            optuna.trial.create_trial(
+                state=optuna.trial.TrialState[state],
+                value=1.0 if state == "COMPLETE" else None,
+                user_attrs=attrs,
+                intermediate_values=dict.fromkeys(range(1, n_epochs + 1), 1.0),
+            )
+        )
+    table = tables.endings_table(study.trials)
+    assert table["trials"].to_dict() == {
+        "complete: all epochs": 2,
+        "complete: the score stood still": 1,
+        "same configuration as an earlier trial: not trained again": 1,
+        "pruned: worse than the median of the others": 1,
+        "pruned: DivergenceError": 1,
+        "failed: InfeasibleError": 1,
+        "failed: its process died": 1,
+    }
+    assert table.loc["complete: all epochs", "epochs"] == 4
+    assert tables.endings_table([]).empty

@@ -49,7 +49,7 @@ LAYERS = [
      "study_files"},
     {"data", "examination", "residuals", "sensitivity", "timing"},
     {"batches", "baselines", "looks", "resplit", "bundle"}, {"audit", "onnx_file"},
-    {"checkpoints", "plots", "tables", "trade_offs"}, {"model_card"},
+    {"checkpoints", "importances", "plots", "tables", "trade_offs"}, {"model_card"},
     {"data_plots", "study_plots", "target_plots", "winner_plots", "trial_files", "report"},
     {"members"},
     {"training", "search_space", "ownership"}, {"objective"}, {"workers"}, {"team"},

@@ -1,0 +1,143 @@
+"""Which searched parameters changed the score, how surely, and which of them act together."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+from numpy.typing import NDArray
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
+from optuna.search_space import intersection_search_space
+from optuna.trial import FrozenTrial, TrialState
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+
+from hpo_utils.storage import score_of
+
+MIN_TRIALS_FOR_IMPORTANCE = 4  # complete trials; with fewer a forest has nothing to split
+MIN_TRIALS_FOR_INTERACTION = 20
+N_RESAMPLES = 10  # of the trials, for the uncertainty of the importances
+N_TREES, N_TREES_RESAMPLED = 64, 16  # of the forests of fANOVA
+MOST_FITTED = 200  # trials; the cost of a Gaussian process grows with their cube
+N_PLACES = 40  # of the trials' parameters, at which a pair's joint effect is averaged
+
+
+def parameter_importances(study: optuna.Study, seed: int = 0) -> pd.DataFrame:
+    """Estimate how much each parameter changes the score, in two ways, and how surely.
+
+    Returns
+    -------
+    DataFrame
+        Index: parameters that all complete trials have. ``fanova``: share of the variance of the
+        score that a random forest explains by the parameter (Hutter et al., ICML 2014), of the
+        complete trials. ``ped_anova``: how far the parameter separates the best tenth from the rest
+        (Watanabe et al., IJCAI 2023), a different question. ``<name>_low`` and ``<name>_high``: the
+        10th and 90th percentile over studies whose trials are drawn with repetition from these
+        (bootstrap). Empty with fewer than ``MIN_TRIALS_FOR_IMPORTANCE`` complete trials.
+    """
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(complete) < MIN_TRIALS_FOR_IMPORTANCE:
+        return pd.DataFrame(columns=["fanova", "ped_anova"])
+    found = _importances(complete, N_TREES, seed)
+    rng = np.random.default_rng(seed)
+    draws = rng.integers(len(complete), size=(N_RESAMPLES, len(complete)))
+    drawn = [_importances([complete[i] for i in draw], N_TREES_RESAMPLED, seed) for draw in draws]
+    for name in list(found):
+        values = pd.concat([each[name] for each in drawn], axis=1)
+        found[f"{name}_low"], found[f"{name}_high"] = (
+            values.quantile(q, axis=1) for q in (0.1, 0.9)
+        )
+    return found.sort_values("fanova", ascending=False)
+
+
+def _importances(complete: Sequence[FrozenTrial], n_trees: int, seed: int) -> pd.DataFrame:
+    study = optuna.create_study()
+    study.add_trials(complete)
+    shared = list(intersection_search_space(list(complete)))  # parameters that every trial has
+    evaluators = {
+        "fanova": FanovaImportanceEvaluator(n_trees=n_trees, seed=seed),
+        "ped_anova": PedAnovaImportanceEvaluator(),
+    }
+    return pd.DataFrame(
+        {
+            name: optuna.importance.get_param_importances(study, evaluator=evaluator, params=shared)
+            for name, evaluator in evaluators.items()
+        }
+    )
+
+
+def interactions(trials: Sequence[FrozenTrial], seed: int = 0) -> pd.Series[float]:
+    """Estimate which pairs of parameters change the score together, beyond each on its own.
+
+    Returns
+    -------
+    Series
+        Index: pairs of parameters that all complete trials have, the strongest first. The value is
+        the share of the variance of the logarithm of the score, as a Gaussian process predicts it,
+        that the pair's joint effect holds beyond the sum of its two effects: the numerator of
+        Friedman's H² (Friedman & Popescu, Ann. Appl. Stat. 2008, eq. 44) over that variance. Empty
+        with fewer than ``MIN_TRIALS_FOR_INTERACTION`` trials. A forest of as few trials sees steps,
+        and took additive effects for interactions.
+    """
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    spaces = intersection_search_space(complete)
+    spaces = {name: space for name, space in spaces.items() if not space.single()}
+    if len(complete) < MIN_TRIALS_FOR_INTERACTION or len(spaces) < 2:
+        return pd.Series(dtype=float)
+    # (n_trials, n_parameters)
+    x = np.array([[position(s, t.params[name]) for name, s in spaces.items()] for t in complete])
+    order = np.random.default_rng(seed).permutation(len(x))
+    fitted, places = order[:MOST_FITTED], x[order[:N_PLACES]]
+    scores = np.array([score_of(trial) for trial in complete])
+    surface = _surface(x[fitted], np.log(scores[fitted]))
+    alone = [_effect(surface, places, [k]) for k in range(len(spaces))]
+    whole = float(np.var(surface.predict(places)))
+    names = list(spaces)
+    found = {}
+    for j, k in combinations(range(len(names)), 2):
+        joint = _effect(surface, places, [j, k]) - alone[j] - alone[k]
+        found[names[j], names[k]] = float(np.mean(joint**2)) / whole if whole > 0 else 0.0
+    return pd.Series(found).sort_values(ascending=False)
+
+
+def _surface(x: NDArray[np.float64], y: NDArray[np.float64]) -> GaussianProcessRegressor:
+    """Return a smooth model of ``y`` (n_trials,) over parameters ``x`` (n_trials, n_parameters)."""
+    kernel = ConstantKernel() * RBF(np.ones(x.shape[1]), (0.05, 50.0)) + WhiteKernel(0.1, (1e-4, 1))
+    model = GaussianProcessRegressor(kernel, normalize_y=True, random_state=0)
+    with warnings.catch_warnings():  # of parameters that do not matter: their length has no end
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(x, y)
+
+
+def _effect(
+    surface: GaussianProcessRegressor, places: NDArray[np.float64], columns: list[int]
+) -> NDArray[np.float64]:
+    """Return the centred partial dependence on some columns at each place, (n_places,)."""
+    n = len(places)
+    grid = np.repeat(places[None], n, axis=0)  # (n_places, n_places, n_parameters)
+    grid[:, :, columns] = places[:, None, columns]  # the first axis sets these, the second the rest
+    effect = surface.predict(grid.reshape(n * n, -1)).reshape(n, n).mean(axis=1)
+    return np.asarray(effect - effect.mean())
+
+
+def position(distribution: BaseDistribution, value: Any) -> float:
+    """Return where in its range, from 0 to 1, a parameter's value stands."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices.index(value) / max(len(distribution.choices) - 1, 1)
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    low, high = float(distribution.low), float(distribution.high)
+    if distribution.log:
+        low, high, value = np.log(low), np.log(high), np.log(value)
+    return float((value - low) / (high - low or 1.0))

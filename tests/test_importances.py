@@ -1,0 +1,69 @@
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.trial import create_trial
+
+from hpo_utils.importances import interactions, parameter_importances, position
+
+SPACE = {name: FloatDistribution(0.0, 1.0) for name in ("a", "b", "c")}
+
+
+def study_of(score, n=60):
+    rng = np.random.default_rng(0)
+    study = optuna.create_study()
+    for _ in range(n):
+        params = {name: float(value) for name, value in zip("abc", rng.random(3), strict=True)}
+        study.add_trial(
+            create_trial(params=params, distributions=SPACE, value=float(score(**params)))
+        )
+    return study
+
+
+def test_importances_find_the_parameter_that_decides():
+    found = parameter_importances(study_of(lambda a, b, c: 1 + a + 0.01 * b))
+    assert found.index[0] == "a"
+    assert found["fanova"].iloc[0] > 0.9
+    assert (found["fanova_low"] <= found["fanova_high"]).all()
+    assert (found["ped_anova_low"] <= found["ped_anova_high"]).all()
+
+
+def test_importances_are_surer_with_more_trials():
+    def width(n):
+        found = parameter_importances(study_of(lambda a, b, c: 1 + a + 0.7 * b, n))
+        return (found["fanova_high"] - found["fanova_low"]).mean()
+
+    assert width(150) < width(12)
+
+
+def test_importances_of_too_few_trials_are_empty():
+    assert parameter_importances(study_of(lambda a, b, c: 1 + a, 3)).empty
+
+
+def test_a_pair_that_acts_together_comes_first():
+    found = interactions(study_of(lambda a, b, c: np.exp(4 * (a - 0.5) * (b - 0.5) + c)).trials)
+    assert set(found.index[0]) == {"a", "b"}
+    assert found.iloc[0] > 5 * found.iloc[1]
+
+
+def test_effects_that_add_up_are_no_interaction():
+    found = interactions(study_of(lambda a, b, c: np.exp(a + b + c), 150).trials)
+    assert found.max() < 0.03
+
+
+def test_interactions_of_too_few_trials_are_empty():
+    assert interactions(study_of(lambda a, b, c: 1 + a, 19).trials).empty
+    assert interactions([]).empty
+
+
+@pytest.mark.parametrize(
+    ("distribution", "value", "expected"),
+    [
+        (FloatDistribution(1e-4, 1e-2, log=True), 1e-3, 0.5),
+        (FloatDistribution(2.0, 4.0), 2.5, 0.25),
+        (CategoricalDistribution(["a", "b", "c"]), "b", 0.5),
+        (CategoricalDistribution(["a"]), "a", 0.0),
+    ],
+)
+def test_where_in_its_range_a_value_stands(distribution, value, expected):
+    assert position(distribution, value) == pytest.approx(expected)
