@@ -15,11 +15,13 @@ import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter
 
 ENGLISH = "en"
 LANGUAGES = (ENGLISH, "ja")
 LINES = re.compile(r"(\n+)")
-SENTENCES = re.compile(r"((?<=[.:])(?:\*\*)?\s+(?=[A-Z*`]))")
+SENTENCES = re.compile(r"((?<=[.:])(?:\*\*)?\s+(?=[A-Z*`]|fANOVA))")
+PLACE = r"(?:(?!\.\s).)+?"  # what may stand for {name}: nothing that goes on in another sentence
 
 
 class Language:
@@ -64,6 +66,15 @@ class Language:
             return
         for artist in figure.findobj(Text):
             artist.set_text(self._word(artist.get_text()))
+        for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+            formatter = axis.get_major_formatter()
+            if isinstance(formatter, FixedFormatter):  # writes the labels anew when it is drawn
+                axis.set_major_formatter(FixedFormatter([self._word(s) for s in formatter.seq]))
+
+    def _words(self, listed: str) -> str:
+        """Return a text that may be a list, item by item if it is not known as a whole."""
+        whole = self._known(listed)
+        return ", ".join(map(self._word, listed.split(", "))) if whole is None else whole
 
     def _word(self, english: Any) -> Any:
         known = self._known(english) if isinstance(english, str) else None
@@ -75,7 +86,7 @@ class Language:
             return self._fixed[english]
         for pattern, other in self._patterns:
             if found := pattern.fullmatch(english):
-                return other.format(**{k: self._word(v) for k, v in found.groupdict().items()})
+                return other.format(**{k: self._words(v) for k, v in found.groupdict().items()})
         return None
 
 
@@ -95,5 +106,5 @@ def _catalogue(name: str) -> tuple[dict[str, str], list[tuple[re.Pattern[str], s
 def _pattern(template: str) -> re.Pattern[str]:
     """Return the expression that a template stands for."""
     pieces = re.split(r"{(\w+)}", template)  # text, name, text, name, ..., text
-    parts = [f"(?P<{p}>.+?)" if i % 2 else re.escape(p) for i, p in enumerate(pieces)]
-    return re.compile("".join(parts), re.DOTALL)
+    parts = [f"(?P<{p}>{PLACE})" if i % 2 else re.escape(p) for i, p in enumerate(pieces)]
+    return re.compile("".join(parts))

@@ -24,7 +24,8 @@ body { font: 16px/1.55 system-ui, sans-serif; color: #222; max-width: 62rem; mar
 h1, h2, h3 { line-height: 1.25; margin-top: 2rem; }
 img { max-width: 100%; height: auto; }
 table { border-collapse: collapse; font-size: 0.85rem; display: block; overflow-x: auto; }
-th, td { padding: 0.25rem 0.6rem; text-align: right; border-bottom: 1px solid #ddd; }
+th, td { padding: 0.25rem 0.6rem; text-align: right; border-bottom: 1px solid #ddd;
+         word-break: keep-all; }
 th { background: #f5f5f5; }
 nav ul { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: 0.3rem 1.2rem; }
 .anchor-link { display: none; }

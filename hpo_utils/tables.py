@@ -262,7 +262,7 @@ def percent(share: float) -> str:
 def interval_text(interval: Sequence[float | None], digits: int = 3) -> str:
     """Return an interval as text, a dash where there is none."""
     low, high = interval
-    return "–" if low is None or high is None else f"{low:.{digits}f} to {high:.{digits}f}"
+    return "–" if low is None or high is None else f"[{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def short_name(parameter: str) -> str:

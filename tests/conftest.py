@@ -11,6 +11,7 @@ import numpy as np
 import optuna
 import pytest
 import torch
+from optuna.trial import TrialState, create_trial
 
 from hpo_utils.config import Config, load_config
 from hpo_utils.paths import project_root
@@ -73,6 +74,30 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, optuna.St
     study = run_study(cfg)
     settle_winner(study, cfg)
     return cfg, study
+
+
+def study_of(n_complete: int, n_pruned: int = 0) -> optuna.Study:
+    """Return a study in memory whose score ``model.hidden`` decides."""
+    distributions = {
+        "training.learning_rate": optuna.distributions.FloatDistribution(1e-5, 1e-2, log=True),
+        "model.hidden": optuna.distributions.IntDistribution(32, 128, step=16),
+        "model.use_residual": optuna.distributions.CategoricalDistribution([True, False]),
+    }
+    study = optuna.create_study()
+    rng = np.random.default_rng(0)
+    for i in range(n_complete + n_pruned):
+        params = {
+            "training.learning_rate": float(10 ** rng.uniform(-5, -2)),
+            "model.hidden": int(rng.choice(range(32, 129, 16))),
+            "model.use_residual": bool(rng.random() < 0.5),
+        }
+        score = params["model.hidden"] / 128 + 0.01 * rng.random()
+        study.add_trial(create_trial(
+            state=TrialState.COMPLETE if i < n_complete else TrialState.PRUNED,
+            value=score, params=params, distributions=distributions,
+            intermediate_values={1: 1.0, 2: score},
+        ))  # fmt: skip
+    return study
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

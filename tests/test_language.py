@@ -5,6 +5,7 @@ import nbformat
 import pandas as pd
 import pytest
 import yaml
+from conftest import study_of
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -51,6 +52,8 @@ def test_english_is_left_as_it_is():
         ("Every training on a random split diverged. Share of each channel in the sensitivity:",
          "無作為な分割での学習は、すべて発散しました。 感度に占める各チャンネルの割合:"),
         ("# 4 · Analyse the study\n\n## 1 The answer", "# 4 · スタディの解析\n\n## 1 結論"),
+        ("These seeds cannot tell it from trial 3, trial 4 (base) beyond chance.",
+         "これらのシードでは、試行 3, 試行 4(基本設定) との差は偶然の範囲を超えません。"),
         ("", ""),
     ],
 )  # fmt: skip
@@ -126,6 +129,7 @@ def test_all_that_a_report_shows_is_japanese(settled, monkeypatch):
 
     def figure(words, drawn):
         put_figure(words, drawn)
+        drawn.canvas.draw()
         left.update(artist.get_text() for artist in drawn.findobj(Text))
 
     def table(words, shown):
@@ -149,6 +153,9 @@ def test_all_that_a_report_shows_is_japanese(settled, monkeypatch):
         section(report, study)
     data = verdict.study_data(study, cfg)
     verdict.show_audit(report, data)
+    for section in (analysis.show_overview, analysis.show_search, analysis.show_importances,
+                    analysis.show_parameters, analysis.show_interactions):  # fmt: skip
+        section(report, study_of(40, 5))
     assert not report._words.unknown
     names = {*data.target_names, *data.manifest["channel_names"], *data.manifest["axis_names"]}
     names |= {"True", "False"} | {

@@ -1,9 +1,9 @@
 import numpy as np
 import optuna
 import pytest
+from conftest import study_of
 from matplotlib import rcParams
 from matplotlib.figure import Figure
-from optuna.trial import TrialState, create_trial
 
 from hpo_utils import data_plots, study_plots, tables
 from hpo_utils.data import prepare_data
@@ -24,29 +24,6 @@ def texts_of(figure):
     """All labels that are drawn, after a real rendering."""
     figure.canvas.draw()
     return [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
-
-
-def study_of(n_complete, n_pruned=0):
-    distributions = {
-        "training.learning_rate": optuna.distributions.FloatDistribution(1e-5, 1e-2, log=True),
-        "model.hidden": optuna.distributions.IntDistribution(32, 128, step=16),
-        "model.use_residual": optuna.distributions.CategoricalDistribution([True, False]),
-    }
-    study = optuna.create_study()
-    rng = np.random.default_rng(0)
-    for i in range(n_complete + n_pruned):
-        params = {
-            "training.learning_rate": float(10 ** rng.uniform(-5, -2)),
-            "model.hidden": int(rng.choice(range(32, 129, 16))),
-            "model.use_residual": bool(rng.random() < 0.5),
-        }
-        score = params["model.hidden"] / 128 + 0.01 * rng.random()
-        study.add_trial(create_trial(
-            state=TrialState.COMPLETE if i < n_complete else TrialState.PRUNED,
-            value=score, params=params, distributions=distributions,
-            intermediate_values={1: 1.0, 2: score},
-        ))  # fmt: skip
-    return study
 
 
 def test_axis_labels_carry_units():
