@@ -13,7 +13,7 @@ from hpo_utils.plots import plot_prediction_vs_truth, with_unit
 from hpo_utils.report import Report
 from hpo_utils.residuals import error_correlations, errors_by_group, worst_samples
 from hpo_utils.sensitivity import N_SAMPLES, channel_shares, sensitivity
-from hpo_utils.tables import metrics_table, percent, worst_table
+from hpo_utils.tables import metrics_table, worst_table
 from hpo_utils.verdict import Settled, when_settled
 from hpo_utils.winner import NETWORK, load_predictions
 from hpo_utils.winner_plots import plot_error_correlations, plot_residuals, plot_sensitivity
@@ -96,7 +96,7 @@ def show_sensitivity(report: Report, settled: Settled) -> None:
     if len(channels) > 1:
         shares = pd.DataFrame(channel_shares(maps), index=data.target_names, columns=channels)
         report.show("Share of each channel in the sensitivity:")
-        report.show(shares.map(percent))
+        report.show(shares.map("{:.0%}".format))
 
 
 def _test_predictions(settled: Settled) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

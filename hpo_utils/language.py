@@ -65,7 +65,7 @@ class Language:
         if self.name == ENGLISH:
             return
         for artist in figure.findobj(Text):
-            artist.set_text(self._word(artist.get_text()))
+            artist.set_text("\n".join(map(self._word, artist.get_text().split("\n"))))
         for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
             formatter = axis.get_major_formatter()
             if isinstance(formatter, FixedFormatter):  # writes the labels anew when it is drawn

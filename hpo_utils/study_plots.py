@@ -54,7 +54,9 @@ def plot_optimization_history(trials: Sequence[FrozenTrial]) -> Figure:
     plain_log_ticks(axes)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(title="Optimisation history", xlabel="trial", ylabel=SCORE_LABEL)
-    axes.legend()
+    last = max(trial.number for trial in trials)
+    axes.set_xlim(-0.02 * last - 0.5, 1.02 * last + 0.5)
+    figure.legend(loc="outside lower center", ncols=3)
     return figure
 
 
@@ -83,7 +85,7 @@ def plot_trial_learning_curves(trials: Sequence[FrozenTrial]) -> Figure:
     if best is not None:
         handles.insert(0, Line2D([], [], color=PALETTE[1], label=f"best: trial {best.number}"))
     handles.append(Line2D([], [], color=GREY, marker="x", label="pruned or failed"))
-    axes.legend(handles=handles)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
 
 
@@ -119,12 +121,14 @@ def plot_slices(trials: Sequence[FrozenTrial]) -> Figure:
         points = axes.scatter(
             _along(axes, "x", name, space, having), [score_of(t) for t in having],
             c=[trial.number for trial in having], cmap="viridis_r", s=16,
-            vmin=0, vmax=max(trial.number for trial in complete),
+            vmin=0, vmax=max(1, *(trial.number for trial in complete)),
         )  # fmt: skip
         axes.set_yscale("log")
         plain_log_ticks(axes)
-    figure.supylabel(SCORE_LABEL, fontsize=10)
-    figure.colorbar(points, ax=panels, label="trial", pad=0.02, shrink=0.7)
+        spec = axes.get_subplotspec()
+        axes.set_ylabel("validation score" if spec is not None and spec.is_first_col() else "")
+    ticks = MaxNLocator(4, integer=True)
+    figure.colorbar(points, ax=panels, label="trial", pad=0.02, shrink=0.7, ticks=ticks)
     return figure
 
 
@@ -134,7 +138,7 @@ def plot_pairs(trials: Sequence[FrozenTrial], pairs: Sequence[tuple[str, str]]) 
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     figure, panels = grid(len(pairs), 3, 2.8)
     scores = [score_of(trial) for trial in complete]
-    norm = LogNorm(min(scores), max(scores) * 1.0001)
+    norm = _score_norm(scores)
     for axes, pair in zip(panels, pairs, strict=True):
         x, y = (
             _along(axes, which, name, complete[0].distributions[name], complete)
@@ -190,7 +194,7 @@ def plot_parallel_coordinates(trials: Sequence[FrozenTrial]) -> Figure:
     figure = Figure(figsize=(WIDTH, 4.6))
     axes = figure.add_subplot()
     scores = [score_of(trial) for trial in complete]
-    scale = ScalarMappable(LogNorm(min(scores), max(scores) * 1.0001), "viridis")
+    scale = ScalarMappable(_score_norm(scores), "viridis")
     for trial, score in zip(complete, scores, strict=True):
         heights = [
             position(distributions[name], trial.params[name]) if name in trial.params else np.nan
@@ -214,6 +218,11 @@ def plot_parallel_coordinates(trials: Sequence[FrozenTrial]) -> Figure:
     axes.spines["bottom"].set_visible(False)
     axes.set_title("Parameters of the complete trials", pad=22)
     return figure
+
+
+def _score_norm(scores: Sequence[float]) -> LogNorm:
+    """Return the colours' scale; of scores that are all alike it still spans a tenth."""
+    return LogNorm(min(scores), max(max(scores), 1.1 * min(scores)))
 
 
 def _numbers_and_scores(

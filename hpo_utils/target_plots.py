@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 
 from hpo_utils.plots import GREY, PALETTE, WIDTH, grid, styled, target_color
 
+MOST_SIDE_BY_SIDE = 7  # names of targets that stand below an axis without being slanted
 LOWEST = -0.1  # R² below this is drawn at the edge: how bad a bad trial is does not matter
 
 
@@ -22,7 +23,7 @@ def plot_trade_off(r2: pd.DataFrame, front: Collection[int], overall: int) -> Fi
     Trials on the Pareto front are black, the study's best orange, the others grey; a disc in a
     target's colour marks the trial that is best for it.
     """
-    figure = Figure(figsize=(WIDTH, 4.2))
+    figure = Figure(figsize=(WIDTH, 4.6))
     axes = figure.add_subplot()
     positions = np.arange(r2.shape[1])
     for number, row in r2.clip(lower=LOWEST).iterrows():
@@ -49,7 +50,11 @@ def plot_trade_off(r2: pd.DataFrame, front: Collection[int], overall: int) -> Fi
         Line2D([], [], color=GREY, label=f"beaten by another trial ({len(r2) - len(front)})"),
         Line2D([], [], color=GREY, marker="o", linestyle="", label="best for a target"),
     ]
-    axes.set_xticks(positions, [_wrapped(name) for name in r2.columns])
+    if len(positions) <= MOST_SIDE_BY_SIDE:
+        axes.set_xticks(positions, [_wrapped(name) for name in r2.columns])
+    else:
+        slanted: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
+        axes.set_xticks(positions, list(r2.columns), **slanted)
     axes.set(xlim=(-0.4, len(positions) - 0.6), ylabel="R² in the validation part")
     axes.margins(y=0.12)
     axes.set_title("What each trial is worth for each target")
@@ -76,6 +81,6 @@ def plot_weight_effects(shares: pd.DataFrame, r2: pd.DataFrame, effects: pd.Data
 
 
 def _wrapped(name: str) -> str:
-    """Return a target's name on two lines if it is long, so that twelve stand side by side."""
+    """Return a target's name on two lines if it is long."""
     first, _, rest = name.partition(" ")
     return f"{first}\n{rest}" if rest and len(name) > 10 else name

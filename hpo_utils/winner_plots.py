@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from hpo_utils.plots import (
@@ -152,9 +153,8 @@ def plot_sensitivity(
             )  # fmt: skip
             axes.grid(visible=False)
             axes.set_ylabel(axis_names[0])
-            figure.colorbar(image, ax=axes, pad=0.02, label="sensitivity").ax.ticklabel_format(
-                scilimits=(-2, 3)
-            )
+            ticks = FuncFormatter(lambda value, _: f"{value:.2g}")
+            figure.colorbar(image, ax=axes, pad=0.02, label="sensitivity", format=ticks)
             continue
         for c, channel in enumerate(channels):
             axes.plot(
