@@ -16,7 +16,7 @@ test: lint  ## install the test tools and run everything that CI runs
 	$(BIN)/python -m pytest -n auto --dist loadfile
 	$(BIN)/python -m pytest --nbmake notebooks/
 
-test-faults: $(VENV)/installed-test  ## kill studies 200 times at random instants, for half an hour
+test-faults: $(VENV)/installed-test  ## kill studies 200 times at random instants, for an hour or more
 	$(BIN)/python tests/faults/driver.py --kills 200
 
 lint: $(VENV)/installed-test  ## check style and types of package, tests and notebooks
