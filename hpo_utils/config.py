@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import parse_qs, urlsplit
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
@@ -121,7 +122,7 @@ class StudyConfig:
     n_more: int | None = _within(None, 1, 1e6)  # instead: so many on top of those it has
     timeout: float | None = _within(None, 0.0, 1e9)  # seconds after which the search stops
     n_workers: int | None = _within(None, 1, 1024)  # processes on this machine; null: as suits it
-    storage: str | None = None  # database URL; null: SQLite at <outputs_root>/optuna/study.db
+    storage: str | None = None  # database URL without password; null: SQLite in <outputs_root>
     search_space: str = "params/search_space.yaml"
     fixed: list[str] = field(default_factory=list)  # searched parameters held at their value here
     delete_study: bool = False  # start over; so does the environment's OPTUNA_DELETE_STUDY=true
@@ -287,6 +288,11 @@ def check_config(cfg: Config) -> None:
             f"dataset.x_train and dataset.t_train must be given together, got only {given}:"
             f" add dataset.{missing}"
         )
+    if cfg.study.storage is not None and _holds_password(cfg.study.storage):
+        raise ConfigError(
+            "study.storage must not hold a password, which would be written into every config.yaml:"
+            " leave it out of the address and set PGPASSWORD, or write ~/.pgpass"
+        )
     for name, value in as_dict(cfg)["training"].items():
         if TARGET_WEIGHT.fullmatch(name) and not value >= 0.0:
             raise ConfigError(f"training.{name} must be at least 0, got {value}")
@@ -295,6 +301,12 @@ def check_config(cfg: Config) -> None:
             raise ConfigError(
                 f"{key} must consist of letters, digits, '-' and '_', got {select(cfg, key)!r}"
             )
+
+
+def _holds_password(address: str) -> bool:
+    """Return whether a database's address names a password, before its host or behind the ``?``."""
+    parts = urlsplit(address)
+    return parts.password is not None or "password" in parse_qs(parts.query)
 
 
 def _check_section(section: Any, schema: type, prefix: str) -> None:

@@ -72,9 +72,10 @@ class Language:
                 axis.set_major_formatter(FixedFormatter([self._word(s) for s in formatter.seq]))
 
     def _words(self, listed: str) -> str:
-        """Return a text that may be a list, item by item if it is not known as a whole."""
-        whole = self._known(listed)
-        return ", ".join(map(self._word, listed.split(", "))) if whole is None else whole
+        """Return a text that may be a list: item by item if each is known, else as a whole."""
+        items = [self._known(item) for item in listed.split(", ")]
+        known = [item for item in items if item is not None]
+        return ", ".join(known) if len(known) == len(items) else str(self._word(listed))
 
     def _word(self, english: Any) -> Any:
         known = self._known(english) if isinstance(english, str) else None

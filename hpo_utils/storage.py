@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+import weakref
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
@@ -24,24 +25,31 @@ Trials = Iterable[FrozenTrial]
 AT_ONCE = (IntegrityError, OperationalError, ProgrammingError)  # two that create the same tables
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 SQLITE_TIMEOUT = 60  # seconds to wait for another process's lock
+CONNECT_S = 10  # seconds in which a database server must answer
 CREATION_S = 5  # seconds in which another process that creates the tables is done
 
 
 def open_storage(cfg: Config) -> optuna.storages.RDBStorage:
     """Open the database of ``study.storage``, by default SQLite below ``outputs_root``.
 
+    PostgreSQL takes its password from ``PGPASSWORD`` or ``~/.pgpass``.
+
     Raises
     ------
     StudyError
-        If it is not a database of Optuna's.
+        If it is not a database of Optuna's, or does not answer.
     """
-    url, arguments = cfg.study.storage, {}
+    url = cfg.study.storage
+    arguments: dict[str, Any] = {}
     if url is None:
         database = default_database(cfg)
         database.parent.mkdir(parents=True, exist_ok=True)
         url = f"sqlite:///{database}"
     if url.startswith("sqlite"):
         arguments = {"connect_args": {"timeout": SQLITE_TIMEOUT}}
+    elif url.startswith("postgresql"):
+        # a server that was restarted ends the connections of the pool
+        arguments = {"pool_pre_ping": True, "connect_args": {"connect_timeout": CONNECT_S}}
     until = time.monotonic() + CREATION_S
     while True:  # a process that creates the tables at this moment is soon done
         try:
@@ -54,6 +62,7 @@ def open_storage(cfg: Config) -> optuna.storages.RDBStorage:
         except (StorageInternalError, sqlite3.Error, RuntimeError, ImportError) as error:
             raise _not_optunas(url, error) from None
     engine = storage.engine
+    weakref.finalize(storage, engine.dispose)  # the connections end with it, not some time later
     if engine.dialect.name == "sqlite" and engine.url.database not in (None, "", ":memory:"):
         _one_at_a_time(engine)
     return storage
@@ -70,6 +79,11 @@ def _connect(url: str, arguments: dict[str, Any]) -> optuna.storages.RDBStorage:
 
 
 def _not_optunas(url: str, error: Exception) -> StudyError:
+    if isinstance(error, ImportError):
+        return StudyError(
+            f"study.storage {url} needs a driver that is not installed: for"
+            " postgresql+psycopg://, pip install -e '.[postgres]'"
+        )
     reason = str(error).splitlines()[0]
     return StudyError(
         f"study.storage must be a database of Optuna's, got {url}: {reason}; name another one"

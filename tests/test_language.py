@@ -44,16 +44,17 @@ def test_english_is_left_as_it_is():
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("trial 12", "試行 12"),
-        ("trial 12 (base)", "試行 12(基本設定)"),  # the more exact of two that fit
+        ("trial 12", "トライアル 12"),
+        ("trial 12 (base)", "トライアル 12(基本設定)"),  # the more exact of two that fit
         ("best so far", "それまでの最良"),
-        ("R² of trial 3", "試行 3 の R²"),
+        ("R² of trial 3", "トライアル 3 の R²"),
         ("predicted [m/s]", "予測 [m/s]"),
         ("Every training on a random split diverged. Share of each channel in the sensitivity:",
          "無作為な分割での学習は、すべて発散しました。 感度に占める各チャンネルの割合:"),
-        ("# 4 · Analyse the study\n\n## 1 The answer", "# 4 · スタディの解析\n\n## 1 結論"),
-        ("These seeds cannot tell it from trial 3, trial 4 (base) beyond chance.",
-         "これらのシードでは、試行 3, 試行 4(基本設定) との差は偶然の範囲を超えません。"),
+        ("# 4 · Analyse the study\n\n## 1 The answer", "# 4 · Studyの解析\n\n## 1 結論"),
+        ("These seeds cannot tell it from trial 0 (base), trial 4 beyond chance.",
+         "これらのシードでは、トライアル 0(基本設定), トライアル 4 との差は"
+         "偶然の範囲を超えません。"),
         ("", ""),
     ],
 )  # fmt: skip
@@ -76,7 +77,7 @@ def test_names_within_a_text_are_put_into_the_language_too(japanese):
 
 
 def test_a_name_with_braces_or_expressions_is_taken_as_it_is(japanese):
-    assert japanese.text("trial {n} [x] \\d") == "試行 {n} [x] \\d"
+    assert japanese.text("trial {n} [x] \\d") == "トライアル {n} [x] \\d"
 
 
 def test_a_table_keeps_numbers_and_names(japanese):
@@ -86,7 +87,7 @@ def test_a_table_keeps_numbers_and_names(japanese):
     assert list(found.columns) == ["判定", "R²"]
     assert list(found["判定"]) == ["優れる", "不明"]
     assert list(found.index) == ["u", "v"]
-    assert found.index.name == "目的変数"
+    assert found.index.name == "ターゲット"
     assert list(found["R²"]) == [0.5, 0.1]
     assert list(table.columns) == ["verdict", "R²"]
 
@@ -158,9 +159,8 @@ def test_all_that_a_report_shows_is_japanese(settled, monkeypatch):
         section(report, study_of(40, 5))
     assert not report._words.unknown
     names = {*data.target_names, *data.manifest["channel_names"], *data.manifest["axis_names"]}
-    names |= {"True", "False"} | {
-        short_name(name) for trial in study.trials for name in trial.params
-    }
+    names |= {short_name(name) for trial in study.trials for name in trial.params}
+    names |= {"True", "False", "Study"}  # the last as it is said in Japanese
     english = {
         text for text in (str(each).replace("\n", " ") for each in left - {None})
         if re.search("[a-z]{4}", text) and not any(name in text for name in names)

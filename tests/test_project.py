@@ -76,7 +76,9 @@ def readme_tree(name):
     text = (ROOT / name).read_text()
     block = re.search(r"```\n(hpo/.*?)```", text, re.DOTALL)[1]
     return set(
-        re.findall(r"^[ │├└─]*([\w.-]+\.(?:py|ipynb|yaml|yml|toml|md|txt)|Makefile)", block, re.M)
+        re.findall(
+            r"^[ │├└─]*([\w.-]+\.(?:py|ipynb|yaml|yml|toml|md|txt|png)|Makefile)", block, re.M
+        )
     )
 
 

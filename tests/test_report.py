@@ -65,7 +65,7 @@ def test_a_japanese_page(shell, tmp_path, capsys):
              (figure, "Importance of each parameter"))  # fmt: skip
     page = report.save(tmp_path / "s.html", "Study demo").read_text(encoding="utf-8")
     assert '<html lang="ja">' in page
-    assert "<title>スタディ demo</title>" in page
+    assert "<title>Study demo</title>" in page
     assert "すべて発散しました" in page
     assert alts_of(page) == ["各パラメータの重要度"]
     assert len(re.findall(r'<li><a href="#([^"]+)">', page)) == 7
