@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import optuna
@@ -29,6 +30,7 @@ class StudyProgress:
     def __init__(self, study: optuna.Study, n_trials: int) -> None:
         self.n_trials = n_trials
         self.counts = dict.fromkeys((TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL), 0)
+        self._ended: list[FrozenTrial] = []
         self._started = time.monotonic()
         self._best = best_of(study.get_trials(deepcopy=False))
         self._bar = self._open_bar() if n_trials else None
@@ -41,6 +43,7 @@ class StudyProgress:
     def trial_finished(self, trial: FrozenTrial) -> None:
         """Take note of a trial that ended, and say so."""
         self.counts[trial.state] += 1
+        self._ended.append(trial)
         self._best = best_of([trial] if self._best is None else [self._best, trial])
         print(self.line(trial), flush=True)
         if self._bar is not None:
@@ -62,9 +65,9 @@ class StudyProgress:
         return time.monotonic() - self._started
 
     def remaining(self) -> float:
-        """Seconds that the trials to go should take, from the mean of those that ended."""
-        ended = sum(self.counts.values())
-        return self.elapsed() / max(ended, 1) * max(self.n_trials - self.n_done, 0)
+        """Seconds that the trials to go should take, by those that ended and who ran them."""
+        owners = {tuple(sorted(t.user_attrs.get("owner", {}).items())) for t in self._ended}
+        return time_left(self._ended, self.n_trials - self.n_done, len(owners))
 
     def close(self) -> None:
         """Bring the bar to its final state."""
@@ -106,15 +109,22 @@ def status(study: optuna.Study) -> str:
     finished = by_state[TrialState.COMPLETE] + by_state[TrialState.PRUNED]
     running, wanted = by_state[TrialState.RUNNING], study.user_attrs.get(WANTED, len(finished))
     counts = ", ".join(f"{len(found)} {state.name.lower()}" for state, found in by_state.items())
-    durations = [t.duration.total_seconds() for t in finished if t.duration is not None]
     text = (
         f"study {study.study_name}: {len(finished)} of {wanted} trials ({counts}),"
         f" {best_text(best_of(trials))}"
     )
-    if running and durations:
-        each = sum(durations) / len(durations) / len(running)
-        text += f", remaining about {clock(each * max(wanted - len(finished), 0))}"
+    if running and finished:
+        left = time_left(finished, wanted - len(finished), len(running))
+        text += f", remaining about {clock(left)}"
     return "\n".join([text, *(_running_line(trial) for trial in running)])
+
+
+def time_left(ended: Sequence[FrozenTrial], n_left: int, n_at_once: int) -> float:
+    """Return the seconds that more trials should take, as long each as those that ended."""
+    durations = [t.duration.total_seconds() for t in ended if t.duration is not None]
+    if not durations:
+        return 0.0
+    return sum(durations) / len(durations) * max(n_left, 0) / max(n_at_once, 1)
 
 
 def _running_line(trial: FrozenTrial) -> str:

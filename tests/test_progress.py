@@ -1,3 +1,5 @@
+from datetime import timedelta
+
 import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
@@ -13,6 +15,22 @@ def test_clock(seconds, text):
     assert clock(seconds) == text
 
 
+def lasting(seconds, **kwargs):
+    trial = create_trial(**kwargs)
+    trial.datetime_complete = trial.datetime_start + timedelta(seconds=seconds)
+    return trial
+
+
+def test_the_time_left_is_that_of_the_trials_over_those_at_work():
+    progress = StudyProgress(optuna.create_study(), n_trials=10)
+    for pid, seconds in ((1, 60), (2, 20)):
+        progress.trial_finished(
+            lasting(seconds, value=1.0, user_attrs={"owner": {"host": "lab", "pid": pid}})
+        )
+    assert progress.remaining() == 8 * 40 / 2
+    assert StudyProgress(optuna.create_study(), n_trials=10).remaining() == 0.0
+
+
 def test_one_line_per_trial_says_all(capsys, monkeypatch):
     progress = StudyProgress(optuna.create_study(), n_trials=4)
     monkeypatch.setattr(progress, "elapsed", lambda: 100.0)
@@ -22,7 +40,7 @@ def test_one_line_per_trial_says_all(capsys, monkeypatch):
         (TrialState.FAIL, None),
     ):
         attributes = {"failure": "OSError: gone"} if state == TrialState.FAIL else {}
-        progress.trial_finished(create_trial(state=state, value=value, user_attrs=attributes))
+        progress.trial_finished(lasting(100, state=state, value=value, user_attrs=attributes))
     lines = capsys.readouterr().out.splitlines()
     assert "COMPLETE" in lines[0]
     assert "score   0.5000" in lines[0]
