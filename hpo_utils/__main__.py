@@ -22,7 +22,11 @@ def main(arguments: list[str] | None = None) -> int:
     dashboard = commands.add_parser("dashboard", help="open optuna-dashboard on the studies")
     dashboard.set_defaults(execute=_dashboard)
     dashboard.add_argument("--port", type=int, default=8080, help="on this machine's loopback")
-    for command in (run, status, dashboard):
+    proxy = commands.add_parser("proxy", help="stand between a database and many workers")
+    proxy.set_defaults(execute=_proxy)
+    proxy.add_argument("--host", default="127.0.0.1", help="it knows no passwords: a private one")
+    proxy.add_argument("--port", type=int, default=13000)
+    for command in (run, status, dashboard, proxy):
         _add_settings(command)
     predict = commands.add_parser("predict", help="predict from raw arrays with a bundle")
     predict.set_defaults(execute=_predict)
@@ -75,6 +79,14 @@ def _dashboard(options: argparse.Namespace) -> None:
     from hpo_utils.parameters import load_notebook_config
 
     serve(load_notebook_config(options.params_file, options.overrides), options.port)
+
+
+def _proxy(options: argparse.Namespace) -> None:
+    from hpo_utils.parameters import load_notebook_config
+    from hpo_utils.proxy import serve_proxy
+
+    cfg = load_notebook_config(options.params_file, options.overrides)
+    serve_proxy(cfg, options.host, options.port)
 
 
 def _predict(options: argparse.Namespace) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 import time
+import warnings
 import weakref
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import optuna
 from optuna.artifacts import FileSystemArtifactStore
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.storages import BaseStorage, GrpcStorageProxy
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Engine, event, make_url
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
@@ -21,6 +24,7 @@ from hpo_utils.config import Config
 from hpo_utils.errors import StudyError
 from hpo_utils.paths import resolve
 
+GRPC = "grpc://"
 Trials = Iterable[FrozenTrial]
 AT_ONCE = (IntegrityError, OperationalError, ProgrammingError)  # two that create the same tables
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -29,10 +33,11 @@ CONNECT_S = 10  # seconds in which a database server must answer
 CREATION_S = 5  # seconds in which another process that creates the tables is done
 
 
-def open_storage(cfg: Config) -> optuna.storages.RDBStorage:
+def open_storage(cfg: Config) -> BaseStorage:
     """Open the database of ``study.storage``, by default SQLite below ``outputs_root``.
 
-    PostgreSQL takes its password from ``PGPASSWORD`` or ``~/.pgpass``.
+    PostgreSQL takes its password from ``PGPASSWORD`` or ``~/.pgpass``; ``grpc://host:port`` is a
+    proxy in front of a database (``python -m hpo_utils proxy``).
 
     Raises
     ------
@@ -45,6 +50,8 @@ def open_storage(cfg: Config) -> optuna.storages.RDBStorage:
         database = default_database(cfg)
         database.parent.mkdir(parents=True, exist_ok=True)
         url = f"sqlite:///{database}"
+    if url.startswith(GRPC):
+        return _open_proxy(url)
     if url.startswith("sqlite"):
         arguments = {"connect_args": {"timeout": SQLITE_TIMEOUT}}
     elif url.startswith("postgresql"):
@@ -65,6 +72,25 @@ def open_storage(cfg: Config) -> optuna.storages.RDBStorage:
     weakref.finalize(storage, engine.dispose)  # the connections end with it, not some time later
     if engine.dialect.name == "sqlite" and engine.url.database not in (None, "", ":memory:"):
         _one_at_a_time(engine)
+    return storage
+
+
+def _open_proxy(url: str) -> BaseStorage:
+    address = urlsplit(url)
+    try:
+        with warnings.catch_warnings():  # known: docs/scale.md says so
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            storage = GrpcStorageProxy(host=address.hostname or "", port=address.port or 0)
+        storage.wait_server_ready(CONNECT_S)
+    except ImportError:
+        raise StudyError(
+            f"study.storage {url} needs grpcio, which is not installed: pip install -e '.[grpc]'"
+        ) from None
+    except (ConnectionError, ValueError) as error:
+        raise StudyError(
+            f"study.storage must be the address of a proxy that answers, got {url}: {error}; start"
+            " it with python -m hpo_utils proxy"
+        ) from None
     return storage
 
 
@@ -170,7 +196,7 @@ def count_finished(study: optuna.Study) -> int:
     return len(study.get_trials(deepcopy=False, states=FINISHED))
 
 
-def stored_names(storage: optuna.storages.RDBStorage, name: str) -> list[str]:
+def stored_names(storage: BaseStorage, name: str) -> list[str]:
     """Return the stored studies called ``name`` or ``name-<time stamp>``, the newest first."""
     stamped = len("-YYYYMMDD-HHMMSS")
     names = [

@@ -167,7 +167,7 @@ def open_study(cfg: Config, space: SearchSpace, data: PreparedData) -> optuna.St
 
 
 def _fitting_or_new(
-    storage: optuna.storages.RDBStorage, cfg: Config, space: SearchSpace, signature: dict[str, Any]
+    storage: optuna.storages.BaseStorage, cfg: Config, space: SearchSpace, signature: dict[str, Any]
 ) -> optuna.Study:
     stored = [
         optuna.load_study(study_name=name, storage=storage)
@@ -320,7 +320,7 @@ def carry_over(
     return carried, dropped
 
 
-def _delete_stored(storage: optuna.storages.RDBStorage, name: str) -> None:
+def _delete_stored(storage: optuna.storages.BaseStorage, name: str) -> None:
     known = optuna.get_all_study_names(storage)
     for stored in stored_names(storage, name):
         for each in (stored, *(f"{stored}-{suffix}" for suffix in (AGAIN, RANDOM_SPLIT))):

@@ -55,7 +55,7 @@ LAYERS = [
     {"training", "search_space", "ownership"}, {"objective"}, {"workers"}, {"team"},
     {"reevaluation"},
     {"comparisons"}, {"study", "winner"}, {"analysis", "verdict"}, {"insight"},
-    {"pipeline", "dashboard"}, {"__main__"},
+    {"pipeline", "dashboard", "proxy"}, {"__main__"},
 ]  # fmt: skip
 
 
