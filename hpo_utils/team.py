@@ -86,7 +86,8 @@ def run_workers(
         return
     ended: Any = context.Queue()
     arguments = (
-        n_threads, as_dict(cfg), study.study_name, space, data, tickets, stop, queued_only, ended,
+        dict(os.environ), n_threads, as_dict(cfg), study.study_name, space, data, tickets, stop,
+        queued_only, ended,
     )  # fmt: skip
 
     def start(index: int) -> BaseProcess:
@@ -235,6 +236,7 @@ class Team:
 
 def _work(
     index: int,
+    environment: dict[str, str],
     n_threads: int,
     config: dict[str, Any],
     study_name: str,
@@ -247,6 +249,7 @@ def _work(
 ) -> None:
     """Be worker ``index``: run trials, report each that ended, and the sentence of an error."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    os.environ.update(environment)  # the server that forks was started with an older one
     cfg = config_from_dict(config)
     n_gpus = torch.cuda.device_count()
     if n_gpus > 0 and cfg.training.device in ("auto", "cuda"):

@@ -20,6 +20,7 @@ from hpo_utils.errors import ConfigError, StudyError
 from hpo_utils.paths import project_root
 from hpo_utils.storage import open_storage
 from hpo_utils.study import run_study
+from hpo_utils.team import start_server
 
 SERVERS = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 PROGRAMS = SERVERS[-1].parent if SERVERS else None
@@ -58,6 +59,8 @@ def server(tmp_path_factory):
     started = as_server(PROGRAMS / "pg_ctl", "-D", home / "data", "-l", home / "log", "-w", "-o",
                         options, "start")  # fmt: skip
     assert started.returncode == 0, started.stdout
+    # workers are forked from a server, which is older than the password here
+    start_server(load_config("params/smoke.yaml", ["study.n_workers=2"]))
     yield f"postgresql+psycopg://tuner@127.0.0.1:{port}/postgres"
     as_server(PROGRAMS / "pg_ctl", "-D", home / "data", "-m", "immediate", "stop")
     shutil.rmtree(home)

@@ -246,7 +246,7 @@ def main() -> None:
         usual = run_undisturbed(calm)
         while totals.get("kills", 0) < options.kills:
             for case in CASES.values():
-                wild = Path(scratch) / f"{case.name} {totals.get('kills', 0)}" / "runs"
+                wild = Path(tempfile.mkdtemp(dir=scratch)) / "runs"
                 outcome = disturb(case, rng.randint(4, 12), rng, calm, usual, wild)
                 print(f"{case.name}: {outcome}", flush=True)
                 for name in ("kills", "trials", "epochs", "repeated_epochs", "restarts"):
