@@ -77,7 +77,7 @@ def readme_tree(name):
     block = re.search(r"```\n(hpo/.*?)```", text, re.DOTALL)[1]
     return set(
         re.findall(
-            r"^[ │├└─]*([\w.-]+\.(?:py|ipynb|yaml|yml|toml|md|txt|png)|Makefile)", block, re.M
+            r"^[ │├└─]*([\w.-]+\.(?:py|ipynb|yaml|yml|toml|md|txt|png|sh)|Makefile)", block, re.M
         )
     )
 
