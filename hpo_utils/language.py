@@ -15,7 +15,7 @@ import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.ticker import FixedFormatter
+from matplotlib.ticker import FixedFormatter, Formatter, FuncFormatter
 
 ENGLISH = "en"
 LANGUAGES = (ENGLISH, "ja")
@@ -68,8 +68,12 @@ class Language:
             artist.set_text("\n".join(map(self._word, artist.get_text().split("\n"))))
         for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
             formatter = axis.get_major_formatter()
-            if isinstance(formatter, FixedFormatter):  # writes the labels anew when it is drawn
-                axis.set_major_formatter(FixedFormatter([self._word(s) for s in formatter.seq]))
+            if isinstance(formatter, FixedFormatter | FuncFormatter):  # they write labels anew
+                axis.set_major_formatter(self._put(formatter))
+
+    def _put(self, labels: Formatter) -> FuncFormatter:
+        """Return what writes the labels of an axis in the language."""
+        return FuncFormatter(lambda value, place: str(self._word(labels(value, place))))
 
     def _words(self, listed: str) -> str:
         """Return a text that may be a list: item by item if each is known, else as a whole."""

@@ -236,18 +236,28 @@ def _numbers_and_scores(
 def _along(
     axes: Axes, which: str, name: str, space: BaseDistribution, trials: Sequence[FrozenTrial]
 ) -> list[Any]:
-    """Make an axis, ``x`` or ``y``, that of a parameter, and return the trials' places on it."""
+    """Make an axis, ``x`` or ``y``, that of a parameter, as far as it was searched.
+
+    Return the trials' places on it.
+    """
     axis = axes.xaxis if which == "x" else axes.yaxis
+    set_limits = axes.set_xlim if which == "x" else axes.set_ylim
     axis.set_label_text(short_name(name))
     values = [trial.params[name] for trial in trials]
     if isinstance(space, CategoricalDistribution):
         axis.set_ticks(range(len(space.choices)), [str(choice) for choice in space.choices])
-        (axes.set_xlim if which == "x" else axes.set_ylim)(-0.5, len(space.choices) - 0.5)
+        set_limits(-0.5, len(space.choices) - 0.5)
         return [space.choices.index(value) for value in values]
-    if getattr(space, "log", False):
+    assert isinstance(space, IntDistribution | FloatDistribution)
+    low, high = float(space.low), float(space.high)
+    if space.log:
         (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+        margin = max((high / low) ** 0.05, 1.05)
+        set_limits(low / margin, high * margin)
     else:
         axis.set_major_locator(MaxNLocator(4))
+        margin = 0.05 * (high - low or 1.0)
+        set_limits(low - margin, high + margin)
     return values
 
 

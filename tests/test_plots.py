@@ -126,6 +126,9 @@ def test_slices_pairs_and_timeline():
     assert {"learning_rate", "hidden", "True"} <= set(
         texts_of(study_plots.plot_pairs(trials, pairs))
     )
+    left, right = study_plots.plot_slices(trials).axes[0].get_xlim()
+    assert left < 1e-5
+    assert right > 1e-2
     timeline = texts_of(study_plots.plot_timeline(trials))
     assert {"worker 1", "complete", "pruned", "failed"} <= set(timeline)
 
@@ -162,3 +165,13 @@ def test_how_trials_ended():
     }
     assert table.loc["complete: all epochs", "epochs"] == 4
     assert tables.endings_table([]).empty
+
+
+def test_a_parameter_of_one_value_has_an_axis_too():
+    distributions = {
+        "training.learning_rate": optuna.distributions.FloatDistribution(1e-3, 1e-3, log=True),
+        "model.hidden": optuna.distributions.IntDistribution(8, 8),
+    }
+    params = {"training.learning_rate": 1e-3, "model.hidden": 8}
+    trial = optuna.trial.create_trial(value=0.5, params=params, distributions=distributions)
+    assert len(study_plots.plot_slices([trial]).axes) == 3  # two parameters and the colour bar
