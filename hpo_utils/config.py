@@ -288,25 +288,16 @@ def check_config(cfg: Config) -> None:
             f"dataset.x_train and dataset.t_train must be given together, got only {given}:"
             f" add dataset.{missing}"
         )
-    if cfg.study.storage is not None and _holds_password(cfg.study.storage):
-        raise ConfigError(
-            "study.storage must not hold a password, which would be written into every config.yaml:"
-            " leave it out of the address and set PGPASSWORD, or write ~/.pgpass"
-        )
+    address = urlsplit(cfg.study.storage or "")
+    if address.password is not None or "password" in parse_qs(address.query):
+        # every config.yaml would repeat it
+        raise ConfigError("study.storage must hold no password: set PGPASSWORD or write ~/.pgpass")
     for name, value in as_dict(cfg)["training"].items():
         if TARGET_WEIGHT.fullmatch(name) and not value >= 0.0:
             raise ConfigError(f"training.{name} must be at least 0, got {value}")
     for key in ("dataset.name", "study.name"):
-        if not re.fullmatch(r"[\w-]+", select(cfg, key)):
-            raise ConfigError(
-                f"{key} must consist of letters, digits, '-' and '_', got {select(cfg, key)!r}"
-            )
-
-
-def _holds_password(address: str) -> bool:
-    """Return whether a database's address names a password, before its host or behind the ``?``."""
-    parts = urlsplit(address)
-    return parts.password is not None or "password" in parse_qs(parts.query)
+        if not re.fullmatch(r"[\w-]+", name := select(cfg, key)):
+            raise ConfigError(f"{key} must consist of letters, digits, '-' and '_', got {name!r}")
 
 
 def _check_section(section: Any, schema: type, prefix: str) -> None:
