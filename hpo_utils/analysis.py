@@ -106,12 +106,13 @@ def show_search(report: Report, study: optuna.Study) -> None:
 
 def show_effort(report: Report, study: optuna.Study) -> None:
     """Show where the time of the trials went, and what was spared."""
-    trials = with_effort(study.get_trials(deepcopy=False))
+    own = [t for t in study.get_trials(deepcopy=False) if "carried_from" not in t.user_attrs]
+    trials = with_effort(own)
     if not any(trial.duration for trial in trials):
         report.show("No trial of this study says where its time went.")
         return
-    report.show(plot_timeline(trials), "When each trial ran, on which worker, and how it ended")
-    report.show(endings_table(trials))
+    report.show(plot_timeline(own), "When each trial ran, on which worker, and how it ended")
+    report.show(endings_table(own))
     report.show(effort_table(trials))
     found = [t.user_attrs["effort"]["utilisation"] for t in trials]
     reached = [share for share in found if share is not None]
@@ -173,7 +174,7 @@ def show_interactions(report: Report, study: optuna.Study) -> None:
         "Score of the complete trials over the pairs of parameters that act together most",
     )
     said = "; ".join(
-        f"{short_name(a)} and {short_name(b)} {share:.0%}" for (a, b), share in pairs.items()
+        f"{short_name(a)} × {short_name(b)} {share:.0%}" for (a, b), share in pairs.items()
     )
     report.show(
         "Share of the score's variance that a pair explains together, beyond each of the two on its"

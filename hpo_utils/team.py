@@ -80,14 +80,13 @@ def run_workers(
     context = process_context()
     tickets = context.Semaphore(n_trials)
     n_workers = count_workers(cfg, data, queued_only)
-    n_threads = max(1, torch.get_num_threads() // n_workers)
     if n_workers == 1:
         run_trials(study, cfg, space, data, tickets, stop, on_finished, queued_only)
         return
     ended: Any = context.Queue()
     arguments = (
-        dict(os.environ), n_threads, as_dict(cfg), study.study_name, space, data, tickets, stop,
-        queued_only, ended,
+        dict(os.environ), max(1, torch.get_num_threads() // n_workers), as_dict(cfg),
+        study.study_name, space, data, tickets, stop, queued_only, ended,
     )  # fmt: skip
 
     def start(index: int) -> BaseProcess:

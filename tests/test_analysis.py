@@ -1,5 +1,7 @@
 """Every section of 04_analyze says something for every study, also where there is little to say."""
 
+from datetime import timedelta
+
 import numpy as np
 import optuna
 import pytest
@@ -8,6 +10,7 @@ from optuna.trial import TrialState, create_trial
 from hpo_utils import analysis
 from hpo_utils.report import Report
 from hpo_utils.study import run_study
+from hpo_utils.timing import PHASES
 
 
 @pytest.fixture
@@ -88,3 +91,16 @@ def test_a_real_study(report, make_config, capsys, tmp_path):
     assert "Pruning spared about **0:00** of training" in said
     assert "the median trial reached" in said
     assert (tmp_path / "runs" / "reports" / "smoke.html").is_file()
+
+
+def test_trials_that_died_without_a_record_are_among_those_that_ended(capsys):
+    study = empty_study()
+    effort = {**dict.fromkeys(PHASES, 1.0), "utilisation": None, "epochs_planned": 2}
+    for state, attributes in ((TrialState.COMPLETE, {"effort": effort}), (TrialState.FAIL, {})):
+        trial = create_trial(
+            state=state, value=0.5 if state == TrialState.COMPLETE else None, user_attrs=attributes
+        )
+        trial.datetime_complete = trial.datetime_start + timedelta(seconds=5)
+        study.add_trial(trial)
+    analysis.show_effort(Report("04_analyze.ipynb"), study)
+    assert "failed: its process died" in capsys.readouterr().out
