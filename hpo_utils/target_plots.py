@@ -40,7 +40,7 @@ def plot_trade_off(r2: pd.DataFrame, front: Collection[int], overall: int) -> Fi
             number, height = r2[target].idxmax(), max(float(r2[target].max()), LOWEST)
             axes.plot(k, height, "o", color=target_color(k), markersize=9, zorder=5)
             axes.annotate(
-                f"trial {number}", (k, height), xytext=(0, 9), textcoords="offset points",
+                f"{number}", (k, height), xytext=(0, 9), textcoords="offset points",
                 ha="center", fontsize=8, zorder=6,
                 bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1},
             )  # fmt: skip
@@ -48,7 +48,14 @@ def plot_trade_off(r2: pd.DataFrame, front: Collection[int], overall: int) -> Fi
         Line2D([], [], color=PALETTE[1], linewidth=2.4, label=f"trial {overall}, the study's best"),
         Line2D([], [], color=PALETTE[6], label=f"on the Pareto front ({len(front)})"),
         Line2D([], [], color=GREY, label=f"beaten by another trial ({len(r2) - len(front)})"),
-        Line2D([], [], color=GREY, marker="o", linestyle="", label="best for a target"),
+        Line2D(
+            [],
+            [],
+            color=GREY,
+            marker="o",
+            linestyle="",
+            label="best for a target, and the number of its trial",
+        ),
     ]
     if len(positions) <= MOST_SIDE_BY_SIDE:
         axes.set_xticks(positions, [_wrapped(name) for name in r2.columns])
