@@ -39,7 +39,7 @@ from hpo_utils.workers import unwritable
 from hpo_utils.yardstick import check_target, create_yardstick
 
 FILES_INTERVAL = 10.0  # seconds between two writings of the study's files while it runs
-FILES_SHARE = 0.02  # of the time that the writing may take
+FILES_SHARE = 0.01  # of the time that the writing may take
 COMPARABLE = ("dataset_id", "score", "physics")  # of two studies whose trials can be mixed
 
 

@@ -44,8 +44,8 @@ def test_the_constraints_pin_every_dependency():
 LAYERS = [
     {"errors"}, {"paths", "scaling", "intervals", "language"}, {"config"},
     {"parameters", "split", "sources", "synthetic", "storage", "physics", "devices", "yardstick",
-     "sampler", "stopping"},
-    {"averaging", "checks", "losses", "metrics", "models", "progress", "schedule",
+     "stopping"},
+    {"averaging", "checks", "sampler", "losses", "metrics", "models", "progress", "schedule",
      "study_files"},
     {"data", "examination", "residuals", "sensitivity", "timing"},
     {"batches", "baselines", "looks", "resplit", "bundle"}, {"audit", "onnx_file"},

@@ -1,7 +1,9 @@
 import optuna
 import pytest
+from optuna.samplers import TPESampler
+from optuna.search_space.group_decomposed import _GroupDecomposedSearchSpace
 
-from hpo_utils.sampler import NumberedTPESampler, create_sampler
+from hpo_utils.sampler import NumberedTPESampler, create_sampler, group_settings
 
 
 def value(trial):
@@ -52,3 +54,39 @@ def test_it_is_made_of_the_settings(make_config, seed):
     study = optuna.create_study(sampler=create_sampler(cfg))
     study.optimize(value, n_trials=5)
     assert [trial.params for trial in study.trials] == search(optuna.create_study(), 5, seed)
+
+
+def test_the_groups_are_those_of_optuna():
+    """And so are the draws: the same seed finds what its ``group=True`` finds."""
+    study = optuna.create_study(sampler=NumberedTPESampler(0, 3))
+
+    def conditional(trial):
+        kind = trial.suggest_categorical("kind", ["a", "b", "c"])
+        if kind != "a":
+            trial.suggest_float("not_a", 0, 1)
+        if kind != "b":
+            trial.suggest_int("not_b", 1, 9)
+        if kind == "c":
+            trial.suggest_float("one_value", 1, 1)
+        return trial.suggest_float("x", -1, 1) ** 2
+
+    study.optimize(conditional, n_trials=25)
+    wanted = _GroupDecomposedSearchSpace(include_pruned=True).calculate(study).search_spaces
+    varied = [{n: d for n, d in space.items() if not d.single()} for space in wanted]
+    groups = group_settings(study)
+    assert groups == [space for space in varied if space]
+    assert len(groups) > 2
+
+    with pytest.warns(optuna.exceptions.ExperimentalWarning):
+        optunas = TPESampler(n_startup_trials=3, multivariate=True, group=True, seed=5)
+    ours = NumberedTPESampler(0, 3)
+    ours._create = lambda *_: TPESampler(n_startup_trials=3, multivariate=True, seed=5)
+    found = []
+    for sampler in (ours, optunas):
+        trial = study.ask()
+        frozen = study.trials[trial.number]
+        sampler.before_trial(study, frozen)
+        space = sampler.infer_relative_search_space(study, frozen)
+        found.append(sampler.sample_relative(study, frozen, space))
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    assert found[0] == found[1]
