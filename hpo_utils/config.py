@@ -1,8 +1,8 @@
-"""The configuration: every setting with its unit and range, and how the layers are merged.
+"""The configuration: how the layers of settings are merged and checked.
 
 ``params/default.yaml`` ← the params file ← overrides ← the notebook's own parameters. The result is
-an OmegaConf config backed by the dataclasses below: annotate it as ``Config`` and read it by
-attribute. Unknown keys, wrong types and values out of range stop here, before any data is read.
+an OmegaConf config backed by the dataclasses of ``settings``: annotate it as ``Config`` and read it
+by attribute. Unknown keys, wrong types and values out of range stop here, before any data is read.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass
+from dataclasses import fields, is_dataclass, make_dataclass
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
@@ -21,162 +21,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hpo_utils.errors import ConfigError
 from hpo_utils.paths import MARKER, resolve
+from hpo_utils.settings import Config as Config
+from hpo_utils.settings import TrainingConfig
 
 # what a search may vary without changing which samples are scored, or how
 SEARCHABLE = re.compile(r"(model|training)\.\w+|dataset\.downsample_factor")
 TARGET_WEIGHT = re.compile(r"weight_target_(\d+)")
-
-
-def _within(default: Any, low: float, high: float) -> Any:
-    """Dataclass field whose value, unless null, must lie in ``low`` to ``high``, both included."""
-    return field(default=default, metadata={"low": low, "high": high})
-
-
-def _one_of(default: str, *choices: str) -> Any:
-    """Dataclass field whose value must be one of ``choices``."""
-    return field(default=default, metadata={"choices": choices})
-
-
-@dataclass
-class DatasetConfig:
-    """Which arrays, and which part of them."""
-
-    name: str = "demo"  # names the prepared data: letters, digits, '-', '_'
-    x_train: str | None = None  # .npy or .npz, (N, L), (N, C, L) or (N, C, H, W); null: demo data
-    t_train: str | None = None  # .npy or .npz, (N, n_targets) or (N,)
-    x_key: str | None = None  # name of the array inside an .npz with several
-    t_key: str | None = None  # likewise
-    groups: str | None = None  # numbers or names, (N,): samples of one group stay in one part
-    groups_key: str | None = None  # name of the array inside an .npz with several
-    channel_names: list[str] | None = None  # of all channels of the file
-    target_names: list[str] | None = None
-    target_units: list[str] | None = None
-    axis_names: list[str] | None = None  # of H and W, or of L
-    exclude_channels: list[int] | None = None  # null: [1, 3] when there are 4 channels, else none
-    fractions: list[str] | None = None  # targets in [0, 1] that sum to one
-    non_negative: list[str] | None = None  # targets that cannot be below zero
-    limit: int | None = _within(None, 1, 1e9)  # use the first so many samples
-    downsample_factor: int = _within(1, 1, 1000)  # keep every n-th row of H (or L)
-
-
-@dataclass
-class SyntheticConfig:
-    """Size of the simulated demo data."""
-
-    n_samples: int = _within(640, 8, 1e6)
-    n_pulses: int = _within(64, 4, 1e5)  # axis H
-    n_depths: int = _within(128, 4, 1e5)  # axis W
-    seed: int = _within(0, 0, 2**32 - 1)
-
-
-@dataclass
-class DataSplitConfig:
-    """Shares of the samples in each part, which sum to one, and how the samples are dealt out."""
-
-    train_ratio: float = _within(0.70, 0.0, 1.0)
-    val_ratio: float = _within(0.15, 0.0, 1.0)
-    test_ratio: float = _within(0.15, 0.0, 1.0)
-    # auto: by group where dataset.groups is given, else random; time: in the order of the file
-    method: str = _one_of("auto", "auto", "random", "group", "time")
-    gap: int = _within(0, 0, 1e6)  # samples left out between two parts of a split by time
-    seed: int = _within(42, 0, 2**32 - 1)
-
-
-@dataclass
-class ModelConfig:
-    """The convolutional network."""
-
-    hidden: int = _within(64, 1, 4096)  # channels of the first stage
-    dropout_rate: float = _within(0.2, 0.0, 0.95)  # before the head
-    use_residual: bool = True
-    use_statistics: bool = False  # show the head each channel's mean, spread and range as well
-    constrain_outputs: bool = True  # keep to dataset.fractions and dataset.non_negative
-
-
-@dataclass
-class TrainingConfig:
-    """One training. ``weight_target_0``, ``weight_target_1``, … are added, one for each target."""
-
-    learning_rate: float = _within(1e-3, 1e-8, 10.0)
-    batch_size: int = _within(8, 2, 1e6)  # samples; batch normalisation needs two
-    weight_decay: float = _within(1e-5, 0.0, 10.0)
-    epochs: int = _within(100, 1, 1e6)
-    schedule: str = _one_of("wsd", "wsd", "constant")  # wsd: warm-up, stable, decay
-    patience: int | None = _within(10, 1, 1e6)  # epochs without a better score: then it decays
-    averaging_epochs: float = _within(
-        0.5, 0.0, 1e3
-    )  # window of the weights' moving average; 0: off
-    use_weighted_loss: bool = False  # WeightedMSELoss with the weight_target_* instead of MSE
-    seed: int = _within(42, 0, 2**32 - 1)
-    device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
-    precision: str = _one_of("auto", "auto", "float32", "bfloat16")  # auto: as the device is fast
-    n_threads: int | None = _within(None, 1, 4096)  # null: the machine's cores over the workers
-
-
-@dataclass
-class StudyConfig:
-    """The search."""
-
-    name: str = "hpo"  # letters, digits, '-', '_'
-    n_trials: int = _within(20, 1, 1e6)  # finished trials that the study should have
-    n_more: int | None = _within(None, 1, 1e6)  # instead: so many on top of those it has
-    timeout: float | None = _within(None, 0.0, 1e9)  # seconds after which the search stops
-    n_workers: int | None = _within(None, 1, 1024)  # processes on this machine; null: as suits it
-    storage: str | None = None  # database URL without password; null: SQLite in <outputs_root>
-    search_space: str = "params/search_space.yaml"
-    fixed: list[str] = field(default_factory=list)  # searched parameters held at their value here
-    delete_study: bool = False  # start over; so does the environment's OPTUNA_DELETE_STUDY=true
-    try_base: bool = True  # the base configuration is the first trial
-    seed: int = _within(42, 0, 2**32 - 1)
-    pruner: str = _one_of("median", "median", "none")
-    n_startup_trials: int = _within(5, 0, 1e6)  # finished trials before pruning and TPE begin
-    n_warmup_steps: int = _within(10, 0, 1e6)  # epochs of a trial before it can be pruned
-    max_consecutive_failures: int = _within(3, 1, 1e6)  # in a row, in one worker: then it ends
-    checkpoint_every_s: float = _within(60.0, 0.0, 1e6)  # a killed trial loses so much at most
-    silent_after_s: float = _within(3600.0, 1.0, 1e9)  # then another machine's trial is given up
-
-
-@dataclass
-class EvaluationConfig:
-    """How trials are scored, and how the winner is settled when the search has ended."""
-
-    score: str = _one_of("mse", "mse", "mae", "r2")  # of standardised targets; r2: 1 - mean R²
-    target: str | None = None  # the only target that is scored; null: all
-    n_best: int = _within(5, 1, 1000)  # trials that are trained again, beside the base
-    n_seeds: int = _within(5, 0, 1000)  # fresh seeds for each; 0: the best trial wins as it is
-    confidence: float = _within(0.95, 0.5, 0.999)  # of every interval
-    ensemble: bool = True  # take home the mean of the winner's seeds; else the best of them
-    strict_test: bool = False  # trials leave the validation part; the test part is opened once
-    compare_random_split: bool = True  # with groups: what a split that ignores them would promise
-
-
-@dataclass
-class ReportConfig:
-    """How the notebooks' figures, tables and sentences, and the report, are shown."""
-
-    language: str = _one_of("en", "en", "ja")
-
-
-@dataclass
-class PathsConfig:
-    """Where results go."""
-
-    outputs_root: str = "runs"
-
-
-@dataclass
-class Config:
-    """Everything one execution needs to know."""
-
-    dataset: DatasetConfig = field(default_factory=DatasetConfig)
-    synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
-    data_split: DataSplitConfig = field(default_factory=DataSplitConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    study: StudyConfig = field(default_factory=StudyConfig)
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    report: ReportConfig = field(default_factory=ReportConfig)
-    paths: PathsConfig = field(default_factory=PathsConfig)
 
 
 def load_config(

@@ -23,19 +23,23 @@ MOST_DEATHS_ALONE = 2  # where the other workers live on, so that it was no powe
 WORKER = "worker "  # begins the attributes of a study that name its workers
 
 
-def current_owner() -> dict[str, Any]:
-    """Return what identifies this process, also after its number has been given away again."""
+def current_owner(worker: str | None = None) -> dict[str, Any]:
+    """Return what identifies this process, also after its number has been given away again.
+
+    One that is a worker of a team goes by that name as well.
+    """
     process = psutil.Process()
-    return {
+    owner = {
         "host": socket.gethostname(),
         "pid": process.pid,
         "started": process.create_time(),
     }
+    return owner if worker is None else {**owner, "worker": worker}
 
 
-def register(study: optuna.Study) -> dict[str, Any]:
+def register(study: optuna.Study, worker: str | None = None) -> dict[str, Any]:
     """Have the study know that this process may run trials of it, and return its owner."""
-    owner = current_owner()
+    owner = current_owner(worker)
     study.set_user_attr(f"{WORKER}{owner['host']} {owner['pid']}", owner)
     return owner
 
@@ -92,13 +96,14 @@ def give_back(
         mark(outputs_root / trial.user_attrs["output_dir"], "WAITING", reason)
 
 
-def recover_from(study: optuna.Study, pid: int, outputs_root: Path) -> list[int]:
-    """Do the same with what a worker ran that died while the others live; return the numbers."""
+def recover_from(
+    study: optuna.Study, worker: str, outputs_root: Path, most_deaths: int = MOST_DEATHS_ALONE
+) -> list[int]:
+    """Do the same with what a worker ran that is dead for certain; return the numbers."""
     numbers = []
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        owner = trial.user_attrs.get("owner", {})
-        if owner.get("pid") == pid and not owner_is_alive(owner):
-            _note_death(study, trial, outputs_root, MOST_DEATHS_ALONE)
+        if trial.user_attrs.get("owner", {}).get("worker") == worker:
+            _note_death(study, trial, outputs_root, most_deaths)
             numbers.append(trial.number)
     return numbers
 

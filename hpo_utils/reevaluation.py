@@ -20,13 +20,13 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo_utils.config import Config, updated
 from hpo_utils.data import PreparedData
 from hpo_utils.errors import StudyError
+from hpo_utils.executors import run_workers
 from hpo_utils.intervals import paired_p_value
 from hpo_utils.ownership import recover_interrupted
 from hpo_utils.paths import resolve
 from hpo_utils.search_space import Parameter, SearchSpace
 from hpo_utils.stopping import create_stop
 from hpo_utils.storage import FINISHED, create_pruner, open_storage, score_of
-from hpo_utils.team import run_workers
 
 AGAIN, RANDOM_SPLIT = "again", "random-split"  # suffixes of the studies that hold the trainings
 SEED, CONSTRAIN = "training.seed", "model.constrain_outputs"

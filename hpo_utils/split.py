@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo_utils.config import DataSplitConfig
 from hpo_utils.errors import DataError
+from hpo_utils.settings import DataSplitConfig
 
 PARTS = ("train", "val", "test")
 

@@ -16,9 +16,11 @@ from hpo_utils.config import Config, load_config, with_target_weights
 from hpo_utils.data import PreparedData, known_targets, prepare_data
 from hpo_utils.devices import select_device
 from hpo_utils.errors import ParameterError, StopRequest, StudyError
+from hpo_utils.executors import check_executor, run_workers
 from hpo_utils.ownership import recover_interrupted
 from hpo_utils.parameters import as_int, as_text, load_notebook_config, split_overrides
 from hpo_utils.paths import resolve, writable_directory
+from hpo_utils.processes import start_server
 from hpo_utils.progress import WANTED, StudyProgress
 from hpo_utils.reevaluation import AGAIN, RANDOM_SPLIT
 from hpo_utils.sampler import create_sampler
@@ -33,7 +35,6 @@ from hpo_utils.storage import (
     stored_names,
 )
 from hpo_utils.study_files import last_searched, write_study_files
-from hpo_utils.team import run_workers, start_server
 from hpo_utils.trial_files import find_trial_output_dir
 from hpo_utils.workers import unwritable
 from hpo_utils.yardstick import check_target, create_yardstick
@@ -67,7 +68,8 @@ def run_study(cfg: Config) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # one line per trial is ours
     cfg, space = check_study(cfg)
     try:
-        start_server(cfg)
+        if cfg.study.executor == "in_process":
+            start_server(cfg)
         data = prepare_data(cfg)
         study = open_study(cfg, space, data)
         search(study, cfg, space, data)
@@ -122,6 +124,7 @@ def check_study(cfg: Config) -> tuple[Config, SearchSpace]:
         If one of them does not fit.
     """
     select_device(cfg.training.device)
+    check_executor(cfg)
     names = known_targets(cfg)
     check_target(cfg, names)
     cfg = with_target_weights(cfg, len(names))

@@ -47,12 +47,14 @@ def run_trials(
     stop: Stop,
     on_finished: Callable[[FrozenTrial], None],
     queued_only: bool = False,
+    name: str | None = None,
 ) -> None:
     """Run trials in this process, one after the other, as long as there are tickets.
 
-    A trial that is interrupted, by whatever is not its own failure, waits to be continued.
+    A trial that is interrupted, by whatever is not its own failure, waits to be continued. ``name``
+    is what the team knows this process by.
     """
-    owner, device = register(study), select_device(cfg.training.device)
+    owner, device = register(study, name), select_device(cfg.training.device)
     root = resolve(cfg.paths.outputs_root)
     failures = 0
     importlib.import_module(OPTIMISER_NEEDS)

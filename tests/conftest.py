@@ -102,6 +102,7 @@ def study_of(n_complete: int, n_pruned: int = 0) -> optuna.Study:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the fast tests first: killed studies, whole studies and notebooks come last."""
-    last = ("test_kills", "test_storage_trouble", "test_reevaluation", "test_winner", "test_study",
-            "test_notebooks", "test_pipeline", "test_browser")  # fmt: skip
+    last = ("test_cluster", "test_kills", "test_storage_trouble", "test_reevaluation",
+            "test_winner", "test_study", "test_notebooks", "test_pipeline",
+            "test_browser")  # fmt: skip
     items.sort(key=lambda item: last.index(item.path.stem) if item.path.stem in last else -1)

@@ -133,9 +133,9 @@ def test_another_machine_is_given_up_when_it_has_been_silent(tmp_path):
 def test_a_trial_that_kills_its_workers_fails_in_the_end(tmp_path):
     study = optuna.create_study()
     for times in (1, 2):
-        trial, owner = study.ask(), dead_owner()
-        trial.set_user_attr("owner", owner)
-        assert recover_from(study, owner["pid"], tmp_path) == [0]
+        trial = study.ask()
+        trial.set_user_attr("owner", {**dead_owner(), "worker": "it"})
+        assert recover_from(study, "it", tmp_path) == [0]
         assert tuple(study.trials[0].user_attrs["died"]) == (0, times)
     assert states(study) == [TrialState.FAIL]
     assert "died 2 times" in study.trials[0].user_attrs["failure"]

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import optuna
@@ -18,9 +19,9 @@ import pytest
 from hpo_utils.config import load_config
 from hpo_utils.errors import ConfigError, StudyError
 from hpo_utils.paths import project_root
+from hpo_utils.processes import start_server
 from hpo_utils.storage import open_storage
 from hpo_utils.study import run_study
-from hpo_utils.team import start_server
 
 SERVERS = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 PROGRAMS = SERVERS[-1].parent if SERVERS else None
@@ -72,19 +73,31 @@ def address(server, monkeypatch):
     return server
 
 
-def test_a_study_of_two_workers_has_exactly_its_trials(address, make_config, tmp_path, capfd):
-    cfg = make_config(f"study.storage={address}", "study.n_trials=6", "study.n_workers=2")
+HAS_RAY = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
+
+
+@pytest.mark.parametrize("executor", ["in_process", pytest.param("ray", marks=HAS_RAY)])
+def test_a_study_of_two_workers_has_exactly_its_trials(
+    address, make_config, tmp_path, capfd, executor
+):
+    cfg = make_config(f"study.storage={address}", "study.n_trials=6", "study.n_workers=2",
+                      f"study.executor={executor}", f"study.name={executor}")  # fmt: skip
     study = run_study(cfg)
     states = [trial.state.name for trial in study.trials]
     assert sum(state in ("COMPLETE", "PRUNED") for state in states) == 6
     assert len(states) == 6
     assert len({trial.user_attrs["owner"]["pid"] for trial in study.trials}) == 2
     shown = capfd.readouterr()
-    written = [file for file in (tmp_path / "runs").rglob("*") if file.is_file()]
+    logs = [Path("/tmp/ray/session_latest/logs")] if executor == "ray" else []
+    written = [f for d in (tmp_path / "runs", *logs) for f in d.rglob("*") if f.is_file()]
     assert any(file.name == "config.yaml" for file in written)
     assert PASSWORD not in shown.out + shown.err
     assert not [file for file in written if PASSWORD.encode() in file.read_bytes()]
     assert "nothing to do" in (run_study(cfg), capfd.readouterr().out)[1]
+    if executor == "ray":
+        import ray  # not before: the executor says how
+
+        ray.shutdown()
 
 
 def test_two_machines_share_a_study_and_one_is_killed(address, tmp_path):

@@ -42,7 +42,7 @@ def test_the_constraints_pin_every_dependency():
 
 
 LAYERS = [
-    {"errors"}, {"paths", "scaling", "intervals", "language"}, {"config"},
+    {"errors"}, {"paths", "scaling", "intervals", "language"}, {"settings"}, {"config"},
     {"parameters", "split", "sources", "synthetic", "storage", "physics", "devices", "yardstick",
      "stopping"},
     {"averaging", "checks", "sampler", "losses", "metrics", "models", "progress", "schedule",
@@ -53,6 +53,7 @@ LAYERS = [
     {"data_plots", "study_plots", "target_plots", "winner_plots", "trial_files", "report"},
     {"members"},
     {"training", "search_space", "ownership"}, {"objective"}, {"workers"}, {"team"},
+    {"processes", "cluster"}, {"executors"},
     {"reevaluation"},
     {"comparisons"}, {"study", "winner"}, {"analysis", "verdict"}, {"insight"},
     {"pipeline", "dashboard", "proxy"}, {"__main__"},

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from hpo_utils.config import (
-    DataSplitConfig,
     as_dict,
     config_from_dict,
     load_config,
@@ -21,6 +20,7 @@ from hpo_utils.parameters import split_overrides
 from hpo_utils.paths import write_json, write_text, write_yaml
 from hpo_utils.scaling import RunningStatistics, Standardizer
 from hpo_utils.search_space import contains, load_search_space, suggest_hyperparameters
+from hpo_utils.settings import DataSplitConfig
 from hpo_utils.split import split_indices
 
 quick = settings(

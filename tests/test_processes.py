@@ -5,11 +5,11 @@ import sys
 import pytest
 import torch
 
-from hpo_utils import team
+from hpo_utils import processes
 from hpo_utils.config import updated
 from hpo_utils.data import prepare_data
 from hpo_utils.paths import project_root
-from hpo_utils.team import count_workers
+from hpo_utils.processes import count_workers
 
 AUTO = "study.n_workers=null"
 
@@ -36,15 +36,15 @@ def test_workers_are_few_where_their_data_would_not_fit(make_config, monkeypatch
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     cfg = make_config("training.device=cpu", "study.n_trials=100", AUTO)
     data = prepare_data(cfg)
-    monkeypatch.setattr(team, "free_memory", lambda _: 2.5 * team.WORKER_MEMORY)
+    monkeypatch.setattr(processes, "free_memory", lambda _: 2.5 * processes.WORKER_MEMORY)
     assert count_workers(cfg, data) == 2
-    monkeypatch.setattr(team, "free_memory", lambda _: 0)
+    monkeypatch.setattr(processes, "free_memory", lambda _: 0)
     assert count_workers(cfg, data) == 1
 
 
 @pytest.mark.parametrize(("device", "expected"), [("cuda", 4), ("cuda:1", 1), ("mps", 1)])
 def test_there_is_a_worker_for_each_gpu(make_config, monkeypatch, device, expected):
-    monkeypatch.setattr(team, "select_device", torch.device)
+    monkeypatch.setattr(processes, "select_device", torch.device)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     cfg = make_config(AUTO, "study.n_trials=100")
     data = prepare_data(cfg)

@@ -1,0 +1,165 @@
+"""The executor of one machine: this process alone, or several that it starts."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.process import BaseProcess
+from types import ModuleType
+from typing import Any
+
+import optuna
+import torch
+from optuna.trial import FrozenTrial
+
+from hpo_utils.config import Config, as_dict
+from hpo_utils.data import PreparedData
+from hpo_utils.devices import free_memory, select_device
+from hpo_utils.search_space import SearchSpace
+from hpo_utils.stopping import Stop
+from hpo_utils.team import Job, Team, most_at_once
+from hpo_utils.workers import OPTIMISER_NEEDS, Tickets, run_trials
+
+WORKER_MEMORY = 2**30  # bytes that a worker takes beside its data
+GRACE = 0.5  # seconds for a worker to end after its interrupt before it is made to
+
+
+def run_on_machine(
+    study: optuna.Study,
+    cfg: Config,
+    space: SearchSpace,
+    data: PreparedData,
+    n_trials: int,
+    stop: Stop,
+    on_finished: Callable[[FrozenTrial], None],
+    queued_only: bool = False,
+) -> None:
+    """Run trials on this machine; see ``run_workers``."""
+    context = process_context()
+    tickets = context.Semaphore(n_trials)
+    n_workers = count_workers(cfg, data, queued_only)
+    if n_workers == 1:
+        run_trials(study, cfg, space, data, tickets, stop, on_finished, queued_only)
+        return
+    ended: Any = context.Queue()
+    n_threads = max(1, torch.get_num_threads() // n_workers)
+    job = Job(
+        as_dict(cfg), study.study_name, space, data, stop, queued_only, n_threads, dict(os.environ)
+    )
+
+    def start(index: int, name: str) -> ProcessWorker:
+        arguments = (index, name, job, tickets, ended)
+        process = context.Process(target=_work, args=arguments, name=f"worker {index}", daemon=True)
+        with _without_main():
+            process.start()
+        return ProcessWorker(process)
+
+    with Team(study, cfg, n_trials, start, tickets, ended, on_finished) as team:
+        team.follow(min(n_workers, n_trials))
+
+
+def count_workers(cfg: Config, data: PreparedData, queued_only: bool = False) -> int:
+    """Return how many processes share a study: ``study.n_workers``, or what suits the machine.
+
+    That is one for each GPU, or one for each core, since the small networks of a search train
+    faster on two cores apart than on both together; fewer where their data would not fit into the
+    memory together, and so few that the sampler can learn from trials before. How much of the study
+    is done already makes no difference: a trial is to compute with as many threads, which round
+    differently, whether it is trained at once or after an interruption.
+    """
+    if cfg.study.n_workers is not None:
+        return cfg.study.n_workers
+    device = select_device(cfg.training.device)
+    at_once = most_at_once(cfg, queued_only)
+    if device.type == "cuda":
+        return min(at_once, torch.cuda.device_count() if device.index is None else 1)
+    if device.type != "cpu":
+        return 1
+    n_bytes = sum(data.inputs(part).nbytes for part in ("train", "val", "test"))
+    room = free_memory(device) // (n_bytes + WORKER_MEMORY)
+    return min(at_once, max(1, room), cfg.training.n_threads or torch.get_num_threads())
+
+
+def process_context() -> ForkServerContext | SpawnContext:
+    """Return the way to start workers: forked from a server that has PyTorch imported already.
+
+    The server never trains, so its forks are safe, which those of this process would not be. It
+    ends with this process. Where there is no fork, each worker starts from nothing.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["hpo_utils.team", OPTIMISER_NEEDS])
+    return context
+
+
+def start_server(cfg: Config) -> None:
+    """Have the server import PyTorch while this process prepares, if there may be workers."""
+    if cfg.study.n_workers != 1 and process_context().get_start_method() == "forkserver":
+        with _without_main():
+            forkserver.ensure_running()
+
+
+class ProcessWorker:
+    """A worker that is a process of this machine, started by this one."""
+
+    def __init__(self, process: BaseProcess) -> None:
+        self._process = process
+
+    def is_alive(self) -> bool:
+        """Return whether it has not ended."""
+        return self._process.is_alive()
+
+    def death(self) -> str | None:
+        """Return its exit code in words if it did not end by itself."""
+        code = self._process.exitcode
+        return f"exit code {code}" if code else None
+
+    def interrupt(self) -> None:
+        """Send it what ctrl-C sends."""
+        if self._process.is_alive() and self._process.pid is not None:
+            os.kill(self._process.pid, signal.SIGINT)
+
+    def end(self) -> None:
+        """Wait a moment for its end, then terminate it."""
+        self._process.join(GRACE)
+        self._process.terminate()
+        self._process.join()
+
+
+def _work(index: int, name: str, job: Job, tickets: Tickets, ended: Any) -> None:
+    """Be worker ``index``."""
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    os.environ.update(job.environment)  # the server that forks was started with an older one
+    n_gpus = torch.cuda.device_count()
+    if n_gpus > 0 and job.config["training"]["device"] in ("auto", "cuda"):
+        # one GPU each, in turn, of those that this machine or its user lets us see
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(n_gpus)))
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[index % n_gpus]
+    job.run(name, tickets, ended)
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Hide the main module from a process that starts: it would run the user's script again."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def _die_with_parent() -> None:
+    """End this process when its parent is gone: nobody would collect its work."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
