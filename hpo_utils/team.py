@@ -132,6 +132,7 @@ class Team:
         self._workers: dict[int, tuple[str, Worker]] = {}
         self._deaths: Counter[int] = Counter()  # of each index, since a trial ended
         self._n_left = n_trials
+        self._n_lost = 0  # tickets at most, of workers that died before they signed a trial
 
     def __enter__(self) -> Self:
         return self
@@ -160,8 +161,10 @@ class Team:
             try:
                 report = self._ended.get(timeout=POLL)
             except queue.Empty:
+                if self._replace_dead():
+                    continue
                 # when all is done, one that waits for room on a cluster need not begin
-                if not self._replace_dead() and (not at_work or self._n_left == 0):
+                if self._n_left == 0 or (not at_work and not self._make_up_for_lost()):
                     return
                 continue
             if isinstance(report, str):
@@ -184,8 +187,10 @@ class Team:
         }
         for index, (name, death) in dead.items():
             self._deaths[index] += 1
-            for _ in recover_from(self._study, name, self._root):
+            recovered = recover_from(self._study, name, self._root)
+            for _ in recovered:
                 self._tickets.release()
+            self._n_lost += not recovered
             if self._deaths[index] >= self._most_deaths:
                 raise StudyError(
                     f"workers must end by themselves, but {self._deaths[index]} died in a row, the"
@@ -194,6 +199,15 @@ class Team:
                 )
             self._begin(index)
         return bool(dead)
+
+    def _make_up_for_lost(self) -> bool:
+        """Start a worker for tickets that died with others; return whether there may be any."""
+        n_lost, self._n_lost = min(self._n_lost, self._n_left), 0
+        for _ in range(n_lost):
+            self._tickets.release()
+        if n_lost > 0:
+            self._begin(0)
+        return n_lost > 0
 
 
 def most_at_once(cfg: Config, queued_only: bool) -> int:
