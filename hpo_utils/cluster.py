@@ -102,7 +102,7 @@ def count_workers(
     """
     keys = {"num_cpus": "CPU", "num_gpus": "GPU"}
     room = sum(
-        int(min(node["Resources"].get(keys[key], 0) // n for key, n in resources.items() if n > 0))
+        min(_fits(node["Resources"].get(keys[key], 0), n) for key, n in resources.items() if n > 0)
         for node in nodes
     )
     if room == 0:
@@ -112,6 +112,13 @@ def count_workers(
             " study.cpus_per_worker or study.gpus_per_worker"
         )
     return cfg.study.n_workers or min(room, most_at_once(cfg, queued_only))
+
+
+def _fits(there: float, each: float) -> int:
+    """Return how many workers fit; shares of a GPU are all of one GPU."""
+    if each < 1:
+        return int(there) * int(1 / each + 1e-9)  # 1 / 0.1 may be a hair below 10
+    return int(there // each)
 
 
 class QueuedTickets:

@@ -158,6 +158,8 @@ NODES = [{"Resources": {"CPU": 8.0, "GPU": 2.0}}, {"Resources": {"CPU": 3.0}}]
         (["study.gpus_per_worker=0"], NODES, 11),
         (["study.gpus_per_worker=0", "study.cpus_per_worker=2"], NODES, 5),
         (["study.gpus_per_worker=0.25"], NODES, 8),  # four share a GPU
+        (["study.gpus_per_worker=0.4"], NODES, 4),  # two, not two and a half
+        (["study.gpus_per_worker=0.1"], [{"Resources": {"CPU": 99.0, "GPU": 1.0}}], 10),
         ([], NODES, 2),  # one each
         ([], NODES[1:], 3),
         (["training.device=cpu"], NODES, 11),
