@@ -132,7 +132,8 @@ def test_a_notebook_runs_in_jupyterlab(lab, browser, name):
         outputs = [output for cell in cells for output in cell["outputs"]]
         failed = [o for o in outputs if o["output_type"] == "error"]
         assert not failed, failed
-        return cells if all(cell["execution_count"] for cell in cells) else None
+        started = all(cell["execution_count"] for cell in cells)  # the last one may be at work
+        return cells if started and browser.execute_script(READY) else None
 
     cells = wait_for("end of the notebook", 300, finished)
     outputs = [output for cell in cells for output in cell["outputs"]]
