@@ -96,7 +96,7 @@ def process_context() -> ForkServerContext | SpawnContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["hpo_utils.team", OPTIMISER_NEEDS])
+    context.set_forkserver_preload(["hpo_utils.processes", OPTIMISER_NEEDS])
     return context
 
 
