@@ -164,9 +164,7 @@ def run(side: str, settings: dict[str, Any], scratch: Path) -> Trials:
 def run_ours(settings: dict[str, Any]) -> None:
     """Be our side: search as notebook 03 does, and write down when each trial ended."""
     from hpo_utils.config import load_config, with_target_weights
-    from hpo_utils.data import prepare_data, with_source
-    from hpo_utils.search_space import load_search_space
-    from hpo_utils.study import open_study, run_study
+    from hpo_utils.server import start_server
 
     root = Path(settings["outputs_root"])
     root.mkdir(parents=True)
@@ -177,7 +175,14 @@ def run_ours(settings: dict[str, Any]) -> None:
         overrides += ["study.pruner=none", "training.patience=null"]
     if settings["without_base"]:
         overrides += ["study.try_base=false"]
-    cfg = with_source(load_config(settings["params_file"], [*overrides, *settings["ours"]]))
+    cfg = load_config(settings["params_file"], [*overrides, *settings["ours"]])
+    start_server(cfg)
+
+    from hpo_utils.data import prepare_data, with_source
+    from hpo_utils.search_space import load_search_space
+    from hpo_utils.study import open_study, run_study
+
+    cfg = with_source(cfg)
     if settings["configurations"]:
         data = prepare_data(cfg)
         weighted = with_target_weights(cfg, data.n_targets)

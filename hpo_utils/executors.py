@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 from hpo_utils.config import Config
 from hpo_utils.data import PreparedData
 from hpo_utils.errors import ConfigError
-from hpo_utils.processes import run_on_machine, start_server
+from hpo_utils.processes import run_on_machine
 from hpo_utils.search_space import SearchSpace
 from hpo_utils.stopping import Stop
 
@@ -76,9 +76,3 @@ def check_executor(cfg: Config) -> None:
         raise ConfigError(
             "study.executor ray needs Ray, which is not installed: pip install -e '.[cluster]'"
         )
-
-
-def prepare_executor(cfg: Config) -> None:
-    """Begin what workers need and takes long, while this process prepares the data."""
-    if cfg.study.executor == "in_process":
-        start_server(cfg)

@@ -5,14 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from multiprocessing import forkserver
-from multiprocessing.context import ForkServerContext, SpawnContext
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
-from types import ModuleType
 from typing import Any
 
 import optuna
@@ -23,9 +18,10 @@ from hpo_utils.config import Config, as_dict
 from hpo_utils.data import PreparedData
 from hpo_utils.devices import free_memory, select_device
 from hpo_utils.search_space import SearchSpace
+from hpo_utils.server import process_context, without_main
 from hpo_utils.stopping import Stop
 from hpo_utils.team import Job, Team, most_at_once
-from hpo_utils.workers import OPTIMISER_NEEDS, Tickets, run_trials
+from hpo_utils.workers import Tickets, run_trials
 
 WORKER_MEMORY = 2**30  # bytes that a worker takes beside its data
 GRACE = 0.5  # seconds for a worker to end after its interrupt before it is made to
@@ -57,7 +53,7 @@ def run_on_machine(
     def start(index: int, name: str) -> ProcessWorker:
         arguments = (index, name, job, tickets, ended)
         process = context.Process(target=_work, args=arguments, name=f"worker {index}", daemon=True)
-        with _without_main():
+        with without_main():
             process.start()
         return ProcessWorker(process)
 
@@ -85,26 +81,6 @@ def count_workers(cfg: Config, data: PreparedData, queued_only: bool = False) ->
     n_bytes = sum(data.inputs(part).nbytes for part in ("train", "val", "test"))
     room = free_memory(device) // (n_bytes + WORKER_MEMORY)
     return min(at_once, max(1, room), cfg.training.n_threads or torch.get_num_threads())
-
-
-def process_context() -> ForkServerContext | SpawnContext:
-    """Return the way to start workers: forked from a server that has PyTorch imported already.
-
-    The server never trains, so its forks are safe, which those of this process would not be. It
-    ends with this process. Where there is no fork, each worker starts from nothing.
-    """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["hpo_utils.processes", OPTIMISER_NEEDS])
-    return context
-
-
-def start_server(cfg: Config) -> None:
-    """Have the server import PyTorch while this process prepares, if there may be workers."""
-    if cfg.study.n_workers != 1 and process_context().get_start_method() == "forkserver":
-        with _without_main():
-            forkserver.ensure_running()
 
 
 class ProcessWorker:
@@ -144,17 +120,6 @@ def _work(index: int, name: str, job: Job, tickets: Tickets, ended: Any) -> None
         visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(n_gpus)))
         os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[index % n_gpus]
     job.run(name, tickets, ended)
-
-
-@contextmanager
-def _without_main() -> Iterator[None]:
-    """Hide the main module from a process that starts: it would run the user's script again."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
 
 
 def _die_with_parent() -> None:

@@ -16,7 +16,7 @@ from hpo_utils.config import Config, load_config, with_target_weights
 from hpo_utils.data import PreparedData, known_targets, prepare_data
 from hpo_utils.devices import select_device
 from hpo_utils.errors import ParameterError, StopRequest, StudyError
-from hpo_utils.executors import check_executor, prepare_executor, run_workers
+from hpo_utils.executors import check_executor, run_workers
 from hpo_utils.ownership import recover_interrupted
 from hpo_utils.parameters import as_int, as_text, load_notebook_config, split_overrides
 from hpo_utils.paths import resolve, writable_directory
@@ -24,6 +24,7 @@ from hpo_utils.progress import WANTED, StudyProgress
 from hpo_utils.reevaluation import AGAIN, RANDOM_SPLIT
 from hpo_utils.sampler import create_sampler
 from hpo_utils.search_space import SearchSpace, load_search_space
+from hpo_utils.server import start_server
 from hpo_utils.stopping import create_stop
 from hpo_utils.storage import (
     FINISHED,
@@ -67,7 +68,7 @@ def run_study(cfg: Config) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # one line per trial is ours
     cfg, space = check_study(cfg)
     try:
-        prepare_executor(cfg)
+        start_server(cfg)
         data = prepare_data(cfg)
         study = open_study(cfg, space, data)
         search(study, cfg, space, data)

@@ -20,10 +20,9 @@ from hpo_utils.objective import objective
 from hpo_utils.ownership import give_back, is_ours, register
 from hpo_utils.paths import resolve
 from hpo_utils.search_space import SearchSpace
+from hpo_utils.server import OPTIMISER_NEEDS
 from hpo_utils.stopping import Stop
 from hpo_utils.storage import count_finished, stored_trial
-
-OPTIMISER_NEEDS = "torch._dynamo"  # imported by a process's first optimiser, in seconds
 
 
 class Tickets(Protocol):

@@ -19,7 +19,7 @@ import pytest
 from hpo_utils.config import load_config
 from hpo_utils.errors import ConfigError, StudyError
 from hpo_utils.paths import project_root
-from hpo_utils.processes import start_server
+from hpo_utils.server import start_server
 from hpo_utils.storage import open_storage
 from hpo_utils.study import run_study
 

@@ -42,9 +42,10 @@ def test_the_constraints_pin_every_dependency():
 
 
 LAYERS = [
-    {"errors"}, {"paths", "scaling", "intervals", "language"}, {"settings"}, {"config"},
+    {"errors"}, {"paths", "scaling", "intervals", "language"}, {"settings"},
+    {"config"},
     {"parameters", "split", "sources", "synthetic", "storage", "physics", "devices", "yardstick",
-     "stopping"},
+     "stopping", "server"},
     {"averaging", "checks", "sampler", "losses", "metrics", "models", "progress", "schedule",
      "study_files"},
     {"data", "examination", "residuals", "sensitivity", "timing"},
