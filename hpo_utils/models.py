@@ -11,51 +11,15 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hpo_utils.config import Config
+from hpo_utils.convolutions import Conv1d, Conv2d
 from hpo_utils.errors import ConfigError
 from hpo_utils.physics import PhysicalOutput, Physics, kept_physics
 from hpo_utils.scaling import Standardizer
 
 EVALUATION_VALUES = 2**24  # bounds the first layer's output without gradients: 64 MB in float32
-REGISTER_CHANNELS = 16  # float32 values in the widest register of a CPU (AVX-512)
 STAGE_WIDTHS = (1, 2, 4, 4)  # channels of the residual stages, in multiples of `hidden`
-
-
-class Conv1d(nn.Conv1d):
-    """A convolution whose stride leaves axes of length one alone: see ``_strided``."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, n_in, L) to (B, n_out, ceil(L / stride)); odd kernels, padded by their half."""
-        x, stride = _strided(self, x)
-        return functional.conv1d(x, self.weight, self.bias, stride, self.padding)
-
-
-class Conv2d(nn.Conv2d):
-    """A convolution whose stride leaves axes of length one alone: see ``_strided``."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, n_in, H, W) to (B, n_out, ceil(H / stride), ceil(W / stride))."""
-        x, stride = _strided(self, x)
-        return functional.conv2d(x, self.weight, self.bias, stride, self.padding)
-
-
-def _strided(conv: nn.Conv1d | nn.Conv2d, x: Tensor) -> tuple[Tensor, list[int]]:
-    """Return an input and the strides that give what ``conv`` gives on ``x``.
-
-    Around two faults of oneDNN (PyTorch 2.13 on CPUs) in the gradient of the weights of a strided
-    convolution. With kernels of one, channels last and fewer channels than a register holds it
-    writes beyond its memory; here such kernels stride by leaving out. On axes of length one and in
-    bfloat16 it leaves values unwritten, NaN if that was in the memory; here no stride is taken
-    along these, which makes no difference.
-    """
-    axes_of_one = 1 in x.shape[2:]
-    if max(conv.kernel_size) == 1 and (axes_of_one or conv.in_channels < REGISTER_CHANNELS):
-        for axis, step in enumerate(conv.stride, start=2):
-            x = x[(slice(None),) * axis + (slice(None, None, step),)]
-        return x, [1] * (x.ndim - 2)
-    return x, [1 if n == 1 else step for n, step in zip(x.shape[2:], conv.stride, strict=True)]
 
 
 @dataclass(frozen=True)

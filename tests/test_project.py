@@ -42,7 +42,7 @@ def test_the_constraints_pin_every_dependency():
 
 
 LAYERS = [
-    {"errors"}, {"paths", "scaling", "intervals", "language"}, {"settings"},
+    {"errors"}, {"paths", "scaling", "intervals", "language", "convolutions"}, {"settings"},
     {"config"},
     {"parameters", "split", "sources", "synthetic", "storage", "physics", "devices", "yardstick",
      "stopping", "server"},

@@ -11,12 +11,13 @@ from torch import nn
 from hpo_utils import batches, training
 from hpo_utils.batches import Part, Pieces
 from hpo_utils.config import updated, with_target_weights
+from hpo_utils.convolutions import Conv2d
 from hpo_utils.data import prepare_data
 from hpo_utils.errors import DivergenceError, HpoError, InfeasibleError
 from hpo_utils.looks import looks_at_test
 from hpo_utils.losses import WeightedMSELoss
 from hpo_utils.metrics import standardized_errors
-from hpo_utils.models import Conv2d, create_network
+from hpo_utils.models import create_network
 from hpo_utils.timing import PHASES
 from hpo_utils.training import (
     evaluate,
