@@ -21,6 +21,7 @@ from hpo_utils.config import Config, with_target_weights
 from hpo_utils.data import PreparedData, prepare_data
 from hpo_utils.devices import (
     is_out_of_memory,
+    keep_freed_memory,
     release_memory,
     seed_everything,
     select_device,
@@ -102,6 +103,7 @@ def train_trial(
     cfg.training.n_threads = set_threads(cfg.training.n_threads)
     precision = select_precision(cfg.training.precision, device)
     cfg.training.precision = str(precision).removeprefix("torch.")
+    keep_freed_memory()
     known = {**(identity or {}), "dataset_id": data.dataset_id, "device": str(device)}
     with TrialRecord(output_dir, cfg, known, effort) as record:
         seed_everything(cfg.training.seed)

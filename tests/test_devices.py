@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -40,3 +43,33 @@ def test_the_precision_is_what_the_hardware_has(monkeypatch, native):
         assert devices.select_precision("auto", torch.device(device)) == expected
     assert devices.select_precision("auto", torch.device("mps")) == torch.float32
     assert devices.select_precision("bfloat16", torch.device("cpu")) == torch.bfloat16
+
+
+STEPS = """
+import resource, torch
+from hpo_utils.devices import keep_freed_memory, release_memory
+
+layers = torch.nn.Sequential(torch.nn.Conv2d(2, 16, 3), torch.nn.ReLU(), torch.nn.Conv2d(16, 2, 3))
+
+def faults_of_a_step():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    layers(torch.ones(4, 2, 256, 256)).sum().backward()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1])
+
+print(min(faults_of_a_step() for _ in range(5)) > 10_000)
+keep_freed_memory()
+print([faults_of_a_step() for _ in range(5)][-1] < 100)
+kept = resident()
+release_memory(torch.device("cpu"))
+print(kept - resident() > 10_000)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a setting of Linux's C library")
+def test_freed_memory_is_kept_until_it_is_released():
+    done = subprocess.run([sys.executable, "-c", STEPS], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True"] * 3
