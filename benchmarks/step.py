@@ -20,7 +20,8 @@ from torch import nn
 from hpo_utils.averaging import WeightAverage
 from hpo_utils.batches import Part
 from hpo_utils.config import load_config
-from hpo_utils.devices import select_device, select_precision
+from hpo_utils.devices import keep_freed_memory, select_device, select_precision
+from hpo_utils.flat_weights import FlatWeights
 from hpo_utils.models import create_model
 from hpo_utils.timing import matrix_peak, training_flops
 from hpo_utils.training import train_one_epoch
@@ -51,8 +52,9 @@ def make_step(
     part = Part(x, torch.randn(n, 6, device=device))
     model = create_model(cfg, x, 6, device).to(memory_format=torch.channels_last)
     flops = batch_size * training_flops(model, x)
-    optimizer = torch.optim.Adam(model.parameters(), fused=True)
-    average = WeightAverage(model, 10)
+    weights = FlatWeights(model)
+    optimizer = torch.optim.Adam([weights.trained], fused=True)
+    average = WeightAverage(model, weights, 10)
     batches = list(torch.arange(n, device=device).split(batch_size))
 
     def steps() -> None:
@@ -70,6 +72,7 @@ def main() -> None:
     options = parser.parse_args()
     device = select_device("auto")
     precision = select_precision(options.precision, device)
+    keep_freed_memory()
     print(f"{device}, {precision}; hidden, batch, H, W, residual")
     for threads in options.threads:
         torch.set_num_threads(threads)

@@ -6,7 +6,9 @@ import copy
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+
+from hpo_utils.flat_weights import FlatWeights
 
 
 class WeightAverage:
@@ -20,28 +22,30 @@ class WeightAverage:
     ----------
     model
         The model that is trained; the attribute of the same name is its averaged copy.
+    weights
+        Those of ``model``.
     window
         Steps that the average looks back.
     """
 
-    def __init__(self, model: nn.Module, window: float) -> None:
+    def __init__(self, model: nn.Module, weights: FlatWeights, window: float) -> None:
         self.model = copy.deepcopy(model)
         self._window = window
         self._n_updates = 0
-        # the tensors themselves, listed once: to list them at every step costs as much as the step
-        pairs = list(
-            zip(self.model.state_dict().values(), model.state_dict().values(), strict=True)
+        self._average, self._current = FlatWeights(self.model).values, weights.values
+        # listed once: to list them at every step costs as much as the step
+        self._counters, self._current_counters = (
+            [each for each in one.buffers() if not each.is_floating_point()]
+            for one in (self.model, model)
         )
-        self._weights = _unzip([pair for pair in pairs if torch.is_floating_point(pair[0])])
-        self._counters = _unzip([pair for pair in pairs if not torch.is_floating_point(pair[0])])
 
     def update(self) -> None:
         """Take the model's present weights into the average."""
         n = self._n_updates
         share = max(1.0 / self._window, 9.0 / (10.0 + n)) if n else 1.0
-        torch._foreach_lerp_(*self._weights, share)
-        if self._counters[0]:
-            torch._foreach_copy_(*self._counters)
+        self._average.lerp_(self._current, share)
+        if self._counters:
+            torch._foreach_copy_(self._counters, self._current_counters)
         self._n_updates += 1
 
     def state_dict(self) -> dict[str, Any]:
@@ -52,7 +56,3 @@ class WeightAverage:
         """Take over what ``state_dict`` returned."""
         self.model.load_state_dict(state["model"])
         self._n_updates = state["n_updates"]
-
-
-def _unzip(pairs: list[tuple[Tensor, Tensor]]) -> tuple[list[Tensor], list[Tensor]]:
-    return [average for average, _ in pairs], [current for _, current in pairs]

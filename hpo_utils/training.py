@@ -30,6 +30,7 @@ from hpo_utils.devices import (
     several_gpus,
 )
 from hpo_utils.errors import DivergenceError, InfeasibleError
+from hpo_utils.flat_weights import FlatWeights
 from hpo_utils.looks import note_look
 from hpo_utils.losses import WeightedMSELoss
 from hpo_utils.models import create_network, evaluation_batch, memory_format, predict
@@ -190,7 +191,7 @@ def _gradients(
 
     None if the memory did not suffice: then ``pieces`` has become finer for another attempt.
     """
-    optimizer.zero_grad()
+    optimizer.zero_grad(set_to_none=False)  # the gradient lies in one tensor: see FlatWeights
     total = torch.zeros((), device=part.z.device)
     try:
         for piece in pieces.split(batch):
@@ -365,17 +366,18 @@ def _check_weights(model: nn.Module) -> None:
 
 def _begin(cfg: Config, model: nn.Module, n_samples: int, record: TrialRecord) -> TrainingState:
     """Return the state of a training that has not begun."""
+    weights = FlatWeights(model)
     optimizer = torch.optim.Adam(
-        model.parameters(),
+        [weights.trained],
         lr=cfg.training.learning_rate,
         weight_decay=cfg.training.weight_decay,
-        fused=next(model.parameters()).device.type in ("cpu", "cuda"),
+        fused=weights.values.device.type in ("cpu", "cuda"),
     )
     return TrainingState(
         model=model,
         optimizer=optimizer,
         schedule=Schedule(cfg, optimizer, count_batches(n_samples, cfg.training.batch_size)),
-        average=create_average(model, cfg, n_samples),
+        average=create_average(model, weights, cfg, n_samples),
         # of the batches only: nothing else draws
         shuffle=torch.Generator().manual_seed(cfg.training.seed),
         history=record.history,
@@ -383,7 +385,9 @@ def _begin(cfg: Config, model: nn.Module, n_samples: int, record: TrialRecord) -
     )
 
 
-def create_average(model: nn.Module, cfg: Config, n_samples: int) -> WeightAverage | None:
+def create_average(
+    model: nn.Module, weights: FlatWeights, cfg: Config, n_samples: int
+) -> WeightAverage | None:
     """Return the average over ``training.averaging_epochs``; None if that is one step or less."""
     n_steps = cfg.training.averaging_epochs * n_samples / cfg.training.batch_size
-    return WeightAverage(model, n_steps) if n_steps > 1.0 else None
+    return WeightAverage(model, weights, n_steps) if n_steps > 1.0 else None

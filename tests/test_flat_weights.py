@@ -1,0 +1,52 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from hpo_utils.flat_weights import FlatWeights
+from hpo_utils.models import create_model
+
+
+def image_model(make_config):
+    torch.manual_seed(0)
+    x = torch.randn(4, 2, 16, 24)
+    model = create_model(make_config("model.hidden=8", "model.dropout_rate=0"), x, 3)
+    return model.to(memory_format=torch.channels_last), x
+
+
+def test_the_model_keeps_its_values_and_layout(make_config):
+    model, _ = image_model(make_config)
+    before, strides = copy.deepcopy(model.state_dict()), [p.stride() for p in model.parameters()]
+    weights = FlatWeights(model)
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+    assert [p.stride() for p in model.parameters()] == strides
+    assert len(weights.trained) == sum(p.numel() for p in model.parameters())
+    n_statistics = sum(b.numel() for b in model.buffers() if b.is_floating_point())
+    assert len(weights.values) == len(weights.trained) + n_statistics
+
+
+def test_the_tensor_and_the_model_change_together(make_config):
+    model, x = image_model(make_config)
+    weights = FlatWeights(model)
+    weights.values.fill_(0.5)
+    assert all((p == 0.5).all() for p in model.parameters())
+    model(x).sum().backward()
+    found = torch.cat([p.grad.detach().movedim(1, -1).flatten() if p.ndim == 4 else
+                       p.grad.flatten() for p in model.parameters()])  # fmt: skip
+    torch.testing.assert_close(weights.trained.grad, found, rtol=0, atol=0)
+    assert weights.values.min() < 0.5  # running statistics moved
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_adam_steps_as_it_does_over_the_layers(make_config, weight_decay):
+    model, x = image_model(make_config)
+    plain = copy.deepcopy(model)
+    together = torch.optim.Adam([FlatWeights(model).trained], weight_decay=weight_decay, fused=True)
+    apart = torch.optim.Adam(plain.parameters(), weight_decay=weight_decay, fused=True)
+    for _ in range(3):
+        for net, optimizer in ((model, together), (plain, apart)):
+            optimizer.zero_grad(set_to_none=False)
+            nn.functional.mse_loss(net(x), torch.ones(4, 3)).backward()
+            optimizer.step()
+    torch.testing.assert_close(model.state_dict(), plain.state_dict())
