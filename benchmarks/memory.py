@@ -24,7 +24,8 @@ from hpo_utils.config import Config, load_config
 from hpo_utils.data import prepare_data
 from hpo_utils.study import run_study
 
-SMALL, LARGE, SAMPLE = 60, 1200, (2, 256, 512)
+# the smaller study, too, has validation samples for a full piece of an evaluation
+SMALL, LARGE, SAMPLE = 600, 1200, (2, 256, 512)
 FACTOR = 2  # of the downsampling
 
 

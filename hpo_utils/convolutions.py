@@ -68,7 +68,7 @@ def _multiplies(conv: nn.Conv1d | nn.Conv2d, x: Tensor) -> bool:
     return (
         conv.training
         and x.ndim == 4
-        and conv.in_channels >= MULTIPLIED_CHANNELS
+        and conv.out_channels >= MULTIPLIED_CHANNELS
         and x[:, 0].numel() * conv.weight.numel() >= MULTIPLICATIONS
         and x.device.type == "cpu"
         and x.dtype == torch.float32

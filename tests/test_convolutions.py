@@ -89,7 +89,7 @@ def test_wide_images_multiply_where_only_avx2_is(monkeypatch):
 
 def test_the_rest_leaves_the_gradient_to_the_library(monkeypatch):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-    assert not multiplies(*wide(n_in=32))  # narrow
+    assert not multiplies(*wide(n_out=32))  # narrow
     assert not multiplies(*wide(rows=2))  # small
     conv, x = wide()
     assert not multiplies(conv.eval(), x)
