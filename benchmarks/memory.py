@@ -25,7 +25,7 @@ from hpo_utils.data import prepare_data
 from hpo_utils.study import run_study
 
 # the smaller study, too, has validation samples for a full piece of an evaluation
-SMALL, LARGE, SAMPLE = 600, 1200, (2, 256, 512)
+SMALL, LARGE, SAMPLE = 600, 2400, (2, 256, 512)
 FACTOR = 2  # of the downsampling
 
 
