@@ -84,9 +84,14 @@ def keep_freed_memory() -> None:
     Otherwise each step gives its large tensors back to Linux, which clears every page of them
     before the next step may have it: a tenth of the step. ``release_memory`` gives it back.
     """
-    if sys.platform == "linux" and hasattr(c_library := ctypes.CDLL(None), "mallopt"):
-        c_library.mallopt(M_MMAP_THRESHOLD, KEPT_BLOCKS)
-        c_library.mallopt(M_TRIM_THRESHOLD, KEPT_BLOCKS)
+    _call_c_library("mallopt", M_MMAP_THRESHOLD, KEPT_BLOCKS)
+    _call_c_library("mallopt", M_TRIM_THRESHOLD, KEPT_BLOCKS)
+
+
+def _call_c_library(function: str, *arguments: int) -> None:
+    """Call a function of Linux's C library if this machine has it: not all of them do."""
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), function):
+        getattr(library, function)(*arguments)
 
 
 def release_memory(device: torch.device) -> None:
@@ -99,8 +104,7 @@ def release_memory(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.synchronize()
-    if sys.platform == "linux" and hasattr(c_library := ctypes.CDLL(None), "malloc_trim"):
-        c_library.malloc_trim(0)
+    _call_c_library("malloc_trim", 0)
 
 
 def set_threads(n_threads: int | None) -> int:

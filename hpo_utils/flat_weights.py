@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -50,7 +51,7 @@ def _lay_out(tensors: Sequence[Tensor]) -> Tensor:
 
 def _parts(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     """Return parts of ``flat``, one after the other, with the shapes and layouts of ``like``."""
-    starts = torch.tensor([0, *(each.numel() for each in like)]).cumsum(0).tolist()
+    starts = accumulate((each.numel() for each in like), initial=0)
     return [
         flat.as_strided(each.shape, each.stride(), start)
         for each, start in zip(like, starts, strict=False)
