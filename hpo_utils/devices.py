@@ -7,6 +7,7 @@ import errno
 import gc
 import sys
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -15,6 +16,7 @@ import torch
 from hpo_utils.errors import ConfigError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
+STRICT_MEMORY = Path("/proc/sys/vm/overcommit_memory")  # 2: Linux promises only what it has
 KEPT_BLOCKS = 2**30  # bytes; smaller blocks stay with the process when they are freed
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -83,9 +85,22 @@ def keep_freed_memory() -> None:
 
     Otherwise each step gives its large tensors back to Linux, which clears every page of them
     before the next step may have it: a tenth of the step. ``release_memory`` gives it back.
+
+    Not where Linux refuses memory: kept blocks break up, so a batch cut into pieces would not fit
+    either, and small requests of libraries that crash on a refusal are refused as well.
     """
-    _call_c_library("mallopt", M_MMAP_THRESHOLD, KEPT_BLOCKS)
-    _call_c_library("mallopt", M_TRIM_THRESHOLD, KEPT_BLOCKS)
+    if not _refuses_memory():
+        _call_c_library("mallopt", M_MMAP_THRESHOLD, KEPT_BLOCKS)
+        _call_c_library("mallopt", M_TRIM_THRESHOLD, KEPT_BLOCKS)
+
+
+def _refuses_memory() -> bool:
+    """Return whether Linux refuses this process memory beyond a limit (``ulimit -v``, ``-d``)."""
+    if sys.platform != "linux":
+        return False
+    limits = (psutil.RLIMIT_AS, psutil.RLIMIT_DATA)
+    limited = any(psutil.Process().rlimit(each)[0] != psutil.RLIM_INFINITY for each in limits)
+    return limited or STRICT_MEMORY.read_text(encoding="utf-8").strip() == "2"
 
 
 def _call_c_library(function: str, *arguments: int) -> None:

@@ -147,6 +147,7 @@ def test_a_notebook_runs_in_jupyterlab(lab, browser, name):
 
 
 WIDER = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+LOADED = "return location.protocol === 'file:' && document.readyState === 'complete'"
 BROKEN = "return [...document.images].filter(i => !i.complete || i.naturalWidth === 0).length"
 
 
@@ -160,6 +161,7 @@ def test_the_report_opens_on_a_phone_and_on_a_desk(workplace, browser, width):
         {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600},
     )
     browser.get(page.as_uri())
+    wait_for("whole page", 60, lambda: browser.execute_script(LOADED))
     assert browser.execute_script("return document.images.length") >= 10
     assert browser.execute_script(BROKEN) == 0
     assert browser.execute_script(WIDER) <= 0

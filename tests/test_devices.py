@@ -73,3 +73,19 @@ print(kept - resident() > 10_000)
 def test_freed_memory_is_kept_until_it_is_released():
     done = subprocess.run([sys.executable, "-c", STEPS], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True"] * 3
+
+
+LIMITED = """
+resource.setrlimit(resource.RLIMIT_AS, (2**40, 2**40))
+keep_freed_memory()
+print(min(faults_of_a_step() for _ in range(5)) > 10_000)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a setting of Linux's C library")
+def test_freed_memory_is_not_kept_where_memory_is_limited():
+    script = STEPS.split("print")[0] + LIMITED
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["True"]
