@@ -23,6 +23,7 @@ from hpo_utils.config import load_config
 from hpo_utils.devices import keep_freed_memory, select_device, select_precision
 from hpo_utils.flat_weights import FlatWeights
 from hpo_utils.models import create_model
+from hpo_utils.optimizer import FlatAdam
 from hpo_utils.timing import matrix_peak, training_flops
 from hpo_utils.training import train_one_epoch
 
@@ -53,7 +54,7 @@ def make_step(
     model = create_model(cfg, x, 6, device).to(memory_format=torch.channels_last)
     flops = batch_size * training_flops(model, x)
     weights = FlatWeights(model)
-    optimizer = torch.optim.Adam([weights.trained], fused=True)
+    optimizer = FlatAdam(weights, 1e-3)
     average = WeightAverage(model, weights, 10)
     batches = list(torch.arange(n, device=device).split(batch_size))
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from hpo_utils.averaging import WeightAverage
 from hpo_utils.batches import Pieces
+from hpo_utils.optimizer import FlatAdam
 from hpo_utils.paths import write_with
 from hpo_utils.schedule import Schedule
 from hpo_utils.timing import Effort
@@ -31,7 +32,7 @@ class TrainingState:
     """
 
     model: nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizer: FlatAdam
     schedule: Schedule
     average: WeightAverage | None
     shuffle: torch.Generator

@@ -15,17 +15,10 @@ from hpo_utils.data import PreparedData
 from hpo_utils.members import load_member, predict_part
 from hpo_utils.paths import resolve
 from hpo_utils.physics import violations
-from hpo_utils.reevaluation import (
-    AGAIN,
-    CONSTRAIN,
-    RANDOM_SPLIT,
-    Contender,
-    complete_settings,
-    train_all,
-)
+from hpo_utils.reevaluation import CONSTRAIN, Contender, complete_settings, train_all
 from hpo_utils.resplit import RandomSplit
 from hpo_utils.search_space import SearchSpace
-from hpo_utils.storage import score_of
+from hpo_utils.storage import AGAIN, RANDOM_SPLIT, score_of
 
 N_COMPARED = 3  # seeds of the race that are trained in another way, at most
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 class FlatWeights:
     """The weights and statistics of a model, laid side by side in one tensor.
 
-    An optimiser's step and a moving average then take one operation, not one for each layer, which
+    An optimizer's step and a moving average then take one operation, not one for each layer, which
     on small networks is a tenth of the step. Adam does the same to each weight either way.
 
     Parameters
@@ -25,18 +25,18 @@ class FlatWeights:
     ----------
     values
         Weights and statistics of batch normalisation, of shape (n_values,).
-    trained
-        The weights among them, of shape (n_parameters,), with their gradient: what an optimiser is
-        given. Its gradient has to be zeroed in place, by ``zero_grad(set_to_none=False)``.
+    trained, gradient
+        The weights among them and their gradient, of shape (n_parameters,): what an optimizer
+        needs. The gradient is zeroed in place, never set to None.
     """
 
     def __init__(self, model: nn.Module) -> None:
         weights = list(model.parameters())
         statistics = [each for each in model.buffers() if each.is_floating_point()]
         self.values = _lay_out([*weights, *statistics])
-        self.trained = nn.Parameter(self.values[: sum(each.numel() for each in weights)])
-        self.trained.grad = torch.zeros_like(self.trained)
-        for weight, part in zip(weights, _parts(self.trained.grad, weights), strict=True):
+        self.trained = self.values[: sum(each.numel() for each in weights)]
+        self.gradient = torch.zeros_like(self.trained)
+        for weight, part in zip(weights, _parts(self.gradient, weights), strict=True):
             weight.grad = part
 
 

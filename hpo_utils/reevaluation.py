@@ -26,9 +26,8 @@ from hpo_utils.ownership import recover_interrupted
 from hpo_utils.paths import resolve
 from hpo_utils.search_space import Parameter, SearchSpace
 from hpo_utils.stopping import create_stop
-from hpo_utils.storage import FINISHED, create_pruner, open_storage, score_of
+from hpo_utils.storage import AGAIN, FINISHED, create_pruner, open_storage, score_of
 
-AGAIN, RANDOM_SPLIT = "again", "random-split"  # suffixes of the studies that hold the trainings
 SEED, CONSTRAIN = "training.seed", "model.constrain_outputs"
 FIRST_ROUND = 2  # seeds before anyone can be beaten
 

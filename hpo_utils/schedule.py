@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import torch
-
 from hpo_utils.config import Config
+from hpo_utils.optimizer import FlatAdam
 
 WARMUP = 0.1  # share of the epochs over which the learning rate rises, one epoch at most
 COOLDOWN = 0.4  # share of the epochs, the last ones, over which it falls to zero
@@ -35,7 +34,7 @@ class Schedule:
         Number of batches.
     """
 
-    def __init__(self, cfg: Config, optimizer: torch.optim.Optimizer, steps_per_epoch: int) -> None:
+    def __init__(self, cfg: Config, optimizer: FlatAdam, steps_per_epoch: int) -> None:
         # plain values: to ask the configuration at every step would take longer than the rate
         training = cfg.training
         self._optimizer, self._peak = optimizer, training.learning_rate
@@ -49,9 +48,8 @@ class Schedule:
     def before_step(self) -> None:
         """Set the learning rate of the step to come."""
         if not self._constant:
-            rate = self._peak * self.rate(self._steps / self._steps_per_epoch)
-            for group in self._optimizer.param_groups:
-                group["lr"] = rate
+            share = self.rate(self._steps / self._steps_per_epoch)
+            self._optimizer.learning_rate = self._peak * share
         self._steps += 1
 
     def rate(self, epochs_done: float) -> float:

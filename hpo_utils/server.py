@@ -12,8 +12,6 @@ from types import ModuleType
 
 from hpo_utils.config import Config
 
-OPTIMISER_NEEDS = "torch._dynamo"  # imported by a process's first optimiser, in seconds
-
 
 def start_server(cfg: Config) -> None:
     """Have the server import what workers need, if there may be any, and return at once.
@@ -36,7 +34,8 @@ def process_context() -> ForkServerContext | SpawnContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["hpo_utils.processes", OPTIMISER_NEEDS])
+    # the second by Optuna, when it opens a database
+    context.set_forkserver_preload(["hpo_utils.processes", "alembic.command"])
     return context
 
 

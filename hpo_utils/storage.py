@@ -27,6 +27,7 @@ from hpo_utils.paths import resolve
 GRPC = "grpc://"
 Trials = Iterable[FrozenTrial]
 AT_ONCE = (IntegrityError, OperationalError, ProgrammingError)  # two that create the same tables
+AGAIN, RANDOM_SPLIT = "again", "random-split"  # suffixes of the studies beside a study
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 SQLITE_TIMEOUT = 60  # seconds to wait for another process's lock
 CONNECT_S = 10  # seconds in which a database server must answer

@@ -21,13 +21,14 @@ from hpo_utils.ownership import recover_interrupted
 from hpo_utils.parameters import as_int, as_text, load_notebook_config, split_overrides
 from hpo_utils.paths import resolve, writable_directory
 from hpo_utils.progress import WANTED, StudyProgress
-from hpo_utils.reevaluation import AGAIN, RANDOM_SPLIT
 from hpo_utils.sampler import create_sampler
 from hpo_utils.search_space import SearchSpace, load_search_space
 from hpo_utils.server import start_server
 from hpo_utils.stopping import create_stop
 from hpo_utils.storage import (
+    AGAIN,
     FINISHED,
+    RANDOM_SPLIT,
     count_finished,
     create_pruner,
     default_database,

@@ -34,6 +34,7 @@ from hpo_utils.flat_weights import FlatWeights
 from hpo_utils.looks import note_look
 from hpo_utils.losses import WeightedMSELoss
 from hpo_utils.models import create_network, evaluation_batch, memory_format, predict
+from hpo_utils.optimizer import FlatAdam
 from hpo_utils.physics import in_units, kept_physics
 from hpo_utils.schedule import Schedule
 from hpo_utils.stopping import Stop
@@ -145,7 +146,7 @@ def train_one_epoch(
     part: Part,
     batches: list[Tensor],
     criterion: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer | FlatAdam,
     precision: torch.dtype = torch.float32,
     before_step: Callable[[], None] = _nothing,
     after_step: Callable[[], None] = _nothing,
@@ -184,14 +185,14 @@ def _gradients(
     batch: Tensor,
     criterion: nn.Module,
     precision: torch.dtype,
-    optimizer: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer | FlatAdam,
     pieces: Pieces,
 ) -> Tensor | None:
     """Leave a batch's gradients in the model and return its loss.
 
     None if the memory did not suffice: then ``pieces`` has become finer for another attempt.
     """
-    optimizer.zero_grad(set_to_none=False)  # the gradient lies in one tensor: see FlatWeights
+    optimizer.zero_grad(set_to_none=False)  # it may lie in one tensor: see FlatWeights
     total = torch.zeros((), device=part.z.device)
     try:
         for piece in pieces.split(batch):
@@ -367,12 +368,7 @@ def _check_weights(model: nn.Module) -> None:
 def _begin(cfg: Config, model: nn.Module, n_samples: int, record: TrialRecord) -> TrainingState:
     """Return the state of a training that has not begun."""
     weights = FlatWeights(model)
-    optimizer = torch.optim.Adam(
-        [weights.trained],
-        lr=cfg.training.learning_rate,
-        weight_decay=cfg.training.weight_decay,
-        fused=weights.values.device.type in ("cpu", "cuda"),
-    )
+    optimizer = FlatAdam(weights, cfg.training.learning_rate, cfg.training.weight_decay)
     return TrainingState(
         model=model,
         optimizer=optimizer,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
@@ -20,7 +19,6 @@ from hpo_utils.objective import objective
 from hpo_utils.ownership import give_back, is_ours, register
 from hpo_utils.paths import resolve
 from hpo_utils.search_space import SearchSpace
-from hpo_utils.server import OPTIMISER_NEEDS
 from hpo_utils.stopping import Stop
 from hpo_utils.storage import count_finished, stored_trial
 
@@ -56,7 +54,6 @@ def run_trials(
     owner, device = register(study, name), select_device(cfg.training.device)
     root = resolve(cfg.paths.outputs_root)
     failures = 0
-    importlib.import_module(OPTIMISER_NEEDS)
     gc.freeze()  # what is there already need not be searched for garbage after every trial
     try:
         while stop.reason() is None and tickets.acquire(block=False):

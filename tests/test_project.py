@@ -43,7 +43,7 @@ def test_the_constraints_pin_every_dependency():
 
 LAYERS = [
     {"errors"}, {"paths", "scaling", "intervals", "language", "convolutions", "flat_weights"},
-    {"settings"}, {"config"},
+    {"settings", "optimizer"}, {"config"},
     {"parameters", "split", "sources", "synthetic", "storage", "physics", "devices", "yardstick",
      "stopping", "server"},
     {"averaging", "checks", "sampler", "losses", "metrics", "models", "progress", "schedule",

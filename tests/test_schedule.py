@@ -1,6 +1,8 @@
 import pytest
 import torch
 
+from hpo_utils.flat_weights import FlatWeights
+from hpo_utils.optimizer import FlatAdam
 from hpo_utils.schedule import Schedule
 
 
@@ -8,7 +10,7 @@ from hpo_utils.schedule import Schedule
 def make_schedule(make_config):
     def make(*overrides, steps_per_epoch=10):
         cfg = make_config("training.learning_rate=0.5", *overrides)
-        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
+        optimizer = FlatAdam(FlatWeights(torch.nn.Linear(1, 1)), 0.5)
         return Schedule(cfg, optimizer, steps_per_epoch), optimizer
 
     return make
@@ -18,7 +20,7 @@ def rates(schedule, optimizer, n_steps):
     found = []
     for _ in range(n_steps):
         schedule.before_step()
-        found.append(optimizer.param_groups[0]["lr"])
+        found.append(optimizer.learning_rate)
     return found
 
 

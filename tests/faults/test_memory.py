@@ -17,7 +17,6 @@ from hpo_utils.data import prepare_data
 from hpo_utils.study import run_study
 cfg = load_config("params/smoke.yaml", sys.argv[2:])
 prepare_data(cfg)
-torch._dynamo  # what would be imported later, and needs memory of its own
 import psutil
 limit = psutil.Process().memory_info().vms + int(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

@@ -26,7 +26,7 @@ import numpy as np
 import optuna
 import pandas as pd
 import sklearn.ensemble
-import torch._dynamo  # what takes seconds to import is there before the processes fork
+import torch
 
 PATIENCE = 120.0  # seconds for a row without its check; what goes on training has failed as well
 HEAVY = (np, optuna, pd, sklearn, torch)
