@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
@@ -117,6 +116,8 @@ def plot_residuals(
 @styled
 def plot_error_correlations(correlations: pd.DataFrame) -> Figure:
     """Draw what ``residuals.error_correlations`` found, a square per two targets."""
+    import seaborn as sns  # half a second, for this figure alone
+
     n = len(correlations)
     figure = Figure(figsize=(min(WIDTH, 3.8 + 0.75 * n), 2.1 + 0.5 * n))
     axes = figure.add_subplot()
