@@ -120,12 +120,13 @@ def _not_optunas(url: str, error: Exception) -> StudyError:
 def _check_database(file: Path) -> None:
     """Raise RuntimeError if an SQLite file has tables, and they are not Optuna's.
 
-    Read only: Optuna would add its tables to someone else's before it complains. A process that was
-    killed while it created them leaves the first ones, which Optuna completes.
+    Optuna would add its tables to someone else's before it complains. A process that was killed
+    while it created them leaves the first ones, which Optuna completes. One that was killed while
+    it wrote leaves a journal, which the first to read rolls back: ``mode=ro`` could not.
     """
     if not file.is_file():
         return
-    address = f"{file.absolute().as_uri()}?mode=ro"
+    address = f"{file.absolute().as_uri()}?mode=rw"  # does not create it
     with closing(sqlite3.connect(address, uri=True, timeout=SQLITE_TIMEOUT)) as connection:
         tables = connection.execute(
             "SELECT name FROM sqlite_master WHERE type = 'table'"

@@ -41,6 +41,30 @@ def test_a_creation_that_was_killed_is_completed(make_config, tmp_path):
     assert optuna.create_study(storage=storage).trials == []
 
 
+KILLED = """
+import os, signal, sqlite3, sys
+writer = sqlite3.connect(sys.argv[1], isolation_level=None)
+writer.execute("PRAGMA cache_size = 1")  # so that pages are written before the end
+writer.execute("BEGIN IMMEDIATE")
+writer.execute("UPDATE studies SET study_name = 'half done'")
+writer.executemany(
+    "INSERT INTO study_user_attributes (study_id, key, value_json) VALUES (1, ?, ?)",
+    ((str(i), '"' + 1000 * "x" + '"') for i in range(1000)),
+)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_write_that_was_killed_is_rolled_back(make_config, tmp_path):
+    cfg = make_config()
+    optuna.create_study(storage=open_storage(cfg), study_name="whole")
+    database = tmp_path / "runs" / "optuna" / "study.db"
+    subprocess.run([sys.executable, "-c", KILLED, str(database)])
+    assert database.with_name("study.db-journal").stat().st_size > 0
+    study = optuna.load_study(study_name="whole", storage=open_storage(cfg))
+    assert study.user_attrs == {}
+
+
 def three_at_once(code, root):
     """Start three processes, and let them go on together when all are ready."""
     command = [sys.executable, "-c", code, str(root)]
