@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("what", choices=["to-quality", "same-configurations", "ours"])
     parser.add_argument("settings", nargs="?", help="of 'ours', which is one study of our side")
     parser.add_argument("--seeds", type=int, default=5, help="of study and training, in to-quality")
+    parser.add_argument("--first-seed", type=int, default=0, help="for races that last hours")
     parser.add_argument("--repeats", type=int, default=3, help="of same-configurations")
     parser.add_argument("--n-trials", type=int, default=20)
     parser.add_argument("--params-file", default=PARAMS)
@@ -60,7 +61,7 @@ def main() -> None:
 
 def to_quality(options: argparse.Namespace, scratch: Path) -> None:
     ratios = []
-    for seed in range(options.seeds):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         settings = prepare(options, scratch, seed)
         # a training's luck with its seed is worth as much as the sampler's: both change
         settings["overrides"] = [*settings["overrides"], f"training.seed={42 + seed}"]
