@@ -34,7 +34,7 @@ def process_context() -> ForkServerContext | SpawnContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    # the second by Optuna, when it opens a database
+    # Optuna imports Alembic when it opens a database
     context.set_forkserver_preload(["hpo_utils.processes", "alembic.command"])
     return context
 
