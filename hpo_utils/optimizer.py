@@ -14,8 +14,8 @@ BETAS, EPS = (0.9, 0.999), 1e-8  # of Kingma and Ba, "Adam", ICLR 2015, and of `
 class FlatAdam:
     """What ``torch.optim.Adam`` does, to the bit, on weights that lie in one tensor.
 
-    The first step of any ``torch.optim.Optimizer`` imports the compiler of PyTorch, 2 to 3 s in
-    each process and not needed here; the function below, which that class calls too, does not.
+    The first ``torch.optim.Optimizer`` of a process imports the compiler of PyTorch, in 2 to 3 s
+    and not needed here; the function below, which ``torch.optim.Adam`` calls too, does not.
 
     Parameters
     ----------

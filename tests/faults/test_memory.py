@@ -11,7 +11,6 @@ from hpo_utils.paths import project_root
 
 SCRIPT = """
 import resource, sys
-import torch
 from hpo_utils.config import load_config
 from hpo_utils.data import prepare_data
 from hpo_utils.study import run_study

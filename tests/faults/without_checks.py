@@ -29,7 +29,7 @@ import sklearn.ensemble
 import torch
 
 PATIENCE = 120.0  # seconds for a row without its check; what goes on training has failed as well
-HEAVY = (np, optuna, pd, sklearn, torch)
+HEAVY = (np, optuna, pd, sklearn, torch)  # imported before the processes fork: it takes seconds
 
 
 class Without(ast.NodeTransformer):
