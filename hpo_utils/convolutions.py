@@ -10,7 +10,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from hpo_utils.winograd import OUTPUTS, n_tiles, winograd_convolution
+
 REGISTER_CHANNELS = 16  # float32 values in the widest register of a CPU (AVX-512)
+FILTERED_CHANNELS, FILTERED_TILES = 64, 64  # from which on Winograd's way pays
 MULTIPLIED_CHANNELS, MULTIPLICATIONS = 64, 2**26  # from which on a matrix product pays
 PATCH_VALUES = 2**20  # of the patches that are laid out at a time: 4 MB, which caches hold
 
@@ -34,6 +37,8 @@ class Conv2d(nn.Conv2d):
 def _convolve(conv: nn.Conv1d | nn.Conv2d, x: Tensor) -> Tensor:
     x, stride = _strided(conv, x)
     padding = [int(n) for n in conv.padding]
+    if conv.bias is None and _filters(conv, x):
+        return winograd_convolution(x, conv.weight)
     if conv.bias is None and _multiplies(conv, x):
         out: Tensor = _Convolution.apply(x, conv.weight, stride, padding)  # type: ignore[no-untyped-call]
         return out
@@ -58,6 +63,22 @@ def _strided(conv: nn.Conv1d | nn.Conv2d, x: Tensor) -> tuple[Tensor, list[int]]
     return x, [1 if n == 1 else step for n, step in zip(x.shape[2:], conv.stride, strict=True)]
 
 
+def _filters(conv: nn.Conv1d | nn.Conv2d, x: Tensor) -> bool:
+    """Return whether ``winograd_convolution`` gives the same in less time.
+
+    It saves multiplications, and pays with additions for each tile and for each kernel: it needs
+    channels for the former and tiles for the latter, and tiles that are filled.
+    """
+    return (
+        _trains_on_avx2(conv, x)
+        and conv.kernel_size == (3, 3)
+        and conv.stride == (1, 1)
+        and min(conv.in_channels, conv.out_channels) >= FILTERED_CHANNELS
+        and n_tiles(x) >= FILTERED_TILES
+        and n_tiles(x) * OUTPUTS**2 <= 1.25 * x[:, 0].numel()
+    )
+
+
 def _multiplies(conv: nn.Conv1d | nn.Conv2d, x: Tensor) -> bool:
     """Return whether the weights' gradient is best taken as a product of matrices.
 
@@ -66,10 +87,17 @@ def _multiplies(conv: nn.Conv1d | nn.Conv2d, x: Tensor) -> bool:
     a quarter of a millisecond.
     """
     return (
-        conv.training
-        and x.ndim == 4
+        _trains_on_avx2(conv, x)
         and conv.out_channels >= MULTIPLIED_CHANNELS
         and x[:, 0].numel() * conv.weight.numel() >= MULTIPLICATIONS
+    )
+
+
+def _trains_on_avx2(conv: nn.Conv1d | nn.Conv2d, x: Tensor) -> bool:
+    """Return whether images train in float32 on the kind of CPU where our ways were measured."""
+    return (
+        conv.training
+        and x.ndim == 4
         and x.device.type == "cpu"
         and x.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")

@@ -72,38 +72,54 @@ def test_the_gradient_as_a_product_is_the_true_one(
         assert found.is_contiguous(memory_format=torch.channels_last)
 
 
-def wide(n_in=64, n_out=64, rows=32, kernel=3):
-    conv = Conv2d(n_in, n_out, kernel, padding=kernel // 2, bias=False)
+def wide(n_in=64, n_out=64, rows=32, kernel=3, stride=1):
+    conv = Conv2d(n_in, n_out, kernel, stride, padding=kernel // 2, bias=False)
     return conv, torch.randn(2, n_in, rows, 64, requires_grad=True)
 
 
-def multiplies(conv, x):
-    return "_Convolution" in type(conv(x).grad_fn).__name__
+def way(conv, x):
+    """Return by which way the layer's output, and the gradients, are computed."""
+    return type(conv(x).grad_fn).__name__
 
 
-def test_wide_images_multiply_where_only_avx2_is(monkeypatch):
-    for capability in ("AVX2", "AVX512", "DEFAULT"):
-        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda c=capability: c)
-        assert multiplies(*wide()) is (capability == "AVX2")
+WINOGRAD, PRODUCT, LIBRARY = "_WinogradBackward", "_ConvolutionBackward", "ConvolutionBackward0"
 
 
-def test_the_rest_leaves_the_gradient_to_the_library(monkeypatch):
+@pytest.fixture
+def avx2(monkeypatch):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-    assert not multiplies(*wide(n_out=32))  # narrow
-    assert not multiplies(*wide(rows=2))  # small
+
+
+@pytest.mark.parametrize("capability", ["AVX512", "DEFAULT"])
+def test_other_cpus_leave_all_to_the_library(monkeypatch, capability):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert way(*wide()) == way(*wide(stride=2)) == LIBRARY
+
+
+def test_wide_images_are_filtered_or_multiplied(avx2):
+    assert way(*wide()) == WINOGRAD
+    assert way(*wide(stride=2)) == PRODUCT
+    assert way(*wide(kernel=5)) == PRODUCT
+    assert way(*wide(n_in=32)) == PRODUCT  # too narrow for the one
+    assert way(*wide(n_out=128, rows=9)) == PRODUCT  # a quarter of the tiles would be empty
+
+
+def test_the_rest_is_left_to_the_library(avx2):
+    assert way(*wide(n_out=32)) == LIBRARY  # narrow
+    assert way(*wide(rows=2)) == LIBRARY  # small
     conv, x = wide()
-    assert not multiplies(conv.eval(), x)
+    assert way(conv.eval(), x) == LIBRARY
     with torch.autocast("cpu", torch.bfloat16):
-        assert not multiplies(conv.train(), x)
+        assert way(conv.train(), x) == LIBRARY
 
 
-def test_both_ways_train_alike(monkeypatch):
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-    conv, x = wide()
-    plain = nn.Conv2d(64, 64, 3, padding=1, bias=False)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_all_ways_train_alike(avx2, stride):
+    conv, x = wide(stride=stride)
+    plain = nn.Conv2d(64, 64, 3, stride, padding=1, bias=False)
     plain.load_state_dict(conv.state_dict())
     gradients = []
     for layer in (conv, plain):
         out = layer(x)
         gradients.append(torch.autograd.grad(out.square().mean(), (x, layer.weight)))
-    torch.testing.assert_close(*gradients)
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-7)

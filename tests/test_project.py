@@ -42,8 +42,8 @@ def test_the_constraints_pin_every_dependency():
 
 
 LAYERS = [
-    {"errors"}, {"paths", "scaling", "intervals", "language", "convolutions", "flat_weights"},
-    {"settings", "optimizer"}, {"config"},
+    {"errors"}, {"paths", "scaling", "intervals", "language", "winograd", "flat_weights"},
+    {"settings", "optimizer", "convolutions"}, {"config"},
     {"parameters", "split", "sources", "synthetic", "storage", "physics", "devices", "yardstick",
      "stopping", "server"},
     {"averaging", "checks", "sampler", "losses", "metrics", "models", "progress", "schedule",
