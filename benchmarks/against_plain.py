@@ -1,13 +1,13 @@
 """Race a study against the plain script, in turns on one machine, and print the ratios.
 
     python benchmarks/against_plain.py to-quality [--seeds 5] [--without-base]
-    python benchmarks/against_plain.py same-configurations [--repeats 3]
+    python benchmarks/against_plain.py same-configurations [--repeats 3] [--shorter 10]
 
 ``to-quality``: the plain script runs its 20 trials; how much sooner does ours have a finished trial
 as good as its best? Ours runs until then, at most as long as the plain one.
 ``same-configurations``: both train the same 20 configurations for the same epochs, without pruning
-or early stopping. Both sides are processes of their own, timed from their start, imports included;
-the arrays lie on disk before.
+or early stopping; ``--shorter 10`` divides the epochs of base and search space by ten. Both sides
+are processes of their own, timed from their start, imports included; the arrays lie on disk before.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 HERE = Path(__file__).parent
 PARAMS = "params/demo.yaml"
@@ -43,6 +44,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="of study and training, in to-quality")
     parser.add_argument("--first-seed", type=int, default=0, help="for races that last hours")
     parser.add_argument("--repeats", type=int, default=3, help="of same-configurations")
+    parser.add_argument("--shorter", type=int, default=1, help="divides epochs, as above")
     parser.add_argument("--n-trials", type=int, default=20)
     parser.add_argument("--params-file", default=PARAMS)
     parser.add_argument("--overrides", default="", help="for both sides")
@@ -82,6 +84,8 @@ def to_quality(options: argparse.Namespace, scratch: Path) -> None:
 
 def same_configurations(options: argparse.Namespace, scratch: Path) -> None:
     ratios = []
+    if options.shorter > 1:
+        options.overrides += shorten(options, scratch)
     settings = prepare(options, scratch, 0)
     settings |= {"prune": False, "configurations": draw(options, settings)}
     for repeat in range(options.repeats):
@@ -96,6 +100,19 @@ def same_configurations(options: argparse.Namespace, scratch: Path) -> None:
             flush=True,
         )
     show("wall time of the same configurations", ratios)
+
+
+def shorten(options: argparse.Namespace, scratch: Path) -> str:
+    """Return overrides that divide the epochs of base configuration and search space."""
+    from hpo_utils.config import load_config
+
+    cfg = load_config(options.params_file, options.overrides.split())
+    space = yaml.safe_load(Path(cfg.study.search_space).read_text())
+    epochs = space["training.epochs"]
+    epochs |= {bound: epochs[bound] // options.shorter for bound in ("low", "high", "step")}
+    file = scratch / "search_space.yaml"
+    file.write_text(yaml.safe_dump(space))
+    return f" study.search_space={file} training.epochs={cfg.training.epochs // options.shorter}"
 
 
 def show(what: str, ratios: list[float]) -> None:
