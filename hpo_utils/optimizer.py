@@ -31,26 +31,30 @@ class FlatAdam:
         self, weights: FlatWeights, learning_rate: float, weight_decay: float = 0.0
     ) -> None:
         self.learning_rate, self._weight_decay = learning_rate, weight_decay
-        self._weights, self._gradient = weights.trained, weights.gradient
-        self._mean, self._square = torch.zeros_like(self._weights), torch.zeros_like(self._weights)
-        device = self._weights.device
+        self._weights = weights
+        self._mean = torch.zeros_like(weights.trained)
+        self._square = torch.zeros_like(weights.trained)
+        self._parts = [weights.split(each) for each in (weights.trained, self._mean, self._square)]
+        device = weights.trained.device
         self._fused = device.type in ("cpu", "cuda")
-        self._n_steps = torch.zeros((), device=device if self._fused else "cpu")
+        # Adam counts the steps of each part by itself
+        self._n_steps = torch.zeros(len(self._parts[0]), device=device if self._fused else "cpu")
 
-    def zero_grad(self, set_to_none: bool = False) -> None:
-        """Zero the gradient in place, since it lies in one tensor, whatever ``set_to_none``."""
-        self._gradient.zero_()
+    def zero_grad(self) -> None:
+        """Zero the gradients, or forget them, as ``FlatWeights`` does."""
+        self._weights.zero_gradients()
 
     def step(self) -> None:
         """Take one step down the gradient."""
+        values, mean, square = self._parts
         adam(
-            [self._weights], [self._gradient], [self._mean], [self._square], [], [self._n_steps],
+            values, self._weights.gradients(), mean, square, [], list(self._n_steps.unbind()),
             fused=self._fused, amsgrad=False, beta1=BETAS[0], beta2=BETAS[1],
             lr=self.learning_rate, weight_decay=self._weight_decay, eps=EPS, maximize=False,
         )  # fmt: skip
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the running mean and square of the gradient and the number of steps."""
+        """Return the running mean and square of the gradient and the numbers of steps."""
         return {"mean": self._mean, "square": self._square, "n_steps": self._n_steps}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:

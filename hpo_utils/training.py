@@ -192,7 +192,7 @@ def _gradients(
 
     None if the memory did not suffice: then ``pieces`` has become finer for another attempt.
     """
-    optimizer.zero_grad(set_to_none=False)  # it may lie in one tensor: see FlatWeights
+    optimizer.zero_grad()
     total = torch.zeros((), device=part.z.device)
     try:
         for piece in pieces.split(batch):

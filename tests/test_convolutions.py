@@ -100,13 +100,13 @@ def test_wide_images_are_filtered_or_multiplied(avx2):
     assert way(*wide()) == WINOGRAD
     assert way(*wide(stride=2)) == PRODUCT
     assert way(*wide(kernel=5)) == PRODUCT
-    assert way(*wide(n_in=32)) == PRODUCT  # too narrow for the one
-    assert way(*wide(n_out=128, rows=9)) == PRODUCT  # a quarter of the tiles would be empty
+    assert way(*wide(n_in=48, n_out=96)) == PRODUCT  # too few channels for the one
+    assert way(*wide(rows=3)) == PRODUCT  # too few tiles
+    assert way(*wide(rows=9)) == PRODUCT  # a quarter of the tiles would be empty
 
 
 def test_the_rest_is_left_to_the_library(avx2):
-    assert way(*wide(n_out=32)) == LIBRARY  # narrow
-    assert way(*wide(rows=2)) == LIBRARY  # small
+    assert way(*wide(n_out=48)) == LIBRARY  # narrow
     conv, x = wide()
     assert way(conv.eval(), x) == LIBRARY
     with torch.autocast("cpu", torch.bfloat16):

@@ -1,7 +1,9 @@
 import copy
 
+import pytest
 import torch
 
+from hpo_utils import flat_weights
 from hpo_utils.flat_weights import FlatWeights
 from hpo_utils.models import create_model
 
@@ -24,13 +26,30 @@ def test_the_model_keeps_its_values_and_layout(make_config):
     assert len(weights.values) == len(weights.trained) + n_statistics
 
 
-def test_the_tensor_and_the_model_change_together(make_config):
+@pytest.mark.parametrize("wide", [1, 500, 2**16])
+def test_the_tensor_and_the_model_change_together(make_config, monkeypatch, wide):
+    monkeypatch.setattr(flat_weights, "WIDE_VALUES", wide)
     model, x = image_model(make_config)
     weights = FlatWeights(model)
     weights.values.fill_(0.5)
     assert all((p == 0.5).all() for p in model.parameters())
     model(x).sum().backward()
-    found = torch.cat([p.grad.detach().movedim(1, -1).flatten() if p.ndim == 4 else
-                       p.grad.flatten() for p in model.parameters()])  # fmt: skip
-    torch.testing.assert_close(weights.gradient, found, rtol=0, atol=0)
     assert weights.values.min() < 0.5  # running statistics moved
+    found = torch.cat([p.grad.movedim(1, -1).flatten() if p.ndim == 4 else p.grad.flatten()
+                       for p in model.parameters()])  # fmt: skip
+    torch.testing.assert_close(torch.cat(weights.gradients()), found, rtol=0, atol=0)
+    parts = weights.split(weights.trained)
+    assert [len(part) for part in parts] == [len(each) for each in weights.gradients()]
+    assert len(parts) == {1: len(list(model.parameters())), 2**16: 1}.get(wide, len(parts))
+
+
+@pytest.mark.parametrize("wide", [1, 500, 2**16])
+def test_gradients_do_not_outlive_a_step(make_config, monkeypatch, wide):
+    monkeypatch.setattr(flat_weights, "WIDE_VALUES", wide)
+    model, x = image_model(make_config)
+    weights, found = FlatWeights(model.eval()), []
+    for _ in range(2):
+        weights.zero_gradients()
+        model(x).sum().backward()
+        found.append(torch.cat(weights.gradients()))
+    torch.testing.assert_close(*found, rtol=0, atol=0)

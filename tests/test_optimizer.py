@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from hpo_utils import flat_weights
 from hpo_utils.flat_weights import FlatWeights
 from hpo_utils.optimizer import FlatAdam
 
@@ -16,13 +17,15 @@ def network():
 
 
 def step(model, optimizer, x):
-    optimizer.zero_grad(set_to_none=False)
+    optimizer.zero_grad()
     nn.functional.mse_loss(model(x), torch.ones(len(x), 3)).backward()
     optimizer.step()
 
 
+@pytest.mark.parametrize("wide", [1, 20, 2**16])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-def test_it_steps_as_pytorch_does_layer_by_layer(weight_decay):
+def test_it_steps_as_pytorch_does_layer_by_layer(monkeypatch, weight_decay, wide):
+    monkeypatch.setattr(flat_weights, "WIDE_VALUES", wide)
     ours, theirs, x = network(), network(), torch.randn(4, 5)
     together = FlatAdam(FlatWeights(ours), 0.01, weight_decay)
     apart = torch.optim.Adam(theirs.parameters(), 0.01, weight_decay=weight_decay, fused=True)
