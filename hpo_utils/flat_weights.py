@@ -8,16 +8,16 @@ from itertools import accumulate, groupby
 import torch
 from torch import Tensor, nn
 
-WIDE_VALUES = 2**16  # of a layer's weights, from which on an operation for each is nothing
+WIDE_VALUES = 2**16  # from which on an operation for one layer's weights costs nothing
 
 
 class FlatWeights:
     """The weights and statistics of a model, laid side by side in one tensor.
 
-    A moving average then takes one operation, not one for each layer, and so does an optimizer's
-    step on a small network, a tenth of which that is: the gradients lie side by side, too, and the
-    backward pass adds to them. Only those of wide layers stay where it computes them, since to
-    zero and to add to them takes longer than an operation. Adam does the same to each weight.
+    A moving average and an optimizer's step then take one operation, not one for each layer, which
+    on small networks is a tenth of the step. The gradients lie side by side, too, and the backward
+    pass adds to them; only those of wide layers stay where it computes them, since to zero and to
+    add to so many values takes longer than an operation more. Adam does the same to each weight.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def _share_gradient(weights: Sequence[nn.Parameter]) -> Tensor:
 
 def _in_memory_order(weight: nn.Parameter) -> Tensor:
     """Return the gradient that the backward pass left, which lies in memory as its weight does."""
-    assert weight.grad is not None
+    assert weight.grad is not None  # every layer takes part
     return weight.grad.as_strided([weight.numel()], [1])
 
 
