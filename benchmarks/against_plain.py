@@ -1,13 +1,14 @@
 """Race a study against the plain script, in turns on one machine, and print the ratios.
 
-    python benchmarks/against_plain.py to-quality [--seeds 5] [--without-base]
+    python benchmarks/against_plain.py to-quality [--seeds 5] [--without-base] [--shorter 10]
     python benchmarks/against_plain.py same-configurations [--repeats 3] [--shorter 10]
 
 ``to-quality``: the plain script runs its 20 trials; how much sooner does ours have a finished trial
 as good as its best? Ours runs until then, at most as long as the plain one.
 ``same-configurations``: both train the same 20 configurations for the same epochs, without pruning
-or early stopping; ``--shorter 10`` divides the epochs of base and search space by ten. Both sides
-are processes of their own, timed from their start, imports included; the arrays lie on disk before.
+or early stopping. ``--shorter 10`` divides all epochs by ten, of base, search space and pruning.
+Both sides are processes of their own, timed from their start, imports included; the arrays lie on
+disk before.
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as scratch:
         race = to_quality if options.what == "to-quality" else same_configurations
+        if options.shorter > 1:
+            options.overrides += shorten(options, Path(scratch))
         race(options, Path(scratch))
 
 
@@ -84,8 +87,6 @@ def to_quality(options: argparse.Namespace, scratch: Path) -> None:
 
 def same_configurations(options: argparse.Namespace, scratch: Path) -> None:
     ratios = []
-    if options.shorter > 1:
-        options.overrides += shorten(options, scratch)
     settings = prepare(options, scratch, 0)
     settings |= {"prune": False, "configurations": draw(options, settings)}
     for repeat in range(options.repeats):
@@ -103,7 +104,7 @@ def same_configurations(options: argparse.Namespace, scratch: Path) -> None:
 
 
 def shorten(options: argparse.Namespace, scratch: Path) -> str:
-    """Return overrides that divide the epochs of base configuration and search space."""
+    """Return overrides that divide all epochs: of base configuration, search space and pruning."""
     from hpo_utils.config import load_config
 
     cfg = load_config(options.params_file, options.overrides.split())
@@ -112,7 +113,10 @@ def shorten(options: argparse.Namespace, scratch: Path) -> str:
     epochs |= {bound: epochs[bound] // options.shorter for bound in ("low", "high", "step")}
     file = scratch / "search_space.yaml"
     file.write_text(yaml.safe_dump(space))
-    return f" study.search_space={file} training.epochs={cfg.training.epochs // options.shorter}"
+    return (
+        f" study.search_space={file} training.epochs={cfg.training.epochs // options.shorter}"
+        f" study.n_warmup_steps={cfg.study.n_warmup_steps // options.shorter}"
+    )
 
 
 def show(what: str, ratios: list[float]) -> None:
