@@ -58,7 +58,7 @@ class _Winograd(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         inputs: list[Tensor] | None = [] if ctx.needs_input_grad[1] else None
-        out = _convolve(x, _kernels(weight).mT, inputs)
+        out = _convolve(x, _kernels(weight, _transforms()[1]).mT, inputs)
         ctx.save_for_backward(weight, *(inputs or []))
         return out
 
@@ -66,8 +66,12 @@ class _Winograd(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         weight, *inputs = ctx.saved_tensors
-        of_x = _convolve(grad, _kernels(weight.flip(2, 3))) if ctx.needs_input_grad[0] else None
-        return of_x, _weight_gradient(grad, inputs) if ctx.needs_input_grad[1] else None
+        of_x = of_weight = None
+        if ctx.needs_input_grad[0]:  # a convolution with the kernels turned around
+            of_x = _convolve(grad, _kernels(weight, _transforms()[1].flip(1)))
+        if ctx.needs_input_grad[1]:
+            of_weight = _weight_gradient(grad, inputs)
+        return of_x, of_weight
 
 
 @cache
@@ -88,10 +92,10 @@ def _transforms() -> tuple[Tensor, Tensor, Tensor]:
     return of_tile, of_kernel, of_products
 
 
-def _kernels(weight: Tensor) -> Tensor:
-    """Return kernels (n_out, n_in, 3, 3) evaluated, (36, n_out, n_in)."""
+def _kernels(weight: Tensor, of_kernel: Tensor) -> Tensor:
+    """Return kernels (n_out, n_in, 3, 3) evaluated by ``of_kernel``, (36, n_out, n_in)."""
     flat = weight.permute(2, 3, 0, 1).reshape(KERNEL * KERNEL, -1)  # (9, n_out * n_in)
-    return torch.mm(_transforms()[1], flat).view(-1, *weight.shape[:2])
+    return torch.mm(of_kernel, flat).view(-1, *weight.shape[:2])
 
 
 def _convolve(x: Tensor, kernels: Tensor, kept: list[Tensor] | None = None) -> Tensor:
@@ -125,11 +129,13 @@ def _weight_gradient(grad: Tensor, kept: list[Tensor]) -> Tensor:
     _, of_kernel, of_products = _transforms()
     n_out, n_in = grad.shape[1], kept[0].shape[2]
     pieces = _pieces(grad)
-    total = grad.new_zeros(TILE * TILE, n_out, n_in)
+    total = grad.new_empty(TILE * TILE, n_out, n_in)
+    share = 0.0  # of the total that is kept: at first it holds nothing
     for (samples, rows), values in zip(_blocks(*pieces.shape[2:5]), kept, strict=True):
         products = pieces[:, :, samples, rows].reshape(OUTPUTS * OUTPUTS, -1)
         products = torch.mm(of_products.T, products)  # (36, n_tiles * n_out)
-        total.baddbmm_(products.view(TILE * TILE, -1, n_out).mT, values)
+        total.baddbmm_(products.view(TILE * TILE, -1, n_out).mT, values, beta=share)
+        share = 1.0
     flat = torch.mm(of_kernel.T, total.view(TILE * TILE, -1))  # (9, n_out * n_in)
     return flat.view(KERNEL, KERNEL, n_out, n_in).permute(2, 3, 0, 1)
 
@@ -162,6 +168,6 @@ def _grid(x: Tensor) -> tuple[int, int]:
 def _blocks(n: int, n_rows: int, n_columns: int) -> Iterator[tuple[slice, slice]]:
     """Cut (B, n_rows, n_columns) tiles into whole samples, or rows of one sample."""
     samples = max(1, BLOCK_TILES // (n_rows * n_columns))
-    rows = n_rows if samples > 1 else min(n_rows, max(1, BLOCK_TILES // n_columns))
+    rows = min(n_rows, max(1, BLOCK_TILES // n_columns))
     for sample, row in product(range(0, n, samples), range(0, n_rows, rows)):
         yield slice(sample, sample + samples), slice(row, row + rows)
