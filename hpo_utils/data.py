@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -68,6 +69,13 @@ class PreparedData:
     def n_targets(self) -> int:
         """Number of targets."""
         return len(self.target_names)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the inputs of all parts."""
+        n_samples = sum(self.manifest["n_samples"].values())
+        n_values: int = n_samples * math.prod(self.manifest["sample_shape"])
+        return n_values * np.dtype(np.float32).itemsize
 
     @cached_property
     def target_scaler(self) -> Standardizer:

@@ -78,8 +78,7 @@ def count_workers(cfg: Config, data: PreparedData, queued_only: bool = False) ->
         return min(at_once, torch.cuda.device_count() if device.index is None else 1)
     if device.type != "cpu":
         return 1
-    n_bytes = sum(data.inputs(part).nbytes for part in ("train", "val", "test"))
-    room = free_memory(device) // (n_bytes + WORKER_MEMORY)
+    room = free_memory(device) // (data.n_bytes + WORKER_MEMORY)
     return min(at_once, max(1, room), cfg.training.n_threads or torch.get_num_threads())
 
 
