@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,7 +76,7 @@ def writable_directory(path: str | Path, name: str) -> Path:
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path`` to write to; rename it when the block ends well."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    temporary = _beside(path)
     try:
         yield temporary
         os.replace(temporary, path)
@@ -90,17 +91,24 @@ def whole_directory(directory: Path, replace: bool = False) -> Iterator[Path]:
     A directory that is there by then stays, since another process may have been faster; or gives
     way with ``replace``.
     """
-    partial = directory.with_name(f".{directory.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    partial = _beside(directory)
     partial.mkdir(parents=True)
     try:
         yield partial
         if replace:
             shutil.rmtree(directory, ignore_errors=True)
-        if not directory.exists():
+        try:
             partial.rename(directory)
+        except OSError:
+            if not directory.is_dir():
+                raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    """Return a hidden path that no other process has, on whatever machine it writes there."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -56,3 +56,17 @@ def test_arrays_are_saved_without_pickle(tmp_path):
     with pytest.raises(ValueError, match="allow_pickle"):
         paths.write_npy(tmp_path / "o.npy", np.array([{}], dtype=object))
     assert not list(tmp_path.iterdir())
+
+
+def test_who_makes_a_directory_second_finds_the_first_ones(tmp_path):
+    made = tmp_path / "data"
+    with paths.whole_directory(made) as slow:
+        (slow / "by").write_text("slow")
+        with paths.whole_directory(made) as fast:  # of a machine with the same process numbers
+            assert fast != slow
+            (fast / "by").write_text("fast")
+    assert (made / "by").read_text() == "fast"
+    with paths.whole_directory(made, replace=True) as new:
+        (new / "by").write_text("new")
+    assert (made / "by").read_text() == "new"
+    assert [f.name for f in tmp_path.iterdir()] == ["data"]

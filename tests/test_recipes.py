@@ -26,6 +26,23 @@ def test_the_job_follows_the_schema_of_kubernetes():
         kubernetes_validate.validate(job, "1.30", strict=True)
 
 
+def test_the_job_can_write_its_notebook_to_a_volume_that_is_empty(tmp_path):
+    """Its command as it stands, but for the volume's place and a papermill that only writes."""
+    job = yaml.safe_load((RECIPES / "kubernetes.yaml").read_text())
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    papermill = tmp_path / "papermill"
+    papermill.write_text('#!/bin/sh\necho "$@" > "$2"\n')
+    papermill.chmod(0o755)
+    command = [
+        part.replace("/runs", f"{tmp_path}/runs").replace("$(JOB_COMPLETION_INDEX)", "3")
+        for part in container["command"]
+    ]
+    subprocess.run(command, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, check=True)
+    written = (tmp_path / "runs" / "notebooks" / "03_optimize-3.ipynb").read_text()
+    assert written.startswith("notebooks/03_optimize.ipynb ")
+    assert f"paths.outputs_root={tmp_path}/runs" in written
+
+
 @pytest.fixture
 def home(tmp_path):
     """A folder as the script finds the project's after the installation."""
