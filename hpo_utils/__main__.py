@@ -69,9 +69,11 @@ def _run(options: argparse.Namespace) -> None:
 def _status(options: argparse.Namespace) -> None:
     from hpo_utils.parameters import load_notebook_config
     from hpo_utils.progress import status
-    from hpo_utils.study import load_existing_study
+    from hpo_utils.study import load_existing_study, with_those_after
 
-    print(status(load_existing_study(load_notebook_config(options.params_file, options.overrides))))
+    cfg = load_notebook_config(options.params_file, options.overrides)
+    for study in with_those_after(load_existing_study(cfg)):
+        print(status(study))
 
 
 def _dashboard(options: argparse.Namespace) -> None:

@@ -23,7 +23,7 @@ from hpo_utils.paths import relative_to_root, resolve
 from hpo_utils.plots import plot_learning_curves, plot_prediction_vs_truth
 from hpo_utils.progress import clock
 from hpo_utils.report import Report, report_path
-from hpo_utils.storage import best_of, score_of
+from hpo_utils.storage import best_of, score_of, trial_seconds
 from hpo_utils.study_plots import (
     plot_importances,
     plot_optimization_history,
@@ -67,8 +67,8 @@ def show_overview(report: Report, study: optuna.Study) -> None:
         state.name.lower(): sum(trial.state == state for trial in trials)
         for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
     }
-    seconds = sum(t.duration.total_seconds() for t in trials if t.duration is not None)
-    best = best_of(study.get_trials(deepcopy=False))
+    seconds = sum(trial_seconds(trial) or 0.0 for trial in trials)
+    best = best_of(trials)
     found = NO_COMPLETE if best is None else (
         f"The best is **trial {best.number}** with a validation score of **{best.value:.4f}**:"
         f" {study.user_attrs.get('signature', {}).get('score', 'the score of the study')},"
@@ -108,7 +108,7 @@ def show_effort(report: Report, study: optuna.Study) -> None:
     """Show where the time of the trials went, and what was spared."""
     own = [t for t in study.get_trials(deepcopy=False) if "carried_from" not in t.user_attrs]
     trials = with_effort(own)
-    if not any(trial.duration for trial in trials):
+    if not any(trial_seconds(trial) for trial in trials):
         report.show("No trial of this study says where its time went.")
         return
     report.show(plot_timeline(own), "When each trial ran, on which worker, and how it ended")
@@ -152,7 +152,7 @@ def show_importances(report: Report, study: optuna.Study) -> None:
 def show_parameters(report: Report, study: optuna.Study) -> None:
     """Show all parameters of all complete trials in one picture."""
     trials = study.get_trials(deepcopy=False)
-    if best_of(study.get_trials(deepcopy=False)) is None:
+    if best_of(trials) is None:
         report.show(NO_COMPLETE)
         return
     report.show(plot_parallel_coordinates(trials), "Parameters of the complete trials")

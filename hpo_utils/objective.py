@@ -16,10 +16,21 @@ from hpo_utils.errors import DivergenceError
 from hpo_utils.paths import resolve
 from hpo_utils.search_space import SearchSpace, suggest_hyperparameters
 from hpo_utils.stopping import Stop
-from hpo_utils.storage import FINISHED, artifact_store, score_of, stored_trial
+from hpo_utils.storage import (
+    FINISHED,
+    artifact_store,
+    enqueued_params,
+    score_of,
+    stored_trial,
+)
 from hpo_utils.timing import Effort
 from hpo_utils.training import OnEpoch, train_trial
-from hpo_utils.trial_files import create_trial_output_dir, mark, read_trial_info
+from hpo_utils.trial_files import (
+    SCATTER_FILE,
+    create_trial_output_dir,
+    mark,
+    read_trial_info,
+)
 
 
 def objective(
@@ -83,20 +94,23 @@ def objective(
         report = _reporter(trial, base_cfg.study.n_warmup_steps)
         metrics = train_trial(cfg, output_dir, data, report, identity, effort, stop)
     except DivergenceError as error:
+        trial.set_user_attr("failure", f"DivergenceError: {error}")
         raise optuna.TrialPruned(str(error)) from error
     finally:
-        trial.set_user_attr("effort", {**effort.summary(), "epochs_planned": cfg.training.epochs})
-    _attach_figures(trial, output_dir)
+        trial.set_user_attr("effort", _spent(effort, cfg))
+    _attach_figures(trial, output_dir, of_test=not cfg.evaluation.strict_test)
     return _note_metrics(trial, metrics)
 
 
-def _attach_figures(trial: optuna.Trial, output_dir: Path) -> None:
-    """Attach the trial's figures to it, so that optuna-dashboard shows them.
+def _attach_figures(trial: optuna.Trial, output_dir: Path, of_test: bool) -> None:
+    """Attach the trial's figures to it, so that optuna-dashboard shows them beside its score.
 
-    Optuna takes nothing more of a trial that has ended.
+    But not the predictions if they are of the test part, by which nobody is to choose. Optuna takes
+    nothing more of a trial that has ended.
     """
     store = artifact_store(output_dir.parents[1])
-    for figure in sorted(output_dir.rglob("*.png")):
+    figures = set(output_dir.rglob("*.png")) - ({output_dir / SCATTER_FILE} if of_test else set())
+    for figure in sorted(figures):
         upload_artifact(
             artifact_store=store, file_path=str(figure), study_or_trial=trial,
             mimetype="image/png",
@@ -122,9 +136,16 @@ def _reporter(trial: optuna.Trial, n_warmup_steps: int) -> OnEpoch:
     return report
 
 
+def _spent(effort: Effort, cfg: Config) -> dict[str, Any]:
+    """Return what a trial says of its time, interrupted legs included."""
+    seconds = round(sum(effort.seconds.values()), 3)
+    return {**effort.summary(), "seconds": seconds, "epochs_planned": cfg.training.epochs}
+
+
 def _take_over(trial: optuna.Trial, cfg: Config, output_dir: Path, info: dict[str, Any]) -> float:
     """Return the outcome of a trial whose process died before it could tell the study."""
-    trial.set_user_attr("effort", {**info["effort"], "epochs_planned": cfg.training.epochs})
+    known = {"seconds": info["seconds"], "epochs_planned": cfg.training.epochs}
+    trial.set_user_attr("effort", {**info["effort"], **known})
     if info["state"] == "PRUNED":
         raise optuna.TrialPruned(info["reason"])
     return _note_metrics(trial, json.loads((output_dir / "metrics.json").read_text("utf-8")))
@@ -152,9 +173,12 @@ def _output_dir(trial: optuna.Trial, cfg: Config) -> Path:
 def find_twin(trial: optuna.Trial) -> FrozenTrial | None:
     """Return the first trial with the same parameters that ended: it would be the same training.
 
-    One that failed by an error of its own counts; it would fail again.
+    One that failed by an error of its own counts; it would fail again. Not so if the trial was
+    asked for by name: then it is to be tried again.
     """
-    ended = trial.study.get_trials(deepcopy=False, states=(*FINISHED, TrialState.FAIL))
+    asked_for = enqueued_params(stored_trial(trial.study, trial.number)) is not None
+    states = FINISHED if asked_for else (*FINISHED, TrialState.FAIL)
+    ended = trial.study.get_trials(deepcopy=False, states=states)
     return next(
         (
             other

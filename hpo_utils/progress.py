@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_utils.storage import best_of, score_of
+from hpo_utils.storage import best_of, score_of, trial_seconds
 
 WANTED = "n_trials"  # attribute of a study: the finished trials that it is to have
 
@@ -114,14 +114,15 @@ def status(study: optuna.Study) -> str:
         f" {best_text(best_of(trials))}"
     )
     if running and finished:
-        left = time_left(finished, wanted - len(finished), len(running))
+        own = [trial for trial in finished if "carried_from" not in trial.user_attrs]
+        left = time_left(own, wanted - len(finished), len(running))
         text += f", remaining about {clock(left)}"
     return "\n".join([text, *(_running_line(trial) for trial in running)])
 
 
 def time_left(ended: Sequence[FrozenTrial], n_left: int, n_at_once: int) -> float:
     """Return the seconds that more trials should take, as long each as those that ended."""
-    durations = [t.duration.total_seconds() for t in ended if t.duration is not None]
+    durations = [s for trial in ended if (s := trial_seconds(trial)) is not None]
     if not durations:
         return 0.0
     return sum(durations) / len(durations) * max(n_left, 0) / max(n_at_once, 1)

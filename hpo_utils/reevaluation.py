@@ -8,6 +8,7 @@ contender that is clearly beaten gets no more of them.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,12 +25,22 @@ from hpo_utils.executors import run_workers
 from hpo_utils.intervals import paired_p_value
 from hpo_utils.ownership import recover_interrupted
 from hpo_utils.paths import resolve
+from hpo_utils.progress import WANTED
 from hpo_utils.search_space import Parameter, SearchSpace
 from hpo_utils.stopping import create_stop
-from hpo_utils.storage import AGAIN, FINISHED, create_pruner, open_storage, score_of
+from hpo_utils.storage import (
+    AGAIN,
+    FINISHED,
+    count_finished,
+    create_pruner,
+    enqueued_params,
+    open_storage,
+    score_of,
+)
 
 SEED, CONSTRAIN = "training.seed", "model.constrain_outputs"
 FIRST_ROUND = 2  # seeds before anyone can be beaten
+POLL = 1.0  # seconds between two looks at what other processes train
 
 Settings = dict[str, Any]  # a value for each searched parameter, seed and constraint included
 
@@ -77,6 +88,7 @@ def reevaluate(
     """
     contenders = choose_contenders(study, cfg, space)
     seeds = fresh_seeds(cfg)
+    print(f"again: {len(contenders)} configurations on up to {len(seeds)} fresh seeds each")
     done = min(FIRST_ROUND, len(seeds))
     while True:
         racing = [contender for contender in contenders if not contender.beaten]
@@ -97,16 +109,20 @@ def reevaluate(
 
 
 def choose_contenders(study: optuna.Study, cfg: Config, space: SearchSpace) -> list[Contender]:
-    """Return the ``evaluation.n_best`` best different trials and the base configuration."""
+    """Return the ``evaluation.n_best`` best different trials and the base configuration.
+
+    Without the base if ``study.try_base`` is off: it may lie outside the space then.
+    """
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    base = _without_seed(space.values_in(cfg))
+    base = _without_seed(space.values_in(cfg)) if cfg.study.try_base else None
     contenders: dict[str, Contender] = {}
     for trial in sorted(complete, key=score_of):
         params = _without_seed(trial.params)
         if params == base or len(contenders) < cfg.evaluation.n_best:
             new = Contender(trial.number, params == base, params, trial.value)
             contenders.setdefault(settings_key(params), new)
-    contenders.setdefault(settings_key(base), Contender(None, True, base, None))
+    if base is not None:
+        contenders.setdefault(settings_key(base), Contender(None, True, base, None))
     return list(contenders.values())
 
 
@@ -148,37 +164,53 @@ def train_all(
     """Train what is wanted and not yet there, as trials of a study named after ``study``.
 
     They go through the same workers and leave the same files as any trial; nothing is pruned.
+    Several processes may want the same: each training is done by one of them, and all wait for it.
     ``wanted`` are settings by what to call them.
+
+    Raises
+    ------
+    StudyError
+        If a training fails.
+    StopRequest
+        If a person made the file ``optuna/STOP`` below ``outputs_root``.
     """
     again = optuna.create_study(
         study_name=f"{study.study_name}-{suffix}", storage=open_storage(cfg), load_if_exists=True
     )
-    recover_interrupted(again, resolve(cfg.paths.outputs_root), cfg.study.silent_after_s)
     changes = {"study.pruner": "none", "study.max_consecutive_failures": 1, "study.timeout": None}
     cfg = updated(cfg, changes)
     again.pruner = create_pruner(cfg)
     names = {settings_key(settings): name for name, settings in wanted.items()}
-    queued = {settings_key(trial.system_attrs["fixed_params"]) for trial in _waiting(again)}
-    present = queued | _finished(again).keys()
-    for settings in wanted.values():
-        if settings_key(settings) not in present:
-            again.enqueue_trial(settings)
+    stop, asked, told = create_stop(cfg), set[str](), False
 
     def say(trial: FrozenTrial) -> None:
         diverged = trial.value is None or trial.state != TrialState.COMPLETE
         score = "no score" if diverged else f"score {trial.value:.4f}"
         print(f"again: {names.get(settings_key(trial.params), trial.params)}: {score}", flush=True)
 
-    n_trials, stop = len(_waiting(again)), create_stop(cfg)
-    run_workers(again, cfg, widened(space), data, n_trials, stop, say, queued_only=True)
-    stop.check()
-    finished = _finished(again)
-    for key, name in names.items():
-        if key not in finished:
+    while missing := names.keys() - _finished(again).keys():
+        recover_interrupted(again, resolve(cfg.paths.outputs_root), cfg.study.silent_after_s)
+        lost = missing - _in_hand(again)
+        if lost & asked:
             raise StudyError(
-                f"every training must be finished before the winner is settled, but {name} is not:"
-                " another process may be at it; run again when it has ended"
+                "every training must be finished before the winner is settled, but"
+                f" {names[min(lost & asked)]} failed in another process, which says why"
             )
+        for settings in wanted.values():
+            if settings_key(settings) in lost:
+                again.enqueue_trial(settings)
+        asked |= lost
+        again.set_user_attr(WANTED, count_finished(again) + len(missing))
+        if n_waiting := len(again.get_trials(deepcopy=False, states=(TrialState.WAITING,))):
+            run_workers(again, cfg, widened(space), data, n_waiting, stop, say, queued_only=True)
+        elif not told:
+            left = f"{len(missing)} of {len(wanted)}"
+            print(f"again: waiting for another process, which trains {left}", flush=True)
+            told = True
+        else:
+            time.sleep(POLL)
+        stop.check()
+    finished = _finished(again)
     return [finished[settings_key(settings)] for settings in wanted.values()]
 
 
@@ -201,8 +233,11 @@ def _without_seed(params: Mapping[str, Any]) -> Settings:
     return {name: value for name, value in params.items() if name != SEED}
 
 
-def _waiting(again: optuna.Study) -> list[FrozenTrial]:
-    return again.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+def _in_hand(again: optuna.Study) -> set[str]:
+    """Return what waits or is being trained, by whatever process."""
+    states = (TrialState.WAITING, TrialState.RUNNING)
+    trials = again.get_trials(deepcopy=False, states=states)
+    return {settings_key(enqueued_params(trial) or {}) for trial in trials}
 
 
 def _finished(again: optuna.Study) -> dict[str, FrozenTrial]:

@@ -84,7 +84,8 @@ class SearchSpace:
                 raise SearchSpaceError(
                     f"the base configuration must lie in the search space, but {parameter.name} ="
                     f" {values[parameter.name]} is not in {describe(parameter.distribution)}:"
-                    " change one of the two, or hold it by naming it in study.fixed"
+                    " change one of the two, hold it by naming it in study.fixed, or leave the base"
+                    " out by study.try_base=false"
                 )
         return {p.name: own_value(p.distribution, values[p.name]) for p in self.active(cfg)}
 
@@ -204,10 +205,8 @@ def contains(distribution: BaseDistribution, value: Any) -> bool:
 
 
 def own_value(distribution: BaseDistribution, value: Any) -> Any:
-    """Return ``value`` as the distribution would give it: the choice 1 for a setting of 1.0."""
-    if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices[distribution.choices.index(value)]
-    return value
+    """Return ``value`` as the distribution gives it: of integers 1, though the setting is 1.0."""
+    return distribution.to_external_repr(distribution.to_internal_repr(value))
 
 
 def describe(distribution: BaseDistribution) -> str:
@@ -251,7 +250,7 @@ def _parameter(name: str, entry: Any, cfg: Config) -> Parameter:
     if not SEARCHABLE.fullmatch(name) or not has_key(cfg, name):
         raise SearchSpaceError(
             "a searched parameter must be a setting of model or training, or"
-            f" dataset.downsample_factor, got {name!r}: see hpo_utils/config.py for their names"
+            f" dataset.downsample_factor, got {name!r}: see hpo_utils/settings.py for their names"
         )
     if not isinstance(entry, dict) or entry.get("type") not in DISTRIBUTIONS:
         raise SearchSpaceError(

@@ -31,7 +31,7 @@ class DatasetConfig:
     target_names: list[str] | None = None
     target_units: list[str] | None = None
     axis_names: list[str] | None = None  # of H and W, or of L
-    exclude_channels: list[int] | None = None  # null: [1, 3] when there are 4 channels, else none
+    exclude_channels: list[int] | None = None  # null: [1, 3] if there are 4 channels, else none
     fractions: list[str] | None = None  # targets in [0, 1] that sum to one
     non_negative: list[str] | None = None  # targets that cannot be below zero
     limit: int | None = _within(None, 1, 1e9)  # use the first so many samples
@@ -99,9 +99,11 @@ class StudyConfig:
     name: str = "hpo"  # letters, digits, '-', '_'
     n_trials: int = _within(20, 1, 1e6)  # finished trials that the study should have
     n_more: int | None = _within(None, 1, 1e6)  # instead: so many on top of those it has
-    timeout: float | None = _within(None, 0.0, 1e9)  # seconds after which the search stops
+    timeout: float | None = _within(
+        None, 0.0, 1e9
+    )  # seconds after which the search stops; not the race
     executor: str = _one_of("in_process", "in_process", "ray")  # this machine, or a Ray cluster
-    n_workers: int | None = _within(None, 1, 1024)  # processes; null: as suits machine or cluster
+    n_workers: int | None = _within(None, 1, 1024)  # null: as suits machine or cluster
     cpus_per_worker: int = _within(1, 1, 1024)  # cores, and so threads; of the executor ray
     gpus_per_worker: float | None = _within(None, 0.0, 64.0)  # shares too; null: 1 if there are any
     ray_address: str | None = None  # null: start Ray here; auto, or host:port of a cluster
@@ -109,13 +111,13 @@ class StudyConfig:
     search_space: str = "params/search_space.yaml"
     fixed: list[str] = field(default_factory=list)  # searched parameters held at their value here
     delete_study: bool = False  # start over; so does the environment's OPTUNA_DELETE_STUDY=true
-    try_base: bool = True  # the base configuration is the first trial
+    try_base: bool = True  # the base configuration is the first trial, and races
     seed: int = _within(42, 0, 2**32 - 1)
     pruner: str = _one_of("median", "median", "none")
     n_startup_trials: int = _within(5, 0, 1e6)  # finished trials before pruning and TPE begin
     n_warmup_steps: int = _within(10, 0, 1e6)  # epochs of a trial before it can be pruned
     max_consecutive_failures: int = _within(3, 1, 1e6)  # in a row, in one worker: then it ends
-    checkpoint_every_s: float = _within(60.0, 0.0, 1e6)  # a killed trial loses so much at most
+    checkpoint_every_s: float = _within(60.0, 0.0, 1e6)  # between checkpoints, at epochs' ends
     silent_after_s: float = _within(3600.0, 1.0, 1e9)  # then another machine's trial is given up
 
 

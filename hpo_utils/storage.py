@@ -193,6 +193,22 @@ def stored_trial(study: optuna.Study, number: int) -> FrozenTrial:
     )
 
 
+def trial_seconds(trial: FrozenTrial) -> float | None:
+    """Return how long a trial took; None if it has not ended.
+
+    Of one that was interrupted Optuna knows the last leg alone, its own account all of them.
+    """
+    if trial.duration is None:
+        return None
+    own: float = trial.user_attrs.get("effort", {}).get("seconds", 0.0)
+    return max(trial.duration.total_seconds(), own)
+
+
+def enqueued_params(trial: FrozenTrial) -> dict[str, Any] | None:
+    """Return the parameters that a trial was enqueued with; None if the sampler suggested it."""
+    return trial.system_attrs.get("fixed_params")
+
+
 def count_finished(study: optuna.Study) -> int:
     """Return how many trials are complete or pruned."""
     return len(study.get_trials(deepcopy=False, states=FINISHED))

@@ -129,7 +129,8 @@ def check_study(cfg: Config) -> tuple[Config, SearchSpace]:
     check_target(cfg, names)
     cfg = with_target_weights(cfg, len(names))
     space = load_search_space(cfg, len(names))
-    space.values_in(cfg)
+    if cfg.study.try_base:
+        space.values_in(cfg)
     if cfg.study.storage is not None:
         open_storage(cfg)
     writable_directory(cfg.paths.outputs_root, "paths.outputs_root")
@@ -162,6 +163,7 @@ def open_study(cfg: Config, space: SearchSpace, data: PreparedData) -> optuna.St
             break
         except DuplicatedStudyError:  # made by another process a moment ago, or in this second
             time.sleep(1.0)
+    study.set_user_attr("target_names", data.target_names)
     if cfg.study.try_base:
         _enqueue_base(study, space, cfg)
     study.sampler = create_sampler(cfg)
@@ -195,6 +197,14 @@ def _fitting_or_new(
         for reason, count in dropped.most_common():
             print(f"  left behind, {count}: {reason}")
     return study
+
+
+def with_those_after(study: optuna.Study) -> list[optuna.Study]:
+    """Return the study, and those that its winner is settled by, as far as they have begun."""
+    storage = study._storage
+    names = [f"{study.study_name}-{suffix}" for suffix in (AGAIN, RANDOM_SPLIT)]
+    begun = [name for name in names if name in optuna.get_all_study_names(storage)]
+    return [study, *(optuna.load_study(study_name=name, storage=storage) for name in begun)]
 
 
 def load_existing_study(cfg: Config, study_name: object = None) -> optuna.Study:

@@ -11,7 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.paths import atomic_path, write_json, write_text, write_yaml
-from hpo_utils.storage import best_of
+from hpo_utils.storage import best_of, trial_seconds
 
 BEST_LINK = "optuna_best"
 
@@ -88,7 +88,7 @@ def link_best(link: Path, output_dir: str) -> None:
 
 
 def _describe(trial: FrozenTrial) -> dict[str, Any]:
-    duration = trial.duration
+    seconds = trial_seconds(trial)
     return {
         "number": trial.number,
         "state": trial.state.name,
@@ -96,7 +96,7 @@ def _describe(trial: FrozenTrial) -> dict[str, Any]:
         "params": trial.params,
         "output_dir": trial.user_attrs.get("output_dir"),
         "started": None if trial.datetime_start is None else trial.datetime_start.isoformat(),
-        "seconds": None if duration is None else round(duration.total_seconds(), 3),
+        "seconds": None if seconds is None else round(seconds, 3),
         "epochs": len(trial.intermediate_values),
         "best_epoch": trial.user_attrs.get("best_epoch"),
         "val_r2": trial.user_attrs.get("val_r2", {}),

@@ -62,12 +62,12 @@ def plot_optimization_history(trials: Sequence[FrozenTrial]) -> Figure:
 
 @styled
 def plot_trial_learning_curves(trials: Sequence[FrozenTrial]) -> Figure:
-    """Draw all trials' scores over the epochs: a pruned one ends in a cross, the best is red."""
+    """Draw the scores of trials that ended over the epochs: pruned in a cross, the best red."""
     figure, (axes,) = grid(1, 1, 3.8)
     best = best_of(trials)
     for trial in trials:
         epochs = sorted(trial.intermediate_values)
-        if not epochs:
+        if not (epochs and trial.state.is_finished()):
             continue
         scores = [trial.intermediate_values[epoch] for epoch in epochs]
         if trial is best:

@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo_utils.audit import Finding
 from hpo_utils.data import PreparedData
 from hpo_utils.split import PARTS
+from hpo_utils.storage import trial_seconds
 from hpo_utils.timing import PHASES
 
 
@@ -85,7 +86,7 @@ def trials_table(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
             "state": trial.state.name.lower(),
             "score": trial.value,
             "epochs": len(trial.intermediate_values),
-            "seconds": None if trial.duration is None else trial.duration.total_seconds(),
+            "seconds": trial_seconds(trial),
             **{short_name(name): value for name, value in trial.params.items()},
         }
         for trial in trials
@@ -131,7 +132,7 @@ def effort_table(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
     """
     done = with_effort(trials)
     sums = {phase: sum(trial.user_attrs["effort"][phase] for trial in done) for phase in PHASES}
-    whole = sum(trial.duration.total_seconds() for trial in done if trial.duration is not None)
+    whole = sum(trial_seconds(trial) or 0.0 for trial in done)
     sums["rest"] = max(0.0, whole - sum(sums.values()))
     rows = [
         {"phase": phase, "seconds": round(seconds, 1), "share": f"{seconds / whole:.1%}"}
@@ -143,20 +144,26 @@ def effort_table(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
 def seconds_saved(trials: Sequence[FrozenTrial], state: TrialState) -> float:
     """Return about how long the epochs would have taken that trials ending in ``state`` left out.
 
-    Each would have taken as long as those that were trained.
+    Each would have taken as long as those that were trained. A trial that diverged spared nothing.
     """
     saved = 0.0
     for trial in with_effort(trials):
         effort, n_done = trial.user_attrs["effort"], len(trial.intermediate_values)
-        if trial.state == state and n_done:
+        if trial.state == state and n_done and "failure" not in trial.user_attrs:
             per_epoch = (effort["train"] + effort["validate"]) / n_done
             saved += per_epoch * (effort["epochs_planned"] - n_done)
     return saved
 
 
 def with_effort(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Return the trials that were trained in this study and say where their time went."""
-    return [t for t in trials if "effort" in t.user_attrs and "carried_from" not in t.user_attrs]
+    """Return the trials that were trained to an end in this study and say where their time went."""
+    return [
+        trial
+        for trial in trials
+        if trial.state.is_finished()
+        and "effort" in trial.user_attrs
+        and "carried_from" not in trial.user_attrs
+    ]
 
 
 def audit_table(findings: Sequence[Finding]) -> pd.DataFrame:

@@ -34,6 +34,8 @@ from hpo_utils.timing import Effort
 
 TRAIN_LOG = Path("logs") / "train.log"
 WEIGHTS_FILE = Path("weights") / "model_simplecnn_real.pth"
+CURVES_FILE = Path("learning_curves.png")
+SCATTER_FILE = Path("evaluation_plots") / "prediction_vs_truth.png"
 PACKAGES = ("hpo_utils", "optuna", "torch", "numpy", "omegaconf")
 
 
@@ -213,9 +215,9 @@ def save_trial_results(
     }
     write_json(output_dir / "metrics.json", metrics)
     curves = plot_learning_curves(history, result.best_epoch)
-    save_figure(output_dir / "learning_curves.png", curves)
+    save_figure(output_dir / CURVES_FILE, curves)
     scatter = plot_prediction_vs_truth(y_true, y_pred, names, units, errors[part])
-    save_figure(output_dir / "evaluation_plots" / "prediction_vs_truth.png", scatter)
+    save_figure(output_dir / SCATTER_FILE, scatter)
     return metrics
 
 

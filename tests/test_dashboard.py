@@ -18,6 +18,7 @@ from hpo_utils.dashboard import serve
 from hpo_utils.errors import HpoError
 from hpo_utils.paths import project_root
 from hpo_utils.storage import artifact_store
+from hpo_utils.study import run_study
 
 
 @pytest.fixture
@@ -34,15 +35,23 @@ def port():
         return free.getsockname()[1]
 
 
+def figures_of(trial, study):
+    return [meta.filename for meta in get_all_artifact_meta(trial, storage=study._storage)]
+
+
 def test_each_complete_trial_has_its_figures(settled):
     cfg, study = settled
     for trial in study.trials:
         found = get_all_artifact_meta(trial, storage=study._storage)
-        assert sorted(meta.filename for meta in found) == [
-            "learning_curves.png", "prediction_vs_truth.png"
-        ]  # fmt: skip
+        assert figures_of(trial, study) == ["learning_curves.png"]
         with artifact_store(Path(cfg.paths.outputs_root)).open_reader(found[0].artifact_id) as file:
             assert file.read(4) == b"\x89PNG"
+
+
+def test_predictions_are_shown_beside_the_score_unless_they_are_of_the_test_part(make_config):
+    study = run_study(make_config("evaluation.strict_test=true", "study.n_trials=1"))
+    (trial,) = study.trials
+    assert sorted(figures_of(trial, study)) == ["learning_curves.png", "prediction_vs_truth.png"]
 
 
 def get(url, process):

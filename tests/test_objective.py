@@ -16,9 +16,11 @@ def ended(state, value=None, **attributes):
     )  # fmt: skip
 
 
-def again(study):
+def again(study, asked_for=True):
     """Return a trial of the study with the parameters of those that ended."""
-    study.enqueue_trial({"x": 0.5})
+    if asked_for:
+        study.enqueue_trial({"x": 0.5})
+    study.sampler = optuna.samplers.GridSampler({"x": [0.5]})
     trial = study.ask()
     trial.suggest_float("x", 0.0, 1.0)
     return trial
@@ -36,15 +38,22 @@ def test_the_twin_of_one_that_was_pruned_is_pruned_and_of_one_that_failed_too(tm
     for state, reason in ((TrialState.PRUNED, "was pruned"), (TrialState.FAIL, "failed")):
         study = optuna.create_study()
         study.add_trial(ended(state, failure="ValueError"))
-        trial = again(study)
+        trial = again(study, asked_for=False)
         with pytest.raises(optuna.TrialPruned, match=reason):
             repeat(trial, find_twin(trial), tmp_path)
+
+
+def test_one_that_failed_is_tried_again_when_asked_for():
+    study = optuna.create_study()
+    study.add_trial(ended(TrialState.FAIL, failure="CUDA error"))
+    assert find_twin(again(study)) is None
+    assert find_twin(again(study, asked_for=False)).number == 0
 
 
 def test_one_whose_process_died_has_no_twin():
     study = optuna.create_study()
     study.add_trial(ended(TrialState.FAIL))
-    assert find_twin(again(study)) is None
+    assert find_twin(again(study, asked_for=False)) is None
 
 
 def test_what_an_interrupted_trial_had_trained_is_not_left_waiting(tmp_path):

@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import optuna
 import pytest
@@ -6,6 +8,7 @@ from hpo_utils import objective as objective_module
 from hpo_utils.config import with_target_weights
 from hpo_utils.data import prepare_data
 from hpo_utils.errors import DivergenceError, StudyError
+from hpo_utils.ownership import current_owner
 from hpo_utils.paths import project_root
 from hpo_utils.reevaluation import (
     SEED,
@@ -56,6 +59,14 @@ def test_the_best_and_the_base_are_contenders(make_config, lucky):
     assert [c.trial for c in contenders[:2]] == [trial.number for trial in by_score[:2]]
     assert sum(c.is_base for c in contenders) == 1
     assert len(contenders) in (2, 3)  # the base may be among the best
+
+
+def test_a_base_that_is_not_tried_does_not_race_and_may_lie_outside_the_space(make_config, lucky):
+    cfg = make_config("study.try_base=false", "model.dropout_rate=0.9")
+    study, data = run_study(cfg), prepare_data(cfg)
+    cfg = with_target_weights(cfg, data.n_targets)
+    contenders = choose_contenders(study, cfg, load_search_space(cfg, data.n_targets))
+    assert [contender.is_base for contender in contenders] == [False]
 
 
 def test_seeds_are_fresh_and_always_the_same(make_config):
@@ -132,17 +143,50 @@ def test_a_training_that_diverges_loses_the_race(make_config, lucky, monkeypatch
     assert contenders[-1].trial == best.trial
     assert contenders[-1].beaten
     assert np.isinf(contenders[-1].mean)
+    again = optuna.load_study(study_name="smoke-again", storage=open_storage(cfg))
+    assert "DivergenceError: the loss must stay finite" in [
+        trial.user_attrs.get("failure") for trial in again.trials
+    ]
 
 
 def test_a_training_that_fails_stops_with_its_reason(make_config, lucky, monkeypatch):
     study, cfg, space, data = study_of(make_config, n_best=1, n_seeds=2)
 
+    train = objective_module.train_trial
+
     def fail(*_):
         raise RuntimeError("disk full")
 
     monkeypatch.setattr(objective_module, "train_trial", fail)
-    with pytest.raises(StudyError, match="RuntimeError: disk full"):
-        reevaluate(study, cfg, space, data)
+    for _ in range(2):
+        with pytest.raises(StudyError, match="RuntimeError: disk full"):
+            reevaluate(study, cfg, space, data)
+    monkeypatch.setattr(objective_module, "train_trial", train)
+    assert all(np.isfinite(c.mean) for c in reevaluate(study, cfg, space, data))
+
+
+def test_what_another_process_trains_is_waited_for(make_config, lucky, monkeypatch, capsys):
+    study, cfg, space, data = study_of(make_config, n_best=1, n_seeds=2)
+    first = reevaluate(study, cfg, space, data)
+    again = optuna.load_study(study_name="smoke-again", storage=open_storage(cfg))
+    n_trained, last = len(lucky), again.trials[-1]
+    optuna.delete_study(study_name="smoke-again", storage=open_storage(cfg))
+    theirs = optuna.create_study(study_name="smoke-again", storage=open_storage(cfg))
+    for trial in again.trials[:-1]:
+        theirs.add_trial(trial)
+    theirs.enqueue_trial(last.params)
+    running = theirs.ask(last.distributions)
+    running.set_user_attr("owner", {**current_owner(), "host": "another"})
+
+    def finish(_):
+        for name, value in last.user_attrs.items():
+            running.set_user_attr(name, value)
+        theirs.tell(running, last.value)
+
+    monkeypatch.setattr(time, "sleep", finish)
+    assert reevaluate(study, cfg, space, data) == first
+    assert len(lucky) == n_trained
+    assert "waiting for another process, which trains 1 of " in capsys.readouterr().out
 
 
 def test_a_race_by_hand():
@@ -155,10 +199,11 @@ def test_a_race_by_hand():
     assert [c.beaten for c in (leader, close, beaten, diverged)] == [False, False, True, True]
 
 
-def test_contenders_that_differ_in_the_seed_alone_are_one(make_config, lucky, tmp_path):
+@pytest.mark.parametrize("integers", ["categorical, choices: [0, 1]", "int, low: 0, high: 1"])
+def test_contenders_that_differ_in_the_seed_alone_are_one(make_config, lucky, tmp_path, integers):
     space = (project_root() / "params" / "search_space_smoke.yaml").read_text()
     space += "training.seed: {type: int, low: 0, high: 50}\n"
-    space += "training.averaging_epochs: {type: categorical, choices: [0, 1]}\n"  # of a float
+    space += f"training.averaging_epochs: {{type: {integers}}}\n"  # of a float
     (tmp_path / "space.yaml").write_text(space)
     cfg = make_config("training.averaging_epochs=1.0", **{
         "study.search_space": str(tmp_path / "space.yaml"), "study.n_trials": 5, "study.fixed": [],

@@ -3,12 +3,13 @@ from datetime import datetime, timedelta
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_utils.tables import effort_table, seconds_saved
+from hpo_utils.tables import effort_table, seconds_saved, trials_table
 
 
 def trial(state, n_done, n_planned, train=8.0, **attrs):
     start = datetime(2026, 1, 1)
     effort = {"data": 1.0, "train": train, "validate": 2.0, "search": 0.5, "files": 0.5}
+    effort["seconds"] = sum(effort.values())
     return FrozenTrial(
         number=0, state=state, value=1.0, params={}, distributions={}, system_attrs={}, trial_id=0,
         datetime_start=start, datetime_complete=start + timedelta(seconds=13),
@@ -27,12 +28,19 @@ def test_the_shares_of_the_time_sum_to_one():
     assert sum(float(share.rstrip("%")) for share in table["share"]) == pytest.approx(100, abs=0.3)
 
 
+def test_a_trial_that_was_interrupted_took_all_its_legs():
+    long = trial(TrialState.COMPLETE, 5, 5, train=96.0)  # Optuna knows 13 s, of the last leg
+    assert trials_table([long])["seconds"].tolist() == [100.0]
+    assert effort_table([long]).loc["train", "share"] == "96.0%"
+
+
 def test_what_was_saved_is_the_epochs_that_were_not_trained():
     trials = [
         trial(TrialState.COMPLETE, 5, 5),
         trial(TrialState.COMPLETE, 4, 10),  # (8 + 2) / 4 a piece: 15 s for six
         trial(TrialState.PRUNED, 2, 5),  # 5 s a piece: 15 s for three
         trial(TrialState.PRUNED, 2, 5, carried_from="another study"),
+        trial(TrialState.PRUNED, 2, 5, failure="DivergenceError: the loss must stay finite"),
         trial(TrialState.FAIL, 0, 5),
     ]
     assert seconds_saved(trials, TrialState.COMPLETE) == pytest.approx(15)
