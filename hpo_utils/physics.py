@@ -48,9 +48,10 @@ class Physics:
 class PhysicalOutput(nn.Module):
     """Last layer that turns any outputs into standardised targets that keep to the physics.
 
-    Outputs of zero give the training mean, and a small step of one output moves its target by as
-    much as it would without this layer, so the network trains as easily. It learns nothing: a
-    saved state does not hold it.
+    Outputs of zero give the training mean. From there a small step of one output moves its target
+    by 1 - mean of what it would without this layer for a fraction, by 1 - exp(-mean / std) for a
+    target that cannot be negative, so the network trains about as easily. The layer learns nothing:
+    a saved state does not hold it.
 
     Parameters
     ----------

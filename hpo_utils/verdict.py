@@ -12,7 +12,7 @@ import optuna
 
 from hpo_utils.audit import FINE, LEAK, audit_leakage
 from hpo_utils.config import Config
-from hpo_utils.data import PreparedData, load_prepared
+from hpo_utils.data import PreparedData
 from hpo_utils.intervals import MIN_UNITS
 from hpo_utils.looks import looks_at_test
 from hpo_utils.paths import relative_to_root, resolve
@@ -30,6 +30,7 @@ from hpo_utils.tables import (
 from hpo_utils.winner import (
     Evaluation,
     load_evaluation,
+    study_data,
     winner_directory,
 )
 from hpo_utils.winner_plots import plot_race, plot_test_intervals
@@ -71,12 +72,6 @@ def when_settled(
         section(report, Settled(evaluation, study_data(study, cfg), directory))
 
     return show
-
-
-def study_data(study: optuna.Study, cfg: Config) -> PreparedData:
-    """Return the data that a study was made on."""
-    signature = study.user_attrs["signature"]
-    return load_prepared(resolve(cfg.paths.outputs_root), signature["dataset_id"])
 
 
 def show_answer(report: Report, study: optuna.Study, cfg: Config) -> None:

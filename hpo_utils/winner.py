@@ -8,6 +8,7 @@ and ``bundle/``, the model to take home.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -36,10 +37,7 @@ from hpo_utils.model_card import model_card
 from hpo_utils.onnx_file import write_onnx
 from hpo_utils.paths import resolve, whole_directory, write_json, write_with
 from hpo_utils.physics import violations
-from hpo_utils.reevaluation import (
-    Contender,
-    reevaluate,
-)
+from hpo_utils.reevaluation import Contender, reevaluate
 from hpo_utils.search_space import load_search_space
 from hpo_utils.storage import best_of, count_finished, score_of
 from hpo_utils.trial_files import environment
@@ -64,7 +62,7 @@ def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
         print(f"study {study.study_name!r} has no complete trial: there is no winner to settle")
         return None
     root = resolve(cfg.paths.outputs_root)
-    data = load_prepared(root, study.user_attrs["signature"]["dataset_id"])
+    data = study_data(study, cfg)
     cfg = with_target_weights(cfg, data.n_targets)
     space = load_search_space(cfg, data.n_targets)
     raced = cfg.evaluation.n_seeds > 0
@@ -100,6 +98,19 @@ def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
     write_json(directory / "evaluation.json", evaluation)
     study.set_user_attr("settled", evaluation["settled"])
     return evaluation
+
+
+def study_data(study: optuna.Study, cfg: Config) -> PreparedData:
+    """Return the data that a study was made on, with the physics that its trials were made with.
+
+    Others may have prepared the same arrays since, and know something else of their targets.
+    """
+    signature = study.user_attrs["signature"]
+    data = load_prepared(resolve(cfg.paths.outputs_root), signature["dataset_id"])
+    known = dict(signature.get("physics", {}))
+    if any(known.values()):  # of targets by their names then
+        known["target_names"] = study.user_attrs.get("target_names", data.target_names)
+    return replace(data, manifest={**data.manifest, **known})
 
 
 def load_evaluation(study: optuna.Study, outputs_root: Path) -> Evaluation | None:

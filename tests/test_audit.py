@@ -115,3 +115,12 @@ def test_a_random_split_of_the_riser_deserves_a_look_even_if_nobody_names_the_ru
     assert verdicts(load_config("params/cranfield.yaml", overrides))["neighbours in the file"] == (
         "look"
     )
+
+
+def test_findings_speak_of_channels_by_their_names_of_today(make_config, make_arrays):
+    x, t = noise()
+    x[:, 0] = np.random.default_rng(2).normal(size=(N, 1))
+    arrays = make_arrays(x, t)
+    assert "channel 0" in findings(make_config(**arrays))["constant channels"].found
+    renamed = make_config(**arrays, **{"dataset.channel_names": ["p", "q"]})
+    assert "rather than a signal: p" in findings(renamed)["constant channels"].found

@@ -20,6 +20,7 @@ from hpo_utils.winner import (
     load_evaluation,
     load_predictions,
     settle_winner,
+    study_data,
     winner_directory,
 )
 
@@ -88,6 +89,20 @@ def test_names_may_be_corrected_without_a_new_look(make_config, make_arrays):
     assert sum(look.kind == "winner" for look in looks_at_test(data)) == 1
     card = data.directory.parents[1] / "winners" / "smoke" / "bundle" / "MODEL_CARD.md"
     assert "| p |" in card.read_text()
+
+
+def test_a_study_keeps_its_physics_whatever_others_know_of_the_data(make_config, make_arrays):
+    t = np.random.default_rng(0).uniform(0.0, 1.0, (40, 2))
+    arrays = {**make_arrays(t=t), "evaluation.n_seeds": 0, "study.n_trials": 1}
+    cfg = make_config(*QUICK, **arrays, **{
+        "dataset.target_names": ["p", "q"], "dataset.non_negative": ["q"]
+    })  # fmt: skip
+    study = run_study(cfg)
+    prepare_data(make_config(*QUICK, **arrays))  # same arrays, but nothing known of them
+    evaluation = settle_winner(study, cfg)
+    assert evaluation["target_names"] == ["p", "q"]
+    assert evaluation["examination"]["violations"]["network"] == {"q below 0": 0.0}
+    assert study_data(study, cfg).physics.non_negative == (1,)
 
 
 def test_seeds_that_diverge_are_left_out():
