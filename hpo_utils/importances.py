@@ -45,7 +45,8 @@ def parameter_importances(study: optuna.Study, seed: int = 0) -> pd.DataFrame:
         complete trials. ``ped_anova``: how far the parameter separates the best tenth from the rest
         (Watanabe et al., IJCAI 2023), a different question. ``<name>_low`` and ``<name>_high``: the
         10th and 90th percentile over studies whose trials are drawn with repetition from these
-        (bootstrap). Empty with fewer than ``MIN_TRIALS_FOR_IMPORTANCE`` complete trials.
+        (bootstrap). Zeros or equal where nothing tells the scores apart. Empty with fewer than
+        ``MIN_TRIALS_FOR_IMPORTANCE`` complete trials.
     """
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(complete) < MIN_TRIALS_FOR_IMPORTANCE:
@@ -70,12 +71,17 @@ def _importances(complete: Sequence[FrozenTrial], n_trees: int, seed: int) -> pd
         "fanova": FanovaImportanceEvaluator(n_trees=n_trees, seed=seed),
         "ped_anova": PedAnovaImportanceEvaluator(),
     }
-    return pd.DataFrame(
-        {
-            name: optuna.importance.get_param_importances(study, evaluator=evaluator, params=shared)
-            for name, evaluator in evaluators.items()
-        }
-    )
+    found = {}
+    with warnings.catch_warnings():  # of PED-ANOVA: the best tenth are all trials
+        warnings.filterwarnings("ignore", "Target and region quantiles", UserWarning)
+        for name, evaluator in evaluators.items():
+            try:
+                found[name] = optuna.importance.get_param_importances(
+                    study, evaluator=evaluator, params=shared
+                )
+            except RuntimeError:  # of fANOVA: no tree of the forest could split
+                found[name] = dict.fromkeys(shared, 0.0)
+    return pd.DataFrame(found)
 
 
 def interactions(trials: Sequence[FrozenTrial], seed: int = 0) -> pd.Series[float]:

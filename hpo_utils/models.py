@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from hpo_utils.config import Config
 from hpo_utils.convolutions import Conv1d, Conv2d
+from hpo_utils.devices import is_out_of_memory, release_memory
 from hpo_utils.errors import ConfigError
 from hpo_utils.physics import PhysicalOutput, Physics, kept_physics
 from hpo_utils.scaling import Standardizer
@@ -252,12 +253,27 @@ def create_network(
 def predict(model: nn.Module, x: Tensor, batch_size: int) -> Tensor:
     """Return predictions (n_samples, n_targets) of ``x``, without gradients, piece by piece.
 
-    Pieces of an ``x`` that lies elsewhere are brought to the model's device.
+    Pieces of an ``x`` that lies elsewhere are brought to the model's device. ``batch_size`` samples
+    at a time, or fewer where the memory does not suffice for so many.
     """
     model.eval()
     device = next(model.parameters()).device
-    with torch.inference_mode():
-        return torch.cat([model(piece.to(device)) for piece in torch.split(x, batch_size)])
+    found: list[Tensor] = []
+    n_done = 0
+    while n_done < len(x):
+        piece = x[n_done : n_done + batch_size]
+        try:
+            with torch.inference_mode():
+                found.append(model(piece.to(device)))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or len(piece) == 1:
+                raise
+            batch_size = len(piece) // 2
+        else:
+            n_done += len(piece)
+            continue
+        release_memory(device)  # not before the error has let go of what it holds
+    return torch.cat(found)
 
 
 def memory_format(n_axes: int) -> torch.memory_format:
@@ -266,6 +282,6 @@ def memory_format(n_axes: int) -> torch.memory_format:
 
 
 def evaluation_batch(cfg: Config, x: Tensor) -> int:
-    """Return how many samples of ``x`` to evaluate at a time: what trains fits, and more may."""
+    """Return how many samples of ``x`` to evaluate at a time: those of a step, or more if small."""
     values = x[0, 0].numel() * cfg.model.hidden  # of one sample after a layer without stride
     return max(cfg.training.batch_size, EVALUATION_VALUES // values)

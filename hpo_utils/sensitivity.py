@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 N_SAMPLES = 32  # an average over more looks the same
-BATCH = 8
+BATCH = 8  # samples at a time,
+BATCH_VALUES = 2**20  # of so many values in all: the gradients keep what every layer gave
 
 
 def sensitivity(members: Iterable[nn.Module], x: Tensor) -> NDArray[np.float64]:
@@ -33,10 +34,11 @@ def sensitivity(members: Iterable[nn.Module], x: Tensor) -> NDArray[np.float64]:
         In standard deviations of the target per standard deviation of the input at that place.
     """
     total, n_members = np.zeros(()), 0
+    batch = max(1, min(BATCH, BATCH_VALUES // x[0].numel()))
     for member in members:
         was_training = member.training
         member.eval()
-        total = total + sum(_of_batch(member, piece) for piece in torch.split(x, BATCH)) / len(x)
+        total = total + sum(_of_batch(member, piece) for piece in torch.split(x, batch)) / len(x)
         member.train(was_training)
         n_members += 1
     return np.asarray(total / n_members)

@@ -40,6 +40,20 @@ def test_importances_of_too_few_trials_are_empty():
     assert parameter_importances(study_of(lambda a, b, c: 1 + a, 3)).empty
 
 
+def test_trials_of_few_values_can_be_drawn_so_that_nothing_tells_them_apart():
+    study, space = optuna.create_study(), {"a": CategoricalDistribution([True, False])}
+    for choice in (True, False, True, True, True):
+        study.add_trial(create_trial(
+            params={"a": choice}, distributions=space, value=1.0 + choice
+        ))  # fmt: skip
+    found = parameter_importances(study)
+    assert found.loc["a", "fanova"] == 1.0
+    assert found.loc["a", "fanova_low"] == 0.0
+    same = optuna.create_study()
+    same.add_trials([study.trials[0]] * 5)
+    assert (parameter_importances(same).filter(like="fanova") == 0.0).all(axis=None)
+
+
 def test_a_pair_that_acts_together_comes_first():
     found = interactions(study_of(lambda a, b, c: np.exp(4 * (a - 0.5) * (b - 0.5) + c)).trials)
     assert set(found.index[0]) == {"a", "b"}

@@ -114,6 +114,25 @@ def test_the_size_of_the_pieces_does_not_matter_to_a_prediction():
     torch.testing.assert_close(predict(model, x, 20), predict(model, x, 7))
 
 
+def test_a_prediction_that_does_not_fit_is_made_in_smaller_pieces():
+    x = torch.randn(20, 2, 32)
+    model = create_model(config(), x, out_dim=3)
+    expected, sizes = predict(model, x, 20), []
+
+    def need_memory(_, inputs):
+        sizes.append(len(inputs[0]))
+        if sizes[-1] > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    model.register_forward_pre_hook(need_memory)
+    limit = 4
+    torch.testing.assert_close(predict(model, x, 16), expected)
+    assert sizes == [16, 8, 4, 4, 4, 4, 4]
+    limit = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        predict(model, x, 16)
+
+
 @pytest.mark.parametrize(("physics", "constrain", "kept"), [
     (Physics(), True, False), (Physics((), (0,)), True, True), (Physics((), (0,)), False, False),
 ])  # fmt: skip
