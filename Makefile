@@ -31,7 +31,7 @@ format: $(VENV)/installed-test  ## let ruff rewrite what it can
 lab: $(VENV)/installed  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
-dashboard: $(VENV)/installed  ## open optuna-dashboard on the demo's studies, with the figures of every trial
+dashboard: $(VENV)/installed  ## open optuna-dashboard on the demo's studies, with the curves of every trial
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dashboard]'
 	$(BIN)/python -m hpo_utils dashboard
 

@@ -46,6 +46,11 @@ def kept_channels(x: ArraySource, exclude: list[int] | None) -> list[int]:
     n_channels = 1 if len(x.shape) == 2 else x.shape[1]
     if exclude is None:
         exclude = FAULTY_CHANNELS if n_channels == 4 else []
+        if exclude:
+            print(
+                f"of four channels {exclude} are left out, since dataset.exclude_channels is not"
+                " set: set it to [] to keep all"
+            )
     wrong = [channel for channel in exclude if not 0 <= channel < n_channels]
     if wrong:
         raise DataError(

@@ -1,6 +1,7 @@
 """The project's own files agree with each other."""
 
 import ast
+import importlib
 import re
 import subprocess
 import tomllib
@@ -8,6 +9,7 @@ import tomllib
 import pytest
 import yaml
 
+import hpo_utils
 from hpo_utils.paths import project_root
 
 ROOT = project_root()
@@ -39,6 +41,17 @@ def test_the_constraints_pin_every_dependency():
     wanted = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"]]
     assert {requirement_name(r) for r in wanted} <= pinned
     assert "torch==2.13.0" in lines  # not 2.13.0+cpu: the build is the machine's choice
+
+
+def test_the_names_of_the_specification_are_where_the_package_says():
+    places = re.findall(r"``(\w+)\.(\w+)``", hpo_utils.__doc__)
+    assert {name for _, name in places} >= {
+        "WeightedMSELoss", "suggest_hyperparameters", "create_trial_output_dir", "objective",
+        "save_trial_results", "find_trial_output_dir", "generate_study_summary",
+    }  # fmt: skip
+    for module, name in places:
+        found = getattr(importlib.import_module(f"hpo_utils.{module}"), name)
+        assert found.__module__ == f"hpo_utils.{module}"
 
 
 LAYERS = [
