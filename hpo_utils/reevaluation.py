@@ -108,6 +108,26 @@ def reevaluate(
         done += 1
 
 
+def wait_for_others(study: optuna.Study, cfg: Config) -> None:
+    """Wait until the trials have ended that other processes are running now: one may be the best.
+
+    Raises
+    ------
+    StopRequest
+        If a person made the file ``optuna/STOP`` below ``outputs_root``.
+    """
+    root, stop = resolve(cfg.paths.outputs_root), create_stop(updated(cfg, {"study.timeout": None}))
+    recover_interrupted(study, root, cfg.study.silent_after_s)
+    awaited = _running(study)
+    if awaited:
+        print(f"waiting for trials that other processes run: {sorted(awaited)}", flush=True)
+    while awaited:
+        time.sleep(POLL)
+        stop.check()
+        recover_interrupted(study, root, cfg.study.silent_after_s)
+        awaited &= _running(study)
+
+
 def choose_contenders(study: optuna.Study, cfg: Config, space: SearchSpace) -> list[Contender]:
     """Return the ``evaluation.n_best`` best different trials and the base configuration.
 
@@ -231,6 +251,11 @@ def settings_key(settings: Mapping[str, Any]) -> str:
 
 def _without_seed(params: Mapping[str, Any]) -> Settings:
     return {name: value for name, value in params.items() if name != SEED}
+
+
+def _running(study: optuna.Study) -> set[int]:
+    """Return the numbers of the trials that run."""
+    return {t.number for t in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))}
 
 
 def _in_hand(again: optuna.Study) -> set[str]:

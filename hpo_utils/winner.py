@@ -37,7 +37,7 @@ from hpo_utils.model_card import model_card
 from hpo_utils.onnx_file import write_onnx
 from hpo_utils.paths import resolve, whole_directory, write_json, write_with
 from hpo_utils.physics import violations
-from hpo_utils.reevaluation import Contender, reevaluate
+from hpo_utils.reevaluation import Contender, reevaluate, wait_for_others
 from hpo_utils.search_space import load_search_space
 from hpo_utils.storage import best_of, count_finished, score_of
 from hpo_utils.trial_files import environment
@@ -57,6 +57,7 @@ def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
     dict or None
         The content of ``evaluation.json``; None if no trial of the study is complete.
     """
+    wait_for_others(study, cfg)
     best = best_of(study.get_trials(deepcopy=False))
     if best is None:
         print(f"study {study.study_name!r} has no complete trial: there is no winner to settle")

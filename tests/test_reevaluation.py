@@ -17,6 +17,7 @@ from hpo_utils.reevaluation import (
     fresh_seeds,
     race,
     reevaluate,
+    wait_for_others,
 )
 from hpo_utils.search_space import load_search_space
 from hpo_utils.storage import open_storage
@@ -59,6 +60,29 @@ def test_the_best_and_the_base_are_contenders(make_config, lucky):
     assert [c.trial for c in contenders[:2]] == [trial.number for trial in by_score[:2]]
     assert sum(c.is_base for c in contenders) == 1
     assert len(contenders) in (2, 3)  # the base may be among the best
+
+
+def test_trials_that_others_run_are_waited_for_but_not_those_they_begin(
+    make_config, lucky, monkeypatch, capsys
+):
+    study, cfg, *_ = study_of(make_config)
+    theirs = {**current_owner(), "host": "another"}
+
+    def ask():
+        trial = study.ask()
+        trial.set_user_attr("owner", theirs)
+        return trial
+
+    running = ask()
+
+    def go_on(_):
+        study.tell(running, 0.1)
+        ask()
+
+    monkeypatch.setattr(time, "sleep", go_on)
+    wait_for_others(study, cfg)
+    assert study.trials[running.number].value == 0.1
+    assert f"other processes run: [{running.number}]" in capsys.readouterr().out
 
 
 def test_a_base_that_is_not_tried_does_not_race_and_may_lie_outside_the_space(make_config, lucky):
