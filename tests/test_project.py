@@ -5,15 +5,18 @@ import importlib
 import re
 import subprocess
 import tomllib
+from importlib import metadata
 
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
 
 import hpo_utils
 from hpo_utils.paths import project_root
 
 ROOT = project_root()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+INSTALLED = {d.name.lower().replace("_", "-") for d in metadata.distributions()}
 CONDA_NAMES = {"torch": "pytorch"}
 NOT_ON_CONDA = {"matplotlib-fontja"}  # pip brings it with the project
 
@@ -41,6 +44,18 @@ def test_the_constraints_pin_every_dependency():
     wanted = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"]]
     assert {requirement_name(r) for r in wanted} <= pinned
     assert "torch==2.13.0" in lines  # not 2.13.0+cpu: the build is the machine's choice
+
+
+def test_what_is_pinned_installs_on_the_oldest_python_that_is_promised():
+    oldest = re.search(r"[\d.]+", PROJECT["requires-python"])[0] + ".0"
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    needed = {
+        name: metadata.metadata(name)["Requires-Python"] or ""
+        for name in map(requirement_name, filter(lambda line: "==" in line, lines))
+        if name in INSTALLED
+    }
+    assert len(needed) > 100
+    assert {n: python for n, python in needed.items() if oldest not in SpecifierSet(python)} == {}
 
 
 def test_the_names_of_the_specification_are_where_the_package_says():
