@@ -40,6 +40,7 @@ from hpo_utils.sources import ArraySource, describe, open_array
 from hpo_utils.split import PARTS, split_indices
 
 MANIFEST_VERSION = 2
+N_BLOCKS = 8  # in time: fewer give no interval, and shorter ones are less independent
 DECISIVE = ("name", "x_key", "t_key", "groups_key", "exclude_channels", "limit")
 
 
@@ -135,6 +136,24 @@ class PreparedData:
             return None
         group: NDArray[np.int64] = np.load(self.directory / f"group_{part}.npy", allow_pickle=False)
         return group
+
+    @property
+    def group_names(self) -> dict[int, str]:
+        """What the source calls the groups that are numbered here."""
+        return dict(enumerate(self.manifest.get("group_ids", [])))
+
+    def units(self, part: str) -> NDArray[np.int64] | None:
+        """Return the number of the unit that each sample of a part counts with.
+
+        How sure an error is, is asked of units that err independently: of the groups; where the
+        split is by time without groups, of ``N_BLOCKS`` blocks, since neighbours err together; else
+        of the samples themselves, None.
+        """
+        groups = self.groups(part)
+        if groups is not None or self.manifest["settings"]["data_split"]["method"] != "time":
+            return groups
+        n_samples = int(self.manifest["n_samples"][part])
+        return np.arange(n_samples) * min(N_BLOCKS, n_samples) // n_samples
 
 
 def prepare_data(cfg: Config) -> PreparedData:
@@ -285,6 +304,7 @@ def _prepare(
         **names,
         "n_samples": {part: len(split[part]) for part in PARTS},
         "n_groups": None if ids is None else len(np.unique(ids)),
+        "group_ids": [] if ids is None else np.unique(ids).astype(str).tolist(),
         "channels": channels,
         "sample_shape": [len(channels), *(x.shape[1:] if len(x.shape) == 2 else x.shape[2:])],
         "target_scaler": {
@@ -348,10 +368,25 @@ def _names(cfg: Config, x: ArraySource, t: ArraySource) -> dict[str, list[str]]:
             "dataset.target_names must differ from each other, got"
             f" {', '.join(expected['target_names'])}"
         )
+    for name in (name for names in expected.values() for name in names if "$" in name):
+        _check_mathematics(name)
     expected["fractions"] = list(cfg.dataset.fractions or [])
     expected["non_negative"] = list(cfg.dataset.non_negative or [])
     find_physics(*_known(expected))
     return expected
+
+
+def _check_mathematics(name: str) -> None:
+    """Raise DataError if figures could not show a name that has formulas between dollar signs."""
+    from matplotlib.mathtext import MathTextParser  # takes long, and few names need it
+
+    try:
+        MathTextParser("agg").parse(name)
+    except ValueError as error:
+        raise DataError(
+            "names may have formulas between dollar signs that matplotlib can draw, got"
+            f" {name!r}: {str(error).strip().splitlines()[-1]}; correct it or leave out the $"
+        ) from None
 
 
 def _known(names: dict[str, list[str]]) -> tuple[list[str], list[str], list[str]]:

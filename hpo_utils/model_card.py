@@ -32,7 +32,7 @@ def model_card(data: PreparedData, evaluation: dict[str, Any], made_with: dict[s
         "`model.onnx` gives the same numbers without PyTorch: input `x`, outputs `y` and `spread`.",
         "## How good it is",
         f"On {found['n_test']} samples{_groups(found)} that neither trained nor chose it, with"
-        f" {percent(evaluation['confidence'])} bootstrap intervals; the skill is the"
+        f" {percent(evaluation['confidence'])} intervals; the skill is the"
         " share of the best baseline's squared error that it removes.",
         _table(data, found),
         "## What to beware of",

@@ -41,10 +41,11 @@ def errors_by_group(
     z = _standardised(y_true, y_pred, target_std)
     squares = pd.DataFrame(z**2, columns=list(names))
     by_group = squares.groupby(groups)
-    table = np.sqrt(by_group.mean())
-    table.insert(0, "samples", by_group.size())
-    table["all targets"] = np.sqrt(by_group.mean().mean(axis=1))
-    return table.sort_values("all targets", ascending=False).rename_axis("group")
+    mean = by_group.mean()
+    whole = np.sqrt(mean.mean(axis=1))
+    parts = [by_group.size().rename("samples"), np.sqrt(mean), whole.rename("all targets")]
+    table = pd.concat(parts, axis=1)  # a target may be called as one of the two
+    return table.loc[whole.sort_values(ascending=False).index].rename_axis("group")
 
 
 def error_correlations(y_true: Array, y_pred: Array, names: Sequence[str]) -> pd.DataFrame:

@@ -262,8 +262,8 @@ def worst_table(
 
 
 def percent(share: float) -> str:
-    """Return a share as a percentage with the digits it needs."""
-    return f"{100 * share:g}%"
+    """Return a share as a percentage with the digits it needs, three at most."""
+    return f"{100 * share:.3g}%"
 
 
 def interval_text(interval: Sequence[float | None], digits: int = 3) -> str:

@@ -94,7 +94,7 @@ def show_answer(report: Report, study: optuna.Study, cfg: Config) -> None:
 def beats_baselines(found: dict[str, Any]) -> str:
     """Return which targets are predicted better than without a network, and which by nobody."""
     names, skills = list(found["validation"]), found["skill"]
-    if all(None in skill["interval"] for skill in skills):
+    if found["n_test_units"] < MIN_UNITS:
         drawn = "samples" if found["n_test_groups"] is None else "groups"
         return (
             f"**The test part has too few {drawn} to be sure of anything**: of so few no interval"
@@ -104,7 +104,8 @@ def beats_baselines(found: dict[str, Any]) -> str:
     hopeless = [
         name
         for k, name in enumerate(names)
-        if all(skill[k]["verdict"] != "better" for skill in found["skill_over_mean"].values())
+        if skills[k]["verdict"] != "better"
+        and all(skill[k]["verdict"] != "better" for skill in found["skill_over_mean"].values())
     ]
     if len(hopeless) == len(names):
         return (
@@ -142,19 +143,22 @@ def number_one(evaluation: Evaluation) -> str:
         other["name"]
         for other in others
         if other["mean"] is not None
+        and not other["beaten"]
         and (other["p_value"] is None or other["p_value"] > 1 - evaluation["confidence"])
     ]
     if alike:
         said += f" These seeds cannot tell it from {', '.join(alike)} beyond chance."
-    elif others:
-        said += " It is better than every other contender beyond chance."
+    elif all(other["beaten"] for other in others):
+        said += " The others were given up on the way." if others else ""
+    else:
+        said += " It is better beyond chance than every other that was not given up on the way."
     best, gap = f"The study's best, trial {evaluation['best_trial']},", evaluation["gap"]
     if gap is None:
         return f"{said} {best} diverged on a fresh seed."
-    direction = "worse" if gap > 0 else "better"
+    direction, curse = ("worse", " (the winner's curse)") if gap > 0 else ("better", "")
     return (
-        f"{said} {best} is on average {abs(gap):.4f} {direction} on them than its score in the"
-        " study (the winner's curse)."
+        f"{said} {best} is on average {abs(gap):.4g} {direction} on them than its score in the"
+        f" study{curse}."
     )
 
 
@@ -177,14 +181,10 @@ def show_test(report: Report, settled: Settled) -> None:
     """Show what the test part says of the winner and the baselines, and how often it was asked."""
     evaluation = settled.evaluation
     data, found = settled.data, settled.found
-    n_groups = found["n_test_groups"]
-    drawn = "samples" if n_groups is None else f"whole groups, of which there are {n_groups}"
-    few = (
-        f"; fewer than {MIN_UNITS} give no interval" if (n_groups or MIN_UNITS) < MIN_UNITS else ""
-    )
+    few = f"; fewer than {MIN_UNITS} give none" if found["n_test_units"] < MIN_UNITS else ""
     report.show(
-        f"{found['n_test']} test samples; intervals of {percent(evaluation['confidence'])} from a"
-        f" bootstrap that draws {drawn}{few}."
+        f"{found['n_test']} test samples; intervals of {percent(evaluation['confidence'])} from"
+        f" {described_units(found)}{few}."
     )
     report.show(
         plot_test_intervals(found["test"], evaluation["target_names"]),
@@ -192,6 +192,16 @@ def show_test(report: Report, settled: Settled) -> None:
     )
     report.show(held_out_table(found))
     report.show(said_of_looks(data))
+
+
+def described_units(found: dict[str, Any]) -> str:
+    """Return what of the test part is taken to err independently, for intervals."""
+    n_units = found["n_test_units"]
+    if found["n_test_groups"] is not None:
+        return f"{n_units} groups, taken whole"
+    if n_units < found["n_test"]:
+        return f"{n_units} blocks of neighbours, taken whole"
+    return f"{n_units} single samples"
 
 
 def said_of_looks(data: PreparedData) -> str:
@@ -224,11 +234,10 @@ def said_of_looks(data: PreparedData) -> str:
 @when_settled
 def show_uncertainty(report: Report, settled: Settled) -> None:
     """Show whether the members' spread says how far a prediction may be off."""
-    evaluation = settled.evaluation
     if settled.found["coverage"] is None:
         report.show("One network alone, or several that agree, do not say how unsure they are.")
         return
-    report.show(coverage_table(settled.found, evaluation["confidence"]))
+    report.show(coverage_table(settled.found, settled.found["spread_confidence"]))
 
 
 @when_settled

@@ -120,8 +120,9 @@ def load_evaluation(study: optuna.Study, outputs_root: Path) -> Evaluation | Non
     if not file.is_file():
         return None
     evaluation: Evaluation = json.loads(file.read_text(encoding="utf-8"))
-    # a file of a deleted study with the same name is none of ours
-    return evaluation if study.user_attrs.get("settled") == evaluation["settled"] else None
+    # a file of a deleted study with the same name is none of ours, nor one of an earlier version
+    ours = study.user_attrs.get("settled") == evaluation["settled"]
+    return evaluation if ours and "n_test_units" in evaluation["examination"] else None
 
 
 def load_predictions(directory: Path) -> dict[str, NDArray[Any]]:
@@ -171,7 +172,13 @@ def describe_race(
         [(c.scores[seed], winner.scores[seed]) for seed in c.scores if seed in winner.scores]
         for c in contenders[1:]
     ]
-    p_values = holm([paired_p_value([a for a, _ in p], [b for _, b in p]) for p in pairs])
+    # who was given up was asked again and again until it looked beaten: its p would mean nothing
+    p_values = holm(
+        [
+            None if c.beaten else paired_p_value([a for a, _ in p], [b for _, b in p])
+            for c, p in zip(contenders[1:], pairs, strict=True)
+        ]
+    )
     rows: list[dict[str, Any]] = []
     for contender, p_value in zip(contenders, [None, *p_values], strict=True):
         scores = list(contender.scores.values())
@@ -208,7 +215,9 @@ def _examine_and_bundle(
     held = _held_out(directory, data, evaluation, members)
     cfg, confidence = members[0][0], evaluation["confidence"]
     examination = examine(data, fit_baselines(data), held, confidence)
-    layout = describe_layout(data, cfg, confidence, examination["spread_to_interval"])
+    layout = describe_layout(
+        data, cfg, examination["spread_confidence"], examination["spread_to_interval"]
+    )
     made_with = {
         **environment(), "study": evaluation["study_name"], "members": evaluation["members"],
     }  # fmt: skip
@@ -255,7 +264,7 @@ def examine(
     confidence: float,
 ) -> dict[str, Any]:
     """Return what the held-out parts say of the network, ``held`` as in ``load_predictions``."""
-    names, groups = data.target_names, data.groups("test")
+    names, groups, units = data.target_names, data.groups("test"), data.units("test")
     y_val, y_test = held["val_true"], held["test_true"]
     val_pred, test_pred = held["val"].mean(axis=0), held["test"].mean(axis=0)
     best = best_baselines(baselines, y_val)
@@ -265,24 +274,26 @@ def examine(
     n_models = len(models) - 1  # that might beat the mean
     singles = [target_metrics(y_test, member, names) for member in held["test"]]
     factors = calibrate_spread(y_val, held["val"], confidence)
+    promised = min(confidence, len(y_val) / (len(y_val) + 1))
     on_validation = {NETWORK: val_pred, **{b.name: b.val_pred for b in baselines}}
     return {
         "n_test": len(y_test),
         "n_test_groups": None if groups is None else len(np.unique(groups)),
         "validation": target_metrics(y_val, val_pred, names),
-        "test": errors_with_intervals(y_test, models, names, groups, confidence),
+        "n_test_units": len(y_test) if units is None else len(np.unique(units)),
+        "test": errors_with_intervals(y_test, models, names, units, confidence),
         "best_baseline": [b.name for b in best],
-        "skill": skill_with_intervals(y_test, test_pred, reference, groups, confidence),
+        "skill": skill_with_intervals(y_test, test_pred, reference, units, confidence),
         "skill_over_mean": {
-            model: skill_with_intervals(y_test, y_pred, mean, groups, confidence, n_models)
+            model: skill_with_intervals(y_test, y_pred, mean, units, confidence, n_models)
             for model, y_pred in models.items()
             if model != MEAN
         },
         "single_r2": [[single[name]["r2"] for name in names] for single in singles],
         "spread_to_interval": factors,
-        "coverage": None
-        if factors is None
-        else coverage(y_test, held["test"], factors, confidence),
+        # with few validation samples the factors promise less: Lei et al. 2018, theorem 1
+        "spread_confidence": promised,
+        "coverage": None if factors is None else coverage(y_test, held["test"], factors, promised),
         "violations": {
             model: violations(y_pred, data.physics, names)
             for model, y_pred in on_validation.items()

@@ -109,6 +109,16 @@ def test_groups_stay_together(make_config, make_arrays, tmp_path):
     assert sum(map(len, owners)) == 10
 
 
+def test_neighbours_in_time_count_as_one(make_config, make_arrays):
+    data = prepare_data(make_config(**make_arrays()))
+    assert data.units("test") is None
+    data = prepare_data(make_config("data_split.method=time", **make_arrays()))
+    units = data.units("train")
+    assert np.bincount(units).tolist() == [4, 3] * 4
+    assert (np.diff(units) >= 0).all()
+    assert data.units("test").tolist() == list(range(data.manifest["n_samples"]["test"]))
+
+
 def test_pieces_of_any_size_give_the_same_data(make_config, make_arrays, monkeypatch):
     arrays = make_arrays()
     first = prepare_data(make_config(**arrays))

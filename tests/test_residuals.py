@@ -27,6 +27,12 @@ def test_groups_are_ranked_by_their_error():
     assert table.loc[7, "all targets"] == pytest.approx(np.sqrt(1 / 4))
 
 
+def test_targets_may_be_called_as_the_columns_beside_them():
+    y = np.arange(8.0).reshape(4, 2)
+    table = errors_by_group(y, y + 1, np.array([0, 0, 1, 1]), ["samples", "all targets"], [1, 1])
+    assert list(table.columns) == ["samples", "samples", "all targets", "all targets"]
+
+
 def test_an_error_that_grows_with_a_quantity_is_found():
     rng = np.random.default_rng(0)
     true = rng.uniform(1, 2, (200, 2)).astype(np.float32)

@@ -30,6 +30,7 @@ def found(*verdicts, over_mean=None):
     return {
         "validation": dict.fromkeys(names),
         "n_test_groups": None,
+        "n_test_units": 100,
         "skill": [{"verdict": v, "interval": (0.0, 1.0)} for v in verdicts],
         "skill_over_mean": {"network": [{"verdict": v} for v in over_mean],
                             "ridge": [{"verdict": "unclear"} for _ in verdicts]},
@@ -52,7 +53,14 @@ def test_the_sentence_about_baselines(examination, said):
 
 
 def race(gap=0.01, **second):
-    other = {"name": "trial 2", "mean": 1.5, "p_value": 0.5, "scores": [1.0, 2.0], **second}
+    other = {
+        "name": "trial 2",
+        "mean": 1.5,
+        "p_value": 0.5,
+        "scores": [1.0, 2.0],
+        "beaten": False,
+        **second,
+    }
     first = {"name": "trial 7", "mean": 1.05, "p_value": None, "scores": [1.0, 1.1]}
     return {"contenders": [first, other], "gap": gap, "confidence": 0.95, "best_trial": 2,
             "raced": True}  # fmt: skip
@@ -61,7 +69,7 @@ def race(gap=0.01, **second):
 def test_too_few_groups_are_said():
     examination = found("unclear", "unclear")
     examination["skill"] = [{"verdict": "unclear", "interval": (None, None)}] * 2
-    examination["n_test_groups"] = 2
+    examination["n_test_groups"] = examination["n_test_units"] = 2
     assert verdict.beats_baselines(examination).startswith("**The test part has too few groups")
 
 
@@ -69,11 +77,14 @@ def test_too_few_groups_are_said():
     ("evaluation", "said"),
     [
         (race(), "**trial 7** comes first. These seeds cannot tell it from trial 2 beyond chance."),
-        (race(), "trial 2, is on average 0.0100 worse on them than its score in the study"),
-        (race(gap=-0.02), "0.0200 better on them than its score in the study"),
-        (race(p_value=0.01), "It is better than every other contender beyond chance."),
+        (
+            race(),
+            "0.01 worse on them than its score in the study (the winner's curse)",
+        ),
+        (race(gap=-0.02), "0.02 better on them than its score in the study."),
+        (race(p_value=0.01), "It is better beyond chance than every other that was not given up"),
         (race(p_value=0.06), "These seeds cannot tell it from trial 2 beyond chance."),
-        (race(mean=None, p_value=None), "It is better than every other contender beyond chance."),
+        (race(mean=None, beaten=True, p_value=None), "The others were given up on the way."),
         (race(gap=None), "The study's best, trial 2, diverged on a fresh seed."),
         ({**race(gap=None), "raced": False}, "nobody asked whether luck made it the best"),
     ],
@@ -89,9 +100,9 @@ def test_every_section_of_a_settled_study(report, settled, capsys):
     verdict.show_audit(report, verdict.study_data(study, cfg))
     said = capsys.readouterr().out
     for text in ("Trained again with 2 fresh seeds", "The leakage audit found no leak",
-                 "bootstrap that draws samples", "for the winner (trial",
+                 "single samples", "for the winner (trial",
                  "with its constraints and", "There are no groups to keep together",
-                 "fractions do not sum to 1", "inside, calibrated to 95%",
+                 "fractions do not sum to 1", "inside, calibrated to 87.5%",
                  "python -m hpo_utils predict", "network without constraints",
                  "Share of each channel in the sensitivity", "measured"):  # fmt: skip
         assert text in said, text

@@ -105,6 +105,15 @@ def test_a_study_keeps_its_physics_whatever_others_know_of_the_data(make_config,
     assert study_data(study, cfg).physics.non_negative == (1,)
 
 
+def test_who_was_given_up_has_no_p_value():
+    first = Contender(1, False, {}, 0.5, {1: 0.5, 2: 0.6, 3: 0.55})
+    close = Contender(2, False, {}, 0.5, {1: 0.52, 2: 0.61, 3: 0.58})
+    beaten = Contender(0, True, {}, 0.3, {1: 0.9, 2: 0.95}, {}, True)
+    _, second, third = describe_race([first, close, beaten], 1, 0.5, 0.95)["contenders"]
+    assert second["p_value"] == pytest.approx(0.0742, abs=1e-3)  # of one, not corrected
+    assert third["p_value"] is None
+
+
 def test_seeds_that_diverge_are_left_out():
     scores = {1: 0.5, 2: float("inf"), 3: 0.4}
     contender = Contender(0, False, {}, 0.3, scores, {1: "a", 2: "b", 3: "c"})
