@@ -7,18 +7,41 @@ from hpo_utils.baselines import (
     MEAN,
     RIDGE,
     Baseline,
+    _fit,
     band_means,
     best_baselines,
     channel_statistics,
     fit_baselines,
 )
-from hpo_utils.data import prepare_data
+from hpo_utils.data import PreparedData, prepare_data
 from hpo_utils.metrics import target_metrics
 
 
 def r2_of(data, baseline):
     metrics = target_metrics(data.targets("test"), baseline.test_pred, data.target_names)
     return [values["r2"] for values in metrics.values()]
+
+
+class Ungrouped(PreparedData):
+    """The same parts, of which nobody knows the groups."""
+
+    def groups(self, part):
+        return None
+
+
+def test_the_penalty_of_ridge_suits_recordings_that_were_never_seen(
+    make_config, make_arrays, tmp_path
+):
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(40), 10)
+    x = rng.normal(size=(40, 1, 32))[groups] + 0.01 * rng.normal(size=(400, 1, 32))
+    t = x[:, 0, 0] + 3.0 * rng.normal(size=40)[groups]
+    np.save(tmp_path / "groups.npy", groups)
+    settings = {**make_arrays(x, t), "dataset.groups": str(tmp_path / "groups.npy")}
+    data = prepare_data(make_config(**settings))
+    kinds = (data, Ungrouped(data.directory, data.manifest))
+    by_group, by_sample = (r2_of(kind, _fit(kind)[1])[0] for kind in kinds)
+    assert by_group > by_sample + 0.3
 
 
 def test_each_baseline_finds_what_it_is_made_for(make_config, make_arrays):
