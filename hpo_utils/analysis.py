@@ -161,14 +161,22 @@ def show_parameters(report: Report, study: optuna.Study) -> None:
 
 def show_interactions(report: Report, study: optuna.Study) -> None:
     """Show the pairs of parameters that change the score together."""
-    strength = interactions(study.get_trials(deepcopy=False))
-    if strength.empty:
+    found = interactions(study.get_trials(deepcopy=False))
+    if found.empty:
         report.show(
             f"Which parameters act together takes {MIN_TRIALS_FOR_INTERACTION} complete trials and"
             " two parameters that all of them have."
         )
         return
-    pairs = strength.head(N_PAIRS)
+    by_chance = f"{found['by_chance'].iloc[0]:.0%}"
+    pairs = found["share"][found["share"] > found["by_chance"]].head(N_PAIRS)
+    if pairs.empty:
+        report.show(
+            "No two parameters act together beyond chance: the strongest pair explains"
+            f" {found['share'].iloc[0]:.0%} of the score's variance beyond each of the two on its"
+            f" own, and of shuffled scores one explains {by_chance}."
+        )
+        return
     report.show(
         plot_pairs(study.get_trials(deepcopy=False), list(pairs.index)),
         "Score of the complete trials over the pairs of parameters that act together most",
@@ -178,20 +186,23 @@ def show_interactions(report: Report, study: optuna.Study) -> None:
     )
     report.show(
         "Share of the score's variance that a pair explains together, beyond each of the two on its"
-        f" own: {said}."
+        f" own: {said}. Of shuffled scores the strongest explains {by_chance}."
     )
 
 
 def show_trade_off(report: Report, study: optuna.Study) -> None:
     """Show which trials are best for each target, and what the study's best gives up."""
     trials = study.get_trials(deepcopy=False)
-    table, overall = best_per_target(trials), overall_best(trials)
-    if table.empty or overall is None:
+    r2, overall = validation_r2(trials), overall_best(trials)
+    if r2.empty or overall is None:
         report.show(NO_COMPLETE)
         return
-    r2 = validation_r2(trials)
     if r2.shape[1] == 1:
         report.show("With one target there is nothing to trade: the study's best is best for it.")
+        return
+    table = best_per_target(trials)
+    if table.empty:
+        report.show("No target varies in the validation part, so that R² says nothing of any.")
         return
     front = pareto_front(r2)
     report.show(
@@ -204,11 +215,12 @@ def show_trade_off(report: Report, study: optuna.Study) -> None:
 def show_weights(report: Report, study: optuna.Study) -> None:
     """Show whether a larger share of the loss goes along with a better prediction of a target."""
     trials = study.get_trials(deepcopy=False)
-    shares = weight_shares(trials)
+    held = study.user_attrs.get("signature", {}).get("held", {})
+    shares = weight_shares(trials, held)
     if shares.empty:
         report.show("The weights of the targets in the loss were not searched.")
         return
-    effects = weight_effects(trials)
+    effects = weight_effects(trials, held)
     if effects.empty:
         report.show(f"{len(shares)} trials are too few to say what the weights of the loss do.")
         return

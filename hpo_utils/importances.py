@@ -31,6 +31,7 @@ MIN_TRIALS_FOR_INTERACTION = 20
 N_RESAMPLES = 10  # of the trials, for the uncertainty of the importances
 N_TREES, N_TREES_RESAMPLED = 64, 16  # of the forests of fANOVA
 MOST_FITTED = 200  # trials; the cost of a Gaussian process grows with their cube
+N_SHUFFLES = 9  # of the scores: by chance one study in ten shows a pair that is none
 N_PLACES = 40  # of the trials' parameters, at which a pair's joint effect is averaged
 
 
@@ -40,12 +41,12 @@ def parameter_importances(study: optuna.Study, seed: int = 0) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Index: parameters that all complete trials have. ``fanova``: share of the variance of the
-        score that a random forest explains by the parameter (Hutter et al., ICML 2014), of the
-        complete trials. ``ped_anova``: how far the parameter separates the best tenth from the rest
-        (Watanabe et al., IJCAI 2023), a different question. ``<name>_low`` and ``<name>_high``: the
-        10th and 90th percentile over studies whose trials are drawn with repetition from these
-        (bootstrap). Zeros or equal where nothing tells the scores apart. Empty with fewer than
+        Index: parameters that all complete trials have. ``fanova``: share of a parameter in the
+        variance of the score that a random forest explains by single parameters (Hutter et al.,
+        ICML 2014), of the complete trials. ``ped_anova``: how far the parameter separates the best
+        tenth from the rest (Watanabe et al., IJCAI 2023), a different question. ``<name>_low`` and
+        ``<name>_high``: the 10th and 90th percentile over studies whose trials are drawn with
+        repetition from these (bootstrap). Zeros or equal where nothing tells the scores apart. Empty with fewer than
         ``MIN_TRIALS_FOR_IMPORTANCE`` complete trials.
     """
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -84,38 +85,48 @@ def _importances(complete: Sequence[FrozenTrial], n_trees: int, seed: int) -> pd
     return pd.DataFrame(found)
 
 
-def interactions(trials: Sequence[FrozenTrial], seed: int = 0) -> pd.Series[float]:
+def interactions(trials: Sequence[FrozenTrial], seed: int = 0) -> pd.DataFrame:
     """Estimate which pairs of parameters change the score together, beyond each on its own.
 
     Returns
     -------
-    Series
-        Index: pairs of parameters that all complete trials have, the strongest first. The value is
-        the share of the variance of the logarithm of the score, as a Gaussian process predicts it,
-        that the pair's joint effect holds beyond the sum of its two effects: the numerator of
-        Friedman's H² (Friedman & Popescu, Ann. Appl. Stat. 2008, eq. 44) over that variance. Empty
-        with fewer than ``MIN_TRIALS_FOR_INTERACTION`` trials. A forest of as few trials sees steps,
-        and took additive effects for interactions.
+    DataFrame
+        Index: pairs of parameters that all complete trials have, the strongest first. ``share``:
+        that of the variance of the logarithm of the score that the pair's joint effect, as a
+        Gaussian process predicts it, holds beyond the sum of its two effects: the numerator of
+        Friedman's H² (Friedman & Popescu, Ann. Appl. Stat. 2008, eq. 44) over that variance.
+        ``by_chance``: the largest share of any pair when the scores are dealt out to the trials
+        ``N_SHUFFLES`` times at random; a real one is larger. Empty with fewer than
+        ``MIN_TRIALS_FOR_INTERACTION`` trials. A forest of as few trials sees steps, and took
+        additive effects for interactions.
     """
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     spaces = intersection_search_space(complete)
     spaces = {name: space for name, space in spaces.items() if not space.single()}
     if len(complete) < MIN_TRIALS_FOR_INTERACTION or len(spaces) < 2:
-        return pd.Series(dtype=float)
+        return pd.DataFrame(columns=["share", "by_chance"])
     # (n_trials, n_parameters)
     x = np.array([[position(s, t.params[name]) for name, s in spaces.items()] for t in complete])
-    order = np.random.default_rng(seed).permutation(len(x))
-    fitted, places = order[:MOST_FITTED], x[order[:N_PLACES]]
-    scores = np.array([score_of(trial) for trial in complete])
-    surface = _surface(x[fitted], np.log(scores[fitted]))
-    alone = [_effect(surface, places, [k]) for k in range(len(spaces))]
-    whole = float(np.var(surface.predict(places)))
-    names = list(spaces)
-    found = {}
-    for j, k in combinations(range(len(names)), 2):
-        joint = _effect(surface, places, [j, k]) - alone[j] - alone[k]
-        found[names[j], names[k]] = float(np.mean(joint**2)) / whole if whole > 0 else 0.0
-    return pd.Series(found).sort_values(ascending=False)
+    y = np.log([score_of(trial) for trial in complete])
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(x))[:MOST_FITTED]
+    x, y = x[order], y[order]
+    share = pd.Series(_joint_shares(x, y), index=list(combinations(spaces, 2)))
+    shuffled = [_joint_shares(x, rng.permutation(y)) for _ in range(N_SHUFFLES)]
+    found = pd.DataFrame({"share": share, "by_chance": max(map(max, shuffled))})
+    return found.sort_values("share", ascending=False)
+
+
+def _joint_shares(x: NDArray[np.float64], y: NDArray[np.float64]) -> list[float]:
+    """Return the share of the variance of ``y`` (n_trials,) that each two columns hold together."""
+    whole = float(np.var(y))
+    surface, places, columns = _surface(x, y), x[:N_PLACES], range(x.shape[1])
+    alone = [_effect(surface, places, [k]) for k in columns]
+    return [
+        float(np.mean((_effect(surface, places, [j, k]) - alone[j] - alone[k]) ** 2))
+        / (whole or 1.0)
+        for j, k in combinations(columns, 2)
+    ]
 
 
 def _surface(x: NDArray[np.float64], y: NDArray[np.float64]) -> GaussianProcessRegressor:

@@ -95,7 +95,7 @@ def plot_importances(importances: pd.DataFrame, n_trials: int) -> Figure:
     figure, (axes,) = grid(1, 1, max(2.2, 1.2 + 0.38 * len(importances)))
     positions = np.arange(len(importances))
     for offset, column, color, label in (
-        (-0.2, "fanova", PALETTE[0], "fANOVA: share of the score's variance"),
+        (-0.2, "fanova", PALETTE[0], "fANOVA: share of the explained variance"),
         (0.2, "ped_anova", PALETTE[4], "PED-ANOVA: separates the best tenth"),
     ):
         axes.barh(positions + offset, importances[column], 0.36, color=color, label=label)

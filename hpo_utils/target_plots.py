@@ -77,7 +77,7 @@ def plot_weight_effects(shares: pd.DataFrame, r2: pd.DataFrame, effects: pd.Data
         k = list(r2.columns).index(target)
         y = r2.loc[shares.index, target].clip(lower=LOWEST)
         axes.scatter(shares[target], y, s=20, color=target_color(k), alpha=0.8, linewidth=0)
-        axes.axvline(1 / shares.shape[1], color=GREY, linestyle="--", linewidth=1)
+        axes.axvline(1 / r2.shape[1], color=GREY, linestyle="--", linewidth=1)
         axes.set(title=target, xlabel="share of the loss", ylabel="validation R²")
         if target in effects.index:
             found = effects.loc[target]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,7 +55,7 @@ def overall_best(trials: Sequence[FrozenTrial]) -> int | None:
 def best_per_target(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
     """Return one row per target: its best trial, R² there, and what the study's best gives up.
 
-    Empty without a complete trial.
+    Empty without a complete trial, or where no target varies in the validation part.
     """
     r2, overall = validation_r2(trials), overall_best(trials)
     if r2.empty or overall is None:
@@ -71,14 +72,15 @@ def best_per_target(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
                 "given up": r2.loc[number, target] - r2.loc[overall, target],
             }
         )
-    return pd.DataFrame(rows).set_index("target")
+    return pd.DataFrame(rows).set_index("target") if rows else pd.DataFrame()
 
 
-def weight_shares(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
+def weight_shares(trials: Sequence[FrozenTrial], held: Mapping[str, Any]) -> pd.DataFrame:
     """Return each target's share of the loss, one row per complete trial that has R².
 
-    The share is the target's weight over the sum of all weights; a target whose weight is not
-    searched is left out, and the table is empty if fewer than two are searched.
+    The share is the target's weight over the sum of all weights, of which those not searched are
+    ``held``, by dotted key; a target whose weight is not searched is left out, and the table is
+    empty if fewer than two are searched.
     """
     r2 = validation_r2(trials)
     rows = {
@@ -94,11 +96,12 @@ def weight_shares(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
     if weights.shape[1] < 2:
         return pd.DataFrame()
     weights = weights[sorted(weights.columns)].dropna()
-    shares = weights.div(weights.sum(axis=1), axis=0)
+    fixed = sum(held.get(f"{WEIGHT}{k}", 0.0) for k in set(range(r2.shape[1])) - set(weights))
+    shares = weights.div(weights.sum(axis=1) + fixed, axis=0)
     return shares.rename(columns=dict(enumerate(r2.columns))).rename_axis("trial")
 
 
-def weight_effects(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
+def weight_effects(trials: Sequence[FrozenTrial], held: Mapping[str, Any]) -> pd.DataFrame:
     """Return whether a target's share of the loss goes along with its own R².
 
     Returns
@@ -108,7 +111,7 @@ def weight_effects(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
         Empty with fewer than ``MIN_TRIALS_FOR_EFFECT`` trials, or without searched weights. The
         trials were chosen by the sampler, not at random, so this is no proof of a cause.
     """
-    shares = weight_shares(trials)
+    shares = weight_shares(trials, held)
     if len(shares) < MIN_TRIALS_FOR_EFFECT:
         return pd.DataFrame()
     r2 = validation_r2(trials).loc[shares.index]

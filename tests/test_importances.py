@@ -57,12 +57,22 @@ def test_trials_of_few_values_can_be_drawn_so_that_nothing_tells_them_apart():
 def test_a_pair_that_acts_together_comes_first():
     found = interactions(study_of(lambda a, b, c: np.exp(4 * (a - 0.5) * (b - 0.5) + c)).trials)
     assert set(found.index[0]) == {"a", "b"}
-    assert found.iloc[0] > 5 * found.iloc[1]
+    assert found["share"].iloc[0] > 5 * found["share"].iloc[1]
+    assert found["share"].iloc[0] > 2 * found["by_chance"].iloc[0]
 
 
 def test_effects_that_add_up_are_no_interaction():
     found = interactions(study_of(lambda a, b, c: np.exp(a + b + c), 150).trials)
-    assert found.max() < 0.03
+    assert found["share"].max() < 0.03
+
+
+def test_pairs_in_noise_are_rarely_stronger_than_chance():
+    stronger = 0
+    rng = np.random.default_rng(0)
+    for _ in range(12):
+        found = interactions(study_of(lambda a, b, c: np.exp(rng.normal()), 25).trials)
+        stronger += found["share"].iloc[0] > found["by_chance"].iloc[0]
+    assert stronger <= 4  # a tenth is expected
 
 
 def test_interactions_of_too_few_trials_are_empty():

@@ -63,14 +63,24 @@ def test_the_best_of_each_target_and_what_the_best_overall_gives_up():
 
 def test_without_complete_trials_there_is_no_table():
     assert best_per_target([]).empty
-    assert weight_shares([]).empty
-    assert weight_effects([]).empty
+    assert weight_shares([], {}).empty
+    assert weight_effects([], {}).empty
 
 
 def test_the_shares_of_the_loss_sum_to_one():
-    shares = weight_shares(trials((0.9, 0.1), (0.2, 0.8), weights=[(1.0, 3.0), (5.0, 5.0)]))
+    shares = weight_shares(trials((0.9, 0.1), (0.2, 0.8), weights=[(1.0, 3.0), (5.0, 5.0)]), {})
     assert shares.loc[0].to_dict() == {"a": 0.25, "b": 0.75}
     np.testing.assert_allclose(shares.sum(axis=1), 1.0)
+
+
+def test_weights_that_are_held_have_their_share():
+    three = trials((0.9, 0.1, 0.5), weights=[(1.0, 3.0)])
+    shares = weight_shares(three, {"training.weight_target_2": 4.0})
+    assert shares.loc[0].to_dict() == {"a": 1 / 8, "b": 3 / 8}
+
+
+def test_targets_that_do_not_vary_have_no_best_trial():
+    assert best_per_target(trials((0.1, 0.2), val_r2={"a": None, "b": None})).empty
 
 
 def test_an_effect_that_is_there_is_found():
@@ -78,7 +88,7 @@ def test_an_effect_that_is_there_is_found():
     weights = rng.uniform(0.1, 10.0, size=(40, 2))
     share = weights[:, 0] / weights.sum(axis=1)
     rows = np.stack([0.5 + 0.4 * share, rng.uniform(0, 1, 40)], axis=1)
-    effects = weight_effects(trials(*rows, weights=weights))
+    effects = weight_effects(trials(*rows, weights=weights), {})
     assert effects.loc["a", "rank correlation"] == pytest.approx(1.0)
     assert effects.loc["a", "p"] < 1e-6
     assert abs(effects.loc["b", "rank correlation"]) < 0.5
@@ -86,4 +96,4 @@ def test_an_effect_that_is_there_is_found():
 
 def test_a_few_trials_show_no_effect():
     weights = [(1.0, k + 1.0) for k in range(7)]
-    assert weight_effects(trials(*[(0.1, 0.2)] * 7, weights=weights)).empty
+    assert weight_effects(trials(*[(0.1, 0.2)] * 7, weights=weights), {}).empty
