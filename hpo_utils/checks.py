@@ -11,6 +11,7 @@ from hpo_utils.errors import DataError
 from hpo_utils.scaling import RunningStatistics, Standardizer
 from hpo_utils.sources import ArraySource
 
+COARSE = 1e-3  # standard deviations of a target that rounding to float32 may take
 FAULTY_CHANNELS = [1, 3]  # left out by default when there are four: a saturated amplifier
 SATURATED_SHARE = 1e-3  # a channel with more of its values at the rails counts as saturated
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -79,7 +80,18 @@ def scan_targets(t: ArraySource, n_samples: int, names: list[str]) -> NDArray[np
             f" {names[target]!r} in sample {sample} ({len(bad)} such values): correct or remove"
             " these samples"
         )
-    return targets.astype(np.float32)
+    kept = targets.astype(np.float32)
+    coarse = np.spacing(np.abs(kept).max(axis=0)) > COARSE * targets.std(axis=0, dtype=np.float64)
+    for name in (
+        name
+        for name, lost in zip(names, coarse & (np.ptp(targets, axis=0) > 0), strict=True)
+        if lost
+    ):
+        raise DataError(
+            f"targets must keep their digits in float32, but {name!r} varies too little for its"
+            " size: subtract a constant from it first"
+        )
+    return kept
 
 
 def fit_target_scaler(targets: NDArray[np.float32], names: list[str]) -> Standardizer:
@@ -108,7 +120,13 @@ def scan_groups(groups: ArraySource, n_samples: int) -> NDArray[Any]:
             f"dataset.groups must hold one id for each of {n_samples} samples, got shape"
             f" {groups.shape}"
         )
-    return groups.read()
+    ids = groups.read()
+    if ids.dtype.kind == "f" and not np.isfinite(ids).all():
+        raise DataError(
+            f"dataset.groups must name a group for each sample, got {(~np.isfinite(ids)).sum()}"
+            " values that are not finite: give these samples groups of their own"
+        )
+    return ids
 
 
 def scan_inputs(

@@ -29,7 +29,7 @@ def serve(cfg: Config, port: int) -> None:
     print(f"http://{HOST}:{port}/dashboard, Ctrl-C ends it", flush=True)
     try:
         run_server(storage, host=HOST, port=port, artifact_store=store)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         raise HpoError(
-            f"--port must name a free port, got {port}: {error.strerror}; name another one"
+            f"--port must name a free port, got {port}: {error}; name another one"
         ) from None

@@ -7,7 +7,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO
@@ -91,18 +91,20 @@ def whole_directory(directory: Path, replace: bool = False) -> Iterator[Path]:
     A directory that is there by then stays, since another process may have been faster; or gives
     way with ``replace``.
     """
-    partial = _beside(directory)
+    partial, old = _beside(directory), _beside(directory)
     partial.mkdir(parents=True)
     try:
         yield partial
         if replace:
-            shutil.rmtree(directory, ignore_errors=True)
+            with suppress(FileNotFoundError):
+                directory.rename(old)
         try:
             partial.rename(directory)
         except OSError:
             if not directory.is_dir():
                 raise
     finally:
+        old.unlink() if old.is_symlink() else shutil.rmtree(old, ignore_errors=True)
         shutil.rmtree(partial, ignore_errors=True)
 
 

@@ -149,7 +149,8 @@ def _mime_bundle(item: Figure | pd.DataFrame | str, alt: str, words: Language) -
         }
     if isinstance(item, pd.DataFrame):
         item = words.table(item)
-        numbers = item.to_html(
+        # pandas puts na_rep for NaN, not for None
+        numbers = item.map(lambda value: float("nan") if value is None else value).to_html(
             border=0, index_names=False, na_rep="–", float_format=lambda value: f"{value:.4g}"
         )
         return {"text/plain": item.to_string(), "text/html": numbers}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -256,12 +257,18 @@ def _parameter(name: str, entry: Any, cfg: Config) -> Parameter:
         raise SearchSpaceError(
             f"{name} must have a type of {', '.join(DISTRIBUTIONS)}, got {entry!r}"
         )
-    arguments = {key: value for key, value in entry.items() if key not in ("type", "if")}
+    arguments = {key: _number(v) for key, v in entry.items() if key not in ("type", "if")}
     choices = arguments.get("choices", [])
     if not isinstance(choices, list) or any(isinstance(choice, list | dict) for choice in choices):
         raise SearchSpaceError(
             f"the choices of {name} must be a list of plain values, got {choices!r}"
         )
+    for key in {"low", "high", "step"} & arguments.keys() if entry["type"] == "int" else ():
+        if isinstance(arguments[key], float) and not arguments[key].is_integer():
+            raise SearchSpaceError(
+                f"{key} of {name} must be a whole number, as its type is int, got {arguments[key]}:"
+                " round it or let the type be float"
+            )
     try:
         distribution = DISTRIBUTIONS[entry["type"]](**arguments)
     except (TypeError, ValueError) as error:
@@ -277,6 +284,15 @@ def _parameter(name: str, entry: Any, cfg: Config) -> Parameter:
         )
     _check_values(name, distribution, cfg)
     return Parameter(name, distribution, condition)
+
+
+def _number(value: Any) -> Any:
+    """Return the number that YAML took for text, as it does with 1e-5 (it wants 1.0e-5)."""
+    if isinstance(value, list):
+        return [_number(each) for each in value]
+    if isinstance(value, str) and re.fullmatch(r"[-+]?\d+\.?\d*[eE][-+]?\d+", value):
+        return float(value)
+    return value
 
 
 def _check_values(name: str, distribution: BaseDistribution, cfg: Config) -> None:

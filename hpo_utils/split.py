@@ -49,6 +49,11 @@ def split_indices(
         raise DataError(
             "data_split.method group must have group ids, but dataset.groups names no file: add it"
         )
+    if cfg.gap and cfg.method != "time":
+        raise DataError(
+            f"data_split.gap must go with data_split.method time, got {cfg.gap} with {cfg.method}:"
+            " set the method, or the gap to 0"
+        )
     members = _group_members(n_samples, None if cfg.method == "random" else groups)
     assign = _assign_in_order if cfg.method == "time" else _assign_at_random
     assigned = assign(members, cfg)
@@ -56,10 +61,13 @@ def split_indices(
     if empty:
         what = "samples" if len(members) == n_samples else "groups"
         ratios = (cfg.train_ratio, cfg.val_ratio, cfg.test_ratio)
+        gap = (
+            f" with a gap of {cfg.gap} (data_split.gap)" if cfg.method == "time" and cfg.gap else ""
+        )
         raise DataError(
             f"each part of the split must get at least one sample, but {' and '.join(empty)} got"
-            f" none of {len(members)} {what} by the ratios {', '.join(map(str, ratios))}:"
-            f" use more {what} or other ratios"
+            f" none of {len(members)} {what} by the ratios {', '.join(map(str, ratios))}"
+            f"{gap}: use more {what}{', a smaller gap' if gap else ''} or other ratios"
         )
     return assigned
 

@@ -17,7 +17,7 @@ from optuna.artifacts import FileSystemArtifactStore
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import BaseStorage, GrpcStorageProxy
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Connection, Engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, event, make_url
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from hpo_utils.config import Config
@@ -50,7 +50,7 @@ def open_storage(cfg: Config) -> BaseStorage:
     if url is None:
         database = default_database(cfg)
         database.parent.mkdir(parents=True, exist_ok=True)
-        url = f"sqlite:///{database}"
+        url = URL.create("sqlite", database=str(database)).render_as_string()
     if url.startswith(GRPC):
         return _open_proxy(url)
     if url.startswith("sqlite"):

@@ -128,7 +128,7 @@ def test_stopping_it_stops_all_workers(tmp_path):
         time.sleep(0.1)
     family = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(2)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=180)
     _, alive = psutil.wait_procs(family, timeout=30)
     assert not alive
     assert "KeyboardInterrupt" in output

@@ -69,4 +69,10 @@ def test_who_makes_a_directory_second_finds_the_first_ones(tmp_path):
     with paths.whole_directory(made, replace=True) as new:
         (new / "by").write_text("new")
     assert (made / "by").read_text() == "new"
-    assert [f.name for f in tmp_path.iterdir()] == ["data"]
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with paths.whole_directory(tmp_path / "link", replace=True) as new:
+        (new / "by").write_text("new")
+    assert (tmp_path / "link" / "by").read_text() == "new"
+    assert not (tmp_path / "elsewhere" / "by").exists()
+    assert {f.name for f in tmp_path.iterdir()} == {"data", "elsewhere", "link"}

@@ -36,6 +36,21 @@ def trial_of(params=None):
     return study.ask()
 
 
+@pytest.mark.parametrize("line", [
+    "{type: float, low: 1e-6, high: 1e-3, log: true}", "{type: categorical, choices: [1e-6, 0.001]}"
+])  # fmt: skip
+def test_numbers_that_yaml_takes_for_text_are_numbers(tmp_path, line):
+    space, _ = space_from(tmp_path, f"training.weight_decay: {line}\n")
+    (found,) = space.distributions.values()
+    ends = (found.low, found.high) if hasattr(found, "low") else found.choices
+    assert tuple(ends) == (1e-6, 1e-3)
+
+
+def test_whole_numbers_have_whole_ends(tmp_path):
+    with pytest.raises(SearchSpaceError, match=r"high of model.hidden must be a whole .* got 32.7"):
+        space_from(tmp_path, "model.hidden: {type: int, low: 8, high: 32.7}\n")
+
+
 def test_the_default_space_is_the_documented_one():
     assert load_search_space(load_config(), 6).distributions == SPECIFIED
 

@@ -232,9 +232,14 @@ CASES: dict[str, tuple[Spoil, str]] = {
     "one group": (groups(np.zeros(N, int)), r"group"),
     "groups of objects": (params(dataset__groups="README.md"), r"groups must be an array saved"),
     "split by group without groups": (override("data_split.method=group"), r"dataset.groups"),
+    "gap without time": (override("data_split.gap=3"), r"gap must go with data_split.method time"),
+    "formulas that cannot be drawn": (
+        override(r"dataset.target_names=[$\bad$,b]"),
+        r"names may have formulas .*bad",
+    ),
     "gap beyond the data": (
         override("data_split.method=time", "data_split.gap=1000"),
-        r"data_split.gap|sample",
+        r"gap of 1000 \(data_split.gap\): use more samples, a smaller gap or other ratios",
     ),
     "ratios not one": (override("data_split.train_ratio=0.9"), r"must be 1, got 0.9"),
     "no training part": (
