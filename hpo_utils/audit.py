@@ -86,7 +86,7 @@ def exact_copies(parts: dict[str, Digest]) -> Finding:
             places[content].add(part)
     n_copies = sum(len(digest.hashes) for digest in parts.values()) - len(places)
     across = sum(len(where) > 1 for where in places.values())
-    found = f"{n_copies} samples repeat another one; {across} of these contents lie in two parts"
+    found = f"{n_copies} samples repeat another one, {across} of these contents lie in two parts"
     return Finding("exact copies", found, LEAK if across else FINE)
 
 

@@ -46,8 +46,8 @@ def parameter_importances(study: optuna.Study, seed: int = 0) -> pd.DataFrame:
         ICML 2014), of the complete trials. ``ped_anova``: how far the parameter separates the best
         tenth from the rest (Watanabe et al., IJCAI 2023), a different question. ``<name>_low`` and
         ``<name>_high``: the 10th and 90th percentile over studies whose trials are drawn with
-        repetition from these (bootstrap). Zeros or equal where nothing tells the scores apart. Empty with fewer than
-        ``MIN_TRIALS_FOR_IMPORTANCE`` complete trials.
+        repetition from these (bootstrap). Zeros or equal where nothing tells the scores apart.
+        Empty with fewer than ``MIN_TRIALS_FOR_IMPORTANCE`` complete trials.
     """
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(complete) < MIN_TRIALS_FOR_IMPORTANCE:

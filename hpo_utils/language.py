@@ -76,14 +76,19 @@ class Language:
         return FuncFormatter(lambda value, place: str(self._word(labels(value, place))))
 
     def _words(self, listed: str) -> str:
-        """Return a text that may be a list: item by item if each is known, else as a whole."""
-        items = [self._known(item) for item in listed.split(", ")]
-        known = [item for item in items if item is not None]
-        return ", ".join(known) if len(known) == len(items) else str(self._word(listed))
+        """Return a text that may be a list: findings one by one, and names if each is known."""
+        known = [item for item in map(self._known, listed.split(", ")) if item is not None]
+        if len(known) > listed.count(", "):
+            return ", ".join(known)
+        if (whole := self._known(listed)) is not None:
+            return whole
+        for mark in ("; ", ": "):
+            if mark in listed:
+                return mark.join(map(self._words, listed.split(mark, 1)))
+        return listed
 
     def _word(self, english: Any) -> Any:
-        known = self._known(english) if isinstance(english, str) else None
-        return english if known is None else known
+        return self._words(english) if isinstance(english, str) else english
 
     def _known(self, english: str) -> str | None:
         """Return what the catalogue has for a text as a whole; None if it has nothing."""

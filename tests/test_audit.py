@@ -103,7 +103,7 @@ def test_what_was_found_is_remembered(make_config, make_arrays):
 def test_all_24_repeated_spectra_of_tecator_are_found(tmp_path):
     root = f"paths.outputs_root={tmp_path}"
     by_group = findings(load_config("params/tecator.yaml", [root]))["exact copies"]
-    assert by_group.found == "24 samples repeat another one; 0 of these contents lie in two parts"
+    assert by_group.found == "24 samples repeat another one, 0 of these contents lie in two parts"
     assert by_group.verdict == "fine"
     at_random = load_config("params/tecator.yaml", [root, "data_split.method=random"])
     assert verdicts(at_random)["exact copies"] == "leak"

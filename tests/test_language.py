@@ -2,6 +2,7 @@ import re
 from string import Formatter
 
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -11,13 +12,15 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from hpo_utils import analysis, insight, verdict
+from hpo_utils.audit import audit_leakage
 from hpo_utils.config import load_config
+from hpo_utils.data import prepare_data
 from hpo_utils.errors import ConfigError
 from hpo_utils.language import LANGUAGES, Language
 from hpo_utils.paths import project_root
 from hpo_utils.plots import styled
 from hpo_utils.report import Report
-from hpo_utils.tables import short_name
+from hpo_utils.tables import audit_table, short_name
 
 CATALOGUE = yaml.safe_load(
     (project_root() / "hpo_utils/language_ja.yaml").read_text(encoding="utf-8")
@@ -34,6 +37,25 @@ def test_the_configuration_knows_the_languages():
         assert load_config(None, [f"report.language={name}"]).report.language == name
     with pytest.raises(ConfigError, match=r"report.language must be one of en, ja, got 'fr'"):
         load_config(None, ["report.language=fr"])
+
+
+def test_what_leaks_is_said_without_english_but_for_names(japanese, make_config, make_arrays):
+    rng = np.random.default_rng(0)
+    x, t = rng.normal(size=(2, 40, 4, 8, 12)), rng.normal(size=(40, 2))
+    x = x[0].astype(np.float32)
+    x[:, 0] = rng.normal(size=(40, 1, 1))  # a setting
+    x[:, 2] = t[:, :1, None]  # and another, which is a target
+    x[20:], t[20:] = x[:20], t[:20]  # copies
+    data = prepare_data(make_config(**make_arrays(x, t), **{
+        "dataset.channel_names": ["p", "q", "r", "s"], "dataset.target_names": ["u", "v"],
+    }))  # fmt: skip
+    findings = audit_leakage(data)
+    leaks = [f"{each.check}: {each.found}" for each in findings if each.verdict == "leak"]
+    assert len(leaks) >= 2
+    flattered = "**The held-out parts leak**, so every score here is flattered"
+    assert not re.findall("[a-z]{4,}", japanese.text(f"{flattered}: {'; '.join(leaks)}."))
+    cells = japanese.table(audit_table(findings)).to_numpy().ravel()
+    assert not re.findall("[a-z]{4,}", "".join(cells))
 
 
 def test_english_is_left_as_it_is():
