@@ -31,7 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
     predict = commands.add_parser("predict", help="predict from raw arrays with a bundle")
     predict.set_defaults(execute=_predict)
     predict.add_argument("bundle", type=Path, help="directory that 03_optimize wrote")
-    predict.add_argument("x", type=Path, help=".npy file: raw inputs, all channels included")
+    predict.add_argument("x", type=Path, help=".npy or .npz: raw inputs, all channels included")
+    predict.add_argument("--x-key", default=None, help="array of an .npz file, if it has several")
     predict.add_argument("--out", type=Path, required=True, help=".npy file for the predictions")
     predict.add_argument(
         "--half-width", type=Path, default=None, help=".npy file for the half widths of intervals"
@@ -96,7 +97,7 @@ def _predict(options: argparse.Namespace) -> None:
     from hpo_utils.errors import BundleError
     from hpo_utils.paths import write_npy
 
-    found = predict(options.bundle.absolute(), options.x.absolute())
+    found = predict(options.bundle.absolute(), options.x.absolute(), x_key=options.x_key)
     outputs = {options.out: found.y}
     if options.half_width is not None:
         if found.half_width is None:

@@ -230,7 +230,10 @@ def load_bundle(directory: str | Path) -> Bundle:
 
 
 def predict(
-    bundle: str | Path | Bundle, x: NDArray[Any] | str | Path, device: str = "auto"
+    bundle: str | Path | Bundle,
+    x: NDArray[Any] | str | Path,
+    device: str = "auto",
+    x_key: str | None = None,
 ) -> Prediction:
     """Predict from raw arrays of the layout that the model was trained on.
 
@@ -243,6 +246,8 @@ def predict(
         those that the model does not use; or an .npy or .npz file with them, read in pieces.
     device
         Where to predict, whatever trained: ``auto``, ``cpu``, ``cuda``, ….
+    x_key
+        Which array of an .npz file; None if it holds one only.
 
     Raises
     ------
@@ -255,7 +260,7 @@ def predict(
     place = select_device(device)
     known.model.members.to(place)
     y, spread = [], []
-    for piece in _pieces(x, known.layout):
+    for piece in _pieces(x, x_key, known.layout):
         mean, deviation = _predict_piece(known, piece, place)
         y.append(mean.numpy())
         spread.append(deviation.numpy())
@@ -295,10 +300,12 @@ def _physics(layout: Layout) -> Physics:
     return Physics(tuple(layout.fractions), tuple(layout.non_negative))
 
 
-def _pieces(x: NDArray[Any] | str | Path, layout: Layout) -> Iterator[NDArray[Any]]:
+def _pieces(
+    x: NDArray[Any] | str | Path, x_key: str | None, layout: Layout
+) -> Iterator[NDArray[Any]]:
     """Check raw inputs and yield them in pieces that PyTorch can take."""
     if isinstance(x, str | Path):
-        source = open_array(Path(x).expanduser(), None, "x")
+        source = open_array(Path(x).expanduser(), x_key, "x")
         _check_shape(source.shape, layout)
         pieces = source.chunks()
     else:

@@ -67,6 +67,12 @@ class SearchSpace:
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
 
+    def largest(self) -> dict[str, Any]:
+        """Return the largest value of each parameter that is a range of numbers."""
+        return {
+            p.name: p.distribution.high for p in self.parameters if hasattr(p.distribution, "high")
+        }
+
     def active(self, cfg: Config) -> list[Parameter]:
         """Return the parameters whose condition holds in ``cfg``."""
         return [p for p in self.parameters if p.condition is None or select(cfg, p.condition)]

@@ -12,7 +12,7 @@ import optuna
 from optuna.exceptions import DuplicatedStudyError, StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_utils.config import Config, load_config, with_target_weights
+from hpo_utils.config import Config, load_config, updated, with_target_weights
 from hpo_utils.data import PreparedData, known_targets, prepare_data
 from hpo_utils.devices import select_device
 from hpo_utils.errors import ParameterError, StopRequest, StudyError
@@ -131,6 +131,7 @@ def check_study(cfg: Config) -> tuple[Config, SearchSpace]:
     space = load_search_space(cfg, len(names))
     if cfg.study.try_base:
         space.values_in(cfg)
+    known_targets(updated(cfg, space.largest()))  # do the arrays bear the largest values, too?
     if cfg.study.storage is not None:
         open_storage(cfg)
     writable_directory(cfg.paths.outputs_root, "paths.outputs_root")

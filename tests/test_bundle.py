@@ -76,9 +76,9 @@ def test_onnx_gives_the_same_numbers_without_pytorch(home):
 
 def test_the_command_line_does_the_same(home, tmp_path):
     bundle, raw, _ = home
-    np.save(tmp_path / "x.npy", raw[:5])
+    np.savez(tmp_path / "x.npz", x=raw[:5], t=np.zeros(5))
     command = [sys.executable, "-m", "hpo_utils", "predict", os.path.relpath(bundle, tmp_path),
-               "x.npy", "--out", "y.npy", "--half-width", "w.npy"]  # fmt: skip
+               "x.npz", "--x-key", "x", "--out", "y.npy", "--half-width", "w.npy"]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "5 samples, 6 targets: y.npy, w.npy\n"

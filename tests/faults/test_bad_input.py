@@ -229,6 +229,10 @@ CASES: dict[str, tuple[Spoil, str]] = {
     "limit below zero": (override("dataset.limit=-5"), r"limit must lie between 1"),
     "groups missing": (params(dataset__groups="nowhere.npy"), r"groups must name an existing"),
     "groups too few": (groups(np.arange(N - 1)), r"groups must hold one id.*40"),
+    "groups without a number": (
+        groups(np.where(np.arange(N) < 3, np.nan, 1.0)),
+        r"name a group for each .* got 3 values",
+    ),
     "one group": (groups(np.zeros(N, int)), r"group"),
     "groups of objects": (params(dataset__groups="README.md"), r"groups must be an array saved"),
     "split by group without groups": (override("data_split.method=group"), r"dataset.groups"),
@@ -346,6 +350,10 @@ CASES: dict[str, tuple[Spoil, str]] = {
     "space missing": (
         params(study__search_space="nowhere.yaml"),
         r"search_space must name a readable",
+    ),
+    "a searched factor larger than the signal": (
+        space("dataset.downsample_factor: {type: int, low: 1, high: 1000}\n"),
+        r"downsample_factor must leave at least two of the .* rows .* got 1000",
     ),
     "space empty": (space(""), r"search space must map settings to ranges"),
     "space that is a list": (space("- a\n- b\n"), r"search space must map settings to ranges"),
