@@ -33,8 +33,9 @@ from hpo_utils.checks import (
 )
 from hpo_utils.config import Config, as_dict, updated
 from hpo_utils.errors import DataError
+from hpo_utils.labels import find_labels, labelled_physics
 from hpo_utils.paths import resolve, whole_directory, write_json, write_npy
-from hpo_utils.physics import Physics, check_targets, find_physics
+from hpo_utils.physics import Physics, check_targets
 from hpo_utils.scaling import Standardizer
 from hpo_utils.sources import ArraySource, describe, open_array
 from hpo_utils.split import PARTS, split_indices
@@ -87,8 +88,7 @@ class PreparedData:
     @cached_property
     def physics(self) -> Physics:
         """What is known of the targets."""
-        known = (self.manifest["fractions"], self.manifest["non_negative"])
-        return find_physics(self.target_names, *known)
+        return labelled_physics(self.manifest)
 
     def inputs(
         self, part: str, downsample_factor: int = 1, samples: slice = slice(None)
@@ -172,12 +172,12 @@ def prepare_data(cfg: Config) -> PreparedData:
     x, t, *_ = sources
     root = resolve(cfg.paths.outputs_root) / "data"
     settings = _settings(cfg)
-    names = _names(cfg, x, t)
+    names = find_labels(cfg, x, t)
     found = _find_prepared(root, settings, sources)
     if found is None:
         return _prepare(root, settings, sources, cfg, names)
     if any(found.manifest[key] != value for key, value in names.items()):
-        check_targets(found.all_targets(), find_physics(*_known(names)), names["target_names"])
+        check_targets(found.all_targets(), labelled_physics(names), names["target_names"])
         return _with_manifest(found.directory, {**found.manifest, **names})
     return found
 
@@ -193,7 +193,7 @@ def known_targets(cfg: Config) -> list[str]:
     if cfg.dataset.x_train is None:
         return list(synthetic.TARGET_NAMES)
     x, t, *_ = _open_sources(cfg)
-    return _names(cfg, x, t)["target_names"]
+    return find_labels(cfg, x, t)["target_names"]
 
 
 def load_prepared(outputs_root: Path, dataset_id: str) -> PreparedData:
@@ -294,7 +294,7 @@ def _prepare(
     targets = scan_targets(t, n_samples, names["target_names"])
     ids = scan_groups(groups[0], x.shape[0])[:n_samples] if groups else None
     split = split_indices(n_samples, cfg.data_split, ids)
-    check_targets(targets, find_physics(*_known(names)), names["target_names"])
+    check_targets(targets, labelled_physics(names), names["target_names"])
     target_scaler = fit_target_scaler(targets[split["train"]], names["target_names"])
     statistics = scan_inputs(x, n_samples, split["train"], channels, names["channel_names"])
     described = [describe(source) for source in sources]
@@ -339,58 +339,6 @@ def _digest(settings: dict[str, Any], described: list[dict[str, Any]]) -> str:
     """Return eight hex digits that change with the sources' content or the settings."""
     content = [settings, [source["sha256"] for source in described]]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
-
-
-def _names(cfg: Config, x: ArraySource, t: ArraySource) -> dict[str, list[str]]:
-    """Return names and units of channels, targets and axes, made up where none are given.
-
-    And what is known of the targets: ``fractions`` and ``non_negative``, by name.
-    """
-    n_channels = 1 if len(x.shape) == 2 else x.shape[1]
-    n_targets = 1 if len(t.shape) == 1 else t.shape[1]
-    axes = ["position"] if len(x.shape) < 4 else ["row", "column"]
-    expected: dict[str, list[str]] = {
-        "channel_names": [f"channel {i}" for i in range(n_channels)],
-        "target_names": [f"target {i}" for i in range(n_targets)],
-        "target_units": ["-"] * n_targets,
-        "axis_names": axes,
-    }
-    for key, default in expected.items():
-        given = getattr(cfg.dataset, key)
-        if given is not None and len(given) != len(default):
-            raise DataError(
-                f"dataset.{key} must have {len(default)} entries to match the arrays, got"
-                f" {len(given)}: {', '.join(given)}"
-            )
-        expected[key] = default if given is None else list(given)
-    if len(set(expected["target_names"])) < n_targets:
-        raise DataError(
-            "dataset.target_names must differ from each other, got"
-            f" {', '.join(expected['target_names'])}"
-        )
-    for name in (name for names in expected.values() for name in names if "$" in name):
-        _check_mathematics(name)
-    expected["fractions"] = list(cfg.dataset.fractions or [])
-    expected["non_negative"] = list(cfg.dataset.non_negative or [])
-    find_physics(*_known(expected))
-    return expected
-
-
-def _check_mathematics(name: str) -> None:
-    """Raise DataError if figures could not show a name that has formulas between dollar signs."""
-    from matplotlib.mathtext import MathTextParser  # takes long, and few names need it
-
-    try:
-        MathTextParser("agg").parse(name)
-    except ValueError as error:
-        raise DataError(
-            "names may have formulas between dollar signs that matplotlib can draw, got"
-            f" {name!r}: {str(error).strip().splitlines()[-1]}; correct it or leave out the $"
-        ) from None
-
-
-def _known(names: dict[str, list[str]]) -> tuple[list[str], list[str], list[str]]:
-    return names["target_names"], names["fractions"], names["non_negative"]
 
 
 def _write_inputs(

@@ -1,0 +1,87 @@
+"""What channels, targets and axes are called, and what is known of the targets by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hpo_utils.config import Config
+from hpo_utils.errors import DataError
+from hpo_utils.physics import Physics, find_physics
+from hpo_utils.sources import ArraySource
+
+
+def find_labels(cfg: Config, x: ArraySource, t: ArraySource) -> dict[str, list[str]]:
+    """Return names and units of channels, targets and axes, made up where none are given.
+
+    Parameters
+    ----------
+    cfg
+        Its section ``dataset`` is read.
+    x, t
+        The arrays, of which only the shapes are asked.
+
+    Returns
+    -------
+    dict of lists
+        ``channel_names``, ``target_names``, ``target_units``, ``axis_names``; and the names of the
+        targets that are known to be ``fractions`` or ``non_negative``.
+
+    Raises
+    ------
+    DataError
+        If there are more or fewer names than the arrays need, two targets share one, a figure could
+        not show one, or something is known of a target that there is not.
+    """
+    n_channels = 1 if len(x.shape) == 2 else x.shape[1]
+    n_targets = 1 if len(t.shape) == 1 else t.shape[1]
+    axes = ["position"] if len(x.shape) < 4 else ["row", "column"]
+    expected: dict[str, list[str]] = {
+        "channel_names": [f"channel {i}" for i in range(n_channels)],
+        "target_names": [f"target {i}" for i in range(n_targets)],
+        "target_units": ["-"] * n_targets,
+        "axis_names": axes,
+    }
+    for key, default in expected.items():
+        given = getattr(cfg.dataset, key)
+        if given is not None and len(given) != len(default):
+            raise DataError(
+                f"dataset.{key} must have {len(default)} entries to match the arrays, got"
+                f" {len(given)}: {', '.join(given)}"
+            )
+        expected[key] = default if given is None else list(given)
+    if len(set(expected["target_names"])) < n_targets:
+        raise DataError(
+            "dataset.target_names must differ from each other, got"
+            f" {', '.join(expected['target_names'])}"
+        )
+    for name in (name for names in expected.values() for name in names if "$" in name):
+        _check_mathematics(name)
+    expected["fractions"] = list(cfg.dataset.fractions or [])
+    expected["non_negative"] = list(cfg.dataset.non_negative or [])
+    labelled_physics(expected)
+    return expected
+
+
+def labelled_physics(labels: Mapping[str, Any]) -> Physics:
+    """Return the physics of what ``find_labels`` returned, or of a manifest that holds it.
+
+    Raises
+    ------
+    DataError
+        If there is no target of a name.
+    """
+    return find_physics(labels["target_names"], labels["fractions"], labels["non_negative"])
+
+
+def _check_mathematics(name: str) -> None:
+    """Raise DataError if figures could not show a name that has formulas between dollar signs."""
+    from matplotlib.mathtext import MathTextParser  # takes long, and few names need it
+
+    try:
+        MathTextParser("agg").parse(name)
+    except ValueError as error:
+        raise DataError(
+            "names may have formulas between dollar signs that matplotlib can draw, got"
+            f" {name!r}: {str(error).strip().splitlines()[-1]}; correct it or leave out the $"
+        ) from None
