@@ -29,7 +29,8 @@ def model_card(data: PreparedData, evaluation: dict[str, Any], made_with: dict[s
         f" which it uses {used}; standardisation is inside. Output: {len(data.target_names)}"
         " targets in their units.",
         "```sh\npython -m hpo_utils predict BUNDLE x.npy --out y.npy\n```",
-        "`model.onnx` gives the same numbers without PyTorch: input `x`, outputs `y` and `spread`.",
+        "`model.onnx` gives the same numbers without PyTorch: input `x` in float32, outputs `y` and"
+        " `spread`.",
         "## How good it is",
         f"On {found['n_test']} samples{_groups(found)} that neither trained nor chose it, with"
         f" {percent(evaluation['confidence'])} intervals; the skill is the"
@@ -57,7 +58,7 @@ def _table(data: PreparedData, found: dict[str, Any]) -> str:
     for k, (name, unit) in enumerate(zip(data.target_names, data.target_units, strict=True)):
         errors, skill = found["test"]["network"][name], found["skill"][k]
         cells = [
-            name, _number(errors["r2"]), interval_text(errors["r2_interval"]),
+            name.replace("|", r"\|"), _number(errors["r2"]), interval_text(errors["r2_interval"]),
             f"{errors['rmse']:.3g}", unit, found["best_baseline"][k],
             f"{_number(skill['skill'])} ({skill['verdict']})",
         ]  # fmt: skip

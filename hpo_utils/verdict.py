@@ -270,10 +270,15 @@ def show_split(report: Report, settled: Settled) -> None:
         report.show(compared["why_not"])
         return
     report.show(split_table(compared))
-    report.show(
-        "The same configuration, trained and validated on the same samples. What a random split"
-        " promises on top is memory of the recordings, and is gone with the next recording."
-    )
+    said = "The same configuration, trained and validated on the same samples."
+    if compared["at_random"]["score"] < compared["as_split"]["score"]:
+        said += (
+            " What a random split promises on top is memory of the recordings, and is gone with the"
+            " next recording."
+        )
+    else:
+        said += " A random split promises no more here."
+    report.show(said)
 
 
 def show_audit(report: Report, data: PreparedData) -> None:
