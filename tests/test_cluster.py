@@ -110,8 +110,10 @@ def test_a_local_one_finds_what_one_process_finds_and_is_closed_to_others(
 
 def test_stopping_it_stops_all_workers(tmp_path):
     code = (
-        "import sys; from hpo_utils.config import load_config;"
+        "import signal, sys; from hpo_utils.config import load_config;"
         "from hpo_utils.study import run_study;"
+        # a shell has what it starts in the background ignore interrupts, and so these tests
+        "signal.signal(signal.SIGINT, signal.default_int_handler);"
         "run_study(load_config('params/smoke.yaml', sys.argv[1:]))"
     )
     root = f"paths.outputs_root={tmp_path}/runs"
@@ -128,7 +130,7 @@ def test_stopping_it_stops_all_workers(tmp_path):
         time.sleep(0.1)
     family = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(2)
-    output, _ = process.communicate(timeout=180)
+    output, _ = process.communicate(timeout=60)
     _, alive = psutil.wait_procs(family, timeout=30)
     assert not alive
     assert "KeyboardInterrupt" in output
