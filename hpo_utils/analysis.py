@@ -161,7 +161,8 @@ def show_parameters(report: Report, study: optuna.Study) -> None:
 
 def show_interactions(report: Report, study: optuna.Study) -> None:
     """Show the pairs of parameters that change the score together."""
-    found = interactions(study.get_trials(deepcopy=False))
+    trials = study.get_trials(deepcopy=False)
+    found = interactions(trials)
     if found.empty:
         report.show(
             f"Which parameters act together takes {MIN_TRIALS_FOR_INTERACTION} complete trials and"
@@ -178,7 +179,7 @@ def show_interactions(report: Report, study: optuna.Study) -> None:
         )
         return
     report.show(
-        plot_pairs(study.get_trials(deepcopy=False), list(pairs.index)),
+        plot_pairs(trials, list(pairs.index)),
         "Score of the complete trials over the pairs of parameters that act together most",
     )
     said = "; ".join(

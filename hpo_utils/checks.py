@@ -82,14 +82,11 @@ def scan_targets(t: ArraySource, n_samples: int, names: list[str]) -> NDArray[np
         )
     kept = targets.astype(np.float32)
     coarse = np.spacing(np.abs(kept).max(axis=0)) > COARSE * targets.std(axis=0, dtype=np.float64)
-    for name in (
-        name
-        for name, lost in zip(names, coarse & (np.ptp(targets, axis=0) > 0), strict=True)
-        if lost
-    ):
+    lost = np.flatnonzero(coarse & (np.ptp(targets, axis=0) > 0))
+    if len(lost):
         raise DataError(
-            f"targets must keep their digits in float32, but {name!r} varies too little for its"
-            " size: subtract a constant from it first"
+            f"targets must keep their digits in float32, but {names[lost[0]]!r} varies too"
+            " little for its size: subtract a constant from it first"
         )
     return kept
 

@@ -33,6 +33,7 @@ from hpo_utils.checks import (
 )
 from hpo_utils.config import Config, as_dict, updated
 from hpo_utils.errors import DataError
+from hpo_utils.intervals import MIN_UNITS
 from hpo_utils.labels import find_labels, labelled_physics
 from hpo_utils.paths import resolve, whole_directory, write_json, write_npy
 from hpo_utils.physics import Physics, check_targets
@@ -41,7 +42,7 @@ from hpo_utils.sources import ArraySource, describe, open_array
 from hpo_utils.split import PARTS, split_indices
 
 MANIFEST_VERSION = 2
-N_BLOCKS = 8  # in time: fewer give no interval, and shorter ones are less independent
+N_BLOCKS = MIN_UNITS  # in time: fewer give no interval, and shorter ones are less independent
 DECISIVE = ("name", "x_key", "t_key", "groups_key", "exclude_channels", "limit")
 
 

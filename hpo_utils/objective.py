@@ -16,21 +16,10 @@ from hpo_utils.errors import DivergenceError
 from hpo_utils.paths import resolve
 from hpo_utils.search_space import SearchSpace, suggest_hyperparameters
 from hpo_utils.stopping import Stop
-from hpo_utils.storage import (
-    FINISHED,
-    artifact_store,
-    enqueued_params,
-    score_of,
-    stored_trial,
-)
+from hpo_utils.storage import FINISHED, artifact_store, enqueued_params, score_of, stored_trial
 from hpo_utils.timing import Effort
 from hpo_utils.training import OnEpoch, train_trial
-from hpo_utils.trial_files import (
-    SCATTER_FILE,
-    create_trial_output_dir,
-    mark,
-    read_trial_info,
-)
+from hpo_utils.trial_files import SCATTER_FILE, create_trial_output_dir, mark, read_trial_info
 
 
 def objective(

@@ -104,8 +104,11 @@ def whole_directory(directory: Path, replace: bool = False) -> Iterator[Path]:
             if not directory.is_dir():
                 raise
     finally:
-        old.unlink() if old.is_symlink() else shutil.rmtree(old, ignore_errors=True)
         shutil.rmtree(partial, ignore_errors=True)
+        if old.is_symlink():
+            old.unlink()
+        else:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _beside(path: Path) -> Path:

@@ -208,9 +208,14 @@ def train_all(
         score = "no score" if diverged else f"score {trial.value:.4f}"
         print(f"again: {names.get(settings_key(trial.params), trial.params)}: {score}", flush=True)
 
-    while missing := names.keys() - _finished(again).keys():
+    while True:
         recover_interrupted(again, resolve(cfg.paths.outputs_root), cfg.study.silent_after_s)
-        lost = missing - _in_hand(again)
+        # in this order: what another process ends between the two is in both, not in none
+        in_hand, finished = _in_hand(again), _finished(again)
+        missing = names.keys() - finished.keys()
+        if not missing:
+            return [finished[settings_key(settings)] for settings in wanted.values()]
+        lost = missing - in_hand
         if lost & asked:
             raise StudyError(
                 "every training must be finished before the winner is settled, but"
@@ -230,8 +235,6 @@ def train_all(
         else:
             time.sleep(POLL)
         stop.check()
-    finished = _finished(again)
-    return [finished[settings_key(settings)] for settings in wanted.values()]
 
 
 def widened(space: SearchSpace) -> SearchSpace:

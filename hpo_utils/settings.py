@@ -99,9 +99,7 @@ class StudyConfig:
     name: str = "hpo"  # letters, digits, '-', '_'
     n_trials: int = _within(20, 1, 1e6)  # finished trials that the study should have
     n_more: int | None = _within(None, 1, 1e6)  # instead: so many on top of those it has
-    timeout: float | None = _within(
-        None, 0.0, 1e9
-    )  # seconds after which the search stops; not the race
+    timeout: float | None = _within(None, 0.0, 1e9)  # seconds that the search alone may take
     executor: str = _one_of("in_process", "in_process", "ray")  # this machine, or a Ray cluster
     n_workers: int | None = _within(None, 1, 1024)  # null: as suits machine or cluster
     cpus_per_worker: int = _within(1, 1, 1024)  # cores, and so threads; of the executor ray

@@ -61,9 +61,7 @@ def split_indices(
     if empty:
         what = "samples" if len(members) == n_samples else "groups"
         ratios = (cfg.train_ratio, cfg.val_ratio, cfg.test_ratio)
-        gap = (
-            f" with a gap of {cfg.gap} (data_split.gap)" if cfg.method == "time" and cfg.gap else ""
-        )
+        gap = f" with a gap of {cfg.gap} (data_split.gap)" if cfg.gap else ""
         raise DataError(
             f"each part of the split must get at least one sample, but {' and '.join(empty)} got"
             f" none of {len(members)} {what} by the ratios {', '.join(map(str, ratios))}"

@@ -32,6 +32,7 @@ from hpo_utils.storage import (
     count_finished,
     create_pruner,
     default_database,
+    enqueued_params,
     open_storage,
     stored_names,
 )
@@ -347,7 +348,7 @@ def _enqueue_base(study: optuna.Study, space: SearchSpace, cfg: Config) -> None:
     """Have the base configuration tried first, unless it has been or waits to be."""
     base = space.values_in(cfg)
     tried = [
-        trial.system_attrs.get("fixed_params", trial.params)
+        enqueued_params(trial) or trial.params
         for trial in study.get_trials(deepcopy=False)
         if trial.state != TrialState.FAIL
     ]

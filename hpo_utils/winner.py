@@ -279,8 +279,8 @@ def examine(
     return {
         "n_test": len(y_test),
         "n_test_groups": None if groups is None else len(np.unique(groups)),
-        "validation": target_metrics(y_val, val_pred, names),
         "n_test_units": len(y_test) if units is None else len(np.unique(units)),
+        "validation": target_metrics(y_val, val_pred, names),
         "test": errors_with_intervals(y_test, models, names, units, confidence),
         "best_baseline": [b.name for b in best],
         "skill": skill_with_intervals(y_test, test_pred, reference, units, confidence),
