@@ -3,8 +3,10 @@ import time
 import numpy as np
 import optuna
 import pytest
+from optuna.trial import TrialState
 
 from hpo_utils import objective as objective_module
+from hpo_utils import reevaluation
 from hpo_utils.config import with_target_weights
 from hpo_utils.data import prepare_data
 from hpo_utils.errors import DivergenceError, StudyError
@@ -211,6 +213,31 @@ def test_what_another_process_trains_is_waited_for(make_config, lucky, monkeypat
     assert reevaluate(study, cfg, space, data) == first
     assert len(lucky) == n_trained
     assert "waiting for another process, which trains 1 of " in capsys.readouterr().out
+
+
+def test_a_training_that_ends_between_two_looks_is_not_taken_for_lost(
+    make_config, lucky, monkeypatch
+):
+    study, cfg, space, data = study_of(make_config, n_best=1, n_seeds=2)
+    finished, theirs = reevaluation._finished, []
+
+    def others_take_all(again, *_, **__):
+        known = reevaluation.widened(space).distributions
+        while waiting := again.get_trials(states=(TrialState.WAITING,)):
+            wanted = waiting[0].system_attrs["fixed_params"]
+            theirs.append(again.ask({name: known[name] for name in wanted}))
+            theirs[-1].set_user_attr("owner", {**current_owner(), "host": "another"})
+
+    def look_just_before_they_end(again):
+        found = finished(again)
+        while theirs:
+            theirs[-1].set_user_attr("output_dir", "there")
+            again.tell(theirs.pop(), 0.5)
+        return found
+
+    monkeypatch.setattr(reevaluation, "run_workers", others_take_all)
+    monkeypatch.setattr(reevaluation, "_finished", look_just_before_they_end)
+    assert all(c.mean == 0.5 for c in reevaluate(study, cfg, space, data))
 
 
 def test_a_race_by_hand():
