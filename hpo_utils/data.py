@@ -33,13 +33,12 @@ from hpo_utils.checks import (
 )
 from hpo_utils.config import Config, as_dict, updated
 from hpo_utils.errors import DataError
-from hpo_utils.intervals import MIN_UNITS
 from hpo_utils.labels import find_labels, labelled_physics
 from hpo_utils.paths import resolve, whole_directory, write_json, write_npy
 from hpo_utils.physics import Physics, check_targets
 from hpo_utils.scaling import Standardizer
 from hpo_utils.sources import ArraySource, describe, open_array
-from hpo_utils.split import PARTS, split_indices
+from hpo_utils.split import MIN_UNITS, PARTS, split_indices
 
 MANIFEST_VERSION = 2
 N_BLOCKS = MIN_UNITS  # in time: fewer give no interval, and shorter ones are less independent

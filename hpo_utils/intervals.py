@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from hpo_utils.split import MIN_UNITS
+
 N_RESAMPLES = 2000  # Efron and Tibshirani, An Introduction to the Bootstrap (1993), ch. 13: >= 1000
-MIN_UNITS = 8  # samples or groups; intervals from fewer are far too narrow
 ROUNDING = 1e-9  # relative spread of differences that are all the same
 BLOCK_VALUES = 2**22  # of resampling weights in memory at a time
 

@@ -12,6 +12,9 @@ from types import ModuleType
 
 from hpo_utils.config import Config
 
+# Optuna imports Alembic when it opens a database
+PRELOADED = ("hpo_utils.processes", "alembic.command")
+
 
 def start_server(cfg: Config) -> None:
     """Have the server import what workers need, if there may be any, and return at once.
@@ -34,8 +37,7 @@ def process_context() -> ForkServerContext | SpawnContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    # Optuna imports Alembic when it opens a database
-    context.set_forkserver_preload(["hpo_utils.processes", "alembic.command"])
+    context.set_forkserver_preload(list(PRELOADED))
     return context
 
 

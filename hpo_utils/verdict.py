@@ -13,10 +13,10 @@ import optuna
 from hpo_utils.audit import FINE, LEAK, audit_leakage
 from hpo_utils.config import Config
 from hpo_utils.data import PreparedData
-from hpo_utils.intervals import MIN_UNITS
 from hpo_utils.looks import looks_at_test
 from hpo_utils.paths import relative_to_root, resolve
 from hpo_utils.report import Report
+from hpo_utils.split import MIN_UNITS
 from hpo_utils.storage import count_finished
 from hpo_utils.tables import (
     audit_table,

@@ -70,12 +70,12 @@ def test_the_names_of_the_specification_are_where_the_package_says():
 
 
 LAYERS = [
-    {"errors"}, {"paths", "scaling", "intervals", "language", "winograd", "flat_weights"},
+    {"errors"}, {"paths", "scaling", "language", "winograd", "flat_weights"},
     {"settings", "optimizer", "convolutions"}, {"config"},
     {"parameters", "split", "sources", "synthetic", "storage", "physics", "devices", "yardstick",
      "stopping", "server"},
-    {"averaging", "checks", "labels", "sampler", "losses", "metrics", "models", "progress",
-     "schedule", "study_files"},
+    {"averaging", "checks", "intervals", "labels", "sampler", "losses", "metrics", "models",
+     "progress", "schedule", "study_files"},
     {"data", "examination", "residuals", "sensitivity", "timing"},
     {"batches", "baselines", "looks", "resplit", "bundle"}, {"audit", "onnx_file"},
     {"checkpoints", "importances", "plots", "tables", "trade_offs"}, {"model_card"},
