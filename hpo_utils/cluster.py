@@ -22,14 +22,12 @@ from ray.exceptions import RayError
 from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from hpo_utils.config import Config, as_dict
-from hpo_utils.data import PreparedData
+from hpo_utils.config import Config
 from hpo_utils.errors import StudyError
 from hpo_utils.paths import project_root
-from hpo_utils.search_space import SearchSpace
-from hpo_utils.stopping import Stop
 from hpo_utils.storage import CONNECT_S
 from hpo_utils.team import Job, Team, most_at_once
+from hpo_utils.workers import Search
 
 PASSED_ON = ("PG", "OPTUNA_", "HPO_")  # begins the environment's variables that workers need
 GRACE = 10.0  # seconds for a worker, perhaps far away, to give its trial back
@@ -37,25 +35,19 @@ GRACE = 10.0  # seconds for a worker, perhaps far away, to give its trial back
 
 def run_on_cluster(
     study: optuna.Study,
-    cfg: Config,
-    space: SearchSpace,
-    data: PreparedData,
+    search: Search,
     n_trials: int,
-    stop: Stop,
     on_finished: Callable[[FrozenTrial], None],
-    queued_only: bool = False,
 ) -> None:
     """Run trials on a Ray cluster; see ``run_workers``."""
+    cfg = search.cfg
     environment = {k: v for k, v in os.environ.items() if k.startswith(PASSED_ON)}
-    job = Job(
-        as_dict(cfg), study.study_name, space, data, stop, queued_only, cfg.study.cpus_per_worker,
-        environment,
-    )  # fmt: skip
+    job = Job(search, study.study_name, cfg.study.cpus_per_worker, environment)
     try:
         _connect(cfg)
         _check_storage(cfg)
         resources = needed(cfg, living_nodes())
-        n_workers = count_workers(cfg, resources, living_nodes(), queued_only)
+        n_workers = count_workers(cfg, resources, living_nodes(), search.queued_only)
         # both live where this process does, so that no other node takes them along
         here = ray.get_runtime_context().get_node_id()
         placement = NodeAffinitySchedulingStrategy(here, soft=False)
@@ -196,10 +188,11 @@ def _connect(cfg: Config) -> None:
             where = urlsplit(address if "://" in address else f"ray://{address}")
             socket.create_connection((where.hostname or "", where.port or 0), CONNECT_S).close()
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **arguments)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise StudyError(
-            f"study.ray_address must be a cluster's that answers, got {address}: {_sentence(error)}"
-        ) from error
+    except Exception as error:  # Ray raises bare ones, too, as where a node is slow to start
+        rule = f"study.ray_address must be a cluster's that answers, got {address}"
+        if address is None:
+            rule = "a cluster must start on this machine, but did not"
+        raise StudyError(f"{rule}: {_sentence(error)}") from error
 
 
 def _check_storage(cfg: Config) -> None:

@@ -10,11 +10,9 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from hpo_utils.config import Config
-from hpo_utils.data import PreparedData
 from hpo_utils.errors import ConfigError
 from hpo_utils.processes import run_on_machine
-from hpo_utils.search_space import SearchSpace
-from hpo_utils.stopping import Stop
+from hpo_utils.workers import Search
 
 # "0": a Ray that starts here is no cluster that others may join, as is usual on Windows and macOS,
 # and listens on loopback; else it listens on every address, and knows no passwords by default
@@ -23,13 +21,9 @@ LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 def run_workers(
     study: optuna.Study,
-    cfg: Config,
-    space: SearchSpace,
-    data: PreparedData,
+    search: Search,
     n_trials: int,
-    stop: Stop,
     on_finished: Callable[[FrozenTrial], None],
-    queued_only: bool = False,
 ) -> None:
     """Run trials until ``n_trials`` more of them are finished, or the search is to stop.
 
@@ -37,20 +31,12 @@ def run_workers(
     ----------
     study
         The study; its sampler serves if there is one worker, who is this process.
-    cfg
-        The base configuration; ``study.executor`` and ``study.n_workers`` say who shares the work.
-    space
-        What is searched.
-    data
-        What is trained on.
+    search
+        What its trials share; ``study.executor`` and ``study.n_workers`` say who shares the work.
     n_trials
         Complete and pruned trials to add; failed ones do not count.
-    stop
-        When to stop before that; trials that are cut short wait to be continued.
     on_finished
         Called in this process with each trial that ended.
-    queued_only
-        End when no trial waits, rather than let the sampler suggest another.
 
     Raises
     ------
@@ -61,13 +47,13 @@ def run_workers(
     if n_trials == 0:
         return
     run = run_on_machine
-    if cfg.study.executor == "ray":
-        if cfg.study.ray_address is None:
+    if search.cfg.study.executor == "ray":
+        if search.cfg.study.ray_address is None:
             os.environ.setdefault(LOOPBACK_ONLY, "0")  # Ray reads it when it is imported
         from hpo_utils.cluster import run_on_cluster  # Ray is an extra, and seconds to import
 
         run = run_on_cluster
-    run(study, cfg, space, data, n_trials, stop, on_finished, queued_only)
+    run(study, search, n_trials, on_finished)
 
 
 def check_executor(cfg: Config) -> None:

@@ -31,10 +31,8 @@ def objective(
 ) -> float:
     """Sample a configuration, train it, and return its score.
 
-    A trial that was interrupted has its configuration and directory already, and goes on in it.
-
-    Here a configuration is suggested and gets its directory; everything from the seeds to the
-    release of the GPU's memory happens in ``training.train_trial``, which also trains by hand.
+    Here a configuration is suggested and gets its directory; ``training.train_trial``, which also
+    trains by hand, does the rest. A trial that was interrupted has both already, and goes on.
 
     Parameters
     ----------
@@ -58,7 +56,7 @@ def objective(
     Raises
     ------
     optuna.TrialPruned
-        If the pruner gives the trial up, or its loss diverges, or those of its twin were.
+        If the pruner gives the trial up, if its loss diverges, or if its twin ended so.
     InfeasibleError
         If it does not fit into the memory.
     StopRequest

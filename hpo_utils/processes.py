@@ -14,14 +14,12 @@ import optuna
 import torch
 from optuna.trial import FrozenTrial
 
-from hpo_utils.config import Config, as_dict
+from hpo_utils.config import Config
 from hpo_utils.data import PreparedData
 from hpo_utils.devices import free_memory, select_device
-from hpo_utils.search_space import SearchSpace
 from hpo_utils.server import process_context, without_main
-from hpo_utils.stopping import Stop
 from hpo_utils.team import Job, Team, most_at_once
-from hpo_utils.workers import Tickets, run_trials
+from hpo_utils.workers import Search, Tickets, run_trials
 
 WORKER_MEMORY = 2**30  # bytes that a worker takes beside its data
 GRACE = 0.5  # seconds for a worker to end after its interrupt before it is made to
@@ -29,26 +27,20 @@ GRACE = 0.5  # seconds for a worker to end after its interrupt before it is made
 
 def run_on_machine(
     study: optuna.Study,
-    cfg: Config,
-    space: SearchSpace,
-    data: PreparedData,
+    search: Search,
     n_trials: int,
-    stop: Stop,
     on_finished: Callable[[FrozenTrial], None],
-    queued_only: bool = False,
 ) -> None:
     """Run trials on this machine; see ``run_workers``."""
     context = process_context()
     tickets = context.Semaphore(n_trials)
-    n_workers = count_workers(cfg, data, queued_only)
+    n_workers = count_workers(search.cfg, search.data, search.queued_only)
     if n_workers == 1:
-        run_trials(study, cfg, space, data, tickets, stop, on_finished, queued_only)
+        run_trials(study, search, tickets, on_finished)
         return
     ended: Any = context.Queue()
     n_threads = max(1, torch.get_num_threads() // n_workers)
-    job = Job(
-        as_dict(cfg), study.study_name, space, data, stop, queued_only, n_threads, dict(os.environ)
-    )
+    job = Job(search, study.study_name, n_threads, dict(os.environ))
 
     def start(index: int, name: str) -> ProcessWorker:
         arguments = (index, name, job, tickets, ended)
@@ -57,7 +49,7 @@ def run_on_machine(
             process.start()
         return ProcessWorker(process)
 
-    with Team(study, cfg, n_trials, start, tickets, ended, on_finished) as team:
+    with Team(study, search.cfg, n_trials, start, tickets, ended, on_finished) as team:
         team.follow(min(n_workers, n_trials))
 
 
@@ -79,7 +71,8 @@ def count_workers(cfg: Config, data: PreparedData, queued_only: bool = False) ->
     if device.type != "cpu":
         return 1
     room = free_memory(device) // (data.n_bytes + WORKER_MEMORY)
-    return min(at_once, max(1, room), cfg.training.n_threads or torch.get_num_threads())
+    apart = torch.get_num_threads() // (cfg.training.n_threads or 1)
+    return max(1, min(at_once, room, apart))
 
 
 class ProcessWorker:
@@ -114,7 +107,7 @@ def _work(index: int, name: str, job: Job, tickets: Tickets, ended: Any) -> None
     threading.Thread(target=_die_with_parent, daemon=True).start()
     os.environ.update(job.environment)  # the server that forks was started with an older one
     n_gpus = torch.cuda.device_count()
-    if n_gpus > 0 and job.config["training"]["device"] in ("auto", "cuda"):
+    if n_gpus > 0 and job.search.cfg.training.device in ("auto", "cuda"):
         # one GPU each, in turn, of those that this machine or its user lets us see
         visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(n_gpus)))
         os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[index % n_gpus]

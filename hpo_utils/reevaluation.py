@@ -37,6 +37,7 @@ from hpo_utils.storage import (
     open_storage,
     score_of,
 )
+from hpo_utils.workers import Search
 
 SEED, CONSTRAIN = "training.seed", "model.constrain_outputs"
 FIRST_ROUND = 2  # seeds before anyone can be beaten
@@ -163,7 +164,7 @@ def race(contenders: list[Contender], confidence: float) -> None:
 
 
 def fresh_seeds(cfg: Config) -> list[int]:
-    """Return ``evaluation.n_seeds`` seeds of trainings that no trial of the study had."""
+    """Return ``evaluation.n_seeds`` seeds of trainings, none of them that of the search."""
     state = np.random.SeedSequence(cfg.study.seed).generate_state(cfg.evaluation.n_seeds + 1)
     return [int(seed) for seed in state if seed != cfg.training.seed][: cfg.evaluation.n_seeds]
 
@@ -201,7 +202,8 @@ def train_all(
     cfg = updated(cfg, changes)
     again.pruner = create_pruner(cfg)
     names = {settings_key(settings): name for name, settings in wanted.items()}
-    stop, asked, told = create_stop(cfg), set[str](), False
+    search = Search(cfg, widened(space), data, create_stop(cfg), queued_only=True)
+    asked, told = set[str](), False
 
     def say(trial: FrozenTrial) -> None:
         diverged = trial.value is None or trial.state != TrialState.COMPLETE
@@ -227,14 +229,14 @@ def train_all(
         asked |= lost
         again.set_user_attr(WANTED, count_finished(again) + len(missing))
         if n_waiting := len(again.get_trials(deepcopy=False, states=(TrialState.WAITING,))):
-            run_workers(again, cfg, widened(space), data, n_waiting, stop, say, queued_only=True)
+            run_workers(again, search, n_waiting, say)
         elif not told:
             left = f"{len(missing)} of {len(wanted)}"
             print(f"again: waiting for another process, which trains {left}", flush=True)
             told = True
         else:
             time.sleep(POLL)
-        stop.check()
+        search.stop.check()
 
 
 def widened(space: SearchSpace) -> SearchSpace:
@@ -244,7 +246,8 @@ def widened(space: SearchSpace) -> SearchSpace:
         Parameter(CONSTRAIN, CategoricalDistribution([True, False])),
     )
     names = [parameter.name for parameter in added]
-    return SearchSpace((*(p for p in space.parameters if p.name not in names), *added))
+    # first, as others may be searched on condition of them
+    return SearchSpace((*added, *(p for p in space.parameters if p.name not in names)))
 
 
 def settings_key(settings: Mapping[str, Any]) -> str:

@@ -47,6 +47,12 @@ class Parameter:
     distribution: BaseDistribution
     condition: str | None = None
 
+    def applies(self, cfg: Config, values: Mapping[str, Any]) -> bool:
+        """Return whether its condition holds: in ``values`` by dotted key, else in ``cfg``."""
+        return self.condition is None or bool(
+            values.get(self.condition, select(cfg, self.condition))
+        )
+
 
 @dataclass(frozen=True)
 class SearchSpace:
@@ -68,14 +74,9 @@ class SearchSpace:
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
 
     def largest(self) -> dict[str, Any]:
-        """Return the largest value of each parameter that is a range of numbers."""
-        return {
-            p.name: p.distribution.high for p in self.parameters if hasattr(p.distribution, "high")
-        }
-
-    def active(self, cfg: Config) -> list[Parameter]:
-        """Return the parameters whose condition holds in ``cfg``."""
-        return [p for p in self.parameters if p.condition is None or select(cfg, p.condition)]
+        """Return the largest value of each parameter whose values are numbers."""
+        values = {p.name: _extremes(p.distribution) for p in self.parameters}
+        return {name: max(v) for name, v in values.items() if all(map(_is_number, v))}
 
     def values_in(self, cfg: Config) -> dict[str, Any]:
         """Return the values that ``cfg`` has for its active parameters.
@@ -85,8 +86,9 @@ class SearchSpace:
         SearchSpaceError
             If one lies outside the space.
         """
-        values = {p.name: select(cfg, p.name) for p in self.active(cfg)}
-        for parameter in self.active(cfg):
+        active = [p for p in self.parameters if p.applies(cfg, {})]
+        values = {p.name: select(cfg, p.name) for p in active}
+        for parameter in active:
             if not contains(parameter.distribution, values[parameter.name]):
                 raise SearchSpaceError(
                     f"the base configuration must lie in the search space, but {parameter.name} ="
@@ -94,7 +96,7 @@ class SearchSpace:
                     " change one of the two, hold it by naming it in study.fixed, or leave the base"
                     " out by study.try_base=false"
                 )
-        return {p.name: own_value(p.distribution, values[p.name]) for p in self.active(cfg)}
+        return {p.name: own_value(p.distribution, values[p.name]) for p in active}
 
     def held_in(self, cfg: Config) -> dict[str, Any]:
         """Return the values of all settings that could be searched but are not, by dotted key."""
@@ -108,42 +110,36 @@ class SearchSpace:
             del values[key]
         return {name: value for name, value in values.items() if name not in self.distributions}
 
-    def fit(self, params: Mapping[str, Any], cfg: Config) -> dict[str, Any] | None:
+    def fit(self, settings: Mapping[str, Any], cfg: Config) -> dict[str, Any]:
         """Return the parameters that a trial with these settings has in this space.
 
         Parameters
         ----------
-        params
+        settings
             Values by dotted key: of all settings that were searched or could have been.
         cfg
             The base configuration, whose value a setting must have that is not searched here.
 
-        Returns
-        -------
-        dict or None
-            None if the trial could not have been sampled from this space: see ``misfit``.
+        Raises
+        ------
+        SearchSpaceError
+            If the trial could not have been sampled from this space; the reason is in words that
+            many trials may share.
         """
-        if self.misfit(params, cfg) is not None:
-            return None
-        return {name: params[name] for name in self._active_with(params, cfg)}
-
-    def misfit(self, params: Mapping[str, Any], cfg: Config) -> str | None:
-        """Return why ``fit`` refuses the settings, in words that many trials may share."""
         known = self.distributions
-        for name, value in params.items():
+        for name, value in settings.items():
             if name in known:
                 if not contains(known[name], value):
-                    return f"{name} is not in {describe(known[name])}"
+                    raise SearchSpaceError(f"{name} is not in {describe(known[name])}")
             elif not has_key(cfg, name):
-                return f"{name} is no setting any more"
+                raise SearchSpaceError(f"{name} is no setting any more")
             elif select(cfg, name) != value:
-                return f"{name} is held at {select(cfg, name)} now"
-        missing = [name for name in self._active_with(params, cfg) if name not in params]
-        return f"{missing[0]} is searched now, and they have none" if missing else None
-
-    def _active_with(self, params: Mapping[str, Any], cfg: Config) -> list[str]:
-        inside = {name: value for name, value in params.items() if name in self.distributions}
-        return [p.name for p in self.active(updated(cfg, inside))]
+                raise SearchSpaceError(f"{name} is held at {select(cfg, name)} now")
+        names = [p.name for p in self.parameters if p.applies(cfg, settings)]
+        for name in names:
+            if name not in settings:
+                raise SearchSpaceError(f"{name} is searched now, and they have none")
+        return {name: settings[name] for name in names}
 
 
 def load_search_space(cfg: Config, n_targets: int) -> SearchSpace:
@@ -154,7 +150,7 @@ def load_search_space(cfg: Config, n_targets: int) -> SearchSpace:
     cfg
         Parameters named in ``study.fixed`` are left out of the space.
     n_targets
-        A name ending in ``*`` stands for as many parameters.
+        A name with ``*`` in it stands for as many parameters.
 
     Raises
     ------
@@ -195,9 +191,9 @@ def suggest_hyperparameters(trial: optuna.Trial, base_cfg: Config, space: Search
     value that had no effect.
     """
     values: dict[str, Any] = {}
-    for name, condition in ((p.name, p.condition) for p in space.parameters):
-        if condition is None or values.get(condition, select(base_cfg, condition)):
-            values[name] = _suggest(trial, name, space.distributions[name])
+    for parameter in space.parameters:
+        if parameter.applies(base_cfg, values):
+            values[parameter.name] = _suggest(trial, parameter.name, parameter.distribution)
     return updated(base_cfg, values)
 
 
@@ -205,7 +201,7 @@ def contains(distribution: BaseDistribution, value: Any) -> bool:
     """Return whether ``value`` is one that the distribution can give."""
     if isinstance(distribution, CategoricalDistribution):
         return value in distribution.choices
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not _is_number(value):
         return False
     # Optuna's own check; private, yet the only place that knows its rounding of steps
     return bool(distribution._contains(value))
@@ -292,6 +288,17 @@ def _parameter(name: str, entry: Any, cfg: Config) -> Parameter:
     return Parameter(name, distribution, condition)
 
 
+def _extremes(distribution: BaseDistribution) -> list[Any]:
+    """Return the choices, or both ends of a range."""
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    return [getattr(distribution, "low"), getattr(distribution, "high")]  # noqa: B009
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _number(value: Any) -> Any:
     """Return the number that YAML took for text, as it does with 1e-5 (it wants 1.0e-5)."""
     if isinstance(value, list):
@@ -303,11 +310,7 @@ def _number(value: Any) -> Any:
 
 def _check_values(name: str, distribution: BaseDistribution, cfg: Config) -> None:
     """Raise SearchSpaceError if the configuration would refuse a value of the distribution."""
-    if isinstance(distribution, CategoricalDistribution):
-        values = list(distribution.choices)
-    else:
-        values = [getattr(distribution, "low"), getattr(distribution, "high")]  # noqa: B009
-    for value in values:
+    for value in _extremes(distribution):
         try:
             updated(cfg, {name: value})
         except ConfigError as error:

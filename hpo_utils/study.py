@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo_utils.config import Config, load_config, updated, with_target_weights
 from hpo_utils.data import PreparedData, known_targets, prepare_data
 from hpo_utils.devices import select_device
-from hpo_utils.errors import ParameterError, StopRequest, StudyError
+from hpo_utils.errors import ParameterError, SearchSpaceError, StopRequest, StudyError
 from hpo_utils.executors import check_executor, run_workers
 from hpo_utils.ownership import recover_interrupted
 from hpo_utils.parameters import as_int, as_text, load_notebook_config, split_overrides
@@ -38,11 +38,12 @@ from hpo_utils.storage import (
 )
 from hpo_utils.study_files import last_searched, write_study_files
 from hpo_utils.trial_files import find_trial_output_dir
-from hpo_utils.workers import unwritable
+from hpo_utils.workers import Search, unwritable
 from hpo_utils.yardstick import check_target, create_yardstick
 
 FILES_INTERVAL = 10.0  # seconds between two writings of the study's files while it runs
 FILES_SHARE = 0.01  # of the time that the writing may take
+SIGNING_S = 5.0  # seconds in which a process that creates a study has signed it
 COMPARABLE = ("dataset_id", "score", "physics")  # of two studies whose trials can be mixed
 
 
@@ -67,7 +68,6 @@ def run_study(cfg: Config) -> optuna.Study:
     StopRequest
         If a person made the file ``optuna/STOP`` below ``outputs_root``.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # one line per trial is ours
     cfg, space = check_study(cfg)
     try:
         start_server(cfg)
@@ -99,7 +99,7 @@ def search(study: optuna.Study, cfg: Config, space: SearchSpace, data: PreparedD
 
     stop = create_stop(cfg)
     try:
-        run_workers(study, cfg, space, data, remaining, stop, note)
+        run_workers(study, Search(cfg, space, data, stop), remaining, note)
     finally:
         write_study_files(study, root)
         progress.close()
@@ -112,7 +112,7 @@ def search(study: optuna.Study, cfg: Config, space: SearchSpace, data: PreparedD
 
 
 def check_study(cfg: Config) -> tuple[Config, SearchSpace]:
-    """Check all settings of a study against the headers of its arrays, before anything is written.
+    """Check all settings of a study against the headers of its arrays, before it is made.
 
     Returns
     -------
@@ -180,6 +180,7 @@ def _fitting_or_new(
         optuna.load_study(study_name=name, storage=storage)
         for name in stored_names(storage, cfg.study.name)
     ]
+    _wait_for_signatures(stored, signature)
     for study in stored:
         if study.user_attrs.get("signature") == signature:
             recover_interrupted(study, resolve(cfg.paths.outputs_root), cfg.study.silent_after_s)
@@ -199,6 +200,17 @@ def _fitting_or_new(
         for reason, count in dropped.most_common():
             print(f"  left behind, {count}: {reason}")
     return study
+
+
+def _wait_for_signatures(studies: list[optuna.Study], signature: dict[str, Any]) -> None:
+    """Wait for those who create studies at this moment; sign what one left that was killed then."""
+    until = time.monotonic() + SIGNING_S
+    for study in studies:
+        while "signature" not in study.user_attrs and not study.get_trials(deepcopy=False):
+            if time.monotonic() > until:
+                study.set_user_attr("signature", signature)
+            else:
+                time.sleep(0.1)
 
 
 def with_those_after(study: optuna.Study) -> list[optuna.Study]:
@@ -313,9 +325,9 @@ def carry_over(
         return 0, Counter({f"another {', '.join(differing)}": len(trials)})
     carried, dropped = 0, Counter[str]()
     for trial in trials:
-        settings = {**before["held"], **trial.params}
-        params, reason = space.fit(settings, cfg), space.misfit(settings, cfg)
-        if params is None:
+        try:
+            params = space.fit({**before["held"], **trial.params}, cfg)
+        except SearchSpaceError as reason:
             dropped[str(reason)] += 1
             continue
         new.add_trial(
@@ -326,7 +338,8 @@ def carry_over(
                 value=trial.value,
                 intermediate_values=trial.intermediate_values,
                 user_attrs={
-                    **trial.user_attrs,
+                    # a number of the old study says nothing in the new one
+                    **{k: v for k, v in trial.user_attrs.items() if k != "same_as"},
                     "carried_from": f"{old.study_name} trial {trial.number}",
                 },
             )

@@ -14,16 +14,13 @@ import optuna
 import torch
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_utils.config import Config, config_from_dict
-from hpo_utils.data import PreparedData
+from hpo_utils.config import Config
 from hpo_utils.errors import HpoError, StudyError
 from hpo_utils.ownership import MOST_DEATHS, recover_from, recover_interrupted
 from hpo_utils.paths import resolve
 from hpo_utils.sampler import create_sampler
-from hpo_utils.search_space import SearchSpace
-from hpo_utils.stopping import Stop
 from hpo_utils.storage import create_pruner, open_storage, stored_trial
-from hpo_utils.workers import Tickets, run_trials
+from hpo_utils.workers import Search, Tickets, run_trials
 
 MANY = 1024  # workers, more than there will be
 TRIALS_PER_WORKER = 5  # of a search, at least: the sampler learns from the trials before
@@ -66,29 +63,21 @@ class Worker(Protocol):
 class Job:
     """What every worker of a team is told."""
 
-    config: dict[str, Any]
+    search: Search
     study_name: str
-    space: SearchSpace
-    data: PreparedData
-    stop: Stop
-    queued_only: bool
     n_threads: int
     environment: dict[str, str]  # to be set first: it has the passwords, which are nowhere else
 
     def run(self, name: str, tickets: Tickets, ended: Queue) -> None:
         """Be the worker called ``name``: run trials and report each that ended."""
-        cfg = config_from_dict(self.config)
+        cfg = self.search.cfg
         torch.set_num_threads(self.n_threads)
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
         try:
             study = optuna.load_study(
                 study_name=self.study_name, storage=open_storage(cfg), pruner=create_pruner(cfg)
             )
             study.sampler = create_sampler(cfg)
-            run_trials(
-                study, cfg, self.space, self.data, tickets, self.stop,
-                lambda trial: ended.put(trial.number), self.queued_only, name,
-            )  # fmt: skip
+            run_trials(study, self.search, tickets, lambda trial: ended.put(trial.number), name)
         except HpoError as error:
             ended.put(str(error))
         except KeyboardInterrupt:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_utils.config import Config
+from hpo_utils.config import Config, as_dict, config_from_dict
 from hpo_utils.data import PreparedData
 from hpo_utils.devices import release_memory, select_device
 from hpo_utils.errors import StopRequest, StudyError, was_interrupted
@@ -21,6 +22,40 @@ from hpo_utils.paths import resolve
 from hpo_utils.search_space import SearchSpace
 from hpo_utils.stopping import Stop
 from hpo_utils.storage import count_finished, stored_trial
+
+
+@dataclass(frozen=True)
+class Search:
+    """What all trials of a search share, whichever process runs them.
+
+    Attributes
+    ----------
+    cfg
+        The base configuration.
+    space
+        What is searched.
+    data
+        What is trained on.
+    stop
+        When to stop before all is done; trials that are cut short wait to be continued.
+    queued_only
+        End when no trial waits, rather than let the sampler suggest another.
+    """
+
+    cfg: Config
+    space: SearchSpace
+    data: PreparedData
+    stop: Stop
+    queued_only: bool = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # classes of settings with more targets are made at run time, which pickle cannot find
+        plain = (as_dict(self.cfg), self.space, self.data, self.stop, self.queued_only)
+        return _search_from_plain, plain
+
+
+def _search_from_plain(content: dict[str, Any], *others: Any) -> Search:
+    return Search(config_from_dict(content), *others)
 
 
 class Tickets(Protocol):
@@ -37,34 +72,29 @@ class Tickets(Protocol):
 
 def run_trials(
     study: optuna.Study,
-    cfg: Config,
-    space: SearchSpace,
-    data: PreparedData,
+    search: Search,
     tickets: Tickets,
-    stop: Stop,
     on_finished: Callable[[FrozenTrial], None],
-    queued_only: bool = False,
     name: str | None = None,
 ) -> None:
     """Run trials in this process, one after the other, as long as there are tickets.
 
-    A trial that is interrupted, by whatever is not its own failure, waits to be continued. ``name``
+    A trial that is interrupted, or that the disk has no room for, waits to be continued. ``name``
     is what the team knows this process by.
     """
+    cfg = search.cfg
     owner, device = register(study, name), select_device(cfg.training.device)
     root = resolve(cfg.paths.outputs_root)
     failures = 0
     gc.freeze()  # what is there already need not be searched for garbage after every trial
     try:
-        while stop.reason() is None and tickets.acquire(block=False):
-            if not queued_only and cfg.study.n_more is None and enough(study, cfg):
+        while search.stop.reason() is None and tickets.acquire(block=False):
+            if nothing_left(study, search):
                 break  # another process is at the same study
-            if queued_only and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-                break
             trial = study.ask()
             try:
                 trial.set_user_attr("owner", owner)
-                outcome = run_trial(trial, lambda t: objective(t, cfg, space, data, stop))
+                outcome = run_trial(trial, search)
                 release_memory(device)
                 if not is_ours(study, trial, owner):
                     continue  # given up as dead, such as while the machine slept: another's now
@@ -95,20 +125,22 @@ def run_trials(
         release_memory(device)  # of a trial that was interrupted
 
 
-def enough(study: optuna.Study, cfg: Config) -> bool:
-    """Return whether the study has the finished trials that it should have."""
-    return count_finished(study) >= cfg.study.n_trials
+def nothing_left(study: optuna.Study, search: Search) -> bool:
+    """Return whether the study has the trials that it should have, or none waits."""
+    if search.queued_only:
+        return not study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    wanted = search.cfg.study
+    return wanted.n_more is None and count_finished(study) >= wanted.n_trials
 
 
-def run_trial(
-    trial: optuna.Trial, objective: Callable[[optuna.Trial], float]
-) -> tuple[float | None, TrialState]:
+def run_trial(trial: optuna.Trial, search: Search) -> tuple[float | None, TrialState]:
     """Run one trial and return its value and state, as ``Study.tell`` takes them.
 
     What is no failure of the trial's own is raised: a stop, and a disk that cannot be written to.
     """
     try:
-        return objective(trial), TrialState.COMPLETE
+        score = objective(trial, search.cfg, search.space, search.data, search.stop)
+        return score, TrialState.COMPLETE
     except optuna.TrialPruned:
         return None, TrialState.PRUNED
     except (StopRequest, OSError, StorageInternalError):

@@ -183,6 +183,13 @@ def test_few_trials_have_few_workers(make_config):
     assert cluster.count_workers(cfg, resources, NODES, queued_only=True) == 11
 
 
+def test_one_that_cannot_start_here_is_said(make_config, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "file"))
+    with pytest.raises(StudyError, match="must start on this machine, but did not"):
+        cluster._connect(make_config())
+
+
 def test_a_node_must_have_room(make_config):
     cfg = make_config("study.cpus_per_worker=16")
     with pytest.raises(StudyError, match="16 cores"):

@@ -22,7 +22,8 @@ AUTO = "study.n_workers=null"
         ([AUTO, "study.n_trials=100"], False, 8),  # one for each core
         ([AUTO, "study.n_trials=4", "study.n_more=100"], False, 8),
         ([AUTO, "study.n_trials=4"], True, 8),  # nothing to learn
-        ([AUTO, "study.n_trials=100", "training.n_threads=3"], False, 3),
+        ([AUTO, "study.n_trials=100", "training.n_threads=3"], False, 2),
+        ([AUTO, "study.n_trials=100", "training.n_threads=16"], False, 1),
         (["study.n_workers=3"], False, 3),
     ],
 )

@@ -111,7 +111,6 @@ def test_what_is_suggested_fits_and_comes_back(seed):
         assert contains(SPACE.distributions[name], value)
     assert SPACE.values_in(cfg) == trial.params
     assert SPACE.fit(trial.params, CONFIG) == trial.params
-    assert SPACE.misfit(trial.params, CONFIG) is None
     assert as_dict(config_from_dict(yaml.safe_load(yaml.safe_dump(as_dict(cfg))))) == as_dict(cfg)
 
 

@@ -3,6 +3,7 @@ import time
 import numpy as np
 import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import TrialState
 
 from hpo_utils import objective as objective_module
@@ -16,12 +17,19 @@ from hpo_utils.reevaluation import (
     SEED,
     Contender,
     choose_contenders,
+    complete_settings,
     fresh_seeds,
     race,
     reevaluate,
     wait_for_others,
+    widened,
 )
-from hpo_utils.search_space import load_search_space
+from hpo_utils.search_space import (
+    Parameter,
+    SearchSpace,
+    load_search_space,
+    suggest_hyperparameters,
+)
 from hpo_utils.storage import open_storage
 from hpo_utils.study import run_study
 
@@ -238,6 +246,21 @@ def test_a_training_that_ends_between_two_looks_is_not_taken_for_lost(
     monkeypatch.setattr(reevaluation, "run_workers", others_take_all)
     monkeypatch.setattr(reevaluation, "_finished", look_just_before_they_end)
     assert all(c.mean == 0.5 for c in reevaluate(study, cfg, space, data))
+
+
+def test_what_is_searched_on_condition_of_constraints_is_trained_again_as_it_was(make_config):
+    cfg = make_config("model.constrain_outputs=false")
+    hidden, outputs = IntDistribution(2, 8), CategoricalDistribution([True, False])
+    space = SearchSpace((
+        Parameter("model.constrain_outputs", outputs),
+        Parameter("model.hidden", hidden, "model.constrain_outputs"),
+    ))  # fmt: skip
+    study = optuna.create_study()
+    study.enqueue_trial(complete_settings(
+        cfg, {"model.constrain_outputs": True, "model.hidden": 4}, 1
+    ))  # fmt: skip
+    again = suggest_hyperparameters(study.ask(), cfg, widened(space))
+    assert (again.model.constrain_outputs, again.model.hidden) == (True, 4)
 
 
 def test_a_race_by_hand():

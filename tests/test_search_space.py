@@ -141,14 +141,18 @@ def test_fit_finds_what_could_have_been_sampled():
     base = space.values_in(cfg)
     assert space.fit(base, cfg) == base
     assert space.fit({**space.held_in(cfg), **base}, cfg) == base  # the values that are held
-    assert space.fit({**base, "training.epochs": 50}, cfg) is None
-    assert space.fit({**base, "model.hidden": 33}, cfg) is None
-    assert space.fit({**base, "training.use_weighted_loss": True}, cfg) is None  # weight missing
     weighted = {"training.use_weighted_loss": True, "training.weight_target_0": 3.0}
     assert space.fit({**base, **weighted}, cfg) == {**base, **weighted}
     without = {name: value for name, value in base.items() if name != "model.hidden"}
-    assert space.fit(without, cfg) is None
-    assert space.fit({**base, "model.depth": 3}, cfg) is None
+    for settings, reason in (
+        ({**base, "training.epochs": 50}, "training.epochs is held at"),
+        ({**base, "model.hidden": 33}, "model.hidden is not in"),
+        ({**base, "training.use_weighted_loss": True}, "weight_target_0 is searched now"),
+        (without, "model.hidden is searched now"),
+        ({**base, "model.depth": 3}, "model.depth is no setting any more"),
+    ):
+        with pytest.raises(SearchSpaceError, match=reason):
+            space.fit(settings, cfg)
 
 
 def test_held_values_are_all_that_is_not_searched():

@@ -6,7 +6,7 @@ import sys
 import time
 import weakref
 from datetime import datetime, timedelta
-from threading import Thread
+from threading import Thread, Timer
 
 import optuna
 import pytest
@@ -14,12 +14,13 @@ import yaml
 from optuna.trial import TrialState
 
 from hpo_utils import objective as objective_module
+from hpo_utils import study as study_module
 from hpo_utils.config import as_dict, load_config, with_target_weights
 from hpo_utils.data import prepare_data
 from hpo_utils.errors import ConfigError, ParameterError, SearchSpaceError, StudyError
 from hpo_utils.paths import project_root
 from hpo_utils.search_space import load_search_space
-from hpo_utils.storage import count_finished
+from hpo_utils.storage import count_finished, open_storage
 from hpo_utils.study import (
     load_existing_study,
     load_training_config,
@@ -165,10 +166,31 @@ def test_a_new_study_waits_for_a_name_of_its_own(make_config, instant):
     now = datetime.now()
     taken = [f"smoke-{now + timedelta(seconds=s):%Y%m%d-%H%M%S}" for s in range(3)]
     for name in taken:
-        optuna.create_study(study_name=name, storage=first._storage)
+        optuna.create_study(study_name=name, storage=first._storage).set_user_attr("signature", {})
     other = run_study(make_config("training.epochs=2", **{"study.n_trials": 1}))
     assert other.study_name not in (first.study_name, *taken)
     assert count_finished(other) == 1
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_study_that_another_process_creates_at_this_moment_is_shared(
+    make_config, instant, monkeypatch, killed
+):
+    """It is created first, and signed a moment later, if its process is not killed in between."""
+    cfg = make_config()
+    signature = open_with(cfg).user_attrs["signature"]
+    storage = open_storage(cfg)
+    optuna.delete_study(study_name="smoke", storage=storage)
+    theirs = optuna.create_study(study_name="smoke", storage=storage)
+    signing = Timer(0.5, theirs.set_user_attr, ("signature", signature))
+    if killed:
+        monkeypatch.setattr(study_module, "SIGNING_S", 0.1)
+    else:
+        signing.start()
+    assert run_study(cfg).study_name == "smoke"
+    signing.cancel()
+    assert optuna.get_all_study_names(storage) == ["smoke"]
+    assert theirs.user_attrs["signature"] == signature
 
 
 def test_the_analysis_follows_the_last_search(make_config, instant):
@@ -384,6 +406,20 @@ def test_the_same_parameters_are_not_trained_twice(make_config, instant, monkeyp
     first = study.trials[1]
     assert (again.state, again.value, again.user_attrs["same_as"]) == (first.state, first.value, 1)
     assert again.user_attrs["output_dir"] == first.user_attrs["output_dir"]
+
+
+def test_a_twin_is_carried_over_as_a_trial_of_its_own(make_config, instant, tmp_path):
+    """The number of the trial that it is the same as means another one in the new study."""
+    study = run_study(make_config(**{"study.n_trials": 2}))
+    study.enqueue_trial(study.trials[1].params)
+    assert "same_as" in run_study(make_config(**{"study.n_trials": 3})).trials[2].user_attrs
+    space = yaml.safe_load((project_root() / "params" / "search_space_smoke.yaml").read_text())
+    space["training.learning_rate"]["high"] = 0.5
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(space))
+    changed = {"study.search_space": str(tmp_path / "space.yaml"), "study.n_trials": 3}
+    carried = run_study(make_config(**changed)).trials
+    assert ["carried_from" in trial.user_attrs for trial in carried] == [True] * 3
+    assert not any("same_as" in trial.user_attrs for trial in carried)
 
 
 def test_the_races_of_a_study_are_found_with_it(settled):
