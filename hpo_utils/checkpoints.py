@@ -60,6 +60,7 @@ class TrainingState:
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything in tensors and plain values, the generators of random numbers too."""
+        device = next(self.model.parameters()).device
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -67,7 +68,7 @@ class TrainingState:
             "average": None if self.average is None else self.average.state_dict(),
             "shuffle": self.shuffle.get_state(),
             "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "random_cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
             "history": self.history,
             "seconds": self.effort.seconds,
             "pieces": self.pieces.count,
@@ -86,8 +87,6 @@ class TrainingState:
             self.average.load_state_dict(state["average"])
         self.shuffle.set_state(state["shuffle"])
         torch.set_rng_state(state["random"])
-        if state["random_cuda"]:
-            torch.cuda.set_rng_state_all(state["random_cuda"])
         self.history.update(state["history"])
         for phase, seconds in state["seconds"].items():
             self.effort.seconds[phase] += seconds
@@ -95,6 +94,8 @@ class TrainingState:
         self.pieces.count, self.epoch = state["pieces"], state["epoch"]
         self.best_epoch, self.best_score = state["best_epoch"], state["best_score"]
         device = next(self.model.parameters()).device
+        if device.type == "cuda" and state["random_cuda"] is not None:
+            torch.cuda.set_rng_state(state["random_cuda"], device)
         self.best_state = {name: value.to(device) for name, value in state["best_state"].items()}
 
 

@@ -27,18 +27,22 @@ def check_shapes(x: ArraySource, t: ArraySource, factor: int = 1) -> None:
             "dataset.x_train must have shape (N, L), (N, C, L) or (N, C, H, W) without an empty"
             f" axis, got {x.shape}"
         )
-    n_rows = x.shape[2] if len(x.shape) == 4 else x.shape[-1]
-    if factor >= n_rows > 1:
-        raise DataError(
-            f"dataset.downsample_factor must leave at least two of the {n_rows} rows of"
-            f" dataset.x_train, got {factor}: choose less than {n_rows}"
-        )
+    check_downsampling(x.shape[2] if len(x.shape) == 4 else x.shape[-1], factor)
     if len(t.shape) not in (1, 2) or 0 in t.shape:
         raise DataError(f"dataset.t_train must have shape (N, n_targets) or (N,), got {t.shape}")
     if x.shape[0] != t.shape[0]:
         raise DataError(
             "dataset.x_train and dataset.t_train must have the same number of samples, got"
             f" {x.shape[0]} and {t.shape[0]}"
+        )
+
+
+def check_downsampling(n_rows: int, factor: int) -> None:
+    """Raise DataError unless every ``factor``-th of the inputs' rows leaves two of them."""
+    if factor >= n_rows > 1:
+        raise DataError(
+            f"dataset.downsample_factor must leave at least two of the {n_rows} rows of"
+            f" dataset.x_train, got {factor}: choose less than {n_rows}"
         )
 
 
@@ -81,8 +85,9 @@ def scan_targets(t: ArraySource, n_samples: int, names: list[str]) -> NDArray[np
             " these samples"
         )
     kept = targets.astype(np.float32)
-    coarse = np.spacing(np.abs(kept).max(axis=0)) > COARSE * targets.std(axis=0, dtype=np.float64)
-    lost = np.flatnonzero(coarse & (np.ptp(targets, axis=0) > 0))
+    exact = targets.astype(np.float64)
+    coarse = np.spacing(np.abs(kept).max(axis=0)) > COARSE * exact.std(axis=0)
+    lost = np.flatnonzero(coarse & (np.ptp(exact, axis=0) > 0))
     if len(lost):
         raise DataError(
             f"targets must keep their digits in float32, but {names[lost[0]]!r} varies too"

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.config import Config, updated
 from hpo_utils.data import PreparedData
 from hpo_utils.members import load_member, predict_part
 from hpo_utils.paths import resolve
 from hpo_utils.physics import violations
-from hpo_utils.reevaluation import CONSTRAIN, Contender, complete_settings, train_all
+from hpo_utils.reevaluation import CONSTRAIN, Contender, Settings, complete_settings, train_all
 from hpo_utils.resplit import RandomSplit
 from hpo_utils.search_space import SearchSpace
 from hpo_utils.storage import AGAIN, RANDOM_SPLIT, score_of
@@ -32,33 +32,20 @@ def without_physics(
     part alone is looked at.
     """
     constrained = winner.params.get(CONSTRAIN, cfg.model.constrain_outputs)
-    seeds = [seed for seed, score in winner.scores.items() if np.isfinite(score)][:N_COMPARED]
-    if not (data.physics and constrained and seeds):
+    if not (data.physics and constrained and _seeds(winner)):
         return None
-    settings = {
-        f"without constraints, seed {seed}": {
-            **complete_settings(cfg, winner.params, seed),
-            CONSTRAIN: False,
-        }
-        for seed in seeds
-    }
-    shut = updated(cfg, {"evaluation.strict_test": True})
-    trials = train_all(study, AGAIN, shut, space, data, settings)
-    both = [
-        (winner.scores[seed], score_of(trial), trial.user_attrs["output_dir"])
-        for seed, trial in zip(seeds, trials, strict=True)
-        if trial.state == TrialState.COMPLETE
-    ]
-    if not both:
+    what, changes = "without constraints", {CONSTRAIN: False}
+    free = _train_winner(study, AGAIN, cfg, space, data, winner, what, changes)
+    if not free:
         return None
     root = resolve(cfg.paths.outputs_root)
-    members = [load_member(root / output_dir) for _, _, output_dir in both]
+    members = [load_member(root / trial.user_attrs["output_dir"]) for trial in free.values()]
     broken = [
         violations(y, data.physics, data.target_names) for y in predict_part(members, data, "val")
     ]
     return {
-        "constrained_scores": [kept for kept, _, _ in both],
-        "scores": [free for _, free, _ in both],
+        "constrained_scores": [winner.scores[seed] for seed in free],
+        "scores": [score_of(trial) for trial in free.values()],
         "violations": {rule: float(np.mean([b[rule] for b in broken])) for rule in broken[0]},
     }
 
@@ -75,42 +62,68 @@ def on_random_split(
     dict
         ``as_split`` and ``at_random``, or ``why_not`` where there is nothing to compare.
     """
-    seeds = [seed for seed, score in winner.scores.items() if np.isfinite(score)][:N_COMPARED]
     if data.groups("train") is None:
         return {"why_not": "There are no groups to keep together (`dataset.groups`)."}
     if cfg.data_split.method == "random":
         return {"why_not": "The split ignores the groups already (`data_split.method`)."}
-    if not (cfg.evaluation.compare_random_split and seeds):
+    if not (cfg.evaluation.compare_random_split and _seeds(winner)):
         return {"why_not": "Nothing was trained on a random split, to compare with."}
-    shut = updated(cfg, {"evaluation.strict_test": True})
+    dealt = RandomSplit(data.directory, data.manifest)
+    what = "on a random split"
+    at_random = _train_winner(study, RANDOM_SPLIT, cfg, space, dealt, winner, what, {})
+    if not at_random:
+        return {"why_not": "Every training on a random split diverged."}
+    root, names = resolve(cfg.paths.outputs_root), data.target_names
+    directories = {
+        "as_split": [root / winner.directories[seed] for seed in at_random],
+        "at_random": [root / trial.user_attrs["output_dir"] for trial in at_random.values()],
+    }
+    return {kind: _mean_validation(each, names) for kind, each in directories.items()}
+
+
+def _seeds(winner: Contender) -> list[int]:
+    """Return the seeds of the race that the winner is trained with in another way."""
+    return [seed for seed, score in winner.scores.items() if np.isfinite(score)][:N_COMPARED]
+
+
+def _train_winner(
+    study: optuna.Study,
+    suffix: str,
+    cfg: Config,
+    space: SearchSpace,
+    data: PreparedData,
+    winner: Contender,
+    what: str,
+    changes: Settings,
+) -> dict[int, FrozenTrial]:
+    """Train the winner with ``changes``, which are called ``what``; return who completed, by seed.
+
+    The test part stays shut.
+    """
+    seeds = _seeds(winner)
     settings = {
-        f"on a random split, seed {seed}": complete_settings(cfg, winner.params, seed)
+        f"{what}, seed {seed}": {**complete_settings(cfg, winner.params, seed), **changes}
         for seed in seeds
     }
-    dealt = RandomSplit(data.directory, data.manifest)
-    trials = train_all(study, RANDOM_SPLIT, shut, space, dealt, settings)
-    both = [
-        (winner.directories[seed], trial.user_attrs["output_dir"])
+    shut = updated(cfg, {"evaluation.strict_test": True})
+    trials = train_all(study, suffix, shut, space, data, settings)
+    return {
+        seed: trial
         for seed, trial in zip(seeds, trials, strict=True)
         if trial.state == TrialState.COMPLETE
-    ]
-    if not both:
-        return {"why_not": "Every training on a random split diverged."}
-    root = resolve(cfg.paths.outputs_root)
-    return {
-        kind: _mean_validation([root / directory for directory in directories])
-        for kind, directories in zip(
-            ("as_split", "at_random"), zip(*both, strict=True), strict=True
-        )
     }
 
 
-def _mean_validation(directories: list[Path]) -> dict[str, Any]:
+def _mean_validation(directories: list[Path], names: list[str]) -> dict[str, Any]:
     """Return the mean score and R² per target, on the validation part, of several trainings."""
     metrics = [json.loads((d / "metrics.json").read_text(encoding="utf-8")) for d in directories]
-    r2 = {k: [m["val_targets"][k]["r2"] for m in metrics] for k in metrics[0]["val_targets"]}
+    # by their order: a training may be older than the targets' names
+    r2 = zip(*([of["r2"] for of in m["val_targets"].values()] for m in metrics), strict=True)
     return {
         "n_seeds": len(metrics),
         "score": float(np.mean([m["score"] for m in metrics])),
-        "r2": {k: None if None in values else float(np.mean(values)) for k, values in r2.items()},
+        "r2": {
+            name: None if None in values else float(np.mean(values))
+            for name, values in zip(names, r2, strict=True)
+        },
     }

@@ -5,13 +5,16 @@ from __future__ import annotations
 import ctypes
 import errno
 import gc
+import math
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import torch
+from torch import Tensor, nn
 
 from hpo_utils.errors import ConfigError
 
@@ -37,14 +40,24 @@ def select_device(name: str) -> torch.device:
     return device
 
 
-def several_gpus(device: torch.device, batch_size: int) -> bool:
-    """Return whether each batch is to be shared out over all GPUs.
+def several_gpus(device: torch.device) -> bool:
+    """Return whether batches are to be shared out over all GPUs: not if the device has a number."""
+    return device.type == "cuda" and device.index is None and torch.cuda.device_count() > 1
 
-    Not if the device has a number, and not if a GPU would get a single sample, of which batch
-    normalisation has no statistics.
+
+class SharedOut(nn.DataParallel[nn.Module]):
+    """A network whose batches are shared out over all GPUs.
+
+    A batch of which one GPU would get a single sample stays on the first GPU: batch normalisation
+    has no statistics of one.
     """
-    n_gpus = torch.cuda.device_count()
-    return device.type == "cuda" and device.index is None and 1 < n_gpus <= batch_size // 2
+
+    def forward(self, x: Tensor) -> Any:
+        """Return the network's outputs for a batch ``x`` of shape (B, ...)."""
+        share = math.ceil(len(x) / max(1, len(self.device_ids)))  # as Tensor.chunk deals them out
+        if share == 1 or len(x) % share == 1:
+            return self.module(x)
+        return super().forward(x)
 
 
 def seed_everything(seed: int) -> None:

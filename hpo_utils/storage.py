@@ -45,6 +45,7 @@ def open_storage(cfg: Config) -> BaseStorage:
     StudyError
         If it is not a database of Optuna's, or does not answer.
     """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # one line per trial is ours
     url = cfg.study.storage
     arguments: dict[str, Any] = {}
     if url is None:

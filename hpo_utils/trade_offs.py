@@ -20,16 +20,18 @@ def validation_r2(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
     """Return R² in the validation part: one row per complete trial, one column per target.
 
     A trial that took the outcome of its twin is left out, it would count twice. Where R² is not
-    defined, NaN.
+    defined, NaN. Targets that were renamed while the study went on have their newest names.
     """
-    rows = {
+    found = {
         trial.number: trial.user_attrs["val_r2"]
         for trial in trials
         if trial.state == TrialState.COMPLETE
         and "val_r2" in trial.user_attrs
         and "same_as" not in trial.user_attrs
     }
-    table = pd.DataFrame.from_dict(rows, orient="index").astype(float)
+    rows = {number: list(r2.values()) for number, r2 in found.items()}
+    names = list(found[max(found)]) if found else []
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=names).astype(float)
     return table.rename_axis("trial")
 
 

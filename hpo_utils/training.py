@@ -20,6 +20,7 @@ from hpo_utils.checkpoints import Checkpoint, TrainingState
 from hpo_utils.config import Config, with_target_weights
 from hpo_utils.data import PreparedData, prepare_data
 from hpo_utils.devices import (
+    SharedOut,
     is_out_of_memory,
     keep_freed_memory,
     release_memory,
@@ -33,8 +34,9 @@ from hpo_utils.errors import DivergenceError, InfeasibleError
 from hpo_utils.flat_weights import FlatWeights
 from hpo_utils.looks import note_look
 from hpo_utils.losses import WeightedMSELoss
-from hpo_utils.models import create_network, evaluation_batch, memory_format, predict
+from hpo_utils.models import create_network, evaluation_batch, predict
 from hpo_utils.optimizer import FlatAdam
+from hpo_utils.paths import relative_to_root
 from hpo_utils.physics import in_units, kept_physics
 from hpo_utils.schedule import Schedule
 from hpo_utils.stopping import Stop
@@ -43,6 +45,7 @@ from hpo_utils.trial_files import (
     TrialRecord,
     TrialResult,
     create_trial_output_dir,
+    find_waiting,
     save_trial_results,
 )
 from hpo_utils.yardstick import Yardstick, create_yardstick
@@ -126,11 +129,17 @@ def train_trial(
 def train_by_hand(cfg: Config) -> tuple[Path, dict[str, Any]]:
     """Prepare the data if nobody has, train once, and return where and with which metrics.
 
-    Data and device are checked before a directory is made.
+    Data and device are checked before a directory is made. A training of the same configuration
+    that was interrupted goes on.
     """
     data = prepare_data(cfg)
     device = select_device(cfg.training.device)
-    output_dir = create_trial_output_dir(cfg.paths.outputs_root)
+    waiting = find_waiting(with_target_weights(cfg, data.n_targets), data.dataset_id)
+    if waiting is None:
+        output_dir = create_trial_output_dir(cfg.paths.outputs_root)
+    else:
+        output_dir, cfg = waiting
+        print(f"going on with the training in {relative_to_root(output_dir)}")
     try:
         return output_dir, train_trial(cfg, output_dir, data)
     finally:
@@ -258,8 +267,6 @@ def _fit_and_predict(
     with record.effort.spend("data"):
         train, val = (load_part(data, part, cfg, device) for part in ("train", "val"))
         model = create_network(cfg, train.x, data.target_scaler, data.physics, device)
-        layout = memory_format(train.x.ndim - 2)
-        model = model.to(memory_format=layout)  # type: ignore[call-overload]
         criterion = create_criterion(cfg, data.n_targets).to(device)
         yardstick = create_yardstick(cfg, data.target_names, data.targets("val"))
         batch_size = evaluation_batch(cfg, train.x)
@@ -310,8 +317,7 @@ def _fit(
     ``validate`` returns a model's loss and score on the validation part.
     """
     device, effort = train.z.device, record.effort
-    spread = several_gpus(device, cfg.training.batch_size)
-    trained = nn.DataParallel(model) if spread else model
+    trained = SharedOut(model) if several_gpus(device) else model
     state = _begin(cfg, model, len(train.x), record)
     average = state.average
     checkpoint = Checkpoint(record.output_dir, cfg.study.checkpoint_every_s)

@@ -9,13 +9,25 @@ from hpo_utils.errors import ConfigError
 
 
 @pytest.mark.parametrize(
-    ("device", "n_gpus", "batch_size", "expected"),
-    [("cuda", 2, 4, True), ("cuda", 2, 2, False), ("cuda:0", 2, 8, False), ("cuda", 1, 8, False),
-     ("cpu", 2, 8, False)],
-)  # fmt: skip
-def test_when_a_batch_is_shared_out(monkeypatch, device, n_gpus, batch_size, expected):
+    ("device", "n_gpus", "expected"),
+    [("cuda", 2, True), ("cuda:0", 2, False), ("cuda", 1, False), ("cpu", 2, False)],
+)
+def test_when_batches_are_shared_out(monkeypatch, device, n_gpus, expected):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: n_gpus)
-    assert devices.several_gpus(torch.device(device), batch_size) is expected
+    assert devices.several_gpus(torch.device(device)) is expected
+
+
+def test_no_gpu_gets_a_single_sample(monkeypatch):
+    shared = devices.SharedOut(torch.nn.BatchNorm1d(3))
+    dealt = []
+    monkeypatch.setattr(torch.nn.DataParallel, "forward", lambda self, x: dealt.append(len(x)) or x)
+    for n_gpus in range(1, 5):
+        shared.device_ids = list(range(n_gpus))
+        dealt.clear()
+        for n_samples in range(2, 33):
+            assert shared(torch.rand(n_samples, 3)).shape == (n_samples, 3)
+            shares = {len(share) for share in torch.arange(n_samples).chunk(n_gpus)}
+            assert (dealt[-1:] == [n_samples]) == (1 not in shares)
 
 
 def test_a_device_that_is_not_there_is_said():

@@ -11,8 +11,10 @@ from hpo_utils.storage import create_pruner, open_storage, stored_names
 
 
 def test_the_default_database_lies_in_the_outputs(make_config, tmp_path):
+    optuna.logging.set_verbosity(optuna.logging.INFO)
     open_storage(make_config())
     assert (tmp_path / "runs" / "optuna" / "study.db").is_file()
+    assert optuna.logging.get_verbosity() == optuna.logging.ERROR  # also in 04, which runs nothing
 
 
 def test_a_file_that_is_no_database_is_named_and_left_alone(make_config, tmp_path):

@@ -40,6 +40,14 @@ def test_only_complete_trials_count_and_twins_once():
     assert validation_r2([pruned]).empty
 
 
+def test_renamed_targets_are_told_by_their_order():
+    before, after = trials((0.9, 0.1)), trials((0.2, 0.8))
+    after[0].user_attrs["val_r2"] = {"new": 0.2, "names": 0.8}
+    after[0].number = 1
+    r2 = validation_r2([*before, *after])
+    assert r2.to_dict("list") == {"new": [0.9, 0.2], "names": [0.1, 0.8]}
+
+
 def test_the_front_has_what_nothing_beats():
     r2 = validation_r2(trials((0.9, 0.1), (0.1, 0.9), (0.5, 0.5), (0.4, 0.4), (0.5, 0.5)))
     assert pareto_front(r2) == [0, 1, 2, 4]  # 3 is beaten by 2 in both; equals beat nobody

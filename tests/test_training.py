@@ -226,13 +226,13 @@ def test_weights_saved_under_dataparallel_have_no_prefix(make_config, monkeypatc
     """With several GPUs the wrapper trains and the model inside is saved."""
     made = []
 
-    class Wrapper(nn.DataParallel):
+    class Wrapper(training.SharedOut):
         def __init__(self, module):
             super().__init__(module)
             made.append(self)
 
-    monkeypatch.setattr(training, "several_gpus", lambda device, batch_size: True)
-    monkeypatch.setattr(nn, "DataParallel", Wrapper)
+    monkeypatch.setattr(training, "several_gpus", lambda device: True)
+    monkeypatch.setattr(training, "SharedOut", Wrapper)
     output_dir, metrics = run(make_config())
     assert made
     state = torch.load(output_dir / WEIGHTS_FILE, weights_only=True)
@@ -252,6 +252,26 @@ def test_training_by_hand_makes_a_directory_only_when_it_can_train(make_config, 
         assert not list((tmp_path / "runs").glob("20*"))
     output_dir, metrics = train_by_hand(make_config())
     assert json.loads((output_dir / "metrics.json").read_text()) == metrics
+
+
+def test_a_training_by_hand_that_was_interrupted_goes_on(make_config, capsys):
+    def interrupt(epoch, score):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    cfg = make_config("training.epochs=4", "study.checkpoint_every_s=0")
+    directory, uninterrupted = run(cfg)
+    waiting = create_trial_output_dir(cfg.paths.outputs_root)
+    with pytest.raises(KeyboardInterrupt):
+        train_trial(cfg, waiting, prepare_data(cfg), interrupt)
+    other, _ = train_by_hand(make_config("training.epochs=4", "training.seed=7"))
+    assert other not in (directory, waiting)
+    went_on, metrics = train_by_hand(cfg)
+    assert went_on == waiting
+    assert "going on with the training in" in capsys.readouterr().out
+    assert metrics["scores"] == uninterrupted["scores"]
+    assert yaml.safe_load((waiting / "trial_info.yaml").read_text())["restarts"] == [1]
+    assert train_by_hand(cfg)[0] not in (directory, waiting, other)
 
 
 def test_a_part_that_does_not_fit_the_device_gives_the_same_training(make_config, monkeypatch):
