@@ -18,7 +18,7 @@ from sklearn.neighbors import NearestNeighbors
 from hpo_utils.baselines import STATISTICS, band_means, channel_statistics
 from hpo_utils.data import PreparedData
 from hpo_utils.paths import write_json
-from hpo_utils.scaling import RunningStatistics
+from hpo_utils.scaling import RunningStatistics, in_blocks
 from hpo_utils.split import PARTS
 
 FILE, VERSION = "audit.json", 3
@@ -157,7 +157,7 @@ def foreign_statistics(data: PreparedData, train: RunningStatistics) -> Finding:
 
 def still_channels(data: PreparedData, parts: dict[str, Digest]) -> Finding:
     """Look for channels that do not vary within samples, or not at all in a held-out part."""
-    names = [data.manifest["channel_names"][i] for i in data.manifest["channels"]]
+    names = data.used_channels
     spread = parts["train"].statistics[:, STATISTICS.index("standard deviation")]
     still = [name for name, s in zip(names, (spread > 0).mean(axis=0), strict=True) if s < 0.01]
     dead = [
@@ -190,26 +190,24 @@ def copied_targets(data: PreparedData, statistics: NDArray[np.float64]) -> Findi
     s, c, k = np.unravel_index(by_channel.argmax(), by_channel.shape)
     highest = float(by_channel[s, c, k])
     found = (
-        f"the closest is {STATISTICS[s]} of"
-        f" {data.manifest['channel_names'][data.manifest['channels'][c]]} with"
+        f"the closest is {STATISTICS[s]} of {data.used_channels[c]} with"
         f" {data.target_names[k]}: correlation {highest:.3f}"
     )
     return Finding("channels that copy a target", found, LEAK if highest >= COPY else FINE)
 
 
 def _digest(data: PreparedData, part: str) -> Digest:
-    """Read a part once, one sample in memory at a time."""
+    """Read a part once, a few samples in memory at a time."""
     x = data.inputs(part)
     moments = RunningStatistics(x.shape[1])
     hashes, bands, statistics = [], [], []
-    for sample in x:
-        content = np.ascontiguousarray(sample)
-        hashes.append(hashlib.blake2b(content.tobytes(), digest_size=16).digest())
-        moments.update(content[None])
-        bands.append(band_means(content).astype(np.float32))
-        # (n_statistics * n_channels,) -> (n_statistics, n_channels)
-        statistics.append(channel_statistics(content).reshape(len(STATISTICS), -1))
-    return Digest(hashes, np.stack(bands), np.stack(statistics), moments)
+    for block in in_blocks(x):
+        hashes += [hashlib.blake2b(each.tobytes(), digest_size=16).digest() for each in block]
+        moments.update(block)
+        bands.append(band_means(block).astype(np.float32))
+        # (n_samples, n_statistics * n_channels) -> (n_samples, n_statistics, n_channels)
+        statistics.append(channel_statistics(block).reshape(len(block), len(STATISTICS), -1))
+    return Digest(hashes, np.concatenate(bands), np.concatenate(statistics), moments)
 
 
 def _standardized(data: PreparedData, part: str) -> NDArray[np.float32]:

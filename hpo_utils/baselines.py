@@ -7,6 +7,7 @@ channel. Which one is the best is decided by the validation part, target by targ
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from sklearn.preprocessing import StandardScaler
 
 from hpo_utils.data import PreparedData
 from hpo_utils.paths import write_with
+from hpo_utils.scaling import in_blocks
 
 FILE = "baselines-2.npz"  # another number when other baselines are fitted
 N_BANDS = {1: 32, 2: 8}  # bands along each axis, for signals and for images
@@ -31,6 +33,8 @@ STATISTICS = (
     "mean", "standard deviation", "minimum", "maximum", "median",
     "first row", "last row", "slope", "mean step", "spread of the steps",
 )  # fmt: skip
+Features = Callable[[NDArray[Any]], NDArray[np.float64]]
+
 MEAN, RIDGE, FOREST = "training mean", "ridge on bands", "random forest on statistics"
 
 
@@ -70,12 +74,12 @@ def _fit(data: PreparedData) -> list[Baseline]:
     z_train = data.target_scaler.transform(data.targets("train"))
     models = {
         RIDGE: (band_means, make_pipeline(StandardScaler(), _ridge(data))),
-        FOREST: (channel_statistics, RandomForestRegressor(N_TREES, random_state=0)),
+        FOREST: (channel_statistics, RandomForestRegressor(N_TREES, random_state=0, n_jobs=-1)),
     }
     zeros = {part: np.zeros_like(data.targets(part)) for part in ("val", "test")}
     found = [Baseline(MEAN, *(data.target_scaler.inverse(zeros[part]) for part in zeros))]
     for name, (features, model) in models.items():
-        inputs = {part: _by_sample(features, data.inputs(part)) for part in ("train", *zeros)}
+        inputs = {part: _in_blocks(features, data.inputs(part)) for part in ("train", *zeros)}
         model.fit(inputs["train"], z_train[:, 0] if data.n_targets == 1 else z_train)
         predictions = (model.predict(inputs[part]).reshape(zeros[part].shape) for part in zeros)
         found.append(Baseline(name, *map(data.target_scaler.inverse, predictions)))
@@ -108,34 +112,40 @@ def best_baselines(baselines: list[Baseline], val_true: NDArray[np.float32]) -> 
     return [baselines[i] for i in errors.argmin(axis=0)]
 
 
-def band_means(sample: NDArray[Any]) -> NDArray[np.float64]:
-    """Return band means of one sample, (n_channels, L) or (n_channels, H, W), flattened."""
-    pooled = np.asarray(sample, dtype=np.float64)
-    for axis in range(1, sample.ndim):
-        bands = np.array_split(pooled, min(N_BANDS[sample.ndim - 1], pooled.shape[axis]), axis)
+def band_means(x: NDArray[Any]) -> NDArray[np.float64]:
+    """Return band means (n_samples, n_features) of inputs (n_samples, n_channels, L or H, W)."""
+    pooled = np.asarray(x, dtype=np.float64)
+    for axis in range(2, x.ndim):
+        bands = np.array_split(pooled, min(N_BANDS[x.ndim - 2], pooled.shape[axis]), axis)
         pooled = np.concatenate([band.mean(axis, keepdims=True) for band in bands], axis)
-    return pooled.ravel()
+    return pooled.reshape(len(x), -1)
 
 
-def channel_statistics(sample: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the ten ``STATISTICS`` of each channel of one sample, flattened, channels last.
+def channel_statistics(x: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the ten ``STATISTICS`` of each channel of inputs (n_samples, n_channels, L or H, W).
 
-    Those of rows and steps are along the first axis, of the means over the others.
+    Those of rows and steps are along the first axis of a channel, of the means over the other.
+
+    Returns
+    -------
+    float64 array of shape (n_samples, n_statistics * n_channels), channels last
     """
-    flat = np.asarray(sample, dtype=np.float64).reshape(len(sample), -1)
-    # (n_channels, L) stays; (n_channels, H, W) -> (n_channels, H)
-    rows = np.asarray(sample, dtype=np.float64).reshape(*sample.shape[:2], -1).mean(axis=2)
-    steps = np.diff(rows, axis=1) if rows.shape[1] > 1 else np.zeros((len(rows), 1))
-    positions = np.arange(rows.shape[1]) - (rows.shape[1] - 1) / 2
+    wide = np.asarray(x, dtype=np.float64)
+    flat = wide.reshape(*x.shape[:2], -1)
+    # (n_samples, n_channels, L) stays; (n_samples, n_channels, H, W) -> (..., H)
+    rows = wide.reshape(*x.shape[:3], -1).mean(axis=3)
+    steps = np.diff(rows, axis=2) if rows.shape[2] > 1 else np.zeros_like(rows)
+    positions = np.arange(rows.shape[2]) - (rows.shape[2] - 1) / 2
     slope = rows @ positions / max(float(positions @ positions), 1.0)
     return np.concatenate(
         [
-            flat.mean(1), flat.std(1), flat.min(1), flat.max(1), np.median(flat, 1),
-            rows[:, 0], rows[:, -1], slope, np.abs(steps).mean(1), steps.std(1),
-        ]
+            flat.mean(2), flat.std(2), flat.min(2), flat.max(2), np.median(flat, 2),
+            rows[:, :, 0], rows[:, :, -1], slope, np.abs(steps).mean(2), steps.std(2),
+        ],
+        axis=1,
     )  # fmt: skip
 
 
-def _by_sample(features: Any, x: NDArray[Any]) -> NDArray[np.float64]:
-    """Return features (n_samples, n_features), one sample in memory at a time."""
-    return np.stack([features(sample) for sample in x])
+def _in_blocks(features: Features, x: NDArray[Any]) -> NDArray[np.float64]:
+    """Return features (n_samples, n_features), a few samples in memory at a time."""
+    return np.concatenate([features(block) for block in in_blocks(x)])

@@ -7,6 +7,7 @@ fill the device stays where it is, and only its batches travel.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +38,7 @@ class Part:
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return inputs and targets of the samples in ``index``, a tensor on the device."""
         x = self.x[index.to(self.x.device)]
-        return x.to(self.z.device, non_blocking=True), self.z[index]
+        return x.to(self.z.device), self.z[index]
 
 
 @dataclass
@@ -61,16 +62,16 @@ class Pieces:
 
 
 def load_part(data: PreparedData, part: str, cfg: Config, device: torch.device) -> Part:
-    """Bring one part to the device, in the layout that suits the network."""
+    """Bring one part to the device, in the layout that suits the network, or leave it on disk."""
     factor = cfg.dataset.downsample_factor
     z = torch.from_numpy(data.target_scaler.transform(data.targets(part))).to(device)
-    mapped = data.inputs(part, factor)
-    if mapped.nbytes > RESIDENT_SHARE * free_memory(device):
-        return Part(torch.from_numpy(mapped), z)
-    layout = memory_format(mapped.ndim - 2)
-    x = torch.empty(mapped.shape, device=device, memory_format=layout)
-    step = max(1, PIECE // mapped[0].nbytes)
-    for start in range(0, len(mapped), step):
+    shape = data.input_shape(part, factor)
+    n_bytes = math.prod(shape[1:]) * np.dtype(np.float32).itemsize  # of a sample
+    if len(z) * n_bytes > RESIDENT_SHARE * free_memory(device):
+        return Part(torch.from_numpy(data.inputs(part, factor)), z)
+    x = torch.empty(shape, device=device, memory_format=memory_format(len(shape) - 2))
+    step = max(1, PIECE // n_bytes)
+    for start in range(0, len(z), step):
         # mapped anew each time, or every page that was read would count as ours until the end
         piece = data.inputs(part, factor, slice(start, start + step))
         x[start : start + step] = torch.from_numpy(np.array(piece))

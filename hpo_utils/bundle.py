@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from hpo_utils.checks import representable
 from hpo_utils.config import Config, as_dict, config_from_dict
-from hpo_utils.data import PreparedData
+from hpo_utils.data import PreparedData, input_scaler
 from hpo_utils.devices import select_device
 from hpo_utils.errors import BundleError, DataError
 from hpo_utils.models import create_network, evaluation_batch
@@ -142,15 +142,14 @@ def describe_layout(
     data: PreparedData, cfg: Config, confidence: float, spread_to_interval: list[float] | None
 ) -> Layout:
     """Return the layout of a model that was trained on ``data`` as ``cfg`` says."""
-    manifest, channels = data.manifest, data.manifest["channels"]
-    statistics = manifest["channel_statistics"]
+    manifest, scaler = data.manifest, input_scaler(data.manifest)
     return Layout(
         raw_shape=manifest["sources"][0]["shape"][1:],
-        channels=channels,
+        channels=manifest["channels"],
         channel_names=manifest["channel_names"],
         downsample_factor=cfg.dataset.downsample_factor,
-        input_mean=[statistics["mean"][i] for i in channels],
-        input_std=[statistics["std"][i] for i in channels],
+        input_mean=scaler.mean.tolist(),
+        input_std=scaler.std.tolist(),
         target_names=data.target_names,
         target_units=data.target_units,
         target_mean=data.target_scaler.mean.tolist(),

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from hpo_utils import synthetic
 from hpo_utils.checks import (
+    check_downsampling,
     check_shapes,
     fit_target_scaler,
     kept_channels,
@@ -36,7 +37,7 @@ from hpo_utils.errors import DataError
 from hpo_utils.labels import find_labels, labelled_physics
 from hpo_utils.paths import resolve, whole_directory, write_json, write_npy
 from hpo_utils.physics import Physics, check_targets
-from hpo_utils.scaling import Standardizer
+from hpo_utils.scaling import Standardizer, in_blocks
 from hpo_utils.sources import ArraySource, describe, open_array
 from hpo_utils.split import MIN_UNITS, PARTS, split_indices
 
@@ -85,10 +86,21 @@ class PreparedData:
         scaler = self.manifest["target_scaler"]
         return Standardizer(np.array(scaler["mean"]), np.array(scaler["std"]))
 
+    @property
+    def used_channels(self) -> list[str]:
+        """Names of the channels that are trained on."""
+        return [self.manifest["channel_names"][i] for i in self.manifest["channels"]]
+
     @cached_property
     def physics(self) -> Physics:
         """What is known of the targets."""
         return labelled_physics(self.manifest)
+
+    def input_shape(self, part: str, downsample_factor: int = 1) -> tuple[int, ...]:
+        """Return the shape of the inputs of a part."""
+        n_channels, n_rows, *others = self.manifest["sample_shape"]
+        n_kept = math.ceil(n_rows / downsample_factor)
+        return self.manifest["n_samples"][part], n_channels, n_kept, *others
 
     def inputs(
         self, part: str, downsample_factor: int = 1, samples: slice = slice(None)
@@ -102,7 +114,7 @@ class PreparedData:
         part
             ``train``, ``val`` or ``test``.
         downsample_factor
-            Keep every so-manieth row of H (or L).
+            Keep the first of every so many rows of H (or L).
         samples
             Which samples of the part.
 
@@ -116,8 +128,7 @@ class PreparedData:
 
     def targets(self, part: str) -> NDArray[np.float32]:
         """Return the targets of a part in their units, of shape (n_samples, n_targets)."""
-        t: NDArray[np.float32] = np.load(self.directory / f"t_{part}.npy", allow_pickle=False)
-        return t
+        return self._rows("t", part)
 
     def all_targets(self) -> NDArray[np.float32]:
         """Return the targets of all parts, in the order of the source."""
@@ -127,15 +138,18 @@ class PreparedData:
 
     def sample_numbers(self, part: str) -> NDArray[np.int64]:
         """Return where in the source the samples of a part stand."""
-        index: NDArray[np.int64] = np.load(self.directory / f"index_{part}.npy", allow_pickle=False)
-        return index
+        return self._rows("index", part)
 
     def groups(self, part: str) -> NDArray[np.int64] | None:
         """Return the group number of each sample of a part; None where no groups are given."""
         if self.manifest["n_groups"] is None:
             return None
-        group: NDArray[np.int64] = np.load(self.directory / f"group_{part}.npy", allow_pickle=False)
-        return group
+        return self._rows("group", part)
+
+    def _rows(self, kind: str, part: str) -> NDArray[Any]:
+        """Return an array that has a row for each sample of a part."""
+        rows: NDArray[Any] = np.load(self.directory / f"{kind}_{part}.npy", allow_pickle=False)
+        return rows
 
     @property
     def group_names(self) -> dict[int, str]:
@@ -159,7 +173,7 @@ class PreparedData:
 def prepare_data(cfg: Config) -> PreparedData:
     """Prepare the data that ``cfg`` asks for, or find them prepared.
 
-    A second call with the same sources and settings reads the manifest and nothing else.
+    A second call with the same sources and settings reads headers and manifests alone.
 
     Raises
     ------
@@ -183,7 +197,9 @@ def prepare_data(cfg: Config) -> PreparedData:
 
 
 def known_targets(cfg: Config) -> list[str]:
-    """Return the names of the targets, from the headers of the arrays; nothing is written.
+    """Return the names of the targets, from the headers of the arrays, which are checked.
+
+    Nothing is written.
 
     Raises
     ------
@@ -191,6 +207,7 @@ def known_targets(cfg: Config) -> list[str]:
         If the arrays are missing, malformed, or do not fit each other.
     """
     if cfg.dataset.x_train is None:
+        check_downsampling(cfg.synthetic.n_pulses, cfg.dataset.downsample_factor)
         return list(synthetic.TARGET_NAMES)
     x, t, *_ = _open_sources(cfg)
     return find_labels(cfg, x, t)["target_names"]
@@ -348,13 +365,9 @@ def _write_inputs(
     split: dict[str, NDArray[np.int64]],
     manifest: dict[str, Any],
 ) -> None:
-    """Stream the source once more and append each sample, standardised, to the file of its part."""
-    channels, statistics = manifest["channels"], manifest["channel_statistics"]
-    scaler = Standardizer(
-        np.array([statistics["mean"][i] for i in channels]),
-        np.array([statistics["std"][i] for i in channels]),
-    )
-    part_of = np.empty(n_samples, dtype=object)
+    """Stream the source once more and append each sample, standardised, to its part's file."""
+    channels, scaler = manifest["channels"], input_scaler(manifest)
+    part_of = np.full(n_samples, "none", dtype="<U5")  # in a gap between two parts
     for part, indices in split.items():
         part_of[indices] = part
     with ExitStack() as stack:
@@ -365,11 +378,21 @@ def _write_inputs(
             header = {"descr": "<f4", "fortran_order": False, "shape": shape}
             npy_format.write_array_header_1_0(files[part], header)
         for start, samples in x.chunks():
-            for i, sample in enumerate(samples[: n_samples - start], start):
-                if part_of[i] is None:  # in a gap between two parts
-                    continue
-                # (L,) is one channel: (1, L); then one sample as a batch: (1, n_channels, ...)
-                batch = (sample[None] if sample.ndim == 1 else sample)[None][:, channels]
-                files[part_of[i]].write(scaler.transform(batch).astype("<f4").tobytes())
-            if start + len(samples) >= n_samples:
+            # (N, L) has one channel: (N, 1, L)
+            piece = (samples[:, None] if samples.ndim == 2 else samples)[: n_samples - start]
+            place = start
+            for block in in_blocks(piece):
+                standardised = scaler.transform(block[:, channels]).astype("<f4")
+                where = part_of[place : place + len(block)]
+                for part, file in files.items():
+                    file.write(standardised[where == part].tobytes())
+                place += len(block)
+            if place >= n_samples:
                 break
+
+
+def input_scaler(manifest: dict[str, Any]) -> Standardizer:
+    """Return the scaler of the channels that are trained on."""
+    statistics, channels = manifest["channel_statistics"], manifest["channels"]
+    mean, std = (np.array([statistics[key][i] for i in channels]) for key in ("mean", "std"))
+    return Standardizer(mean, std)

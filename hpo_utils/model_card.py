@@ -15,8 +15,6 @@ def model_card(data: PreparedData, evaluation: dict[str, Any], made_with: dict[s
     """
     found = evaluation["examination"]
     shape = ", ".join(map(str, data.manifest["sources"][0]["shape"][1:]))
-    channels = data.manifest["channel_names"]
-    used = ", ".join(channels[i] for i in data.manifest["channels"])
     n_members = len(evaluation["members"])
     kind = "one network" if n_members == 1 else f"the mean of {n_members} networks"
     sections = [
@@ -25,9 +23,9 @@ def model_card(data: PreparedData, evaluation: dict[str, Any], made_with: dict[s
         f" won study `{evaluation['study_name']}` ({evaluation['n_trials']} trials) by"
         f" {evaluation['score_name']}.",
         "## Use",
-        f"Input: raw arrays of shape (n_samples, {shape}), {len(channels)} channels recorded, of"
-        f" which it uses {used}; standardisation is inside. Output: {len(data.target_names)}"
-        " targets in their units.",
+        f"Input: raw arrays of shape (n_samples, {shape}), {len(data.manifest['channel_names'])}"
+        f" channels recorded, of which it uses {', '.join(data.used_channels)}; standardisation is"
+        f" inside. Output: {len(data.target_names)} targets in their units.",
         "```sh\npython -m hpo_utils predict BUNDLE x.npy --out y.npy\n```",
         "`model.onnx` gives the same numbers without PyTorch: input `x` in float32, outputs `y` and"
         " `spread`.",
@@ -37,7 +35,7 @@ def model_card(data: PreparedData, evaluation: dict[str, Any], made_with: dict[s
         " share of the best baseline's squared error that it removes.",
         _table(data, found),
         "## What to beware of",
-        *_warnings(found, evaluation),
+        *_warnings(found),
         "## Where it comes from",
         f"Data `{evaluation['dataset_id']}`: "
         + ", ".join(f"{n} samples {part}" for part, n in data.manifest["n_samples"].items())
@@ -66,7 +64,7 @@ def _table(data: PreparedData, found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _warnings(found: dict[str, Any], evaluation: dict[str, Any]) -> list[str]:
+def _warnings(found: dict[str, Any]) -> list[str]:
     """Return one paragraph for each thing that a user should know."""
     said = [
         "It knows recordings like those it was trained on: another rig, sensor or range of the"
@@ -81,7 +79,7 @@ def _warnings(found: dict[str, Any], evaluation: dict[str, Any]) -> list[str]:
             f"{c['calibrated']:.0%} ({n})" for n, c in zip(names, found["coverage"], strict=True)
         )
         said.append(
-            f"Its intervals of nominally {percent(evaluation['confidence'])}, calibrated on the"
+            f"Its intervals of nominally {percent(found['spread_confidence'])}, calibrated on the"
             f" validation part, held this share of the test part: {shares}."
         )
     return said

@@ -28,7 +28,7 @@ class RandomSplit(PreparedData):
         return f"{super().dataset_id}-random-split"
 
     @cached_property
-    def _rows(self) -> dict[str, NDArray[np.int64]]:
+    def _dealt(self) -> dict[str, NDArray[np.int64]]:
         """Rows of the two parts joined that make up each new part."""
         n_train, n_val = (self.manifest["n_samples"][part] for part in ("train", "val"))
         order = np.random.default_rng(SEED).permutation(n_train + n_val)
@@ -39,12 +39,12 @@ class RandomSplit(PreparedData):
     ) -> NDArray[np.float32]:
         """Return standardised inputs of a new part, in memory."""
         sources = [super(RandomSplit, self).inputs(p, downsample_factor) for p in ("train", "val")]
-        return self._gather(sources, self._rows[part][samples])
+        return self._gather(sources, self._dealt[part][samples])
 
-    def targets(self, part: str) -> NDArray[np.float32]:
-        """Return the targets of a new part in their units, of shape (n_samples, n_targets)."""
-        sources = [super(RandomSplit, self).targets(p) for p in ("train", "val")]
-        return self._gather(sources, self._rows[part])
+    def _rows(self, kind: str, part: str) -> NDArray[Any]:
+        """Return an array that has a row for each sample of a new part."""
+        sources = [super(RandomSplit, self)._rows(kind, p) for p in ("train", "val")]
+        return self._gather(sources, self._dealt[part])
 
     def _gather(self, sources: list[NDArray[Any]], rows: NDArray[np.int64]) -> NDArray[Any]:
         """Return rows of the arrays of both old parts, one behind the other."""

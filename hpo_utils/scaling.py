@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+BLOCK_VALUES = 2**20  # that are copied to float64 at a time: 8 MB
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,9 @@ class RunningStatistics:
 
     def update(self, values: NDArray[Any]) -> None:
         """Take in ``values`` of shape (n_samples, n_features, ...)."""
-        for sample in values:  # one at a time, so that the float64 copy stays small
-            flat = np.asarray(sample, dtype=np.float64).reshape(len(self.mean), -1)
+        for block in in_blocks(values):
+            # (n_samples, n_features, ...) -> (n_samples, n_features, n_values)
+            flat = np.asarray(block, dtype=np.float64).reshape(*block.shape[:2], -1)
             self._update_moments(flat)
             self._update_range(flat)
 
@@ -68,31 +73,40 @@ class RunningStatistics:
     def share_at_rails(self) -> NDArray[np.float64]:
         """Share of values that repeat the smallest or the largest one, of shape (n_features,).
 
-        None in a continuous signal; many where an amplifier clips.
+        None in a continuous signal; many where an amplifier clips; all of a constant one.
         """
-        return np.maximum(self._at_min + self._at_max - 2, 0) / max(self.count, 1)
+        repeated = np.maximum(self._at_min + self._at_max - 2, 0) / max(self.count, 1)
+        return np.where(self.varies, repeated, 1.0)
 
     def standardizer(self) -> Standardizer:
         """Return the scaler with the statistics so far."""
         return Standardizer(self.mean.copy(), self.std)
 
     def _update_moments(self, flat: NDArray[np.float64]) -> None:
-        n = flat.shape[1]
-        mean = flat.mean(axis=1)
+        n = len(flat) * flat.shape[2]
+        mean = flat.mean(axis=(0, 2))
         delta = mean - self.mean
         total = self.count + n
-        self._m2 += ((flat - mean[:, None]) ** 2).sum(axis=1) + delta**2 * self.count * n / total
+        squares = ((flat - mean[:, None]) ** 2).sum(axis=(0, 2))
+        self._m2 += squares + delta**2 * self.count * n / total
         self.mean += delta * n / total
         self.count = total
 
     def _update_range(self, flat: NDArray[np.float64]) -> None:
-        low, high = flat.min(axis=1), flat.max(axis=1)
+        low, high = flat.min(axis=(0, 2)), flat.max(axis=(0, 2))
         self._at_min = np.where(low < self.min, 0.0, self._at_min)
         self._at_max = np.where(high > self.max, 0.0, self._at_max)
         self.min = np.minimum(self.min, low)
         self.max = np.maximum(self.max, high)
-        self._at_min += (flat == self.min[:, None]).sum(axis=1)
-        self._at_max += (flat == self.max[:, None]).sum(axis=1)
+        self._at_min += (flat == self.min[:, None]).sum(axis=(0, 2))
+        self._at_max += (flat == self.max[:, None]).sum(axis=(0, 2))
+
+
+def in_blocks(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Yield consecutive samples, so many at a time that copies of them stay small."""
+    step = max(1, BLOCK_VALUES // max(1, math.prod(values.shape[1:])))
+    for start in range(0, len(values), step):
+        yield values[start : start + step]
 
 
 def _along_axis_1(ndim: int) -> tuple[int, ...]:

@@ -88,11 +88,12 @@ def test_baselines_are_kept_and_the_same_every_time(make_config):
 
 
 def test_known_features():
-    ramp = np.arange(64.0)[None]
-    np.testing.assert_allclose(band_means(ramp), np.arange(0.5, 64, 2))
-    image = np.ones((2, 16, 24)) * np.array([1.0, 5.0])[:, None, None]
-    np.testing.assert_allclose(band_means(image), np.repeat([1.0, 5.0], 64))
-    mean, std, low, high, median, first, last, slope, step, step_std = channel_statistics(3 * ramp)
+    ramp = np.arange(64.0)[None, None]
+    np.testing.assert_allclose(band_means(ramp), np.arange(0.5, 64, 2)[None])
+    images = np.ones((3, 2, 16, 24)) * np.array([1.0, 5.0])[:, None, None]
+    np.testing.assert_allclose(band_means(images), np.repeat([[1.0, 5.0]] * 3, 64, axis=1))
+    (statistics,) = channel_statistics(3 * ramp)
+    mean, std, low, high, median, first, last, slope, step, step_std = statistics
     assert (mean, low, high, median, first, last) == (94.5, 0, 189, 94.5, 0, 189)
     assert std == pytest.approx(3 * np.sqrt((64**2 - 1) / 12))
     assert (slope, step, step_std) == (pytest.approx(3), 3, 0)

@@ -13,6 +13,7 @@ from hpo_utils.bundle import load_bundle, predict
 from hpo_utils.data import load_prepared
 from hpo_utils.errors import BundleError, DataError
 from hpo_utils.paths import resolve
+from hpo_utils.tables import percent
 from hpo_utils.winner import load_predictions, winner_directory
 
 
@@ -169,6 +170,10 @@ def test_the_bundle_needs_nothing_of_the_study(home, tmp_path):
     card = (alone / "MODEL_CARD.md").read_text()
     assert "| Gas Velocity |" in card
     assert "the mean of 2 networks" in card
+    # with so few validation samples less than 95% can be promised
+    promised = json.loads((alone / "metrics.json").read_text())["spread_confidence"]
+    assert promised < 0.95
+    assert f"intervals of nominally {percent(promised)}" in card
 
 
 @pytest.mark.parametrize("shape", [(60, 24), (60, 3, 24)])

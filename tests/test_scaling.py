@@ -42,6 +42,12 @@ def test_rails_are_counted_over_pieces():
     assert statistics_of(np.random.default_rng(0).normal(size=(9, 1, 50))).share_at_rails == 0
 
 
+def test_a_constant_is_at_its_rails():
+    statistics = RunningStatistics(2)
+    statistics.update(np.stack([np.zeros((5, 8)), np.arange(40.0).reshape(5, 8)], axis=1))
+    assert statistics.share_at_rails.tolist() == [1.0, 0.0]
+
+
 def test_the_scaler_standardises_and_inverts():
     values = np.random.default_rng(0).normal(7.0, 3.0, size=(30, 2, 4, 5))
     scaler = statistics_of(values).standardizer()
