@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from hpo_utils.data import PreparedData
-from hpo_utils.plots import GREY, WIDTH, grid, label_squares, styled, target_color, with_unit
+from hpo_utils.plots import GREY, grid, heat_map, styled, target_color, with_unit
 from hpo_utils.split import PARTS
 
+N_SHOWN = 3  # samples
 PART_STYLES: dict[str, dict[str, Any]] = {
     "train": {"histtype": "stepfilled", "alpha": 0.35},
     "val": {"histtype": "step", "linestyle": "-", "linewidth": 1.4},
@@ -50,27 +49,18 @@ def plot_target_histograms(data: PreparedData) -> Figure:
 @styled
 def plot_target_correlations(data: PreparedData) -> Figure:
     """Draw the correlation of every two targets over all samples."""
-    targets = np.concatenate([data.targets(part) for part in PARTS])
-    n = data.n_targets
-    figure = Figure(figsize=(min(WIDTH, 3.2 + 0.75 * n), 1.8 + 0.62 * n))
-    axes = figure.add_subplot()
-    sns.heatmap(
-        pd.DataFrame(targets, columns=data.target_names).corr(),
-        vmin=-1, vmax=1, cmap="PuOr_r", annot=True, fmt=".2f", square=True,
-        cbar_kws={"label": "correlation", "shrink": 0.8}, ax=axes,
-    )  # fmt: skip
-    label_squares(axes, data.target_names)
-    return figure
+    correlations = np.corrcoef(data.all_targets(), rowvar=False).reshape(data.n_targets, -1)
+    return heat_map(correlations, data.target_names, "correlation")
 
 
 @styled
-def plot_samples(data: PreparedData, target: int, n_samples: int = 3) -> Figure:
-    """Draw training samples from the lowest to the highest value of a target.
+def plot_samples(data: PreparedData, target: int) -> Figure:
+    """Draw ``N_SHOWN`` training samples from the lowest to the highest value of a target.
 
     Images of one row per channel for (n_channels, H, W), lines for (n_channels, L).
     """
     values = data.targets("train")[:, target]
-    ranks = np.linspace(0, len(values) - 1, n_samples).round().astype(int)
+    ranks = np.linspace(0, len(values) - 1, N_SHOWN).round().astype(int)
     chosen = np.argsort(values, kind="stable")[ranks]
     unit = data.target_units[target].strip("-")
     titles = [f"{data.target_names[target]} {values[i]:.3g} {unit}".rstrip() for i in chosen]
@@ -85,12 +75,7 @@ def plot_inputs(
     inputs = data.inputs(part)
     x = np.stack([inputs[i] for i in samples])
     draw = _draw_images if x.ndim == 4 else _draw_lines
-    return draw(x, titles, used_channels(data), data.manifest["axis_names"])
-
-
-def used_channels(data: PreparedData) -> list[str]:
-    """Return the names of the channels that are trained on."""
-    return [data.manifest["channel_names"][i] for i in data.manifest["channels"]]
+    return draw(x, titles, data.used_channels, data.manifest["axis_names"])
 
 
 def _draw_images(

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from hpo_utils.bundle import load_bundle
-from hpo_utils.data_plots import plot_inputs, used_channels
+from hpo_utils.data_plots import plot_inputs
 from hpo_utils.plots import plot_prediction_vs_truth, with_unit
 from hpo_utils.report import Report
 from hpo_utils.residuals import error_correlations, errors_by_group, worst_samples
@@ -90,7 +90,7 @@ def show_sensitivity(report: Report, settled: Settled) -> None:
     x = data.inputs("val", step)[rows]
     members = list(bundle.model.members)
     maps = sensitivity(members, torch.from_numpy(np.ascontiguousarray(x)))
-    channels = used_channels(data)
+    channels = data.used_channels
     report.show(
         plot_sensitivity(maps, data.target_names, channels, data.manifest["axis_names"], step),
         "Sensitivity of each target's prediction to each place of the signal",

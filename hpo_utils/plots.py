@@ -50,6 +50,7 @@ STYLE: dict[Any, Any] = {
 }
 WIDTH = 9.0  # inches, of every figure
 DPI = 110
+MOST_NUMBERED = 12  # rows of a heat map
 
 
 def _register_japanese_font() -> None:
@@ -179,11 +180,27 @@ def plot_prediction_vs_truth(
     return figure
 
 
-def label_squares(axes: Axes, names: Sequence[str]) -> None:
-    """Label both axes of a heat map that compares every two of ``names``."""
-    axes.tick_params(axis="both", length=0)
-    axes.set_xticks(axes.get_xticks(), names, rotation=35, ha="right", rotation_mode="anchor")
-    axes.set_yticks(axes.get_yticks(), names, rotation=0)
+def heat_map(correlations: NDArray[Any], names: Sequence[str], label: str) -> Figure:
+    """Draw what correlates every two of ``names``, of shape (n, n), as coloured squares.
+
+    With their numbers where there is room.
+    """
+    n = len(names)
+    figure = Figure(figsize=(min(WIDTH, 3.6 + 0.75 * n), 2.0 + 0.62 * n))
+    axes = figure.add_subplot()
+    image = axes.imshow(correlations, vmin=-1, vmax=1, cmap="PuOr_r")
+    for (i, k), value in np.ndenumerate(correlations if n <= MOST_NUMBERED else np.empty((0, 0))):
+        axes.text(
+            k, i, "" if np.isnan(value) else f"{value:.2f}", ha="center", va="center",
+            fontsize=9 if n <= 8 else 7, color="white" if abs(value) > 0.6 else "black",
+        )  # fmt: skip
+    axes.set_xticks(range(n), names, rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(n), names)
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    figure.colorbar(image, ax=axes, label=label, shrink=0.8)
+    return figure
 
 
 def plain_log_ticks(axes: Axes) -> None:

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from hpo_utils.plots import (
     GREY,
     PALETTE,
-    WIDTH,
     grid,
-    label_squares,
+    heat_map,
     styled,
     target_color,
     with_unit,
@@ -116,19 +115,8 @@ def plot_residuals(
 @styled
 def plot_error_correlations(correlations: pd.DataFrame) -> Figure:
     """Draw what ``residuals.error_correlations`` found, a square per two targets."""
-    import seaborn as sns  # half a second, for this figure alone
-
-    n = len(correlations)
-    figure = Figure(figsize=(min(WIDTH, 3.8 + 0.75 * n), 2.1 + 0.5 * n))
-    axes = figure.add_subplot()
-    sns.heatmap(
-        correlations, vmin=-1, vmax=1, cmap="PuOr_r", annot=n <= 12, fmt=".2f",
-        annot_kws={"fontsize": 9 if n <= 8 else 7},
-        cbar_kws={"label": "rank correlation"}, ax=axes,
-    )  # fmt: skip
-    label_squares(axes, list(correlations.columns))
-    axes.set(xlabel="true value of", ylabel="size of the error in")
-    axes.grid(visible=False)
+    figure = heat_map(correlations.to_numpy(), list(correlations.columns), "rank correlation")
+    figure.axes[0].set(xlabel="true value of", ylabel="size of the error in")
     return figure
 
 
