@@ -1,4 +1,4 @@
-"""The sections of ``04_analyze``: each shows its figure or table, or says why there is none."""
+"""Sections of the notebooks on a study: each shows its figure or table, or says why not."""
 
 from __future__ import annotations
 

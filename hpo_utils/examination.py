@@ -59,7 +59,7 @@ def skill_with_intervals(
     The skill is 1 - MSE / MSE of the reference: 1 is perfect, 0 as good as the reference (Murphy,
     Monthly Weather Review 116 (1988), 2417-2424); None where the reference is perfect.
     ``verdict`` is ``better`` or ``worse`` where the interval leaves out zero, else ``unclear``.
-    With many targets, and ``n_models`` asked alike, one of them would by chance: the intervals are
+    Of many targets, in each of ``n_models`` models, one would do so by chance: the intervals are
     wider by Bonferroni's rule, so that ``confidence`` is that of all of them together.
     """
     ours, theirs = (

@@ -31,11 +31,12 @@ MIN_TRIALS_FOR_INTERACTION = 20
 N_RESAMPLES = 10  # of the trials, for the uncertainty of the importances
 N_TREES, N_TREES_RESAMPLED = 64, 16  # of the forests of fANOVA
 MOST_FITTED = 200  # trials; the cost of a Gaussian process grows with their cube
-N_SHUFFLES = 9  # of the scores: by chance one study in ten shows a pair that is none
+N_SHUFFLES = 9  # of the scores: of ten studies without a pair one shows one, by chance
+SEED = 0  # of all that is drawn here
 N_PLACES = 40  # of the trials' parameters, at which a pair's joint effect is averaged
 
 
-def parameter_importances(study: optuna.Study, seed: int = 0) -> pd.DataFrame:
+def parameter_importances(study: optuna.Study) -> pd.DataFrame:
     """Estimate how much each parameter changes the score, in two ways, and how surely.
 
     Returns
@@ -52,10 +53,10 @@ def parameter_importances(study: optuna.Study, seed: int = 0) -> pd.DataFrame:
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(complete) < MIN_TRIALS_FOR_IMPORTANCE:
         return pd.DataFrame(columns=["fanova", "ped_anova"])
-    found = _importances(complete, N_TREES, seed)
-    rng = np.random.default_rng(seed)
+    found = _importances(complete, N_TREES)
+    rng = np.random.default_rng(SEED)
     draws = rng.integers(len(complete), size=(N_RESAMPLES, len(complete)))
-    drawn = [_importances([complete[i] for i in draw], N_TREES_RESAMPLED, seed) for draw in draws]
+    drawn = [_importances([complete[i] for i in draw], N_TREES_RESAMPLED) for draw in draws]
     for name in list(found):
         values = pd.concat([each[name] for each in drawn], axis=1)
         found[f"{name}_low"], found[f"{name}_high"] = (
@@ -64,12 +65,12 @@ def parameter_importances(study: optuna.Study, seed: int = 0) -> pd.DataFrame:
     return found.sort_values("fanova", ascending=False)
 
 
-def _importances(complete: Sequence[FrozenTrial], n_trees: int, seed: int) -> pd.DataFrame:
+def _importances(complete: Sequence[FrozenTrial], n_trees: int) -> pd.DataFrame:
     study = optuna.create_study()
     study.add_trials(complete)
     shared = list(intersection_search_space(list(complete)))  # parameters that every trial has
     evaluators = {
-        "fanova": FanovaImportanceEvaluator(n_trees=n_trees, seed=seed),
+        "fanova": FanovaImportanceEvaluator(n_trees=n_trees, seed=SEED),
         "ped_anova": PedAnovaImportanceEvaluator(),
     }
     found = {}
@@ -85,7 +86,7 @@ def _importances(complete: Sequence[FrozenTrial], n_trees: int, seed: int) -> pd
     return pd.DataFrame(found)
 
 
-def interactions(trials: Sequence[FrozenTrial], seed: int = 0) -> pd.DataFrame:
+def interactions(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
     """Estimate which pairs of parameters change the score together, beyond each on its own.
 
     Returns
@@ -108,7 +109,7 @@ def interactions(trials: Sequence[FrozenTrial], seed: int = 0) -> pd.DataFrame:
     # (n_trials, n_parameters)
     x = np.array([[position(s, t.params[name]) for name, s in spaces.items()] for t in complete])
     y = np.log([score_of(trial) for trial in complete])
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     order = rng.permutation(len(x))[:MOST_FITTED]
     x, y = x[order], y[order]
     share = pd.Series(_joint_shares(x, y), index=list(combinations(spaces, 2)))

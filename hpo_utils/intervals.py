@@ -11,6 +11,7 @@ from scipy import stats
 
 from hpo_utils.split import MIN_UNITS
 
+SEED = 0  # of the resamples
 N_RESAMPLES = 2000  # Efron and Tibshirani, An Introduction to the Bootstrap (1993), ch. 13: >= 1000
 ROUNDING = 1e-9  # relative spread of differences that are all the same
 BLOCK_VALUES = 2**22  # of resampling weights in memory at a time
@@ -22,8 +23,10 @@ def mean_interval(values: Sequence[float], confidence: float) -> Interval:
     """Return Student's interval of the mean of values; (None, None) of fewer than two."""
     if len(values) < 2:
         return None, None
-    half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * stats.sem(values)
-    return float(np.mean(values) - half), float(np.mean(values) + half)
+    if np.ptp(values) == 0:  # an interval of no width is none to SciPy
+        return float(values[0]), float(values[0])
+    low, high = stats.t.interval(confidence, len(values) - 1, np.mean(values), stats.sem(values))
+    return float(low), float(high)
 
 
 def paired_p_value(
@@ -40,9 +43,7 @@ def paired_p_value(
     mean, error = float(difference.mean()), float(stats.sem(difference))
     if error <= ROUNDING * abs(mean):  # no spread to compare with
         return 1.0 if mean == 0 or (mean < 0 and alternative == "greater") else 0.0
-    t, freedom = mean / error, len(difference) - 1
-    one_sided = alternative == "greater"
-    return float(stats.t.sf(t, freedom) if one_sided else 2 * stats.t.sf(abs(t), freedom))
+    return float(stats.ttest_1samp(difference, 0.0, alternative=alternative).pvalue)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -60,7 +61,6 @@ def resampled_errors(
     y_true: NDArray[Any],
     predictions: Sequence[NDArray[Any]],
     groups: NDArray[np.int64] | None = None,
-    seed: int = 0,
 ) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
     """Return the MSE of each prediction, and the variance of the truth, in bootstrap resamples.
 
@@ -90,7 +90,7 @@ def resampled_errors(
         [y, y**2, *((pred.astype(np.float64) - y_true) ** 2 for pred in predictions)]
     )
     means = np.empty((n_resamples, columns.shape[1]))
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     step = max(1, BLOCK_VALUES // n_samples)
     for start in range(0, n_resamples, step):
         size = min(step, n_resamples - start)

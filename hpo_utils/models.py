@@ -106,7 +106,7 @@ class ResidualCNN(nn.Module):
         n_targets: int,
         hidden: int,
         dropout_rate: float,
-        use_statistics: bool = False,
+        use_statistics: bool,
     ) -> None:
         super().__init__()
         layers = LAYERS[n_axes]
@@ -154,7 +154,7 @@ class PlainCNN(nn.Module):
         n_targets: int,
         hidden: int,
         dropout_rate: float,
-        use_statistics: bool = False,
+        use_statistics: bool,
     ) -> None:
         super().__init__()
         layers = LAYERS[n_axes]
@@ -228,7 +228,7 @@ def create_model(
         cfg.model.dropout_rate,
         cfg.model.use_statistics,
     )
-    return model.to(device)
+    return model.to(device, memory_format=memory_format(n_axes))  # type: ignore[call-overload,no-any-return]
 
 
 def create_network(
@@ -264,7 +264,7 @@ def predict(model: nn.Module, x: Tensor, batch_size: int) -> Tensor:
         piece = x[n_done : n_done + batch_size]
         try:
             with torch.inference_mode():
-                found.append(model(piece.to(device)))
+                found.append(model(piece.to(device, memory_format=memory_format(x.ndim - 2))))
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or len(piece) == 1:
                 raise

@@ -61,38 +61,52 @@ class PhysicalOutput(nn.Module):
         Of the targets in the training part, each of shape (n_targets,).
     """
 
+    fractions: Tensor
+    non_negative: Tensor
     mean: Tensor
     std: Tensor
+    share: Tensor
+    rest: Tensor
+    level: Tensor
+    shift: Tensor
 
     def __init__(
         self, physics: Physics, mean: NDArray[np.float64], std: NDArray[np.float64]
     ) -> None:
         super().__init__()
-        self.fractions = list(physics.fractions)
-        self.non_negative = [k for k in physics.non_negative if k not in physics.fractions]
-        for name, values in (("mean", mean), ("std", std)):
-            tensor = torch.tensor(values, dtype=torch.float32)
-            self.register_buffer(name, tensor, persistent=False)
+        fractions = np.array(physics.fractions, dtype=np.int64)
+        others = [k for k in physics.non_negative if k not in physics.fractions]
+        non_negative = np.array(others, dtype=np.int64)
+        share = np.maximum(mean[fractions], SMALLEST_MEAN)
+        level = mean[non_negative] / std[non_negative]
+        above_zero = np.maximum(level, SMALLEST_MEAN)
+        constants = {
+            "fractions": fractions, "mean": mean[fractions], "std": std[fractions], "share": share,
+            # of a single fraction: the logarithm of what it leaves of the whole
+            "rest": np.log(np.maximum(1.0 - share, SMALLEST_MEAN)),
+            "non_negative": non_negative, "level": level,
+            "shift": above_zero + np.log(-np.expm1(-above_zero)),  # inverse of softplus
+        }  # fmt: skip
+        for name, values in constants.items():
+            kind = torch.int64 if values.dtype == np.int64 else torch.float32
+            self.register_buffer(name, torch.tensor(values, dtype=kind), persistent=False)
 
     def forward(self, outputs: Tensor) -> Tensor:
-        """Map outputs (B, n_targets) to standardised targets (B, n_targets)."""
-        columns = list(outputs.unbind(1))
-        for k in self.non_negative:
+        """Map outputs (B, n_targets) to standardised targets (B, n_targets), in float32."""
+        outputs = outputs.float()
+        z = outputs
+        if len(self.non_negative):
             # y = std * softplus(output + shift), shifted so that an output of zero gives the mean
-            level = (self.mean[k] / self.std[k]).clamp(min=SMALLEST_MEAN)
-            shift = level + torch.log(-torch.expm1(-level))  # inverse of softplus
-            columns[k] = nn.functional.softplus(columns[k] + shift) - self.mean[k] / self.std[k]
-        if self.fractions:
-            mean, std = self.mean[self.fractions], self.std[self.fractions]
-            share = mean.clamp(min=SMALLEST_MEAN)
-            logits = share.log() + outputs[:, self.fractions] * std / share
+            chosen = outputs.index_select(1, self.non_negative) + self.shift
+            z = z.index_copy(1, self.non_negative, nn.functional.softplus(chosen) - self.level)
+        if len(self.fractions):
+            chosen = outputs.index_select(1, self.fractions)
+            logits = self.share.log() + chosen * self.std / self.share
             if len(self.fractions) == 1:  # (B, 1) -> (B, 2): the fraction and the unnamed rest
-                rest = (1.0 - share).clamp(min=SMALLEST_MEAN).log().expand(len(outputs), 1)
-                logits = torch.cat([logits, rest], 1)
-            z = (logits.softmax(1)[:, : len(self.fractions)] - mean) / std
-            for column, k in enumerate(self.fractions):
-                columns[k] = z[:, column]
-        return torch.stack(columns, 1)
+                logits = torch.cat([logits, self.rest.expand(len(outputs), 1)], 1)
+            shares = logits.softmax(1)[:, : len(self.fractions)]
+            z = z.index_copy(1, self.fractions, (shares - self.mean) / self.std)
+        return z
 
 
 def find_physics(

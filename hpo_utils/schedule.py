@@ -19,7 +19,8 @@ class Schedule:
 
     A constant rate with a cool-down reaches what a cosine reaches, but need not know from the start
     when it ends (Hägele et al., NeurIPS 2024, "Scaling Laws and Compute-Optimal Training Beyond
-    Fixed Training Durations"), and two trainings of unlike length compare until one cools down.
+    Fixed Training Durations"), and of two trainings of unlike length the scores can be compared
+    until one of them cools down.
     When the score has not fallen for ``training.patience`` epochs, the cool-down begins, over as
     many epochs again. With ``training.schedule: constant`` the rate never changes, and the training
     ends at once.

@@ -126,13 +126,12 @@ def _ending(trial: FrozenTrial) -> str:
 
 
 def effort_table(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
-    """Return one row per phase of the trials' work: seconds, and share of the whole.
+    """Return one row per phase of the work of trials ``with_effort``: seconds, share of the whole.
 
     ``rest`` is what the trials took beside: the study's own records, and the memory given back.
     """
-    done = with_effort(trials)
-    sums = {phase: sum(trial.user_attrs["effort"][phase] for trial in done) for phase in PHASES}
-    whole = sum(trial_seconds(trial) or 0.0 for trial in done)
+    sums = {phase: sum(trial.user_attrs["effort"][phase] for trial in trials) for phase in PHASES}
+    whole = sum(trial_seconds(trial) or 0.0 for trial in trials)
     sums["rest"] = max(0.0, whole - sum(sums.values()))
     rows = [
         {"phase": phase, "seconds": round(seconds, 1), "share": f"{seconds / whole:.1%}"}
@@ -144,10 +143,11 @@ def effort_table(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
 def seconds_saved(trials: Sequence[FrozenTrial], state: TrialState) -> float:
     """Return about how long the epochs would have taken that trials ending in ``state`` left out.
 
-    Each would have taken as long as those that were trained. A trial that diverged spared nothing.
+    Of trials ``with_effort``. Each epoch would have taken as long as those that were trained. A
+    trial that diverged spared nothing.
     """
     saved = 0.0
-    for trial in with_effort(trials):
+    for trial in trials:
         effort, n_done = trial.user_attrs["effort"], len(trial.intermediate_values)
         if trial.state == state and n_done and "failure" not in trial.user_attrs:
             per_epoch = (effort["train"] + effort["validate"]) / n_done
@@ -211,12 +211,13 @@ def held_out_table(found: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("target")
 
 
-def coverage_table(found: Mapping[str, Any], confidence: float) -> pd.DataFrame:
+def coverage_table(found: Mapping[str, Any]) -> pd.DataFrame:
     """Return one row per target: how much of the test part lies inside intervals by the spread."""
+    calibrated = f"inside, calibrated to {percent(found['spread_confidence'])}"
     rows = [
         {
             "target": name,
-            f"inside, calibrated to {percent(confidence)}": f"{covered['calibrated']:.0%}",
+            calibrated: f"{covered['calibrated']:.0%}",
             "inside, spread taken at its word": f"{covered['plain']:.0%}",
             "half width over spread": factor,
         }

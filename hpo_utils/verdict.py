@@ -237,7 +237,7 @@ def show_uncertainty(report: Report, settled: Settled) -> None:
     if settled.found["coverage"] is None:
         report.show("One network alone, or several that agree, do not say how unsure they are.")
         return
-    report.show(coverage_table(settled.found, settled.found["spread_confidence"]))
+    report.show(coverage_table(settled.found))
 
 
 @when_settled

@@ -3,7 +3,7 @@ from datetime import datetime, timedelta
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_utils.tables import effort_table, seconds_saved, trials_table
+from hpo_utils.tables import effort_table, seconds_saved, trials_table, with_effort
 
 
 def trial(state, n_done, n_planned, train=8.0, **attrs):
@@ -43,5 +43,5 @@ def test_what_was_saved_is_the_epochs_that_were_not_trained():
         trial(TrialState.PRUNED, 2, 5, failure="DivergenceError: the loss must stay finite"),
         trial(TrialState.FAIL, 0, 5),
     ]
-    assert seconds_saved(trials, TrialState.COMPLETE) == pytest.approx(15)
-    assert seconds_saved(trials, TrialState.PRUNED) == pytest.approx(15)
+    assert seconds_saved(with_effort(trials), TrialState.COMPLETE) == pytest.approx(15)
+    assert seconds_saved(with_effort(trials), TrialState.PRUNED) == pytest.approx(15)
