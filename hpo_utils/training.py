@@ -1,6 +1,6 @@
 """One training: tensors in, the weights of the best epoch and its score out.
 
-The same function serves a training by hand (``02_train``) and every trial of a study.
+The same function serves a training by hand (``by_hand``) and every trial of a study.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hpo_utils.averaging import WeightAverage
 from hpo_utils.batches import Part, Pieces, count_batches, load_part, make_batches
 from hpo_utils.checkpoints import Checkpoint, TrainingState
 from hpo_utils.config import Config, with_target_weights
-from hpo_utils.data import PreparedData, prepare_data
+from hpo_utils.data import PreparedData
 from hpo_utils.devices import (
     SharedOut,
     is_out_of_memory,
@@ -36,7 +36,6 @@ from hpo_utils.looks import note_look
 from hpo_utils.losses import WeightedMSELoss
 from hpo_utils.models import create_network, evaluation_batch, predict
 from hpo_utils.optimizer import FlatAdam
-from hpo_utils.paths import relative_to_root
 from hpo_utils.physics import in_units, kept_physics
 from hpo_utils.schedule import Schedule
 from hpo_utils.stopping import Stop
@@ -44,8 +43,6 @@ from hpo_utils.timing import Effort, matrix_peak, training_flops
 from hpo_utils.trial_files import (
     TrialRecord,
     TrialResult,
-    create_trial_output_dir,
-    find_waiting,
     save_trial_results,
 )
 from hpo_utils.yardstick import Yardstick, create_yardstick
@@ -124,26 +121,6 @@ def train_trial(
         record.score = result.score
         with effort.spend("files"):
             return save_trial_results(output_dir, result, record.history, data)
-
-
-def train_by_hand(cfg: Config) -> tuple[Path, dict[str, Any]]:
-    """Prepare the data if nobody has, train once, and return where and with which metrics.
-
-    Data and device are checked before a directory is made. A training of the same configuration
-    that was interrupted goes on.
-    """
-    data = prepare_data(cfg)
-    device = select_device(cfg.training.device)
-    waiting = find_waiting(with_target_weights(cfg, data.n_targets), data.dataset_id)
-    if waiting is None:
-        output_dir = create_trial_output_dir(cfg.paths.outputs_root)
-    else:
-        output_dir, cfg = waiting
-        print(f"going on with the training in {relative_to_root(output_dir)}")
-    try:
-        return output_dir, train_trial(cfg, output_dir, data)
-    finally:
-        release_memory(device)
 
 
 def _nothing() -> None:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hpo_utils.checkpoints import CHECKPOINT_FILE
-from hpo_utils.config import Config, as_dict, config_from_dict
+from hpo_utils.config import Config, as_dict
 from hpo_utils.data import PreparedData
 from hpo_utils.errors import DivergenceError, StopRequest, StudyError, was_interrupted
 from hpo_utils.metrics import standardized_errors, target_metrics
@@ -36,8 +36,6 @@ TRAIN_LOG = Path("logs") / "train.log"
 WEIGHTS_FILE = Path("weights") / "model_simplecnn_real.pth"
 CURVES_FILE = Path("learning_curves.png")
 SCATTER_FILE = Path("evaluation_plots") / "prediction_vs_truth.png"
-DECISIVE = ("dataset", "data_split", "model", "training", "evaluation")  # sections
-LEFT_OPEN = {"n_threads": None, "precision": "auto"}  # what a training chooses, then writes down
 PACKAGES = ("hpo_utils", "optuna", "torch", "numpy", "omegaconf")
 
 
@@ -253,26 +251,6 @@ def read_trial_info(output_dir: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     return dict(yaml.safe_load(file.read_text(encoding="utf-8")))
-
-
-def find_waiting(cfg: Config, dataset_id: str) -> tuple[Path, Config] | None:
-    """Return the newest training by hand that was interrupted and would be the same as ``cfg``'s.
-
-    Its own configuration goes with it, which names the threads and the precision that it had.
-    """
-    wanted = as_dict(cfg)
-    for file in sorted(resolve(cfg.paths.outputs_root).glob(f"20*/*/{CHECKPOINT_FILE}"))[::-1]:
-        info = read_trial_info(file.parent)
-        if "trial_number" in info or info["dataset_id"] != dataset_id or info["state"] != "WAITING":
-            continue
-        saved = yaml.safe_load((file.parent / "config.yaml").read_text(encoding="utf-8"))
-        training = dict(wanted["training"])
-        for key, left_open in LEFT_OPEN.items():
-            if training[key] == left_open:
-                training[key] = saved["training"][key]
-        if all(saved[each] == {**wanted, "training": training}[each] for each in DECISIVE):
-            return file.parent, config_from_dict(saved)
-    return None
 
 
 def mark(output_dir: Path, state: str, reason: str) -> None:

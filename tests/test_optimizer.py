@@ -53,7 +53,7 @@ def test_it_goes_on_where_its_state_was_taken():
 TRIAL = """
 import sys
 from hpo_utils.config import load_config
-from hpo_utils.training import train_by_hand
+from hpo_utils.by_hand import train_by_hand
 
 cfg = load_config("params/smoke.yaml", sys.argv[1:])
 train_by_hand(cfg)

@@ -81,7 +81,7 @@ LAYERS = [
     {"checkpoints", "importances", "plots", "tables", "trade_offs"}, {"model_card"},
     {"data_plots", "study_plots", "target_plots", "winner_plots", "trial_files", "report"},
     {"members"},
-    {"training", "search_space", "ownership"}, {"objective"}, {"workers"}, {"team"},
+    {"training", "search_space", "ownership"}, {"by_hand", "objective"}, {"workers"}, {"team"},
     {"processes", "cluster"}, {"executors"},
     {"reevaluation"},
     {"comparisons"}, {"study", "winner"}, {"analysis", "verdict"}, {"insight"},

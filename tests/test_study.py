@@ -15,6 +15,7 @@ from optuna.trial import TrialState
 
 from hpo_utils import objective as objective_module
 from hpo_utils import study as study_module
+from hpo_utils.by_hand import train_by_hand
 from hpo_utils.config import as_dict, load_config, with_target_weights
 from hpo_utils.data import prepare_data
 from hpo_utils.errors import ConfigError, ParameterError, SearchSpaceError, StudyError
@@ -29,7 +30,6 @@ from hpo_utils.study import (
     with_those_after,
 )
 from hpo_utils.team import Team
-from hpo_utils.training import train_by_hand
 from hpo_utils.trial_files import find_trial_output_dir
 
 QUICK = ("training.epochs=1", "model.hidden=4", "training.use_weighted_loss=false")

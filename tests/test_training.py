@@ -13,7 +13,7 @@ from hpo_utils.batches import Part, Pieces
 from hpo_utils.config import updated, with_target_weights
 from hpo_utils.convolutions import Conv2d
 from hpo_utils.data import prepare_data
-from hpo_utils.errors import DivergenceError, HpoError, InfeasibleError
+from hpo_utils.errors import DivergenceError, InfeasibleError
 from hpo_utils.looks import looks_at_test
 from hpo_utils.losses import WeightedMSELoss
 from hpo_utils.metrics import standardized_errors
@@ -21,7 +21,6 @@ from hpo_utils.models import create_network
 from hpo_utils.timing import PHASES
 from hpo_utils.training import (
     evaluate,
-    train_by_hand,
     train_one_epoch,
     train_trial,
 )
@@ -239,39 +238,6 @@ def test_weights_saved_under_dataparallel_have_no_prefix(make_config, monkeypatc
     assert not any(name.startswith("module.") for name in state)
     monkeypatch.undo()
     assert run(make_config())[1]["score"] == metrics["score"]
-
-
-def test_training_by_hand_makes_a_directory_only_when_it_can_train(make_config, tmp_path):
-    for overrides, message in (
-        (["synthetic.n_samples=8", "data_split.train_ratio=1", "data_split.val_ratio=0",
-          "data_split.test_ratio=0"], "at least one sample"),
-        (["training.device=gpu7"], "training.device must be"),
-    ):  # fmt: skip
-        with pytest.raises(HpoError, match=message):
-            train_by_hand(make_config(*overrides))
-        assert not list((tmp_path / "runs").glob("20*"))
-    output_dir, metrics = train_by_hand(make_config())
-    assert json.loads((output_dir / "metrics.json").read_text()) == metrics
-
-
-def test_a_training_by_hand_that_was_interrupted_goes_on(make_config, capsys):
-    def interrupt(epoch, score):
-        if epoch == 2:
-            raise KeyboardInterrupt
-
-    cfg = make_config("training.epochs=4", "study.checkpoint_every_s=0")
-    directory, uninterrupted = run(cfg)
-    waiting = create_trial_output_dir(cfg.paths.outputs_root)
-    with pytest.raises(KeyboardInterrupt):
-        train_trial(cfg, waiting, prepare_data(cfg), interrupt)
-    other, _ = train_by_hand(make_config("training.epochs=4", "training.seed=7"))
-    assert other not in (directory, waiting)
-    went_on, metrics = train_by_hand(cfg)
-    assert went_on == waiting
-    assert "going on with the training in" in capsys.readouterr().out
-    assert metrics["scores"] == uninterrupted["scores"]
-    assert yaml.safe_load((waiting / "trial_info.yaml").read_text())["restarts"] == [1]
-    assert train_by_hand(cfg)[0] not in (directory, waiting, other)
 
 
 def test_a_part_that_does_not_fit_the_device_gives_the_same_training(make_config, monkeypatch):

@@ -6,13 +6,13 @@ import torch
 
 from hpo_utils import objective as objective_module
 from hpo_utils import winner
+from hpo_utils.by_hand import train_by_hand
 from hpo_utils.config import load_config
 from hpo_utils.data import prepare_data
 from hpo_utils.errors import StudyError
 from hpo_utils.looks import looks_at_test
 from hpo_utils.reevaluation import Contender
 from hpo_utils.study import run_study
-from hpo_utils.training import train_by_hand
 from hpo_utils.verdict import beats_baselines
 from hpo_utils.winner import (
     choose_members,

@@ -1,0 +1,68 @@
+"""A training by hand: one configuration in, one model out; it goes on if it was cut short."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hpo_utils.checkpoints import CHECKPOINT_FILE
+from hpo_utils.config import Config, as_dict, config_from_dict, with_target_weights
+from hpo_utils.data import prepare_data
+from hpo_utils.devices import release_memory, select_device
+from hpo_utils.ownership import current_owner, owner_is_alive
+from hpo_utils.paths import relative_to_root, resolve
+from hpo_utils.training import train_trial
+from hpo_utils.trial_files import create_trial_output_dir, read_trial_info
+
+DECISIVE = ("dataset", "data_split", "model", "training", "evaluation")  # sections
+LEFT_OPEN = {"n_threads": None, "precision": "auto"}  # what a training chooses, then writes down
+
+
+def train_by_hand(cfg: Config) -> tuple[Path, dict[str, Any]]:
+    """Prepare the data if nobody has, train once, and return where and with which metrics.
+
+    Data and device are checked before a directory is made. A training of the same configuration
+    that was interrupted or killed goes on from its checkpoint.
+    """
+    data = prepare_data(cfg)
+    device = select_device(cfg.training.device)
+    interrupted = find_interrupted(with_target_weights(cfg, data.n_targets), data.dataset_id)
+    if interrupted is None:
+        output_dir = create_trial_output_dir(cfg.paths.outputs_root)
+    else:
+        output_dir, cfg = interrupted
+        print(f"going on with the training in {relative_to_root(output_dir)}")
+    try:
+        return output_dir, train_trial(cfg, output_dir, data, identity={"owner": current_owner()})
+    finally:
+        release_memory(device)
+
+
+def find_interrupted(cfg: Config, dataset_id: str) -> tuple[Path, Config] | None:
+    """Return the newest training by hand that was cut short and would be the same as ``cfg``'s.
+
+    Its own configuration goes with it, which names the threads and the precision that it had.
+    """
+    wanted = as_dict(cfg)
+    for file in sorted(resolve(cfg.paths.outputs_root).glob(f"20*/*/{CHECKPOINT_FILE}"))[::-1]:
+        info = read_trial_info(file.parent)
+        if "trial_number" in info or info["dataset_id"] != dataset_id or not _was_cut_short(info):
+            continue
+        saved = yaml.safe_load((file.parent / "config.yaml").read_text(encoding="utf-8"))
+        training = dict(wanted["training"])
+        for key, left_open in LEFT_OPEN.items():
+            if training[key] == left_open:
+                training[key] = saved["training"][key]
+        if all(saved[each] == {**wanted, "training": training}[each] for each in DECISIVE):
+            return file.parent, config_from_dict(saved)
+    return None
+
+
+def _was_cut_short(info: Mapping[str, Any]) -> bool:
+    """Return whether a training waits to go on, or its process is gone."""
+    if info["state"] == "RUNNING":
+        return "owner" in info and not owner_is_alive(info["owner"])
+    return bool(info["state"] == "WAITING")
