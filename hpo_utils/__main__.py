@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from hpo_utils.errors import HpoError
 
@@ -33,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     predict.add_argument("bundle", type=Path, help="directory that 03_optimize wrote")
     predict.add_argument("x", type=Path, help=".npy or .npz: raw inputs, all channels included")
     predict.add_argument("--x-key", default=None, help="array of an .npz file, if it has several")
-    predict.add_argument("--out", type=Path, required=True, help=".npy file for the predictions")
+    predict.add_argument("--out", type=Path, required=True, help=".npy or .csv for the predictions")
     predict.add_argument(
         "--half-width", type=Path, default=None, help=".npy file for the half widths of intervals"
     )
@@ -93,11 +94,11 @@ def _proxy(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from hpo_utils.bundle import predict
+    from hpo_utils.bundle import load_bundle, predict
     from hpo_utils.errors import BundleError
-    from hpo_utils.paths import write_npy
 
-    found = predict(options.bundle.absolute(), options.x.absolute(), x_key=options.x_key)
+    bundle = load_bundle(options.bundle.absolute())
+    found = predict(bundle, options.x.absolute(), x_key=options.x_key)
     outputs = {options.out: found.y}
     if options.half_width is not None:
         if found.half_width is None:
@@ -108,12 +109,27 @@ def _predict(options: argparse.Namespace) -> None:
         outputs[options.half_width] = found.half_width
     for path, array in outputs.items():
         try:
-            write_npy(path.absolute(), array)
+            _write_predictions(path.absolute(), array, bundle.layout.target_names)
         except OSError as error:
             raise BundleError(
                 f"predictions must be written to a file, got {path}: {error.strerror}"
             ) from None
     print(f"{len(found.y)} samples, {found.y.shape[1]} targets: {', '.join(map(str, outputs))}")
+
+
+def _write_predictions(path: Path, array: Any, names: list[str]) -> None:
+    """Write predictions (n_samples, n_targets) as an array, or as text under the targets' names."""
+    from hpo_utils.errors import BundleError
+    from hpo_utils.paths import write_npy, write_text
+
+    if path.suffix == ".npy":
+        write_npy(path, array)
+    elif path.suffix == ".csv":
+        import pandas as pd
+
+        write_text(path, pd.DataFrame(array, columns=names).to_csv(index=False))
+    else:
+        raise BundleError(f"predictions must be written to an .npy or a .csv file, got {path.name}")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 import yaml
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from hpo_utils.checks import representable
@@ -36,7 +36,7 @@ from hpo_utils.physics import Physics, kept_physics
 from hpo_utils.scaling import Standardizer
 from hpo_utils.sources import CHUNK_BYTES, open_array
 
-VERSION = 1
+VERSION = 2
 WEIGHTS = "weights.safetensors"
 
 
@@ -61,7 +61,9 @@ class Layout:
     fractions: list[int]
     non_negative: list[int]
     confidence: float
-    spread_to_interval: list[float] | None  # half width of the interval over the members' spread
+    # of each target, as in ``examination.Calibration``; None with a single member
+    factors: list[float] | None
+    residual: list[float] | None
 
 
 class RawModel(nn.Module):
@@ -139,7 +141,7 @@ class Prediction:
 
 
 def describe_layout(
-    data: PreparedData, cfg: Config, confidence: float, spread_to_interval: list[float] | None
+    data: PreparedData, cfg: Config, confidence: float, intervals: dict[str, list[float]] | None
 ) -> Layout:
     """Return the layout of a model that was trained on ``data`` as ``cfg`` says."""
     manifest, scaler = data.manifest, input_scaler(data.manifest)
@@ -157,7 +159,8 @@ def describe_layout(
         fractions=list(data.physics.fractions),
         non_negative=list(data.physics.non_negative),
         confidence=confidence,
-        spread_to_interval=spread_to_interval,
+        factors=None if intervals is None else intervals["factors"],
+        residual=None if intervals is None else intervals["residual"],
     )
 
 
@@ -180,7 +183,8 @@ def write_bundle(
         for i, state in enumerate(states)
         for name, value in state.items()
     }
-    save_file(tensors, directory / WEIGHTS)
+    # not save_file: nobody else could read what it makes
+    (directory / WEIGHTS).write_bytes(save(tensors))
     write_yaml(directory / "config.yaml", as_dict(cfg))
     content = {"version": VERSION, "n_members": len(states), **asdict(layout)}
     write_json(directory / "bundle.json", content)
@@ -264,10 +268,10 @@ def predict(
         y.append(mean.numpy())
         spread.append(deviation.numpy())
     joined, spreads = np.concatenate(y), np.concatenate(spread)
-    factors = known.layout.spread_to_interval
-    if factors is None:
+    factors, residual = known.layout.factors, known.layout.residual
+    if factors is None or residual is None:
         return Prediction(joined, None, None, known.layout.confidence)
-    half_width = (spreads * np.array(factors)).astype(np.float32)
+    half_width = (np.hypot(spreads, residual) * factors).astype(np.float32)
     return Prediction(joined, spreads, half_width, known.layout.confidence)
 
 

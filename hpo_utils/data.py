@@ -35,7 +35,7 @@ from hpo_utils.checks import (
 from hpo_utils.config import Config, as_dict, updated
 from hpo_utils.errors import DataError
 from hpo_utils.labels import find_labels, labelled_physics
-from hpo_utils.paths import resolve, whole_directory, write_json, write_npy
+from hpo_utils.paths import resolve, whole_directory, writable_directory, write_json, write_npy
 from hpo_utils.physics import Physics, check_targets
 from hpo_utils.scaling import Standardizer, in_blocks
 from hpo_utils.sources import ArraySource, describe, open_array
@@ -242,6 +242,7 @@ def with_source(cfg: Config) -> Config:
     folder = f"demo-{size.n_samples}x{size.n_pulses}x{size.n_depths}-seed{size.seed}"
     directory = resolve(cfg.paths.outputs_root) / "data" / "source" / folder
     if not directory.is_dir():
+        writable_directory(cfg.paths.outputs_root, "paths.outputs_root")
         x, t = synthetic.make_demo_data(size.n_samples, size.n_pulses, size.n_depths, size.seed)
         with whole_directory(directory) as partial:
             write_npy(partial / "x_train.npy", x)
@@ -335,6 +336,7 @@ def _prepare(
     directory = root / manifest["id"]
     if directory.is_dir():  # the same content from files that were copied or touched
         return _with_manifest(directory, manifest)
+    writable_directory(cfg.paths.outputs_root, "paths.outputs_root")
     with whole_directory(directory) as partial:
         _write_inputs(partial, x, n_samples, split, manifest)
         for part in PARTS:

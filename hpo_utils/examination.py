@@ -6,7 +6,8 @@ those of the members of an ensemble have shape (n_members, n_samples, n_targets)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,6 @@ from scipy import stats
 
 from hpo_utils.intervals import percentile_interval, ratio_interval, resampled_errors
 from hpo_utils.metrics import target_metrics
-
-LARGEST_FACTOR = 1e6  # from a spread to an interval; beyond it there is no spread
 
 Array = NDArray[np.float32]
 ByTarget = dict[str, dict[str, Any]]
@@ -80,46 +79,63 @@ def _skill(ratio: float, low: float | None, high: float | None) -> dict[str, Any
     return {"skill": skill, "interval": (1 - high, 1 - low), "verdict": verdict}
 
 
-def calibrate_spread(y_true: Array, members: Array, confidence: float) -> list[float] | None:
-    """Return for each target the factor from the members' spread to an interval's half width.
+@dataclass(frozen=True)
+class Calibration:
+    """What makes intervals of the members' spread, for each target.
 
-    Such that the intervals hold ``confidence`` of the given samples (split conformal prediction
-    with a normalised score: Lei et al., J. Am. Stat. Assoc. 113 (2018), 1094-1111, sec. 5.2). None
-    with fewer than two members, or where they agree so often that no factor would do.
+    The half width is ``factors`` times the root of the squares' sum of spread and ``residual``, the
+    root mean square error of the calibrating samples, in the target's unit: few members agree by
+    chance here and there, where they are no surer than elsewhere.
+    """
+
+    factors: list[float]
+    residual: list[float]
+
+    def half_width(self, spread: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the intervals' half width for spreads (n_samples, n_targets)."""
+        half_width: NDArray[np.float64] = np.hypot(spread, self.residual) * self.factors
+        return half_width
+
+
+def calibrate_spread(y_true: Array, members: Array, confidence: float) -> Calibration | None:
+    """Return intervals around the members' mean that hold ``confidence`` of the given samples.
+
+    By split conformal prediction with a normalised score (Lei et al., J. Am. Stat. Assoc. 113
+    (2018), 1094-1111, sec. 5.2). None with fewer than two members.
     """
     if len(members) < 2:
         return None
-    n_samples = len(y_true)
-    with np.errstate(over="ignore"):
-        ratio = np.abs(members.mean(axis=0) - y_true) / spread_of(members)
-    rank = min(int(np.ceil((n_samples + 1) * confidence)), n_samples)
-    factors = np.sort(ratio.astype(np.float64), axis=0)[rank - 1]
-    return factors.tolist() if (factors < LARGEST_FACTOR).all() else None
-
-
-def spread_of(members: Array) -> Array:
-    """Return the standard deviation of the members, of shape (n_samples, n_targets), above zero."""
-    spread: Array = members.std(axis=0, ddof=1)
-    return np.maximum(spread, np.finfo(np.float32).tiny)
+    error = np.abs(members.mean(axis=0, dtype=np.float64) - y_true)
+    residual = np.sqrt((error**2).mean(axis=0))
+    normalised = error / np.maximum(np.hypot(_spread(members), residual), np.finfo(np.float64).tiny)
+    rank = min(int(np.ceil((len(error) + 1) * confidence)), len(error))
+    factors = np.sort(normalised, axis=0)[rank - 1]
+    return Calibration(factors.tolist(), residual.tolist())
 
 
 def coverage(
-    y_true: Array, members: Array, factors: Sequence[float], confidence: float
+    y_true: Array, members: Array, calibration: Calibration, confidence: float
 ) -> list[dict[str, float]]:
-    """Return for each target the share of samples inside intervals of nominally ``confidence``.
+    """Return for each target how intervals of nominally ``confidence`` do on the given samples.
 
-    ``calibrated`` by the factors of ``calibrate_spread``; ``plain`` as if the members' spread were
-    the standard deviation of a normal error.
+    ``calibrated``: the share that they hold; ``half_width``: their median, in the target's unit;
+    ``plain``: the share that they would hold if the members' spread were taken for the standard
+    deviation of a normal error.
     """
-    error, spread = np.abs(members.mean(axis=0) - y_true), spread_of(members)
+    error, spread = np.abs(members.mean(axis=0) - y_true), _spread(members)
+    half_width = calibration.half_width(spread)
     normal = float(stats.norm.ppf((1 + confidence) / 2))
-    return [
-        {
-            "calibrated": float((error[:, k] <= factor * spread[:, k]).mean()),
-            "plain": float((error[:, k] <= normal * spread[:, k]).mean()),
-        }
-        for k, factor in enumerate(factors)
-    ]
+    found = {
+        "calibrated": (error <= half_width).mean(axis=0),
+        "half_width": np.median(half_width, axis=0),
+        "plain": (error <= normal * spread).mean(axis=0),
+    }
+    return [{name: float(each[k]) for name, each in found.items()} for k in range(error.shape[1])]
+
+
+def _spread(members: Array) -> NDArray[np.float64]:
+    """Return the standard deviation of the members, of shape (n_samples, n_targets)."""
+    return np.asarray(members.std(axis=0, ddof=1, dtype=np.float64))
 
 
 def _ratio(

@@ -36,7 +36,7 @@ def write_onnx(path: Path, model: RawModel, layout: Layout) -> None:
     if program is None:  # says PyTorch's type, of a case that is not ours
         raise BundleError(f"the ONNX file must be written to {path}, but the exporter gave nothing")
     proto = program.model_proto
-    for key in ("target_names", "target_units", "channel_names", "spread_to_interval"):
+    for key in ("target_names", "target_units", "channel_names", "factors", "residual"):
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, json.dumps(getattr(layout, key), ensure_ascii=False)
     write_with(path, lambda file: onnx.save(proto, file))

@@ -18,6 +18,7 @@ from hpo_utils.parameters import load_notebook_config
 from hpo_utils.paths import project_root, relative_to_root, resolve
 from hpo_utils.progress import clock
 from hpo_utils.report import report_path
+from hpo_utils.study import check_study
 from hpo_utils.study_files import BEST_LINK
 from hpo_utils.winner import winner_directory
 
@@ -52,6 +53,7 @@ def run_pipeline(
         If a notebook fails: the sentence names the cell's error and the executed copy.
     """
     cfg = load_notebook_config(params_file, overrides, **(parameters or {}))
+    check_study(cfg)  # not only when the third notebook begins
     folder = resolve(cfg.paths.outputs_root) / "notebooks" / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
     folder.mkdir(parents=True)
     for name in notebooks:

@@ -191,7 +191,7 @@ def heat_map(correlations: NDArray[Any], names: Sequence[str], label: str) -> Fi
     image = axes.imshow(correlations, vmin=-1, vmax=1, cmap="PuOr_r")
     for (i, k), value in np.ndenumerate(correlations if n <= MOST_NUMBERED else np.empty((0, 0))):
         axes.text(
-            k, i, "" if np.isnan(value) else f"{value:.2f}", ha="center", va="center",
+            k, i, "" if np.isnan(value) else f"{value:z.2f}", ha="center", va="center",
             fontsize=9 if n <= 8 else 7, color="white" if abs(value) > 0.6 else "black",
         )  # fmt: skip
     axes.set_xticks(range(n), names, rotation=35, ha="right", rotation_mode="anchor")
@@ -205,6 +205,9 @@ def heat_map(correlations: NDArray[Any], names: Sequence[str], label: str) -> Fi
 
 def plain_log_ticks(axes: Axes) -> None:
     """Label a logarithmic y axis with plain numbers, also when it spans less than a decade."""
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
+    low, high = axes.get_ylim()
+    narrow = high < 5 * low  # 1, 2 and 5 would label one line or none
+    locator = MaxNLocator(5) if narrow else LogLocator(subs=(1.0, 2.0, 5.0), numticks=8)
+    axes.yaxis.set_major_locator(locator)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_locator(NullLocator())

@@ -89,13 +89,13 @@ def open_array(path: Path, key: str | None, name: str, kinds: str = "iufb") -> A
     DataError
         If the file is missing, is not such a file, or does not hold real numbers.
     """
+    if not path.is_file():
+        raise DataError(f"{name} must name an existing .npy or .npz file, got {path}")
     if key is not None and path.suffix == ".npy":
         raise DataError(
             f"{_key_setting(name)} names an array inside an .npz file, but {path.name} is an .npy,"
             f" which holds one alone: got {key!r}, leave it out"
         )
-    if not path.is_file():
-        raise DataError(f"{name} must name an existing .npy or .npz file, got {path}")
     try:
         member = _npz_member(path, key, name) if zipfile.is_zipfile(path) else None
         with _open_member(path, member) as file:

@@ -49,7 +49,11 @@ def plot_optimization_history(trials: Sequence[FrozenTrial]) -> Figure:
             axes.scatter(numbers, scores, c=color, marker=marker, label=f"{label} ({len(scores)})")
     if len(complete[1]):
         best = np.minimum.accumulate(complete[1])
-        axes.step(complete[0], best, where="post", color=PALETTE[1], label="best so far")
+        last = max([*complete[0], *pruned[0]])  # until which the best is the best
+        axes.step(
+            [*complete[0], last], [*best, best[-1]], where="post", color=PALETTE[1],
+            label="best so far",
+        )  # fmt: skip
     axes.set_yscale("log")
     plain_log_ticks(axes)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -212,18 +212,19 @@ def held_out_table(found: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def coverage_table(found: Mapping[str, Any]) -> pd.DataFrame:
-    """Return one row per target: how much of the test part lies inside intervals by the spread."""
+    """Return one row per target: how much of the test part lies inside the winner's intervals.
+
+    ``half width`` is their median there, in the target's unit.
+    """
     calibrated = f"inside, calibrated to {percent(found['spread_confidence'])}"
     rows = [
         {
             "target": name,
             calibrated: f"{covered['calibrated']:.0%}",
             "inside, spread taken at its word": f"{covered['plain']:.0%}",
-            "half width over spread": factor,
+            "half width": covered["half_width"],
         }
-        for name, covered, factor in zip(
-            found["validation"], found["coverage"], found["spread_to_interval"], strict=True
-        )
+        for name, covered in zip(found["validation"], found["coverage"], strict=True)
     ]
     return pd.DataFrame(rows).set_index("target")
 

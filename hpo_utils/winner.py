@@ -8,7 +8,7 @@ and ``bundle/``, the model to take home.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -122,7 +122,7 @@ def load_evaluation(study: optuna.Study, outputs_root: Path) -> Evaluation | Non
     evaluation: Evaluation = json.loads(file.read_text(encoding="utf-8"))
     # a file of a deleted study with the same name is none of ours, nor one of an earlier version
     ours = study.user_attrs.get("settled") == evaluation["settled"]
-    return evaluation if ours and "n_test_units" in evaluation["examination"] else None
+    return evaluation if ours and "intervals" in evaluation["examination"] else None
 
 
 def load_predictions(directory: Path) -> dict[str, NDArray[Any]]:
@@ -184,6 +184,7 @@ def describe_race(
         scores = list(contender.scores.values())
         finite = bool(np.isfinite(scores).all()) and bool(scores)
         low, high = mean_interval(scores, confidence) if finite else (None, None)
+        low = None if low is None else max(low, 0.0)  # no score is below zero
         rows.append(
             {
                 "name": contender.name,
@@ -215,9 +216,7 @@ def _examine_and_bundle(
     held = _held_out(directory, data, evaluation, members)
     cfg, confidence = members[0][0], evaluation["confidence"]
     examination = examine(data, fit_baselines(data), held, confidence)
-    layout = describe_layout(
-        data, cfg, examination["spread_confidence"], examination["spread_to_interval"]
-    )
+    layout = describe_layout(data, cfg, examination["spread_confidence"], examination["intervals"])
     made_with = {
         **environment(), "study": evaluation["study_name"], "members": evaluation["members"],
     }  # fmt: skip
@@ -273,7 +272,7 @@ def examine(
     models = {NETWORK: test_pred, **{b.name: b.test_pred for b in baselines}}
     n_models = len(models) - 1  # that might beat the mean
     singles = [target_metrics(y_test, member, names) for member in held["test"]]
-    factors = calibrate_spread(y_val, held["val"], confidence)
+    calibration = calibrate_spread(y_val, held["val"], confidence)
     promised = min(confidence, len(y_val) / (len(y_val) + 1))
     on_validation = {NETWORK: val_pred, **{b.name: b.val_pred for b in baselines}}
     return {
@@ -290,10 +289,12 @@ def examine(
             if model != MEAN
         },
         "single_r2": [[single[name]["r2"] for name in names] for single in singles],
-        "spread_to_interval": factors,
+        "intervals": None if calibration is None else asdict(calibration),
         # with few validation samples the factors promise less: Lei et al. 2018, theorem 1
         "spread_confidence": promised,
-        "coverage": None if factors is None else coverage(y_test, held["test"], factors, promised),
+        "coverage": None
+        if calibration is None
+        else coverage(y_test, held["test"], calibration, promised),
         "violations": {
             model: violations(y_pred, data.physics, names)
             for model, y_pred in on_validation.items()

@@ -72,7 +72,7 @@ def test_a_channel_that_holds_a_target_is_named(make_config, make_arrays):
     x, t = noise()
     x[:, 1] = (0.01 * t[:, :1] - 3) + 1e-6 * x[:, 1]
     finding = findings(make_config(**make_arrays(x, t)))["channels that copy a target"]
-    assert finding.verdict == "leak"
+    assert finding.verdict == "look"
     assert "of channel 1 with target 0: correlation 1.000" in finding.found
 
 

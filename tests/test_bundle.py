@@ -88,6 +88,24 @@ def test_the_command_line_does_the_same(home, tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "w.npy"), known.half_width)
 
 
+def test_predictions_may_be_text_under_the_names_of_the_targets(home, tmp_path, capsys):
+    bundle, raw, _ = home
+    np.save(tmp_path / "x.npy", raw[:5])
+    command = ["predict", str(bundle), str(tmp_path / "x.npy"), "--out"]
+    assert main([*command, str(tmp_path / "y.csv")]) == 0
+    names, *rows = (tmp_path / "y.csv").read_text().splitlines()
+    assert names.split(",")[1] == "Gas Velocity"
+    found = np.array([row.split(",") for row in rows], dtype=np.float32)
+    np.testing.assert_allclose(found, predict(bundle, raw[:5]).y, rtol=1e-5)
+    assert main([*command, str(tmp_path / "y.txt")]) == 2
+    assert "must be written to an .npy or a .csv file, got y.txt" in capsys.readouterr().err
+
+
+def test_others_may_read_the_bundle(home):
+    bundle, _, _ = home
+    assert len({path.stat().st_mode for path in bundle.iterdir()}) == 1
+
+
 WRONG_INPUTS = [
     (lambda x: x[:, :2], r"shape \(n_samples, 4, 16, 24\) with all 4 recorded channels \(transd"),
     (lambda x: x[0], r"got \(4, 16, 24\): add the axis of the samples with x\[None\]"),
@@ -123,14 +141,14 @@ def damage(bundle, name):
     """Ruin a file of a bundle in the way that its kind is ruined."""
     file = bundle / name
     if name.endswith("json"):
-        file.write_text(file.read_text().replace('"version": 1', '"version": 99'))
+        file.write_text(file.read_text().replace('"version": 2', '"version": 99'))
     else:
         file.write_bytes(file.read_bytes()[:100])
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("bundle.json", "must have version 1 to be read, got 99"),
+    [("bundle.json", "must have version 2 to be read, got 99"),
      ("weights.safetensors", "a bundle must be readable")],
 )  # fmt: skip
 def test_a_damaged_bundle_is_said(home, tmp_path, name, message):

@@ -89,8 +89,8 @@ def test_calibrated_intervals_hold_what_they_promise():
     centre = rng.normal(size=(n, 1)) * scale
     members = np.stack([centre + 0.1 * scale * rng.normal(size=(n, 1)) for _ in range(10)])
     half = n // 2
-    factors = calibrate_spread(y[:half], members[:, :half].astype(np.float32), 0.9)
-    (found,) = coverage(y[half:], members[:, half:].astype(np.float32), factors, 0.9)
+    calibration = calibrate_spread(y[:half], members[:, :half].astype(np.float32), 0.9)
+    (found,) = coverage(y[half:], members[:, half:].astype(np.float32), calibration, 0.9)
     assert found["calibrated"] == pytest.approx(0.9, abs=0.03)
     assert found["plain"] < 0.3
 
@@ -107,8 +107,13 @@ def test_two_groups_decide_nothing():
     assert {(f["interval"], f["verdict"]) for f in found} == {((None, None), "unclear")}
 
 
-def test_members_that_agree_have_no_spread():
-    assert calibrate_spread(Y, np.stack([PREDICTION, PREDICTION]), 0.9) is None
+def test_members_that_agree_by_chance_are_no_surer():
+    """Then every interval is as wide, by the error alone."""
+    found = calibrate_spread(Y, np.stack([PREDICTION, PREDICTION]), 0.9)
+    error = np.sort(np.abs(PREDICTION - Y), axis=0)
+    rank = int(np.ceil(0.9 * (len(Y) + 1)))
+    half_width = found.half_width(np.zeros_like(Y))
+    np.testing.assert_allclose(half_width, np.broadcast_to(error[rank - 1], Y.shape), rtol=1e-5)
 
 
 def test_one_member_has_no_spread():

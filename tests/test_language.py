@@ -51,7 +51,7 @@ def test_what_leaks_is_said_without_english_but_for_names(japanese, make_config,
     }))  # fmt: skip
     findings = audit_leakage(data)
     leaks = [f"{each.check}: {each.found}" for each in findings if each.verdict == "leak"]
-    assert len(leaks) >= 2
+    assert leaks
     flattered = "**The held-out parts leak**, so every score here is flattered"
     assert not re.findall("[a-z]{4,}", japanese.text(f"{flattered}: {'; '.join(leaks)}."))
     cells = japanese.table(audit_table(findings)).to_numpy().ravel()
