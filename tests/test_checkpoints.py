@@ -6,6 +6,7 @@ import pytest
 import torch
 import yaml
 
+from hpo_utils import workers
 from hpo_utils.checkpoints import CHECKPOINT_FILE, Checkpoint, TrainingState
 from hpo_utils.config import updated
 from hpo_utils.data import prepare_data
@@ -13,7 +14,6 @@ from hpo_utils.errors import StopRequest
 from hpo_utils.stopping import Stop
 from hpo_utils.training import train_trial
 from hpo_utils.trial_files import TRAIN_LOG, WEIGHTS_FILE, create_trial_output_dir
-from hpo_utils.workers import run_trial
 
 
 class Died(BaseException):
@@ -160,5 +160,6 @@ def test_an_interrupt_that_a_library_hides_is_still_one(make_config, monkeypatch
         train(cfg, output_dir)
     info = yaml.safe_load((output_dir / "trial_info.yaml").read_text())
     assert (info["state"], info["reason"]) == ("WAITING", "interrupted")
+    monkeypatch.setattr(workers, "objective", lambda *_: train(cfg, output_dir))
     with pytest.raises(KeyboardInterrupt):
-        run_trial(None, lambda _: train(cfg, output_dir))
+        workers.run_trial(None, workers.Search(cfg, None, None, None))
