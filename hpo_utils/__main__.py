@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hpo_utils.errors import HpoError
+from hpo_utils.errors import BundleError, HpoError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -95,7 +95,6 @@ def _proxy(options: argparse.Namespace) -> None:
 
 def _predict(options: argparse.Namespace) -> None:
     from hpo_utils.bundle import load_bundle, predict
-    from hpo_utils.errors import BundleError
 
     bundle = load_bundle(options.bundle.absolute())
     found = predict(bundle, options.x.absolute(), x_key=options.x_key)
@@ -119,7 +118,6 @@ def _predict(options: argparse.Namespace) -> None:
 
 def _write_predictions(path: Path, array: Any, names: list[str]) -> None:
     """Write predictions (n_samples, n_targets) as an array, or as text under the targets' names."""
-    from hpo_utils.errors import BundleError
     from hpo_utils.paths import write_npy, write_text
 
     if path.suffix == ".npy":

@@ -29,6 +29,7 @@ from hpo_utils.config import Config, as_dict, config_from_dict
 from hpo_utils.data import PreparedData, input_scaler
 from hpo_utils.devices import select_device
 from hpo_utils.errors import BundleError, DataError
+from hpo_utils.metrics import Calibration
 from hpo_utils.models import create_network, evaluation_batch
 from hpo_utils.models import predict as predict_z
 from hpo_utils.paths import write_json, write_text, write_yaml
@@ -61,7 +62,7 @@ class Layout:
     fractions: list[int]
     non_negative: list[int]
     confidence: float
-    # of each target, as in ``examination.Calibration``; None with a single member
+    # of each target, as in ``metrics.Calibration``; None with a single member
     factors: list[float] | None
     residual: list[float] | None
 
@@ -271,7 +272,7 @@ def predict(
     factors, residual = known.layout.factors, known.layout.residual
     if factors is None or residual is None:
         return Prediction(joined, None, None, known.layout.confidence)
-    half_width = (np.hypot(spreads, residual) * factors).astype(np.float32)
+    half_width = Calibration(factors, residual).half_width(spreads).astype(np.float32)
     return Prediction(joined, spreads, half_width, known.layout.confidence)
 
 

@@ -52,11 +52,11 @@ def find_interrupted(cfg: Config, dataset_id: str) -> tuple[Path, Config] | None
         if "trial_number" in info or info["dataset_id"] != dataset_id or not _was_cut_short(info):
             continue
         saved = yaml.safe_load((file.parent / "config.yaml").read_text(encoding="utf-8"))
-        training = dict(wanted["training"])
+        resolved = {**wanted, "training": dict(wanted["training"])}
         for key, left_open in LEFT_OPEN.items():
-            if training[key] == left_open:
-                training[key] = saved["training"][key]
-        if all(saved[each] == {**wanted, "training": training}[each] for each in DECISIVE):
+            if wanted["training"][key] == left_open:
+                resolved["training"][key] = saved["training"][key]
+        if all(saved[section] == resolved[section] for section in DECISIVE):
             return file.parent, config_from_dict(saved)
     return None
 

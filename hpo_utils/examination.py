@@ -7,7 +7,6 @@ those of the members of an ensemble have shape (n_members, n_samples, n_targets)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from hpo_utils.intervals import percentile_interval, ratio_interval, resampled_errors
-from hpo_utils.metrics import target_metrics
+from hpo_utils.metrics import Calibration, target_metrics
 
 Array = NDArray[np.float32]
 ByTarget = dict[str, dict[str, Any]]
@@ -77,24 +76,6 @@ def _skill(ratio: float, low: float | None, high: float | None) -> dict[str, Any
         return {"skill": skill, "interval": (None, None), "verdict": "unclear"}
     verdict = "better" if high < 1 else "worse" if low > 1 else "unclear"
     return {"skill": skill, "interval": (1 - high, 1 - low), "verdict": verdict}
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What makes intervals of the members' spread, for each target.
-
-    The half width is ``factors`` times the root of the squares' sum of spread and ``residual``, the
-    root mean square error of the calibrating samples, in the target's unit: few members agree by
-    chance here and there, where they are no surer than elsewhere.
-    """
-
-    factors: list[float]
-    residual: list[float]
-
-    def half_width(self, spread: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the intervals' half width for spreads (n_samples, n_targets)."""
-        half_width: NDArray[np.float64] = np.hypot(spread, self.residual) * self.factors
-        return half_width
 
 
 def calibrate_spread(y_true: Array, members: Array, confidence: float) -> Calibration | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -54,3 +55,21 @@ def _metrics_of_one(truth: NDArray[Any], prediction: NDArray[Any]) -> dict[str, 
         "bias": float(np.mean(error)),
         "r2": 1.0 - mse / variance if variance > 0 else None,
     }
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What makes intervals of the members' spread, for each target.
+
+    The half width is ``factors`` times the root of the squares' sum of spread and ``residual``, the
+    root mean square error of the calibrating samples, in the target's unit: few members agree by
+    chance here and there, where they are no surer than elsewhere.
+    """
+
+    factors: list[float]
+    residual: list[float]
+
+    def half_width(self, spread: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the intervals' half width for spreads (n_samples, n_targets)."""
+        half_width: NDArray[np.float64] = np.hypot(spread, self.residual) * self.factors
+        return half_width
