@@ -7,6 +7,8 @@ import errno
 import gc
 import math
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -135,11 +137,15 @@ def release_memory(device: torch.device) -> None:
     _call_c_library("malloc_trim", 0)
 
 
-def set_threads(n_threads: int | None) -> int:
-    """Have PyTorch use so many threads, or as many as it does, and return their number."""
-    if n_threads is not None and n_threads != torch.get_num_threads():
-        torch.set_num_threads(n_threads)
-    return torch.get_num_threads()
+@contextmanager
+def using_threads(n_threads: int) -> Iterator[None]:
+    """Have PyTorch use so many threads in the block, and as many as before behind it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -89,7 +89,7 @@ class TrainingConfig:
     seed: int = _within(42, 0, 2**32 - 1)
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     precision: str = _one_of("auto", "auto", "float32", "bfloat16")  # auto: as the device is fast
-    n_threads: int | None = _within(None, 1, 4096)  # null: the machine's cores over the workers
+    n_threads: int | None = _within(None, 1, 4096)  # null: as many as a step is worth
 
 
 @dataclass

@@ -27,14 +27,14 @@ from hpo_utils.devices import (
     seed_everything,
     select_device,
     select_precision,
-    set_threads,
     several_gpus,
+    using_threads,
 )
 from hpo_utils.errors import DivergenceError, InfeasibleError
 from hpo_utils.flat_weights import FlatWeights
 from hpo_utils.looks import note_look
 from hpo_utils.losses import WeightedMSELoss
-from hpo_utils.models import create_network, evaluation_batch, predict
+from hpo_utils.models import create_network, evaluation_batch, predict, useful_threads
 from hpo_utils.optimizer import FlatAdam
 from hpo_utils.physics import in_units, kept_physics
 from hpo_utils.schedule import Schedule
@@ -102,12 +102,16 @@ def train_trial(
     device = select_device(cfg.training.device)
     # the saved configuration names what was chosen here: sums over other numbers of threads, and
     # products in another precision, round differently
-    cfg.training.n_threads = set_threads(cfg.training.n_threads)
+    sample_shape = data.input_shape("train", cfg.dataset.downsample_factor)[1:]
+    cfg.training.n_threads = cfg.training.n_threads or useful_threads(cfg, sample_shape)
     precision = select_precision(cfg.training.precision, device)
     cfg.training.precision = str(precision).removeprefix("torch.")
     keep_freed_memory()
     known = {**(identity or {}), "dataset_id": data.dataset_id, "device": str(device)}
-    with TrialRecord(output_dir, cfg, known, effort) as record:
+    with (
+        using_threads(cfg.training.n_threads),
+        TrialRecord(output_dir, cfg, known, effort) as record,
+    ):
         seed_everything(cfg.training.seed)
         try:
             result = _fit_and_predict(cfg, data, device, precision, record, on_epoch, stop)

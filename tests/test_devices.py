@@ -36,13 +36,16 @@ def test_a_device_that_is_not_there_is_said():
     assert devices.select_device("auto").type in ("cpu", "cuda")
 
 
-def test_threads_are_set_or_left_as_they_are():
+def test_threads_are_as_before_behind_the_block():
+    def fail() -> None:
+        with devices.using_threads(before + 1):
+            assert torch.get_num_threads() == before + 1
+            raise KeyError
+
     before = torch.get_num_threads()
-    try:
-        assert devices.set_threads(1) == torch.get_num_threads() == 1
-        assert devices.set_threads(None) == 1
-    finally:
-        torch.set_num_threads(before)
+    with pytest.raises(KeyError):
+        fail()
+    assert torch.get_num_threads() == before
 
 
 @pytest.mark.parametrize("native", [True, False])

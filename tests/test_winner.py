@@ -2,7 +2,6 @@ import json
 
 import numpy as np
 import pytest
-import torch
 
 from hpo_utils import objective as objective_module
 from hpo_utils import winner
@@ -203,26 +202,20 @@ def test_noise_is_called_noise(make_config, make_arrays):
 
 
 def test_the_same_seed_gives_the_same_metrics_here_in_a_worker_and_after_a_resume(make_config):
-    """Bit for bit, on the same machine with the same number of threads."""
-    settings = {"training.n_threads": 1, "study.n_trials": 2, "study.seed": 5}
-    n_threads = torch.get_num_threads()
-    try:
-        here = run_study(make_config(**settings, **{"study.name": "here"}))
-        resumed = run_study(make_config(**{**settings, "study.name": "twice", "study.n_trials": 1}))
-        worker = run_study(
-            make_config(**settings, **{"study.name": "worker", "study.n_workers": 2})
-        )
-        by_params = {json.dumps(t.params, sort_keys=True): t.value for t in here.trials}
-        base = json.dumps(here.trials[0].params, sort_keys=True)
-        assert resumed.trials[0].value == by_params[base]
-        again = run_study(make_config(**{**settings, "study.name": "twice"}))
-        assert again.trials[0].value == by_params[base]
-        values = {json.dumps(t.params, sort_keys=True): t.value for t in worker.trials}
-        assert values[base] == by_params[base]
-        base_dir = here.trials[0].user_attrs["output_dir"]
-        root = prepare_data(make_config()).directory.parents[1]
-        by_hand = train_by_hand(load_config(root / base_dir / "config.yaml"))[1]
-        stored = json.loads((root / base_dir / "metrics.json").read_text())
-        assert by_hand == stored
-    finally:
-        torch.set_num_threads(n_threads)
+    """Bit for bit, however many threads a process has: the step of a small network takes one."""
+    settings = {"study.n_trials": 2, "study.seed": 5}
+    here = run_study(make_config(**settings, **{"study.name": "here"}))
+    resumed = run_study(make_config(**{**settings, "study.name": "twice", "study.n_trials": 1}))
+    worker = run_study(make_config(**settings, **{"study.name": "worker", "study.n_workers": 2}))
+    by_params = {json.dumps(t.params, sort_keys=True): t.value for t in here.trials}
+    base = json.dumps(here.trials[0].params, sort_keys=True)
+    assert resumed.trials[0].value == by_params[base]
+    again = run_study(make_config(**{**settings, "study.name": "twice"}))
+    assert again.trials[0].value == by_params[base]
+    values = {json.dumps(t.params, sort_keys=True): t.value for t in worker.trials}
+    assert values[base] == by_params[base]
+    base_dir = here.trials[0].user_attrs["output_dir"]
+    root = prepare_data(make_config()).directory.parents[1]
+    by_hand = train_by_hand(load_config(root / base_dir / "config.yaml"))[1]
+    stored = json.loads((root / base_dir / "metrics.json").read_text())
+    assert by_hand == stored
