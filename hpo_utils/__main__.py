@@ -59,12 +59,13 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     from hpo_utils.parameters import load_notebook_config
+    from hpo_utils.paths import relative_to_root
     from hpo_utils.pipeline import print_results, run_pipeline
 
     counts = {"n_trials": options.n_trials, "n_workers": options.n_workers}
     given = {name: value for name, value in counts.items() if value is not None}
     folder = run_pipeline(options.params_file, options.overrides, given)
-    print(f"\nnotebooks   {folder}")
+    print(f"\nnotebooks   {relative_to_root(folder)}")
     print_results(load_notebook_config(options.params_file, options.overrides))
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import logging
+import re
+import sys
+import textwrap
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -18,10 +21,13 @@ from hpo_utils.parameters import load_notebook_config
 from hpo_utils.paths import project_root, relative_to_root, resolve
 from hpo_utils.progress import clock
 from hpo_utils.report import report_path
-from hpo_utils.study import check_study
+from hpo_utils.storage import best_of, score_of
+from hpo_utils.study import check_study, load_existing_study
 from hpo_utils.study_files import BEST_LINK
-from hpo_utils.winner import winner_directory
+from hpo_utils.verdict import beats_baselines, number_one
+from hpo_utils.winner import load_evaluation, winner_directory
 
+WIDTH = 100  # of a line of text on the terminal
 NOTEBOOKS = ("01_prepare_data", "02_train", "03_optimize", "04_analyze")
 
 
@@ -69,6 +75,8 @@ def run_pipeline(
                 str(executed),
                 parameters=values,
                 progress_bar=False,
+                stdout_file=sys.stdout,  # a line for each trial while the study runs
+                extra_arguments=[f"--IPKernelApp.log_level={logging.ERROR}"],
                 iopub_timeout=60,
                 cwd=str(project_root()),
             )
@@ -82,14 +90,20 @@ def run_pipeline(
 
 
 def print_results(cfg: Config) -> None:
-    """Say where the report and the best trial are."""
+    """Say what the study has found, and where the report, the best trial and the model are."""
     root = resolve(cfg.paths.outputs_root)
-    summary = json.loads((root / "optuna" / "study_summary.json").read_text(encoding="utf-8"))
-    best = summary["best_trial"]
-    print(f"report      {relative_to_root(report_path(root, summary['study_name']))}")
+    study = load_existing_study(cfg)
+    evaluation = load_evaluation(study, root)
+    if evaluation is not None:
+        for said in (beats_baselines(evaluation["examination"]), number_one(evaluation)):
+            print(textwrap.fill(re.sub("[*`]", "", said), WIDTH, break_on_hyphens=False))
+        print()
+    print(f"report      {relative_to_root(report_path(root, study.study_name))}")
+    best = best_of(study.get_trials(deepcopy=False))
     if best is not None:
-        print(f"best trial  {relative_to_root(root / best['output_dir'])}, also as {BEST_LINK}")
-        print(f"            number {best['number']}, validation score {best['value']:.4f}")
-    bundle = winner_directory(root, summary["study_name"]) / "bundle"
-    if bundle.is_dir():
+        directory = root / best.user_attrs["output_dir"]
+        print(f"best trial  {relative_to_root(directory)}, also as {BEST_LINK}")
+        print(f"            number {best.number}, validation score {score_of(best):.4f}")
+    if evaluation is not None:
+        bundle = winner_directory(root, study.study_name) / "bundle"
         print(f"model       {relative_to_root(bundle)}: python -m hpo_utils predict")

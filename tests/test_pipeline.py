@@ -43,6 +43,10 @@ def test_it_ends_by_saying_where_the_results_are(executed):
         r"best trial  \S+/runs/\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d, also as optuna_best", printed
     )
     assert "validation score" in printed
+    assert re.search(r"Trained again with \d fresh seeds?, trial \d", printed)
+    assert [line.split()[:2] for line in printed.splitlines() if line.startswith("trial ")] == [
+        ["trial", str(number)] for number in range(3)
+    ]
     assert f"model       {root / 'winners' / 'smoke' / 'bundle'}" in printed
 
 
