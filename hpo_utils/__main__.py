@@ -75,8 +75,8 @@ def _status(options: argparse.Namespace) -> None:
     from hpo_utils.study import load_existing_study, with_those_after
 
     cfg = load_notebook_config(options.params_file, options.overrides)
-    for study in with_those_after(load_existing_study(cfg)):
-        print(status(study))
+    for title, study in with_those_after(load_existing_study(cfg)).items():
+        print(status(study, title))
 
 
 def _dashboard(options: argparse.Namespace) -> None:

@@ -227,7 +227,7 @@ def show_weights(report: Report, study: optuna.Study) -> None:
         return
     report.show(
         plot_weight_effects(shares, validation_r2(trials), effects),
-        "Validation R² of each target against its share of the loss",
+        "Validation R² of each target against its share of the loss (▼: below -0.1)",
     )
 
 

@@ -13,6 +13,7 @@ from hpo_utils.sources import ArraySource
 
 COARSE = 1e-3  # standard deviations of a target that rounding to float32 may take
 FAULTY_CHANNELS = [1, 3]  # left out by default when there are four: a saturated amplifier
+MANY_CHANNELS = 8  # times as many as points along the last axis look like the last axis
 SATURATED_SHARE = 1e-3  # a channel with more of its values at the rails counts as saturated
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -56,6 +57,11 @@ def kept_channels(x: ArraySource, exclude: list[int] | None) -> list[int]:
                 f"of four channels {exclude} are left out, since dataset.exclude_channels is not"
                 " set: set it to [] to keep all"
             )
+    if len(x.shape) > 2 and n_channels >= MANY_CHANNELS * x.shape[-1]:
+        print(
+            f"inputs of shape {x.shape[1:]} are taken as {n_channels} channels, since channels come"
+            " first: if they come last, save np.moveaxis(x, -1, 1)"
+        )
     wrong = [channel for channel in exclude if not 0 <= channel < n_channels]
     if wrong:
         raise DataError(

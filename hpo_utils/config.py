@@ -168,7 +168,10 @@ def _merge(layers: list[dict[str, Any]], n_weights: int = 0) -> Config:
     _refuse_resolvers(layers)
     for name, value in ((name, value) for layer in layers for name, value in layer.items()):
         if not isinstance(value, dict):
-            raise ConfigError(f"the section {name} must hold settings by name, got {value!r}")
+            raise ConfigError(
+                f"the section {name} must hold settings by name, got {value!r}: settings stand in"
+                " sections, as training.epochs does"
+            )
     named = [
         int(match[1])
         for layer in layers

@@ -16,12 +16,15 @@ def model_card(data: PreparedData, evaluation: dict[str, Any], made_with: dict[s
     found = evaluation["examination"]
     shape = ", ".join(map(str, data.manifest["sources"][0]["shape"][1:]))
     n_members = len(evaluation["members"])
-    kind = "one network" if n_members == 1 else f"the mean of {n_members} networks"
+    kind = (
+        "one network"
+        if n_members == 1
+        else f"the mean of {n_members} networks of one configuration trained with different seeds"
+    )
     sections = [
         f"# {evaluation['study_name']}: {', '.join(data.target_names)}",
-        f"A convolutional regressor, {kind} of one configuration trained with different seeds. It"
-        f" won study `{evaluation['study_name']}` ({evaluation['n_trials']} trials) by"
-        f" {evaluation['score_name']}.",
+        f"A convolutional regressor, {kind}. It won study `{evaluation['study_name']}`"
+        f" ({evaluation['n_trials']} trials) by {evaluation['score_name']}.",
         "## Use",
         f"Input: raw arrays of shape (n_samples, {shape}), {len(data.manifest['channel_names'])}"
         f" channels recorded, of which it uses {', '.join(data.used_channels)}; standardisation is"

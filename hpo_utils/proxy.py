@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 
 from optuna.exceptions import ExperimentalWarning
@@ -27,6 +28,7 @@ def serve_proxy(cfg: Config, host: str, port: int) -> None:
             f"study.storage must be the database behind the proxy, got {cfg.study.storage}"
         )
     try:
+        importlib.import_module("grpc")  # Optuna asks for it only when it is about to serve
         from optuna.storages import run_grpc_proxy_server
 
         storage = open_storage(cfg)

@@ -31,7 +31,9 @@ nav ul { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: 0.3r
 .anchor-link { display: none; }
 code, pre { background: #f3f3f3; padding: 0 0.2em; overflow-wrap: anywhere; }
 pre { padding: 0.6em; white-space: pre-wrap; }
-@media print { body { margin: 0; max-width: none; } img, table { break-inside: avoid; } }
+@media print { body { margin: 0; max-width: none; } img, tr { break-inside: avoid; }
+  table { display: table; overflow: visible; width: 100%; font-size: 0.6rem; }
+  th, td { padding: 0.15rem 0.25rem; overflow-wrap: anywhere; } }
 """
 
 

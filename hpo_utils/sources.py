@@ -106,6 +106,11 @@ def open_array(path: Path, key: str | None, name: str, kinds: str = "iufb") -> A
             f"{name} must be an array saved by numpy.save or numpy.savez, got {path.name}:"
             f" {reason}; save it again as .npy"
         ) from None
+    if dtype.kind == "c":
+        raise DataError(
+            f"{name} must hold real numbers, got dtype {dtype} in {path.name}: save real and"
+            " imaginary part, or magnitude and phase, as two channels"
+        )
     if dtype.kind not in kinds:
         raise DataError(
             f"{name} must hold real numbers, got dtype {dtype} in {path.name}: convert it with"

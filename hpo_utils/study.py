@@ -26,9 +26,8 @@ from hpo_utils.search_space import SearchSpace, load_search_space
 from hpo_utils.server import start_server
 from hpo_utils.stopping import create_stop
 from hpo_utils.storage import (
-    AGAIN,
+    AFTERWARDS,
     FINISHED,
-    RANDOM_SPLIT,
     count_finished,
     create_pruner,
     default_database,
@@ -213,12 +212,19 @@ def _wait_for_signatures(studies: list[optuna.Study], signature: dict[str, Any])
                 time.sleep(0.1)
 
 
-def with_those_after(study: optuna.Study) -> list[optuna.Study]:
-    """Return the study, and those that its winner is settled by, as far as they have begun."""
+def with_those_after(study: optuna.Study) -> dict[str, optuna.Study]:
+    """Return the study, and those that its winner is settled by, as far as they have begun.
+
+    Under what each is called where a user reads of it.
+    """
     storage = study._storage
-    names = [f"{study.study_name}-{suffix}" for suffix in (AGAIN, RANDOM_SPLIT)]
-    begun = [name for name in names if name in optuna.get_all_study_names(storage)]
-    return [study, *(optuna.load_study(study_name=name, storage=storage) for name in begun)]
+    begun = set(optuna.get_all_study_names(storage))
+    after = {
+        title: optuna.load_study(study_name=name, storage=storage)
+        for suffix, title in AFTERWARDS.items()
+        if (name := f"{study.study_name}-{suffix}") in begun
+    }
+    return {f"study {study.study_name}": study, **after}
 
 
 def load_existing_study(cfg: Config, study_name: object = None) -> optuna.Study:
@@ -351,7 +357,7 @@ def carry_over(
 def _delete_stored(storage: optuna.storages.BaseStorage, name: str) -> None:
     known = optuna.get_all_study_names(storage)
     for stored in stored_names(storage, name):
-        for each in (stored, *(f"{stored}-{suffix}" for suffix in (AGAIN, RANDOM_SPLIT))):
+        for each in (stored, *(f"{stored}-{suffix}" for suffix in AFTERWARDS)):
             if each in known:
                 optuna.delete_study(study_name=each, storage=storage)
         print(f"deleted study {stored!r}; the directories of its trials stay")

@@ -76,7 +76,7 @@ def metrics_table(
 
 
 def trials_table(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
-    """Return one row per trial: state, score, epochs, duration, and every parameter.
+    """Return one row per trial: state, score, epochs done, duration, and every parameter.
 
     The score of a pruned trial is its last one; failed trials have none.
     """
@@ -85,7 +85,7 @@ def trials_table(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
             "trial": trial.number,
             "state": trial.state.name.lower(),
             "score": trial.value,
-            "epochs": len(trial.intermediate_values),
+            "epochs done": len(trial.intermediate_values),
             "seconds": trial_seconds(trial),
             **{short_name(name): value for name, value in trial.params.items()},
         }

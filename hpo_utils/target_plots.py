@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike
 
 from hpo_utils.plots import GREY, PALETTE, WIDTH, grid, styled, target_color
 
 MOST_SIDE_BY_SIDE = 7  # names of targets that stand below an axis without being slanted
+BELOW: dict[str, Any] = {"color": PALETTE[6], "marker": "v", "linestyle": "", "markersize": 5}
 LOWEST = -0.1  # R² below this is drawn at the edge: how bad a bad trial is does not matter
 
 
@@ -44,6 +47,7 @@ def plot_trade_off(r2: pd.DataFrame, front: Collection[int], overall: int) -> Fi
                 ha="center", fontsize=8, zorder=6,
                 bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1},
             )  # fmt: skip
+    _mark_lower(axes, positions[(r2 < LOWEST).any()])
     handles = [
         Line2D([], [], color=PALETTE[1], linewidth=2.4, label=f"trial {overall}, the study's best"),
         Line2D([], [], color=PALETTE[6], label=f"on the Pareto front ({len(front)})"),
@@ -57,6 +61,8 @@ def plot_trade_off(r2: pd.DataFrame, front: Collection[int], overall: int) -> Fi
             label="best for a target, and the number of its trial",
         ),
     ]
+    if (r2 < LOWEST).any(axis=None):
+        handles.append(Line2D([], [], label=f"some lie below {LOWEST:g}", **BELOW))
     if len(positions) <= MOST_SIDE_BY_SIDE:
         axes.set_xticks(positions, [_wrapped(name) for name in r2.columns])
     else:
@@ -77,6 +83,7 @@ def plot_weight_effects(shares: pd.DataFrame, r2: pd.DataFrame, effects: pd.Data
         k = list(r2.columns).index(target)
         y = r2.loc[shares.index, target].clip(lower=LOWEST)
         axes.scatter(shares[target], y, s=20, color=target_color(k), alpha=0.8, linewidth=0)
+        _mark_lower(axes, shares[target][r2.loc[shares.index, target] < LOWEST])
         axes.axvline(1 / r2.shape[1], color=GREY, linestyle="--", linewidth=1)
         axes.set(title=target, xlabel="share of the loss", ylabel="validation R²")
         if target in effects.index:
@@ -85,6 +92,11 @@ def plot_weight_effects(shares: pd.DataFrame, r2: pd.DataFrame, effects: pd.Data
             axes.set_title(f"{target}\n{text}", fontsize=9)
         axes.locator_params(nbins=4)
     return figure
+
+
+def _mark_lower(axes: Axes, x: ArrayLike) -> None:
+    """Mark where points drawn at ``LOWEST`` lie below it."""
+    axes.plot(x, np.full(np.shape(x), LOWEST), zorder=6, **BELOW)
 
 
 def _wrapped(name: str) -> str:

@@ -210,8 +210,8 @@ def said_of_looks(data: PreparedData) -> str:
     winners = sorted({look.by for look in looks if look.kind == "winner"})
     trials, by_hand = (sum(look.kind == kind for look in looks) for kind in ("trial", "by hand"))
     said = [
-        f"The test part was opened **{len(looks)} times**: for the winner ({'; '.join(winners)})"
-        f", {trials} times by trials of studies and {by_hand} times by hand."
+        f"Of looks at the test part there were **{len(looks)}**, for the winner"
+        f" ({'; '.join(winners)}), {trials} by trials of studies and {by_hand} by hand."
     ]
     if trials:
         said.append(

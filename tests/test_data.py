@@ -138,6 +138,15 @@ def test_the_demo_data_are_made_once_and_named(make_config):
     assert cfg.dataset.x_train is None  # the configuration stays as it was given
 
 
+def test_channels_that_seem_to_come_last_are_said(make_config, make_arrays, capsys):
+    rng = np.random.default_rng(0)
+    x, t = rng.normal(size=(60, 64, 2)), rng.normal(size=(60, 2))
+    prepare_data(make_config(**make_arrays(x, t)))
+    assert "(64, 2) are taken as 64 channels, since channels come first" in capsys.readouterr().out
+    prepare_data(make_config(**make_arrays(np.moveaxis(x, -1, 1), t)))
+    assert "channels" not in capsys.readouterr().out
+
+
 def test_default_channels(make_arrays):
     def source(n_channels):
         return sources.ArraySource(None, None, (5, n_channels, 9), np.dtype("f4"), False)
@@ -178,7 +187,7 @@ def bad_arrays():
     yield "x beyond float32", with_value(x, (7, 0, 1, 0), 1e39), t, {}, "1e\\+39 in sample 7"
     yield "t with NaN", x, with_value(t, (3, 1), np.nan), {}, "nan for 'target 1' in sample 3"
     yield "objects", x.astype(object), t, {}, "must hold real numbers, got dtype object"
-    yield "complex", x.astype(complex), t, {}, "must hold real numbers, got dtype complex128"
+    yield "complex", x.astype(complex), t, {}, "complex128 in .*: save real and imaginary"
     yield "two samples", x[:2], t[:2], {}, "each part of the split must get at least one"
     yield (
         "constant target",

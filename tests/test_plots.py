@@ -1,11 +1,12 @@
 import numpy as np
 import optuna
+import pandas as pd
 import pytest
 from conftest import study_of
 from matplotlib import rcParams
 from matplotlib.figure import Figure
 
-from hpo_utils import data_plots, study_plots, tables
+from hpo_utils import data_plots, study_plots, tables, target_plots
 from hpo_utils.data import prepare_data
 from hpo_utils.importances import parameter_importances
 from hpo_utils.metrics import target_metrics
@@ -92,6 +93,15 @@ def test_samples_are_drawn_from_lowest_to_highest(make_config, make_arrays):
     assert values == sorted(values)
     lines = [axes.lines[0].get_ydata().mean() for axes in data_plots.plot_samples(data, 0).axes]
     assert lines == sorted(lines)  # the signals are those of the titles
+
+
+def test_what_is_drawn_higher_than_it_lies_is_marked():
+    r2 = pd.DataFrame({"a": [0.4, -3.0, 0.1], "b": [0.2, 0.3, 0.4]})
+    axes = target_plots.plot_trade_off(r2, {0, 2}, 0).axes[0]
+    (mark,) = [line for line in axes.lines if line.get_marker() == "v"]
+    np.testing.assert_array_equal(mark.get_xydata(), [[0, -0.1]])
+    assert "some lie below -0.1" in texts_of(target_plots.plot_trade_off(r2, {0, 2}, 0))
+    assert "some lie below -0.1" not in texts_of(target_plots.plot_trade_off(r2.clip(0), {0}, 0))
 
 
 @pytest.mark.parametrize(("n_complete", "n_pruned"), [(1, 0), (5, 3), (0, 4), (60, 140)])

@@ -71,7 +71,7 @@ def test_the_status_counts_and_names_what_runs():
     trial.report(0.3, 2)
     trial.set_user_attr("owner", {"host": "lab", "pid": 7})
     study.ask()
-    first, *running = status(study).splitlines()
+    first, *running = status(study, "study s").splitlines()
     assert first.startswith("study s: 2 of 8 trials (2 running, 2 complete")
     assert "best 0.2000 (trial 1), remaining about 0:00" in first  # they took no time
     assert len(running) == 2
@@ -82,4 +82,4 @@ def test_the_status_counts_and_names_what_runs():
 
 def test_the_status_of_an_empty_study():
     study = optuna.create_study(study_name="s")
-    assert status(study).startswith("study s: 0 of 0 trials")
+    assert status(study, "study s").startswith("study s: 0 of 0 trials")

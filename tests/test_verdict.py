@@ -107,7 +107,7 @@ def test_every_section_of_a_settled_study(report, settled, capsys):
                  "Share of each channel in the sensitivity", "measured"):  # fmt: skip
         assert text in said, text
     assert said.count("[figure: ") == 7
-    assert re.search(r"for the winner \(trial \d.* of study smoke, .*\), \d+ times by trials", said)
+    assert re.search(r"for the winner \(trial \d.* of study smoke, .*\), \d+ by trials", said)
 
 
 def test_an_unsettled_study_says_so_and_shows_no_test_number(report, make_config, capsys):
@@ -143,4 +143,4 @@ def test_a_second_winner_is_told(make_config):
     note_look(data, "2026-01-01/00-00-00", "by hand")
     said = verdict.said_of_looks(data)
     assert "It has spoken for more than one winner" in said
-    assert "0 times by trials of studies and 1 times by hand" in said
+    assert "0 by trials of studies and 1 by hand" in said
