@@ -8,6 +8,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 
 from hpo_utils.audit import FINE, LEAK, audit_leakage
@@ -23,6 +24,7 @@ from hpo_utils.tables import (
     contenders_table,
     coverage_table,
     held_out_table,
+    parts_table,
     percent,
     physics_table,
     split_table,
@@ -279,6 +281,20 @@ def show_split(report: Report, settled: Settled) -> None:
     else:
         said += " A random split promises no more here."
     report.show(said)
+
+
+def show_parts(report: Report, data: PreparedData) -> None:
+    """Show the parts of the split, and say which of them are too small to decide anything."""
+    report.show(parts_table(data))
+    for part, name in (("val", "validation"), ("test", "test")):
+        units = data.units(part)
+        n_units = data.manifest["n_samples"][part] if units is None else len(np.unique(units))
+        if n_units < MIN_UNITS:
+            what = "samples" if data.groups(part) is None else "groups"
+            report.show(
+                f"**The {name} part has too few {what} ({n_units})**: fewer than {MIN_UNITS} give"
+                " no interval, and what it says of a model is mostly chance."
+            )
 
 
 def show_audit(report: Report, data: PreparedData) -> None:

@@ -179,6 +179,7 @@ def test_all_that_a_report_shows_is_japanese(settled, monkeypatch):
                     analysis.show_trade_off, analysis.show_weights):  # fmt: skip
         section(report, study)
     data = verdict.study_data(study, cfg)
+    verdict.show_parts(report, data)
     verdict.show_audit(report, data)
     for section in (analysis.show_overview, analysis.show_search, analysis.show_importances,
                     analysis.show_parameters, analysis.show_interactions):  # fmt: skip

@@ -93,6 +93,23 @@ def test_the_sentence_about_number_one(evaluation, said):
     assert said in verdict.number_one(evaluation)
 
 
+@pytest.mark.parametrize(
+    ("groups", "said"), [(None, "samples (7)"), (np.arange(70) // 10, "groups (1)")]
+)
+def test_parts_too_small_to_decide_anything_are_said(
+    groups, said, report, make_config, make_arrays, tmp_path, capsys
+):
+    given = make_arrays(np.random.default_rng(0).normal(size=(70, 16)))
+    if groups is not None:
+        np.save(tmp_path / "g.npy", groups)
+        given["dataset.groups"] = str(tmp_path / "g.npy")
+    ratios = ("data_split.train_ratio=0.7", "data_split.val_ratio=0.2", "data_split.test_ratio=0.1")
+    verdict.show_parts(report, prepare_data(make_config(*ratios, **given)))
+    out = capsys.readouterr().out
+    assert f"The test part has too few {said}" in out
+    assert ("The validation part" in out) == (groups is not None)
+
+
 def test_every_section_of_a_settled_study(report, settled, capsys):
     cfg, study = settled
     for section in SECTIONS:
