@@ -9,6 +9,8 @@ from typing import Any
 
 from hpo_utils.errors import BundleError, HpoError
 
+INTERRUPTED = 130  # 128 and the number of SIGINT, as shells say
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return the exit status: 2 with one sentence for an error of the user's."""
@@ -44,6 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
     except HpoError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on where it was", file=sys.stderr)
+        return INTERRUPTED
     return 0
 
 
@@ -75,8 +80,9 @@ def _status(options: argparse.Namespace) -> None:
     from hpo_utils.study import load_existing_study, with_those_after
 
     cfg = load_notebook_config(options.params_file, options.overrides)
-    for title, study in with_those_after(load_existing_study(cfg)).items():
-        print(status(study, title))
+    studies = with_those_after(load_existing_study(cfg)).items()
+    for i, (title, study) in enumerate(studies):
+        print(status(study, title, with_best=i == 0))
 
 
 def _dashboard(options: argparse.Namespace) -> None:

@@ -94,9 +94,9 @@ def _ridge(data: PreparedData) -> RidgeCV | MultiOutputRegressor:
     """
     groups = data.groups("train")
     n_groups = 0 if groups is None else len(np.unique(groups))
-    folds = None  # each sample by itself, without fitting anew
-    if n_groups > 1:
-        folds = list(GroupKFold(min(N_FOLDS, n_groups)).split(groups, groups=groups))
+    if n_groups <= 1:  # each sample by itself, without fitting anew
+        return RidgeCV(ALPHAS, alpha_per_target=data.n_targets > 1)
+    folds = list(GroupKFold(min(N_FOLDS, n_groups)).split(groups, groups=groups))
     ridge = RidgeCV(ALPHAS, cv=folds)
     return ridge if data.n_targets == 1 else MultiOutputRegressor(ridge)
 

@@ -15,10 +15,9 @@ from hpo_utils.devices import release_memory, select_device
 from hpo_utils.ownership import current_owner, owner_is_alive
 from hpo_utils.paths import relative_to_root, resolve
 from hpo_utils.training import train_trial
-from hpo_utils.trial_files import create_trial_output_dir, read_trial_info
+from hpo_utils.trial_files import as_begun, create_trial_output_dir, read_trial_info
 
 DECISIVE = ("dataset", "data_split", "model", "training", "evaluation")  # sections
-LEFT_OPEN = {"n_threads": None, "precision": "auto"}  # what a training chooses, then writes down
 
 
 def train_by_hand(cfg: Config) -> tuple[Path, dict[str, Any]]:
@@ -46,17 +45,13 @@ def find_interrupted(cfg: Config, dataset_id: str) -> tuple[Path, Config] | None
 
     Its own configuration goes with it, which names the threads and the precision that it had.
     """
-    wanted = as_dict(cfg)
     for file in sorted(resolve(cfg.paths.outputs_root).glob(f"20*/*/{CHECKPOINT_FILE}"))[::-1]:
         info = read_trial_info(file.parent)
         if "trial_number" in info or info["dataset_id"] != dataset_id or not _was_cut_short(info):
             continue
         saved = yaml.safe_load((file.parent / "config.yaml").read_text(encoding="utf-8"))
-        resolved = {**wanted, "training": dict(wanted["training"])}
-        for key, left_open in LEFT_OPEN.items():
-            if wanted["training"][key] == left_open:
-                resolved["training"][key] = saved["training"][key]
-        if all(saved[section] == resolved[section] for section in DECISIVE):
+        wanted = as_dict(as_begun(cfg, file.parent))
+        if all(saved[section] == wanted[section] for section in DECISIVE):
             return file.parent, config_from_dict(saved)
     return None
 

@@ -15,7 +15,14 @@ from hpo_utils.data import PreparedData
 from hpo_utils.members import load_member, predict_part
 from hpo_utils.paths import resolve
 from hpo_utils.physics import violations
-from hpo_utils.reevaluation import CONSTRAIN, Contender, Settings, complete_settings, train_all
+from hpo_utils.reevaluation import (
+    CONSTRAIN,
+    Contender,
+    Settings,
+    complete_settings,
+    train_all,
+    widened,
+)
 from hpo_utils.resplit import RandomSplit
 from hpo_utils.search_space import SearchSpace
 from hpo_utils.storage import AGAIN, RANDOM_SPLIT, score_of
@@ -102,7 +109,9 @@ def _train_winner(
     """
     seeds = _seeds(winner)
     settings = {
-        f"{what}, seed {seed}": {**complete_settings(cfg, winner.params, seed), **changes}
+        f"{what}, seed {seed}": searched_in(
+            widened(space), cfg, {**complete_settings(cfg, winner.params, seed), **changes}
+        )
         for seed in seeds
     }
     shut = updated(cfg, {"evaluation.strict_test": True})
@@ -114,6 +123,11 @@ def _train_winner(
     }
 
 
+def searched_in(space: SearchSpace, cfg: Config, settings: Settings) -> Settings:
+    """Return the settings without those that are searched on a condition they do not meet."""
+    return {p.name: settings[p.name] for p in space.parameters if p.applies(cfg, settings)}
+
+
 def _mean_validation(directories: list[Path], names: list[str]) -> dict[str, Any]:
     """Return the mean score and R² per target, on the validation part, of several trainings."""
     metrics = [json.loads((d / "metrics.json").read_text(encoding="utf-8")) for d in directories]
@@ -121,6 +135,7 @@ def _mean_validation(directories: list[Path], names: list[str]) -> dict[str, Any
     r2 = zip(*([of["r2"] for of in m["val_targets"].values()] for m in metrics), strict=True)
     return {
         "n_seeds": len(metrics),
+        "scores": [m["score"] for m in metrics],
         "score": float(np.mean([m["score"] for m in metrics])),
         "r2": {
             name: None if None in values else float(np.mean(values))

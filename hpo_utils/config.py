@@ -138,7 +138,12 @@ def check_config(cfg: Config) -> None:
             f"dataset.x_train and dataset.t_train must be given together, got only {given}:"
             f" add dataset.{missing}"
         )
-    address = urlsplit(cfg.study.storage or "")
+    try:
+        address = urlsplit(cfg.study.storage or "")
+    except ValueError as error:
+        raise ConfigError(
+            f"study.storage must be the URL of a database, got {cfg.study.storage!r}: {error}"
+        ) from None
     if address.password is not None or "password" in parse_qs(address.query):
         # every config.yaml would repeat it
         raise ConfigError("study.storage must hold no password: set PGPASSWORD or write ~/.pgpass")

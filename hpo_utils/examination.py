@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from hpo_utils.intervals import percentile_interval, ratio_interval, resampled_errors
+from hpo_utils.intervals import count_units, percentile_interval, ratio_interval, resampled_errors
 from hpo_utils.metrics import Calibration, target_metrics
 
 Array = NDArray[np.float32]
@@ -78,18 +78,23 @@ def _skill(ratio: float, low: float | None, high: float | None) -> dict[str, Any
     return {"skill": skill, "interval": (1 - high, 1 - low), "verdict": verdict}
 
 
-def calibrate_spread(y_true: Array, members: Array, confidence: float) -> Calibration | None:
+def calibrate_spread(
+    y_true: Array, members: Array, confidence: float, units: NDArray[np.int64] | None = None
+) -> Calibration | None:
     """Return intervals around the members' mean that hold ``confidence`` of the given samples.
 
     By split conformal prediction with a normalised score (Lei et al., J. Am. Stat. Assoc. 113
-    (2018), 1094-1111, sec. 5.2). None with fewer than two members.
+    (2018), 1094-1111, sec. 5.2), at the rank that as many samples have as there are ``units``, by
+    sample: those of a unit err together. None with fewer than two members.
     """
     if len(members) < 2:
         return None
     error = np.abs(members.mean(axis=0, dtype=np.float64) - y_true)
     residual = np.sqrt((error**2).mean(axis=0))
     normalised = error / np.maximum(np.hypot(_spread(members), residual), np.finfo(np.float64).tiny)
-    rank = min(int(np.ceil((len(error) + 1) * confidence)), len(error))
+    n_units = count_units(len(error), units)
+    held = min(int(np.ceil((n_units + 1) * confidence)), n_units)  # units
+    rank = -(-held * len(error) // n_units)  # samples, rounded up
     factors = np.sort(normalised, axis=0)[rank - 1]
     return Calibration(factors.tolist(), residual.tolist())
 

@@ -30,7 +30,8 @@ MIN_TRIALS_FOR_IMPORTANCE = 4  # complete trials; with fewer a forest has nothin
 MIN_TRIALS_FOR_INTERACTION = 20
 N_RESAMPLES = 10  # of the trials, for the uncertainty of the importances
 N_TREES, N_TREES_RESAMPLED = 64, 16  # of the forests of fANOVA
-MOST_FITTED = 200  # trials; the cost of a Gaussian process grows with their cube
+MOST_RANKED = 300  # trials, drawn at random; the cost of fANOVA grows with their square
+MOST_FITTED = 100  # likewise; the cost of a Gaussian process grows with their cube
 N_SHUFFLES = 9  # of the scores: of ten studies without a pair one shows one, by chance
 SEED = 0  # of all that is drawn here
 N_PLACES = 40  # of the trials' parameters, at which a pair's joint effect is averaged
@@ -53,8 +54,10 @@ def parameter_importances(study: optuna.Study) -> pd.DataFrame:
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(complete) < MIN_TRIALS_FOR_IMPORTANCE:
         return pd.DataFrame(columns=["fanova", "ped_anova"])
-    found = _importances(complete, N_TREES)
     rng = np.random.default_rng(SEED)
+    if len(complete) > MOST_RANKED:
+        complete = [complete[i] for i in sorted(rng.permutation(len(complete))[:MOST_RANKED])]
+    found = _importances(complete, N_TREES)
     draws = rng.integers(len(complete), size=(N_RESAMPLES, len(complete)))
     drawn = [_importances([complete[i] for i in draw], N_TREES_RESAMPLED) for draw in draws]
     for name in list(found):

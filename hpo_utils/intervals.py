@@ -71,8 +71,6 @@ def resampled_errors(
     groups
         Group of each sample, of shape (n_samples,): whole groups are drawn, since samples of one
         recording err together and count as one.
-    seed
-        Of the draws.
 
     Returns
     -------
@@ -147,10 +145,15 @@ def ratio_interval(
     ]
 
 
+def count_units(n_samples: int, groups: NDArray[np.int64] | None) -> int:
+    """Return how many units err independently: the groups, or without any the samples."""
+    return n_samples if groups is None else len(np.unique(groups))
+
+
 def _units(n_samples: int, groups: NDArray[np.int64] | None) -> tuple[NDArray[np.int64], int]:
     """Return which unit each sample belongs to, and how many there are."""
     unit = np.arange(n_samples) if groups is None else np.unique(groups, return_inverse=True)[1]
-    return unit, int(unit.max()) + 1
+    return unit, count_units(n_samples, groups)
 
 
 def percentile_interval(values: NDArray[np.float64], confidence: float) -> list[Interval]:

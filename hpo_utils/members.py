@@ -10,8 +10,10 @@ import yaml
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hpo_utils.batches import load_part
 from hpo_utils.config import Config, config_from_dict
 from hpo_utils.data import PreparedData
+from hpo_utils.devices import select_device
 from hpo_utils.models import create_network, evaluation_batch, predict
 from hpo_utils.physics import in_units, kept_physics
 from hpo_utils.trial_files import WEIGHTS_FILE
@@ -28,13 +30,13 @@ def load_member(directory: Path) -> Member:
 
 def predict_part(members: list[Member], data: PreparedData, part: str) -> NDArray[np.float32]:
     """Return each member's predictions in units, of shape (n_members, n_samples, n_targets)."""
+    first = members[0][0]  # all of one configuration but for the seed
+    device = select_device("auto")
+    x = load_part(data, part, first, device).x
     found = []
-    x: Tensor | None = None
-    for cfg, state in members:  # all of one configuration but for the seed
-        if x is None:
-            x = torch.from_numpy(np.array(data.inputs(part, cfg.dataset.downsample_factor)))
-        network = create_network(cfg, x, data.target_scaler, data.physics)
+    for cfg, state in members:
+        network = create_network(cfg, x, data.target_scaler, data.physics, device)
         network.load_state_dict(state)
-        z = predict(network, x, evaluation_batch(cfg, x)).numpy()
+        z = predict(network, x, evaluation_batch(cfg, x)).cpu().numpy()
         found.append(in_units(z, data.target_scaler, kept_physics(cfg, data.physics)))
     return np.stack(found)

@@ -10,6 +10,7 @@ import optuna
 from optuna.artifacts import upload_artifact
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo_utils.checkpoints import CHECKPOINT_FILE
 from hpo_utils.config import Config
 from hpo_utils.data import PreparedData
 from hpo_utils.errors import DivergenceError
@@ -19,7 +20,13 @@ from hpo_utils.stopping import Stop
 from hpo_utils.storage import FINISHED, artifact_store, enqueued_params, score_of, stored_trial
 from hpo_utils.timing import Effort
 from hpo_utils.training import OnEpoch, train_trial
-from hpo_utils.trial_files import SCATTER_FILE, create_trial_output_dir, mark, read_trial_info
+from hpo_utils.trial_files import (
+    SCATTER_FILE,
+    as_begun,
+    create_trial_output_dir,
+    mark,
+    read_trial_info,
+)
 
 
 def objective(
@@ -72,6 +79,8 @@ def objective(
     info = read_trial_info(output_dir)
     if info.get("state") in ("COMPLETE", "PRUNED"):
         return _take_over(trial, cfg, output_dir, info)
+    if (output_dir / CHECKPOINT_FILE).is_file():
+        cfg = as_begun(cfg, output_dir)
     identity = {
         "trial_number": trial.number,
         "study_name": trial.study.study_name,

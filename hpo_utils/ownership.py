@@ -90,6 +90,8 @@ def give_back(
 ) -> None:
     """Put a running trial back among those that wait, with what it has."""
     with suppress(optuna.exceptions.UpdateFinishedTrialError):  # it had just been told
+        # who asks for it next is alive, but has not signed it at once
+        study._storage.set_trial_user_attr(trial._trial_id, "owner", {})
         # Optuna has no public way to do that; a trial that waits keeps its parameters and values
         study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
     if "output_dir" in trial.user_attrs:
@@ -135,7 +137,7 @@ def _is_abandoned(
     """Return whether nobody runs the trial any more."""
     owner, ours = trial.user_attrs.get("owner"), current_owner()
     silent = time.time() - _last_sign(trial, outputs_root)
-    if owner is None:
+    if not owner:
         # asked for, but not yet signed: a living worker may be between the two
         workers = [value for key, value in study.user_attrs.items() if key.startswith(WORKER)]
         living = any(owner_is_alive(worker) for worker in workers if worker != ours)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -70,6 +71,20 @@ def writable_directory(path: str | Path, name: str) -> Path:
         raise ConfigError(
             f"{name} must be a directory that can be written to, got {path}: {error.strerror}"
         ) from None
+    return directory
+
+
+def new_directory(path: Path) -> Path:
+    """Make a directory, and those above it, and return it: ``path``, or ``path-1`` if it is there.
+
+    Several processes that want the same name get one each.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for attempt in itertools.count():
+        directory = path.with_name(f"{path.name}-{attempt}" if attempt else path.name)
+        with suppress(FileExistsError):
+            directory.mkdir()
+            break
     return directory
 
 

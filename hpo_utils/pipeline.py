@@ -18,7 +18,7 @@ from papermill.exceptions import PapermillExecutionError
 from hpo_utils.config import Config
 from hpo_utils.errors import HpoError
 from hpo_utils.parameters import load_notebook_config
-from hpo_utils.paths import project_root, relative_to_root, resolve
+from hpo_utils.paths import new_directory, project_root, relative_to_root, resolve
 from hpo_utils.progress import clock
 from hpo_utils.report import report_path
 from hpo_utils.storage import best_of, score_of
@@ -60,8 +60,8 @@ def run_pipeline(
     """
     cfg = load_notebook_config(params_file, overrides, **(parameters or {}))
     check_study(cfg)  # not only when the third notebook begins
-    folder = resolve(cfg.paths.outputs_root) / "notebooks" / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
-    folder.mkdir(parents=True)
+    now = f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    folder = new_directory(resolve(cfg.paths.outputs_root) / "notebooks" / now)
     for name in notebooks:
         values: dict[str, Any] = {"params_file": params_file, "overrides": overrides}
         if name == "03_optimize":
@@ -76,7 +76,7 @@ def run_pipeline(
                 parameters=values,
                 progress_bar=False,
                 stdout_file=sys.stdout,  # a line for each trial while the study runs
-                extra_arguments=[f"--IPKernelApp.log_level={logging.ERROR}"],
+                extra_arguments=[f"--IPKernelApp.log_level={logging.CRITICAL}"],
                 iopub_timeout=60,
                 cwd=str(project_root()),
             )
@@ -98,12 +98,15 @@ def print_results(cfg: Config) -> None:
         for said in (beats_baselines(evaluation["examination"]), number_one(evaluation)):
             print(textwrap.fill(re.sub("[*`]", "", said), WIDTH, break_on_hyphens=False))
         print()
-    print(f"report      {relative_to_root(report_path(root, study.study_name))}")
     best = best_of(study.get_trials(deepcopy=False))
     if best is not None:
         directory = root / best.user_attrs["output_dir"]
         print(f"best trial  {relative_to_root(directory)}, also as {BEST_LINK}")
-        print(f"            number {best.number}, validation score {score_of(best):.4f}")
+        print(
+            f"            number {best.number} of the search, validation score {score_of(best):.4f}"
+        )
+    print(f"report      {relative_to_root(report_path(root, study.study_name))}")
     if evaluation is not None:
         bundle = winner_directory(root, study.study_name) / "bundle"
-        print(f"model       {relative_to_root(bundle)}: python -m hpo_utils predict")
+        print(f"model       {relative_to_root(bundle)}, of {evaluation['contenders'][0]['name']}:")
+        print("            python -m hpo_utils predict")

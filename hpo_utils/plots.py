@@ -80,8 +80,12 @@ def target_color(k: int) -> str:
 
 
 def with_unit(name: str, unit: str) -> str:
-    """Return an axis label: the name, with its unit in brackets if it has one."""
-    return name if unit in ("", "-") else f"{name} [{unit}]"
+    """Return an axis label: the name, with its unit in brackets unless the name has it already."""
+    return (
+        name
+        if unit in ("", "-") or name.endswith((f"[{unit}]", f"({unit})"))
+        else f"{name} [{unit}]"
+    )
 
 
 def grid(n_panels: int, columns: int, panel_height: float) -> tuple[Figure, list[Axes]]:

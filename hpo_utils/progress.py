@@ -99,17 +99,20 @@ def best_text(best: FrozenTrial | None) -> str:
     return "no best yet" if best is None else f"best {score_of(best):.4f} (trial {best.number})"
 
 
-def status(study: optuna.Study, title: str) -> str:
+def status(study: optuna.Study, title: str, with_best: bool = True) -> str:
     """Return how far a study is, as its storage says: for another process than the one at work.
 
     One line on the study, with the time left by what its trials took, and one per running trial.
+    ``with_best`` names the best trial; among trainings of a few configurations that says nothing.
     """
     trials = study.get_trials(deepcopy=False)
     by_state = {state: [t for t in trials if t.state == state] for state in TrialState}
     finished = by_state[TrialState.COMPLETE] + by_state[TrialState.PRUNED]
     running, wanted = by_state[TrialState.RUNNING], study.user_attrs.get(WANTED, len(finished))
     counts = ", ".join(f"{len(found)} {state.name.lower()}" for state, found in by_state.items())
-    text = f"{title}: {len(finished)} of {wanted} trials ({counts}), {best_text(best_of(trials))}"
+    text = f"{title}: {len(finished)} of {wanted} trials ({counts})"
+    if with_best:
+        text += f", {best_text(best_of(trials))}"
     if running and finished:
         own = [trial for trial in finished if "carried_from" not in trial.user_attrs]
         left = time_left(own, wanted - len(finished), len(running))

@@ -103,9 +103,11 @@ def reevaluate(
             complete = trial.state == TrialState.COMPLETE  # else its loss diverged
             contender.scores[seed] = score_of(trial) if complete else float("inf")
             contender.directories[seed] = trial.user_attrs["output_dir"]
-        race(contenders, cfg.evaluation.confidence)
-        if done == len(seeds):
+        if done == len(seeds):  # no seed is left to spare: who is still there gets a p value
+            for contender in racing:
+                contender.beaten = bool(np.isinf(contender.mean))  # diverged
             return sorted(contenders, key=lambda c: (np.isinf(c.mean), c.beaten, c.mean))
+        race(contenders, cfg.evaluation.confidence)
         done += 1
 
 

@@ -127,15 +127,15 @@ class SearchSpace:
             many trials may share.
         """
         known = self.distributions
+        names = [p.name for p in self.parameters if p.applies(cfg, settings)]
         for name, value in settings.items():
             if name in known:
-                if not contains(known[name], value):
+                if name in names and not contains(known[name], value):
                     raise SearchSpaceError(f"{name} is not in {describe(known[name])}")
             elif not has_key(cfg, name):
                 raise SearchSpaceError(f"{name} is no setting any more")
             elif select(cfg, name) != value:
                 raise SearchSpaceError(f"{name} is held at {select(cfg, name)} now")
-        names = [p.name for p in self.parameters if p.applies(cfg, settings)]
         for name in names:
             if name not in settings:
                 raise SearchSpaceError(f"{name} is searched now, and they have none")

@@ -24,6 +24,7 @@ from hpo_utils.workers import Search, Tickets, run_trials
 
 MANY = 1024  # workers, more than there will be
 TRIALS_PER_WORKER = 5  # of a search, at least: the sampler learns from the trials before
+MOST_DEATHS_IN_A_ROW = 3  # of workers in one place, without a trial that ended between them
 POLL = 0.2  # seconds between two looks at whether the workers live
 
 
@@ -115,7 +116,6 @@ class Team:
     ) -> None:
         self._study, self._start, self._tickets = study, start, tickets
         self._ended, self._on_finished = ended, on_finished
-        self._most_deaths = cfg.study.max_consecutive_failures
         self._silent_after_s = cfg.study.silent_after_s
         self._root = resolve(cfg.paths.outputs_root)
         self._workers: dict[int, tuple[str, Worker]] = {}
@@ -180,7 +180,7 @@ class Team:
             for _ in recovered:
                 self._tickets.release()
             self._n_lost += not recovered
-            if self._deaths[index] >= self._most_deaths:
+            if self._deaths[index] >= MOST_DEATHS_IN_A_ROW:
                 raise StudyError(
                     f"workers must end by themselves, but {self._deaths[index]} died in a row, the"
                     f" last with {death}: give them more memory or have fewer (study.n_workers),"

@@ -24,11 +24,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hpo_utils.checkpoints import CHECKPOINT_FILE
-from hpo_utils.config import Config, as_dict
+from hpo_utils.config import Config, as_dict, updated
 from hpo_utils.data import PreparedData
 from hpo_utils.errors import DivergenceError, StopRequest, StudyError, was_interrupted
 from hpo_utils.metrics import standardized_errors, target_metrics
-from hpo_utils.paths import project_root, resolve, write_json, write_npy, write_with, write_yaml
+from hpo_utils.paths import (
+    new_directory,
+    project_root,
+    resolve,
+    write_json,
+    write_npy,
+    write_with,
+    write_yaml,
+)
 from hpo_utils.plots import plot_learning_curves, plot_prediction_vs_truth, save_figure
 from hpo_utils.timing import Effort
 
@@ -36,6 +44,7 @@ TRAIN_LOG = Path("logs") / "train.log"
 WEIGHTS_FILE = Path("weights") / "model_simplecnn_real.pth"
 CURVES_FILE = Path("learning_curves.png")
 SCATTER_FILE = Path("evaluation_plots") / "prediction_vs_truth.png"
+LEFT_OPEN = {"n_threads": None, "precision": "auto"}  # what a training chooses, then writes down
 PACKAGES = ("hpo_utils", "optuna", "torch", "numpy", "omegaconf")
 
 
@@ -164,18 +173,24 @@ def create_trial_output_dir(outputs_root: str | Path) -> Path:
     """
     now = datetime.now()
     day = resolve(outputs_root) / f"{now:%Y-%m-%d}"
-    day.mkdir(parents=True, exist_ok=True)
-    attempt = 0
-    while True:
-        directory = day / (f"{now:%H-%M-%S}" + (f"-{attempt}" if attempt else ""))
-        try:
-            directory.mkdir()
-        except FileExistsError:
-            attempt += 1
-            continue
-        for folder in ("logs", "weights", "evaluation_plots"):
-            (directory / folder).mkdir()
-        return directory
+    directory = new_directory(day / f"{now:%H-%M-%S}")
+    for folder in ("logs", "weights", "evaluation_plots"):
+        (directory / folder).mkdir()
+    return directory
+
+
+def as_begun(cfg: Config, output_dir: Path) -> Config:
+    """Return the configuration with what the training that began here has chosen by itself.
+
+    Another number of threads, or another precision, would give other numbers from here on.
+    """
+    saved = yaml.safe_load((output_dir / "config.yaml").read_text(encoding="utf-8"))["training"]
+    chosen = {
+        f"training.{key}": saved[key]
+        for key, left_open in LEFT_OPEN.items()
+        if getattr(cfg.training, key) == left_open
+    }
+    return updated(cfg, chosen) if chosen else cfg
 
 
 def save_trial_results(

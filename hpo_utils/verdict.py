@@ -8,12 +8,12 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
 
 from hpo_utils.audit import FINE, LEAK, audit_leakage
 from hpo_utils.config import Config
 from hpo_utils.data import PreparedData
+from hpo_utils.intervals import count_units
 from hpo_utils.looks import looks_at_test
 from hpo_utils.paths import relative_to_root, resolve
 from hpo_utils.report import Report
@@ -98,10 +98,12 @@ def beats_baselines(found: dict[str, Any]) -> str:
     names, skills = list(found["validation"]), found["skill"]
     if found["n_test_units"] < MIN_UNITS:
         drawn = "samples" if found["n_test_groups"] is None else "groups"
+        n_behind = sum(skill["skill"] is not None and skill["skill"] < 0 for skill in skills)
         return (
             f"**The test part has too few {drawn} to be sure of anything**: of so few no interval"
-            " can be drawn, and no model is shown to beat another or the mean. The numbers below"
-            " are of these few alone."
+            " can be drawn, and no model is shown to beat another or the mean. By the numbers of"
+            f" these few alone, the best baseline errs less than the network for {n_behind} of"
+            f" {len(names)} targets. More {drawn}, or a larger `data_split.test_ratio`, can tell."
         )
     hopeless = [
         name
@@ -159,8 +161,8 @@ def number_one(evaluation: Evaluation) -> str:
         return f"{said} {best} diverged on a fresh seed."
     direction, curse = ("worse", " (the winner's curse)") if gap > 0 else ("better", "")
     return (
-        f"{said} {best} is on average {abs(gap):.4g} {direction} on them than its score in the"
-        f" study{curse}."
+        f"{said} {best} is on average {abs(gap):.4g} {direction} on its fresh seeds than its"
+        f" score in the study{curse}."
     )
 
 
@@ -240,6 +242,13 @@ def show_uncertainty(report: Report, settled: Settled) -> None:
         report.show("One network alone, or several that agree, do not say how unsure they are.")
         return
     report.show(coverage_table(settled.found))
+    wanted, promised = settled.evaluation["confidence"], settled.found["spread_confidence"]
+    if promised < wanted:
+        report.show(
+            f"The validation part is too small to promise {percent(wanted)}: of as few samples,"
+            f" groups or blocks, intervals that held all of them hold the next one in"
+            f" {percent(promised)}."
+        )
 
 
 @when_settled
@@ -272,14 +281,15 @@ def show_split(report: Report, settled: Settled) -> None:
         report.show(compared["why_not"])
         return
     report.show(split_table(compared))
-    said = "The same configuration, trained and validated on the same samples."
-    if compared["at_random"]["score"] < compared["as_split"]["score"]:
+    said = "The same configuration on the same samples, dealt out anew at random."
+    kept, dealt = (compared[split]["scores"] for split in ("as_split", "at_random"))
+    if max(dealt) < min(kept):
         said += (
-            " What a random split promises on top is memory of the recordings, and is gone with the"
-            " next recording."
+            " Every training scores better there. Where that is more than the luck of another"
+            " validation part, it is memory of the recordings, and is gone with the next recording."
         )
     else:
-        said += " A random split promises no more here."
+        said += " A random split is not shown to promise more here."
     report.show(said)
 
 
@@ -287,8 +297,7 @@ def show_parts(report: Report, data: PreparedData) -> None:
     """Show the parts of the split, and say which of them are too small to decide anything."""
     report.show(parts_table(data))
     for part, name in (("val", "validation"), ("test", "test")):
-        units = data.units(part)
-        n_units = data.manifest["n_samples"][part] if units is None else len(np.unique(units))
+        n_units = count_units(data.manifest["n_samples"][part], data.units(part))
         if n_units < MIN_UNITS:
             what = "samples" if data.groups(part) is None else "groups"
             report.show(

@@ -29,7 +29,7 @@ from hpo_utils.examination import (
     errors_with_intervals,
     skill_with_intervals,
 )
-from hpo_utils.intervals import holm, mean_interval, paired_p_value
+from hpo_utils.intervals import count_units, holm, mean_interval, paired_p_value
 from hpo_utils.looks import note_look
 from hpo_utils.members import Member, load_member, predict_part
 from hpo_utils.metrics import target_metrics
@@ -39,7 +39,7 @@ from hpo_utils.paths import resolve, whole_directory, write_json, write_with
 from hpo_utils.physics import violations
 from hpo_utils.reevaluation import Contender, reevaluate, wait_for_others
 from hpo_utils.search_space import load_search_space
-from hpo_utils.storage import best_of, count_finished, score_of
+from hpo_utils.storage import best_of, count_finished
 from hpo_utils.trial_files import environment
 
 NETWORK = "network"
@@ -84,7 +84,7 @@ def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
         "score_name": study.user_attrs["signature"]["score"],
         "confidence": cfg.evaluation.confidence,
         "raced": raced,
-        **describe_race(contenders, best.number, score_of(best), cfg.evaluation.confidence),
+        **describe_race(contenders, cfg.evaluation.confidence),
         "members": members,
         "without_physics": without_physics(study, cfg, space, data, contenders[0]),
         "random_split": on_random_split(study, cfg, space, data, contenders[0]),
@@ -159,9 +159,7 @@ def choose_members(winner: Contender, ensemble: bool) -> list[str]:
     return [winner.directories[seed] for seed in kept]
 
 
-def describe_race(
-    contenders: list[Contender], best_number: int, best_score: float, confidence: float
-) -> dict[str, Any]:
+def describe_race(contenders: list[Contender], confidence: float) -> dict[str, Any]:
     """Return the contenders with intervals and tests against the winner, and the winner's curse.
 
     The gap is how much worse the study's best trial is on fresh seeds than its score in the study
@@ -199,12 +197,14 @@ def describe_race(
                 "beaten": contender.beaten,
             }
         )
-    luckiest = next(row for row in rows if row["trial"] == best_number)
+    # of the contenders: the study may have found a better trial since they were chosen
+    completed = [row for row in rows if row["study_score"] is not None]
+    luckiest = min(completed, key=lambda row: row["study_score"])
     mean = luckiest["mean"]
     return {
         "contenders": rows,
-        "best_trial": best_number,
-        "gap": None if mean is None else mean - best_score,
+        "best_trial": luckiest["trial"],
+        "gap": None if mean is None else mean - luckiest["study_score"],
     }
 
 
@@ -272,13 +272,15 @@ def examine(
     models = {NETWORK: test_pred, **{b.name: b.test_pred for b in baselines}}
     n_models = len(models) - 1  # that might beat the mean
     singles = [target_metrics(y_test, member, names) for member in held["test"]]
-    calibration = calibrate_spread(y_val, held["val"], confidence)
-    promised = min(confidence, len(y_val) / (len(y_val) + 1))
+    val_units = data.units("val")
+    calibration = calibrate_spread(y_val, held["val"], confidence, val_units)
+    n_val_units = count_units(len(y_val), val_units)
+    promised = min(confidence, n_val_units / (n_val_units + 1))
     on_validation = {NETWORK: val_pred, **{b.name: b.val_pred for b in baselines}}
     return {
         "n_test": len(y_test),
         "n_test_groups": None if groups is None else len(np.unique(groups)),
-        "n_test_units": len(y_test) if units is None else len(np.unique(units)),
+        "n_test_units": count_units(len(y_test), units),
         "validation": target_metrics(y_val, val_pred, names),
         "test": errors_with_intervals(y_test, models, names, units, confidence),
         "best_baseline": [b.name for b in best],
@@ -290,7 +292,7 @@ def examine(
         },
         "single_r2": [[single[name]["r2"] for name in names] for single in singles],
         "intervals": None if calibration is None else asdict(calibration),
-        # with few validation samples the factors promise less: Lei et al. 2018, theorem 1
+        # with few units in the validation part the factors promise less: Lei et al. 2018, theorem 1
         "spread_confidence": promised,
         "coverage": None
         if calibration is None

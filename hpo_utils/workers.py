@@ -21,7 +21,7 @@ from hpo_utils.ownership import give_back, is_ours, register
 from hpo_utils.paths import resolve
 from hpo_utils.search_space import SearchSpace
 from hpo_utils.stopping import Stop
-from hpo_utils.storage import count_finished, stored_trial
+from hpo_utils.storage import count_finished, enqueued_params, stored_trial
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,9 @@ def run_trials(
             if nothing_left(study, search):
                 break  # another process is at the same study
             trial = study.ask()
+            if search.queued_only and enqueued_params(stored_trial(study, trial.number)) is None:
+                study.tell(trial, state=TrialState.FAIL)  # another process was faster
+                break
             try:
                 trial.set_user_attr("owner", owner)
                 outcome = run_trial(trial, search)

@@ -79,7 +79,7 @@ def test_a_trial_given_back_goes_on_with_what_it_has(tmp_path):
     assert states(study) == [TrialState.WAITING]
     again = study.ask()
     assert (again.number, again.suggest_float("x", 0, 1)) == (trial.number, x)
-    assert again.user_attrs == {"note": "kept"}
+    assert again.user_attrs == {"note": "kept", "owner": {}}
     assert study.trials[0].intermediate_values == {1: 0.5}
 
 
@@ -112,6 +112,15 @@ def test_a_trial_that_nobody_signed_is_free_unless_a_worker_may_be_about_to(tmp_
     study.set_user_attr(f"{WORKER}neighbour", dead_owner())
     register(study)
     assert recover_interrupted(study, tmp_path, HOUR) == [0]
+
+
+def test_a_trial_that_goes_on_is_not_judged_by_the_owner_it_had(tmp_path, neighbour):
+    study = optuna.create_study()
+    study.ask().set_user_attr("owner", dead_owner())
+    study.set_user_attr(f"{WORKER}neighbour", neighbour)
+    assert recover_interrupted(study, tmp_path, HOUR) == [0]
+    study.ask()  # by the neighbour, who is about to sign it
+    assert recover_interrupted(study, tmp_path, HOUR) == []
 
 
 def test_another_machine_is_given_up_when_it_has_been_silent(tmp_path):

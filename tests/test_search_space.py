@@ -143,6 +143,11 @@ def test_fit_finds_what_could_have_been_sampled():
     assert space.fit({**space.held_in(cfg), **base}, cfg) == base  # the values that are held
     weighted = {"training.use_weighted_loss": True, "training.weight_target_0": 3.0}
     assert space.fit({**base, **weighted}, cfg) == {**base, **weighted}
+    unused = {
+        **base,
+        "training.weight_target_0": 1e6,
+    }  # which is not in use
+    assert space.fit(unused, cfg) == base
     without = {name: value for name, value in base.items() if name != "model.hidden"}
     for settings, reason in (
         ({**base, "training.epochs": 50}, "training.epochs is held at"),

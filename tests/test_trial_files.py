@@ -3,8 +3,11 @@ import re
 import optuna
 import pytest
 
+from hpo_utils.config import as_dict, load_config
 from hpo_utils.errors import StudyError
+from hpo_utils.paths import write_yaml
 from hpo_utils.trial_files import (
+    as_begun,
     create_trial_output_dir,
     environment,
     find_trial_output_dir,
@@ -18,6 +21,16 @@ def test_directories_are_named_by_day_and_second_and_never_shared(tmp_path):
     assert re.fullmatch(r"\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d", str(made[0].relative_to(tmp_path)))
     assert all(re.fullmatch(r"\d\d-\d\d-\d\d(-\d+)?", d.name) for d in made)
     assert {f.name for f in made[0].iterdir()} == {"logs", "weights", "evaluation_plots"}
+
+
+def test_a_training_goes_on_with_the_threads_and_the_precision_it_began_with(tmp_path):
+    began = load_config(None, ["training.n_threads=3", "training.precision=bfloat16"])
+    write_yaml(tmp_path / "config.yaml", as_dict(began))
+    left_open = load_config(None, ["model.hidden=16"])
+    assert as_begun(left_open, tmp_path).training == began.training
+    assert as_begun(left_open, tmp_path).model.hidden == 16
+    wanted = load_config(None, ["training.n_threads=2", "training.precision=float32"])
+    assert as_begun(wanted, tmp_path) == wanted
 
 
 def test_a_trials_directory_is_found_by_its_number(tmp_path):

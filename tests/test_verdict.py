@@ -68,7 +68,9 @@ def race(gap=0.01, **second):
 
 def test_too_few_groups_are_said():
     examination = found("unclear", "unclear")
-    examination["skill"] = [{"verdict": "unclear", "interval": (None, None)}] * 2
+    examination["skill"] = [
+        {"skill": skill, "verdict": "unclear", "interval": (None, None)} for skill in (0.2, -0.3)
+    ]
     examination["n_test_groups"] = examination["n_test_units"] = 2
     assert verdict.beats_baselines(examination).startswith("**The test part has too few groups")
 
@@ -79,9 +81,9 @@ def test_too_few_groups_are_said():
         (race(), "**trial 7** comes first. These seeds cannot tell it from trial 2 beyond chance."),
         (
             race(),
-            "0.01 worse on them than its score in the study (the winner's curse)",
+            "0.01 worse on its fresh seeds than its score in the study (the winner's curse)",
         ),
-        (race(gap=-0.02), "0.02 better on them than its score in the study."),
+        (race(gap=-0.02), "0.02 better on its fresh seeds than its score in the study."),
         (race(p_value=0.01), "It is better beyond chance than every other that was not given up"),
         (race(p_value=0.06), "These seeds cannot tell it from trial 2 beyond chance."),
         (race(mean=None, beaten=True, p_value=None), "The others were given up on the way."),
