@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from hpo_utils.intervals import count_units, percentile_interval, ratio_interval, resampled_errors
+from hpo_utils.intervals import Interval, count_units, ratio_interval
 from hpo_utils.metrics import Calibration, target_metrics
 
 Array = NDArray[np.float32]
@@ -27,18 +27,21 @@ def errors_with_intervals(
     groups: NDArray[np.int64] | None,
     confidence: float,
 ) -> dict[str, ByTarget]:
-    """Return for each model and target the metrics, and bootstrap intervals of R² and RMSE.
-
-    All models are resampled alike, so that they meet the same draws.
-    """
-    resampled, variance = resampled_errors(y_true, list(predictions.values()), groups)
-    negligible = _rounding(y_true)
+    """Return for each model and target the metrics, and intervals of R² and RMSE."""
+    truth = y_true.astype(np.float64)
+    squares = (truth - truth.mean(axis=0)) ** 2  # (n_samples, n_targets)
+    varies = squares.mean(axis=0) > _rounding(y_true)
     found: dict[str, ByTarget] = {}
-    for (model, y_pred), mse in zip(predictions.items(), resampled, strict=True):
-        r2 = percentile_interval(1 - _ratio(mse, variance, negligible), confidence)
-        rmse = percentile_interval(mse**0.5, confidence)
+    for model, y_pred in predictions.items():
+        errors = (y_pred.astype(np.float64) - truth) ** 2
+        unexplained = ratio_interval(errors, squares, groups, confidence)
+        mse = ratio_interval(errors, np.ones_like(errors), groups, confidence)
         found[model] = {
-            name: {**metrics, "r2_interval": r2[k], "rmse_interval": rmse[k]}
+            name: {
+                **metrics,
+                "r2_interval": _unlike(unexplained[k]) if varies[k] else (None, None),
+                "rmse_interval": _root(mse[k]),
+            }
             for k, (name, metrics) in enumerate(target_metrics(y_true, y_pred, names).items())
         }
     return found
@@ -69,13 +72,25 @@ def skill_with_intervals(
     return [_skill(ratio, *interval) for ratio, interval in zip(ratios, intervals, strict=True)]
 
 
+def _unlike(ratio: Interval) -> Interval:
+    """Return the interval of one minus a ratio."""
+    low, high = ratio
+    return (None, None) if low is None or high is None else (1 - high, 1 - low)
+
+
+def _root(square: Interval) -> Interval:
+    """Return the interval of the square root."""
+    low, high = square
+    return (None, None) if low is None or high is None else (low**0.5, high**0.5)
+
+
 def _skill(ratio: float, low: float | None, high: float | None) -> dict[str, Any]:
     """Return the skill, its interval and its verdict, given a ratio of errors and its interval."""
     skill = None if np.isnan(ratio) else float(1 - ratio)
     if skill is None or low is None or high is None:
         return {"skill": skill, "interval": (None, None), "verdict": "unclear"}
     verdict = "better" if high < 1 else "worse" if low > 1 else "unclear"
-    return {"skill": skill, "interval": (1 - high, 1 - low), "verdict": verdict}
+    return {"skill": skill, "interval": _unlike((low, high)), "verdict": verdict}
 
 
 def calibrate_spread(

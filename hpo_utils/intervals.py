@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +10,7 @@ from scipy import stats
 
 from hpo_utils.split import MIN_UNITS
 
-SEED = 0  # of the resamples
-N_RESAMPLES = 2000  # Efron and Tibshirani, An Introduction to the Bootstrap (1993), ch. 13: >= 1000
 ROUNDING = 1e-9  # relative spread of differences that are all the same
-BLOCK_VALUES = 2**22  # of resampling weights in memory at a time
 
 Interval = tuple[float | None, float | None]
 
@@ -57,47 +53,6 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return corrected
 
 
-def resampled_errors(
-    y_true: NDArray[Any],
-    predictions: Sequence[NDArray[Any]],
-    groups: NDArray[np.int64] | None = None,
-) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
-    """Return the MSE of each prediction, and the variance of the truth, in bootstrap resamples.
-
-    Parameters
-    ----------
-    y_true, predictions
-        Arrays of shape (n_samples, n_targets); all predictions meet the same draws.
-    groups
-        Group of each sample, of shape (n_samples,): whole groups are drawn, since samples of one
-        recording err together and count as one.
-
-    Returns
-    -------
-    list of arrays, array
-        Each of shape (N_RESAMPLES, n_targets); empty where there are fewer than ``MIN_UNITS``
-        samples or groups, of which no resampling makes more.
-    """
-    n_samples = len(y_true)
-    unit, n_units = _units(n_samples, groups)
-    n_resamples = N_RESAMPLES if n_units >= MIN_UNITS else 0
-    y = y_true.astype(np.float64)
-    y -= y.mean(axis=0)  # so that the difference of squares below does not cancel
-    # (n_samples, (2 + n_predictions) * n_targets): all that is to be averaged
-    columns = np.hstack(
-        [y, y**2, *((pred.astype(np.float64) - y_true) ** 2 for pred in predictions)]
-    )
-    means = np.empty((n_resamples, columns.shape[1]))
-    rng = np.random.default_rng(SEED)
-    step = max(1, BLOCK_VALUES // n_samples)
-    for start in range(0, n_resamples, step):
-        size = min(step, n_resamples - start)
-        drawn = rng.multinomial(n_units, [1 / n_units] * n_units, size)[:, unit]
-        means[start : start + size] = drawn @ columns / drawn.sum(axis=1, keepdims=True)
-    mean, square, *errors = np.split(means, len(predictions) + 2, axis=1)
-    return errors, square - mean**2
-
-
 def ratio_interval(
     above: NDArray[np.float64],
     below: NDArray[np.float64],
@@ -107,16 +62,19 @@ def ratio_interval(
     """Return an interval of each ratio of sums, by the jackknife of its logarithm.
 
     Student's t for as many units as there are, with the jackknife's error (Efron and Tibshirani,
-    1993, ch. 11). Of two equal models on 8, 24 and 100 units it leaves out a ratio of one in 7, 6
-    and 6 % where 5 % are promised, and in 10, 7 and 6 % for any of six targets; percentiles of a
-    bootstrap in 15, 7 and 6 %, and 29, 13 and 8 %.
+    An Introduction to the Bootstrap, 1993, ch. 11). Of two equal models on 8, 24 and 100 units it
+    leaves out a ratio of one in 7, 6 and 6 % where 5 % are promised, and in 10, 7 and 6 % for any
+    of six targets; percentiles of a bootstrap in 15, 7 and 6 %, and 29, 13 and 8 %.
 
     Parameters
     ----------
     above, below
         Not negative, of shape (n_samples, n_targets).
     groups
-        Group of each sample, of shape (n_samples,), as for ``resampled_errors``.
+        Group of each sample, of shape (n_samples,): samples of one recording err together and
+        count as one.
+    confidence
+        Of each interval alone.
 
     Returns
     -------
@@ -154,20 +112,3 @@ def _units(n_samples: int, groups: NDArray[np.int64] | None) -> tuple[NDArray[np
     """Return which unit each sample belongs to, and how many there are."""
     unit = np.arange(n_samples) if groups is None else np.unique(groups, return_inverse=True)[1]
     return unit, count_units(n_samples, groups)
-
-
-def percentile_interval(values: NDArray[np.float64], confidence: float) -> list[Interval]:
-    """Return the percentile interval of each column of (n_resamples, n_targets).
-
-    (None, None) where there are no resamples, or too few with a value.
-    """
-    tail = 100 * (1 - confidence) / 2
-    found: list[Interval] = []
-    for column in values.T:
-        finite = column[np.isfinite(column)]
-        if len(finite) < max(1, 0.9 * len(column)):
-            found.append((None, None))
-        else:
-            low, high = np.percentile(finite, [tail, 100 - tail])
-            found.append((float(low), float(high)))
-    return found

@@ -2,16 +2,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hpo_utils import intervals
 from hpo_utils.intervals import (
-    N_RESAMPLES,
+    count_units,
     holm,
     mean_interval,
     paired_p_value,
-    percentile_interval,
-    resampled_errors,
+    ratio_interval,
 )
-from hpo_utils.metrics import target_metrics
 
 
 def test_a_known_interval_of_a_mean():
@@ -59,62 +56,25 @@ def test_a_training_that_diverged_has_no_p_value_and_spoils_no_other():
     assert holm([None, 1e-6, 1e-6]) == [None, 2e-6, 2e-6]
 
 
-def resample(y, *predictions, groups=None):
-    errors, variance = resampled_errors(y, list(predictions), groups)
-    return [*errors, variance]
+def test_the_interval_of_a_mean_square_is_that_of_theory():
+    """Of many normal errors: 1 +- 1.96 sqrt(2 / n)."""
+    square = np.random.default_rng(0).normal(size=(4000, 1)) ** 2
+    ((low, high),) = ratio_interval(square, np.ones_like(square), None, 0.95)
+    assert low < square.mean() < high
+    assert (high - low) / 2 == pytest.approx(1.96 * np.sqrt(2 / 4000), rel=0.1)
 
 
-def test_resampled_metrics_lie_around_the_metrics_of_the_whole():
+def test_a_group_counts_as_one():
     rng = np.random.default_rng(0)
-    y = rng.normal(5, 2, (3000, 2))
-    pred = y + rng.normal(0, [0.5, 1.0], (3000, 2))
-    known = target_metrics(y, pred, ["a", "b"])
-    mse, same, variance = resample(y, pred, pred)
-    assert mse.shape == (N_RESAMPLES, 2)
-    assert mse.mean(axis=0) == pytest.approx([known[k]["mse"] for k in "ab"], rel=0.01)
-    r2 = 1 - mse / variance
-    assert r2.mean(axis=0) == pytest.approx([known[k]["r2"] for k in "ab"], abs=0.005)
-    np.testing.assert_array_equal(mse, same)  # all predictions meet the same draws
-
-
-def test_a_resample_is_what_it_is_by_hand():
-    """With the errors 1, 2, 4, ... the mean of a resample says how often each was drawn."""
-    n = 10
-    y, pred = np.zeros((n, 1)), 2.0 ** np.arange(n)[:, None]
-    (mse, _) = resample(y, pred)
-    drawn = np.random.default_rng(0).multinomial(n, [1 / n] * n, N_RESAMPLES)
-    np.testing.assert_allclose(mse[:, 0], drawn @ pred[:, 0] ** 2 / n)
-
-
-def test_groups_are_drawn_whole():
+    above, below = rng.uniform(1, 2, (2, 10, 2))
     groups = np.repeat(np.arange(10), 3)
-    y = np.zeros((30, 1))
-    error = groups[:, None].astype(float)  # the same for all samples of a group
-    mse, _ = resample(y, error, groups=groups)
-    single, _ = resample(y[:10], np.arange(10.0)[:, None])
-    np.testing.assert_allclose(mse, single)
+    whole = ratio_interval(above[groups], below[groups], groups, 0.9)
+    np.testing.assert_allclose(whole, ratio_interval(above, below, None, 0.9))
 
 
 def test_too_few_groups_give_no_interval():
+    above = np.random.default_rng(0).uniform(size=(70, 2))
     groups = np.repeat(np.arange(7), 10)
-    rng = np.random.default_rng(0)
-    mse, _ = resample(np.zeros((70, 2)), rng.normal(size=(70, 2)), groups=groups)
-    assert mse.shape == (0, 2)
-    assert percentile_interval(mse, 0.9) == [(None, None)] * 2
-
-
-def test_many_samples_are_resampled_in_pieces(monkeypatch):
-    rng = np.random.default_rng(0)
-    y, pred = rng.normal(size=(50, 1)), rng.normal(size=(50, 1))
-    whole = resample(y, pred)
-    monkeypatch.setattr(intervals, "BLOCK_VALUES", 50 * 7)
-    for a, b in zip(whole, resample(y, pred), strict=True):
-        np.testing.assert_allclose(a, b)
-
-
-def test_the_bootstrap_interval_is_that_of_theory():
-    """Of a mean square of many normal errors: 1 +- 1.96 sqrt(2 / n)."""
-    error = np.random.default_rng(0).normal(size=(4000, 1))
-    mse, _ = resample(np.zeros_like(error), error)
-    ((low, high),) = percentile_interval(mse, 0.95)
-    assert (high - low) / 2 == pytest.approx(1.96 * np.sqrt(2 / 4000), rel=0.1)
+    assert ratio_interval(above, above, groups, 0.9) == [(None, None)] * 2
+    assert count_units(70, groups) == 7
+    assert count_units(70, None) == 70
