@@ -101,7 +101,7 @@ def _proxy(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from hpo_utils.bundle import load_bundle, predict
+    from hpo_utils.bundle import beyond_training, load_bundle, predict
 
     bundle = load_bundle(options.bundle.absolute())
     found = predict(bundle, options.x.absolute(), x_key=options.x_key)
@@ -120,7 +120,15 @@ def _predict(options: argparse.Namespace) -> None:
             raise BundleError(
                 f"predictions must be written to a file, got {path}: {error.strerror}"
             ) from None
-    print(f"{len(found.y)} samples, {found.y.shape[1]} targets: {', '.join(map(str, outputs))}")
+    level = "" if options.half_width is None else f" (intervals of {found.confidence:.1%})"
+    written = ", ".join(map(str, outputs))
+    print(f"{len(found.y)} samples, {found.y.shape[1]} targets: {written}{level}")
+    if n_beyond := beyond_training(bundle.layout, found.y):
+        print(
+            f"{n_beyond} of {len(found.y)} predictions are far from all that was trained on: are"
+            " gain, unit and sensor those of the training?",
+            file=sys.stderr,
+        )
 
 
 def _write_predictions(path: Path, array: Any, names: list[str]) -> None:

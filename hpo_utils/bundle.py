@@ -38,6 +38,7 @@ from hpo_utils.scaling import Standardizer
 from hpo_utils.sources import CHUNK_BYTES, open_array
 
 VERSION = 2
+FAR = 5.0  # by Chebyshev's inequality at most 4 % of any training part is as far from its mean
 WEIGHTS = "weights.safetensors"
 
 
@@ -274,6 +275,15 @@ def predict(
         return Prediction(joined, None, None, known.layout.confidence)
     half_width = Calibration(factors, residual).half_width(spreads).astype(np.float32)
     return Prediction(joined, spreads, half_width, known.layout.confidence)
+
+
+def beyond_training(layout: Layout, y: NDArray[np.float32]) -> int:
+    """Return for how many of (n_samples, n_targets) predictions a target is unlike all trained on.
+
+    That is farther than ``FAR`` standard deviations from the mean of the training part.
+    """
+    z = (y - np.array(layout.target_mean)) / np.array(layout.target_std)
+    return int((np.abs(z) > FAR).any(axis=1).sum())
 
 
 def _predict_piece(

@@ -18,15 +18,24 @@ SATURATED_SHARE = 1e-3  # a channel with more of its values at the rails counts 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
-def check_shapes(x: ArraySource, t: ArraySource, factor: int = 1) -> None:
+def check_shapes(
+    x: ArraySource, t: ArraySource, factor: int = 1, channel_names: list[str] | None = None
+) -> None:
     """Raise DataError unless the arrays have usable shapes that match.
 
-    ``factor`` is that of the downsampling: it must leave two rows.
+    ``factor`` is that of the downsampling: it must leave two rows. Inputs whose channels seem to
+    come last are taken only if the user has named so many channels.
     """
     if len(x.shape) not in (2, 3, 4) or 0 in x.shape:
         raise DataError(
             "dataset.x_train must have shape (N, L), (N, C, L) or (N, C, H, W) without an empty"
             f" axis, got {x.shape}"
+        )
+    if len(x.shape) > 2 and channel_names is None and x.shape[1] >= MANY_CHANNELS * x.shape[-1]:
+        raise DataError(
+            f"dataset.x_train must have its channels first, got shape {x.shape}: if they come last,"
+            f" save np.moveaxis(x, -1, 1); if these are {x.shape[1]} channels, name them in"
+            " dataset.channel_names"
         )
     check_downsampling(x.shape[2] if len(x.shape) == 4 else x.shape[-1], factor)
     if len(t.shape) not in (1, 2) or 0 in t.shape:
@@ -57,11 +66,6 @@ def kept_channels(x: ArraySource, exclude: list[int] | None) -> list[int]:
                 f"of four channels {exclude} are left out, since dataset.exclude_channels is not"
                 " set: set it to [] to keep all"
             )
-    if len(x.shape) > 2 and n_channels >= MANY_CHANNELS * x.shape[-1]:
-        print(
-            f"inputs of shape {x.shape[1:]} are taken as {n_channels} channels, since channels come"
-            " first: if they come last, save np.moveaxis(x, -1, 1)"
-        )
     wrong = [channel for channel in exclude if not 0 <= channel < n_channels]
     if wrong:
         raise DataError(

@@ -266,7 +266,7 @@ def _open_sources(cfg: Config) -> list[ArraySource]:
     """Return the arrays of inputs, targets and, if given, groups, their headers checked."""
     x = open_array(resolve(str(cfg.dataset.x_train)), cfg.dataset.x_key, "dataset.x_train")
     t = open_array(resolve(str(cfg.dataset.t_train)), cfg.dataset.t_key, "dataset.t_train")
-    check_shapes(x, t, cfg.dataset.downsample_factor)
+    check_shapes(x, t, cfg.dataset.downsample_factor, cfg.dataset.channel_names)
     if cfg.dataset.groups is None:
         return [x, t]
     path = resolve(cfg.dataset.groups)

@@ -77,6 +77,7 @@ class NumberedTPESampler(BaseSampler):
         digest = hashlib.sha256(f"{self._seed} {number} {name}".encode()).digest()
         return TPESampler(
             n_startup_trials=self._n_startup_trials, multivariate=True,
+            constant_liar=True,  # several workers do not try the same at once
             seed=int.from_bytes(digest[:4], "big"),
         )  # fmt: skip
 

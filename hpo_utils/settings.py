@@ -35,7 +35,7 @@ class DatasetConfig:
     fractions: list[str] | None = None  # targets in [0, 1] that sum to one
     non_negative: list[str] | None = None  # targets that cannot be below zero
     limit: int | None = _within(None, 1, 1e9)  # use the first so many samples
-    downsample_factor: int = _within(1, 1, 1000)  # keep every n-th row of H (or L)
+    downsample_factor: int = _within(1, 1, 1000)  # keep every n-th row of H (or L), unfiltered
 
 
 @dataclass
@@ -112,7 +112,7 @@ class StudyConfig:
     try_base: bool = True  # the base configuration is the first trial, and races
     seed: int = _within(42, 0, 2**32 - 1)
     pruner: str = _one_of("median", "median", "none")
-    n_startup_trials: int = _within(5, 0, 1e6)  # finished trials before pruning and TPE begin
+    n_startup_trials: int = _within(5, 0, 1e6)  # complete ones before pruning, finished before TPE
     n_warmup_steps: int = _within(10, 0, 1e6)  # epochs of a trial before it can be pruned
     max_consecutive_failures: int = _within(3, 1, 1e6)  # in a row, in one worker: then it ends
     checkpoint_every_s: float = _within(60.0, 0.0, 1e6)  # between checkpoints, at epochs' ends

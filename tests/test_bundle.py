@@ -82,8 +82,9 @@ def test_the_command_line_does_the_same(home, tmp_path):
                "x.npz", "--x-key", "x", "--out", "y.npy", "--half-width", "w.npy"]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "5 samples, 6 targets: y.npy, w.npy\n"
     known = predict(bundle, raw[:5])
+    level = f"(intervals of {known.confidence:.1%})"
+    assert done.stdout == f"5 samples, 6 targets: y.npy, w.npy {level}\n"
     np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), known.y)
     np.testing.assert_array_equal(np.load(tmp_path / "w.npy"), known.half_width)
 
@@ -99,6 +100,14 @@ def test_predictions_may_be_text_under_the_names_of_the_targets(home, tmp_path, 
     np.testing.assert_allclose(found, predict(bundle, raw[:5]).y, rtol=1e-5)
     assert main([*command, str(tmp_path / "y.txt")]) == 2
     assert "must be written to an .npy or a .csv file, got y.txt" in capsys.readouterr().err
+
+
+def test_predictions_unlike_all_that_was_trained_on_are_said(home, tmp_path, capsys):
+    bundle, raw, _ = home
+    np.save(tmp_path / "x.npy", np.concatenate([raw[:3], 1e5 * raw[:2]]))
+    command = ["predict", str(bundle), str(tmp_path / "x.npy"), "--out", str(tmp_path / "y.npy")]
+    assert main(command) == 0
+    assert "2 of 5 predictions are far from all that was trained on" in capsys.readouterr().err
 
 
 def test_others_may_read_the_bundle(home):

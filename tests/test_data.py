@@ -138,13 +138,12 @@ def test_the_demo_data_are_made_once_and_named(make_config):
     assert cfg.dataset.x_train is None  # the configuration stays as it was given
 
 
-def test_channels_that_seem_to_come_last_are_said(make_config, make_arrays, capsys):
-    rng = np.random.default_rng(0)
-    x, t = rng.normal(size=(60, 64, 2)), rng.normal(size=(60, 2))
-    prepare_data(make_config(**make_arrays(x, t)))
-    assert "(64, 2) are taken as 64 channels, since channels come first" in capsys.readouterr().out
-    prepare_data(make_config(**make_arrays(np.moveaxis(x, -1, 1), t)))
-    assert "channels" not in capsys.readouterr().out
+def test_channels_that_seem_to_come_last_must_be_named(make_config, make_arrays):
+    x = np.random.default_rng(0).normal(size=(60, 64, 2))
+    with pytest.raises(DataError, match=r"channels first, got shape \(60, 64, 2\): .*moveaxis"):
+        prepare_data(make_config(**make_arrays(x)))
+    named = {"dataset.channel_names": [f"sensor {i}" for i in range(64)]}
+    assert prepare_data(make_config(**make_arrays(x), **named)).input_shape("val")[1:] == (64, 2)
 
 
 def test_default_channels(make_arrays):
