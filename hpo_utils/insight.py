@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from hpo_utils.bundle import load_bundle
 from hpo_utils.data_plots import plot_inputs
+from hpo_utils.models import evaluation_batch
 from hpo_utils.plots import plot_prediction_vs_truth, with_unit
 from hpo_utils.report import Report
 from hpo_utils.residuals import error_correlations, errors_by_group, worst_samples
-from hpo_utils.sensitivity import N_SAMPLES, channel_shares, sensitivity
+from hpo_utils.sensitivity import N_SAMPLES, channel_losses, sensitivity
 from hpo_utils.tables import metrics_table, worst_table
 from hpo_utils.verdict import Settled, when_settled
 from hpo_utils.winner import NETWORK, load_predictions
@@ -20,6 +21,7 @@ from hpo_utils.winner_plots import plot_error_correlations, plot_residuals, plot
 
 N_WORST = 3  # samples that are shown
 N_GROUPS = 10
+MOST_CHANNELS, N_DEALT_OUT = 32, 256  # more channels, or samples, take long
 
 
 @when_settled
@@ -81,7 +83,7 @@ def show_worst(report: Report, settled: Settled) -> None:
 
 @when_settled
 def show_sensitivity(report: Report, settled: Settled) -> None:
-    """Show how far each place of the signal moves each prediction."""
+    """Show how far each place of the signal moves each prediction, and which channels it needs."""
     data = settled.data
     bundle = load_bundle(settled.directory / "bundle")
     step = bundle.layout.downsample_factor
@@ -95,10 +97,14 @@ def show_sensitivity(report: Report, settled: Settled) -> None:
         plot_sensitivity(maps, data.target_names, channels, data.manifest["axis_names"], step),
         "Sensitivity of each target's prediction to each place of the signal",
     )
-    if len(channels) > 1:
-        shares = pd.DataFrame(channel_shares(maps), index=data.target_names, columns=channels)
-        report.show("Share of each channel in the sensitivity:")
-        report.show(shares.map("{:.0%}".format))
+    if 1 < len(channels) <= MOST_CHANNELS:
+        rows = np.linspace(0, n_samples - 1, min(N_DEALT_OUT, n_samples)).astype(int)
+        inputs = torch.from_numpy(np.ascontiguousarray(data.inputs("val", step)[rows]))
+        truth = torch.from_numpy(data.target_scaler.transform(data.targets("val")[rows]))
+        lost = channel_losses(members, inputs, truth, evaluation_batch(bundle.cfg, inputs))
+        report.show("R² lost in the validation part when a channel is dealt out to other samples:")
+        table = pd.DataFrame(lost, index=data.target_names, columns=channels)
+        report.show(table.map("{:.3f}".format))
 
 
 def _test_predictions(settled: Settled) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -1,15 +1,18 @@
-"""What a network looks at: how far each place of the input moves each prediction."""
+"""What a network looks at: the places of the input that move it, the channels it needs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hpo_utils.models import predict
+
 N_SAMPLES = 32  # an average over more looks the same
+N_SHUFFLES, SEED = 3, 0  # ways of dealing a channel out to other samples
 BATCH = 8  # samples at a time,
 BATCH_VALUES = 2**20  # of so many values in all: the gradients keep what every layer gave
 
@@ -54,12 +57,42 @@ def _of_batch(member: nn.Module, x: Tensor) -> NDArray[np.float64]:
     return np.stack([np.asarray(g.abs().sum(0), dtype=np.float64) for g in gradients])
 
 
-def channel_shares(maps: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return each channel's share of the sensitivity, (n_targets, n_channels), rows sum to 1."""
-    per_channel = maps.reshape(*maps.shape[:2], -1).sum(axis=2)
-    total = per_channel.sum(axis=1, keepdims=True)
-    # a target that nothing moves is as far from every channel
-    shares: NDArray[np.float64] = np.where(
-        total > 0, per_channel / np.where(total > 0, total, 1), 1 / maps.shape[1]
-    )
-    return shares
+def channel_losses(
+    members: Sequence[nn.Module], x: Tensor, z: Tensor, batch_size: int
+) -> NDArray[np.float64]:
+    """Return how much of each target's R² is lost when a channel is dealt out to other samples.
+
+    The permutation importance of Breiman, "Random forests", Machine Learning 45 (2001), section 10,
+    of the mean of the members. A channel that is near zero for all targets can be left out, though
+    not always together with others that are: one may stand in for another.
+
+    Parameters
+    ----------
+    members
+        Networks that map (B, n_channels, ...) to (B, n_targets), both standardised.
+    x, z
+        Standardised inputs (n_samples, n_channels, ...) and targets (n_samples, n_targets).
+    batch_size
+        Samples to predict at a time.
+
+    Returns
+    -------
+    array of shape (n_targets, n_channels)
+        Mean over ``N_SHUFFLES`` ways of dealing out; NaN for a target that does not vary.
+    """
+    generator = torch.Generator().manual_seed(SEED)
+    orders = [torch.randperm(len(x), generator=generator) for _ in range(N_SHUFFLES)]
+
+    def errors(seen: Tensor) -> NDArray[np.float64]:
+        mean = torch.stack([predict(member, seen, batch_size) for member in members]).mean(0)
+        return np.asarray((mean - z).square().mean(0), dtype=np.float64)  # (n_targets,)
+
+    whole = errors(x)
+    lost = np.zeros((z.shape[1], x.shape[1]))
+    for channel in range(x.shape[1]):
+        for order in orders:
+            seen = x.clone()
+            seen[:, channel] = x[order, channel]
+            lost[:, channel] += (errors(seen) - whole) / N_SHUFFLES
+    variance = np.asarray(z.var(0, correction=0), dtype=np.float64)[:, None]
+    return np.divide(lost, variance, out=np.full_like(lost, np.nan), where=variance > 0)

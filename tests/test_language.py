@@ -72,8 +72,8 @@ def test_english_is_left_as_it_is():
         ("best so far", "それまでの最良"),
         ("R² of trial 3", "トライアル 3 の R²"),
         ("predicted [m/s]", "予測 [m/s]"),
-        ("Every training on a random split diverged. Share of each channel in the sensitivity:",
-         "無作為な分割での学習は、すべて発散しました。 感度に占める各チャンネルの割合:"),
+        ("Every training on a random split diverged. Every training scores better there.",
+         "無作為な分割での学習は、すべて発散しました。 どの学習もそこではスコアが良くなります。"),
         ("# 4 · Analyse the study\n\n## 1 The answer", "# 4 · Studyの解析\n\n## 1 結論"),
         ("These seeds cannot tell it from trial 0 (base), trial 4 beyond chance.",
          "これらのシードでは、トライアル 0(基本設定), トライアル 4 との差は"

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from hpo_utils.sensitivity import channel_shares, sensitivity
+from hpo_utils.sensitivity import channel_losses, sensitivity
 
 
 def linear(weights):
@@ -39,8 +39,16 @@ def test_samples_do_not_disturb_each_other_and_the_mode_is_kept(training):
     assert all(p.grad is None for p in net.parameters())
 
 
-def test_shares_of_the_channels_sum_to_one():
-    maps = np.zeros((2, 3, 4))
-    maps[0, 1] = 2.0
-    maps[0, 2] = 6.0
-    np.testing.assert_allclose(channel_shares(maps), [[0, 0.25, 0.75], [1 / 3, 1 / 3, 1 / 3]])
+def test_a_channel_that_is_needed_is_missed_and_another_is_not():
+    """Dealt out anew, a channel that is the target leaves twice the variance as its error."""
+    torch.manual_seed(0)
+    x = torch.randn(500, 3, 1)
+    z = torch.cat([x[:, 0], x[:, 1], torch.ones(500, 1)], 1)  # the last one does not vary
+    weights = torch.tensor([[1.0, 0, 0], [0, 1.0, 0], [0, 0, 0]])
+    members = [linear(weights), linear(weights)]
+    for member in members:
+        member[1].bias.data.zero_()
+    lost = channel_losses(members, x, z, 64)
+    np.testing.assert_allclose(lost[:2], [[2, 0, 0], [0, 2, 0]], atol=0.2)
+    assert np.isnan(lost[2]).all()
+    assert (lost[0, 1:] == 0).all()

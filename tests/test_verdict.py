@@ -123,7 +123,7 @@ def test_every_section_of_a_settled_study(report, settled, capsys):
                  "with its constraints and", "There are no groups to keep together",
                  "fractions do not sum to 1", "inside, calibrated to 87.5%",
                  "python -m hpo_utils predict", "network without constraints",
-                 "Share of each channel in the sensitivity", "measured"):  # fmt: skip
+                 "R² lost in the validation part when", "measured"):  # fmt: skip
         assert text in said, text
     assert said.count("[figure: ") == 7
     assert re.search(r"for the winner \(trial \d.* of study smoke, .*\), \d+ by trials", said)
