@@ -190,7 +190,7 @@ def prepare_data(cfg: Config) -> PreparedData:
     found = _find_prepared(root, settings, sources)
     if found is None:
         return _prepare(root, settings, sources, cfg, names)
-    if any(found.manifest[key] != value for key, value in names.items()):
+    if any(found.manifest.get(key) != value for key, value in names.items()):
         check_targets(found.all_targets(), labelled_physics(names), names["target_names"])
         return _with_manifest(found.directory, {**found.manifest, **names})
     return found
@@ -210,7 +210,7 @@ def known_targets(cfg: Config) -> list[str]:
         check_downsampling(cfg.synthetic.n_pulses, cfg.dataset.downsample_factor)
         return list(synthetic.TARGET_NAMES)
     x, t, *_ = _open_sources(cfg)
-    return find_labels(cfg, x, t)["target_names"]
+    return list(find_labels(cfg, x, t)["target_names"])
 
 
 def load_prepared(outputs_root: Path, dataset_id: str) -> PreparedData:
@@ -303,7 +303,7 @@ def _prepare(
     settings: dict[str, Any],
     sources: list[ArraySource],
     cfg: Config,
-    names: dict[str, list[str]],
+    names: dict[str, Any],
 ) -> PreparedData:
     """Check the sources, gather the statistics, then write the parts."""
     x, t, *groups = sources

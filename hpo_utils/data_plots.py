@@ -10,7 +10,8 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from hpo_utils.data import PreparedData
-from hpo_utils.plots import GREY, grid, heat_map, styled, target_color, with_unit
+from hpo_utils.labels import axis_positions
+from hpo_utils.plots import GREY, grid, heat_map, image_extent, styled, target_color, with_unit
 from hpo_utils.split import PARTS
 
 N_SHOWN = 3  # samples
@@ -75,12 +76,14 @@ def plot_inputs(
     inputs = data.inputs(part)
     x = np.stack([inputs[i] for i in samples])
     draw = _draw_images if x.ndim == 4 else _draw_lines
-    return draw(x, titles, data.used_channels, data.manifest["axis_names"])
+    positions = axis_positions(data.manifest)
+    return draw(x, titles, data.used_channels, data.manifest["axis_names"], positions)
 
 
 def _draw_images(
-    x: NDArray[Any], titles: list[str], channels: list[str], axis_names: list[str]
-) -> Figure:
+    x: NDArray[Any], titles: list[str], channels: list[str], axis_names: list[str],
+    positions: list[NDArray[np.float64]],
+) -> Figure:  # fmt: skip
     """Draw samples (n_samples, n_channels, H, W), one column each, one row per channel."""
     n = len(x)
     figure, panels = grid(n * len(channels), n, 2.4)
@@ -88,8 +91,9 @@ def _draw_images(
     for i, axes in enumerate(panels):
         channel, sample = divmod(i, n)
         image = axes.imshow(
-            x[sample, channel], aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit
-        )
+            x[sample, channel], aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit,
+            extent=image_extent(*positions),
+        )  # fmt: skip
         axes.grid(visible=False)
         axes.set_title(f"{titles[sample]}\n{channels[channel]}", fontsize=9)
         axes.set(xlabel=axis_names[1], ylabel=axis_names[0])
@@ -98,14 +102,15 @@ def _draw_images(
 
 
 def _draw_lines(
-    x: NDArray[Any], titles: list[str], channels: list[str], axis_names: list[str]
-) -> Figure:
+    x: NDArray[Any], titles: list[str], channels: list[str], axis_names: list[str],
+    positions: list[NDArray[np.float64]],
+) -> Figure:  # fmt: skip
     """Draw samples (n_samples, n_channels, L), one panel each, one line per channel."""
     figure, panels = grid(len(x), len(x), 3.4)
     for sample, axes in enumerate(panels):
         for channel, name in enumerate(channels):
             color = target_color(channel)
-            axes.plot(x[sample, channel], color=color, linewidth=1.0, label=name)
+            axes.plot(positions[0], x[sample, channel], color=color, linewidth=1.0, label=name)
         axes.set_title(titles[sample], fontsize=9)
         axes.set(xlabel=axis_names[0], ylabel="standardised value")
     handles, labels = panels[0].get_legend_handles_labels()

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hpo_utils.bundle import load_bundle
 from hpo_utils.data_plots import plot_inputs
+from hpo_utils.labels import axis_positions
 from hpo_utils.models import evaluation_batch
 from hpo_utils.plots import plot_prediction_vs_truth, with_unit
 from hpo_utils.report import Report
@@ -94,7 +95,13 @@ def show_sensitivity(report: Report, settled: Settled) -> None:
     maps = sensitivity(members, torch.from_numpy(np.ascontiguousarray(x)))
     channels = data.used_channels
     report.show(
-        plot_sensitivity(maps, data.target_names, channels, data.manifest["axis_names"], step),
+        plot_sensitivity(
+            maps,
+            data.target_names,
+            channels,
+            data.manifest["axis_names"],
+            axis_positions(data.manifest, step),
+        ),
         "Sensitivity of each target's prediction to each place of the signal",
     )
     if 1 < len(channels) <= MOST_CHANNELS:

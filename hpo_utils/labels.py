@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hpo_utils.config import Config
 from hpo_utils.errors import DataError
 from hpo_utils.physics import Physics, find_physics
 from hpo_utils.sources import ArraySource
 
 
-def find_labels(cfg: Config, x: ArraySource, t: ArraySource) -> dict[str, list[str]]:
+def find_labels(cfg: Config, x: ArraySource, t: ArraySource) -> dict[str, Any]:
     """Return names and units of channels, targets and axes, made up where none are given.
 
     Parameters
@@ -24,19 +27,20 @@ def find_labels(cfg: Config, x: ArraySource, t: ArraySource) -> dict[str, list[s
     Returns
     -------
     dict of lists
-        ``channel_names``, ``target_names``, ``target_units``, ``axis_names``; and the names of the
-        targets that are known to be ``fractions`` or ``non_negative``.
+        ``channel_names``, ``target_names``, ``target_units``, ``axis_names``; the names of the
+        targets that are known to be ``fractions`` or ``non_negative``; and ``axis_ranges``, None
+        where the places along the axes are counted.
 
     Raises
     ------
     DataError
         If there are more or fewer names than the arrays need, two targets share one, a figure could
-        not show one, or something is known of a target that there is not.
+        not show one, something is known of a target that there is not, or an axis has no range.
     """
     n_channels = 1 if len(x.shape) == 2 else x.shape[1]
     n_targets = 1 if len(t.shape) == 1 else t.shape[1]
     axes = ["position"] if len(x.shape) < 4 else ["row", "column"]
-    expected: dict[str, list[str]] = {
+    expected: dict[str, Any] = {
         "channel_names": [f"channel {i}" for i in range(n_channels)],
         "target_names": [f"target {i}" for i in range(n_targets)],
         "target_units": ["-"] * n_targets,
@@ -60,7 +64,34 @@ def find_labels(cfg: Config, x: ArraySource, t: ArraySource) -> dict[str, list[s
     expected["fractions"] = list(cfg.dataset.fractions or [])
     expected["non_negative"] = list(cfg.dataset.non_negative or [])
     labelled_physics(expected)
+    expected["axis_ranges"] = _axis_ranges(cfg.dataset.axis_ranges, len(axes))
     return expected
+
+
+def _axis_ranges(given: list[list[float]] | None, n_axes: int) -> list[list[float]] | None:
+    """Return the first and the last value of each axis, or raise DataError if they are none."""
+    if given is None:
+        return None
+    ranges = [[float(value) for value in ends] for ends in given]
+    if len(ranges) != n_axes or any(len(set(ends)) != 2 or len(ends) != 2 for ends in ranges):
+        raise DataError(
+            f"dataset.axis_ranges must hold two different values, the first and the last, for each"
+            f" of {n_axes} axes, got {ranges}: for example [[0, 0.5]] for half a second"
+        )
+    return ranges
+
+
+def axis_positions(manifest: Mapping[str, Any], step: int = 1) -> list[NDArray[np.float64]]:
+    """Return the values along each axis of the inputs, of which the first is thinned by ``step``.
+
+    They are counted from zero where ``dataset.axis_ranges`` does not name them.
+    """
+    sizes = manifest["sample_shape"][1:]
+    ranges = manifest.get("axis_ranges") or [[0, size - 1] for size in sizes]
+    first, *others = (
+        np.linspace(start, stop, size) for (start, stop), size in zip(ranges, sizes, strict=True)
+    )
+    return [first[::step], *others]
 
 
 def labelled_physics(labels: Mapping[str, Any]) -> Physics:

@@ -88,6 +88,17 @@ def with_unit(name: str, unit: str) -> str:
     )
 
 
+def image_extent(
+    rows: NDArray[np.float64], columns: NDArray[np.float64]
+) -> tuple[float, float, float, float]:
+    """Return where ``imshow`` draws an image whose rows and columns stand for these values."""
+    (top, bottom), (left, right) = (
+        (float(values[0]), float(values[-1] + (values[1] - values[0] if len(values) > 1 else 1)))
+        for values in (rows, columns)
+    )
+    return left, right, bottom, top
+
+
 def grid(n_panels: int, columns: int, panel_height: float) -> tuple[Figure, list[Axes]]:
     """Return a figure of ``WIDTH`` with ``n_panels`` axes in rows of at most ``columns``."""
     columns = 2 if n_panels == 4 else min(columns, n_panels)

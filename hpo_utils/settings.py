@@ -31,6 +31,7 @@ class DatasetConfig:
     target_names: list[str] | None = None
     target_units: list[str] | None = None
     axis_names: list[str] | None = None  # of H and W, or of L
+    axis_ranges: list[list[float]] | None = None  # first and last value of each; null: counted
     exclude_channels: list[int] | None = None  # null: [1, 3] if there are 4 channels, else none
     fractions: list[str] | None = None  # targets in [0, 1] that sum to one
     non_negative: list[str] | None = None  # targets that cannot be below zero

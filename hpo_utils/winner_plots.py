@@ -16,6 +16,7 @@ from hpo_utils.plots import (
     PALETTE,
     grid,
     heat_map,
+    image_extent,
     styled,
     target_color,
     with_unit,
@@ -123,22 +124,21 @@ def plot_error_correlations(correlations: pd.DataFrame) -> Figure:
 @styled
 def plot_sensitivity(
     maps: NDArray[np.float64], names: Sequence[str], channels: Sequence[str],
-    axis_names: Sequence[str], step: int = 1,
+    axis_names: Sequence[str], positions: Sequence[NDArray[np.float64]],
 ) -> Figure:  # fmt: skip
     """Draw what ``sensitivity.sensitivity`` found, one panel per target, each on its own scale.
 
     Maps (n_targets, n_channels, H, W) become images of the mean over the channels; for
-    (n_targets, n_channels, L) there is one line per channel. The first of the axes of the signal
-    was thinned to every ``step``-th place.
+    (n_targets, n_channels, L) there is one line per channel. ``positions`` are the values along
+    each axis of the signal.
     """
     figure, panels = grid(len(names), 3, 2.7)
     for k, (axes, name) in enumerate(zip(panels, names, strict=True)):
         axes.set(title=name, xlabel=axis_names[-1])
         if maps.ndim == 4:
-            height, width = maps.shape[2:]
             image = axes.imshow(
                 maps[k].mean(axis=0), aspect="auto", cmap="viridis", vmin=0,
-                extent=(0, width, height * step, 0),
+                extent=image_extent(*positions),
             )  # fmt: skip
             axes.grid(visible=False)
             axes.set_ylabel(axis_names[0])
@@ -147,7 +147,7 @@ def plot_sensitivity(
             continue
         for c, channel in enumerate(channels):
             axes.plot(
-                step * np.arange(maps.shape[2]),
+                positions[0],
                 maps[k, c],
                 color=target_color(c),
                 linewidth=1.0,

@@ -8,6 +8,7 @@ from hpo_utils import sources
 from hpo_utils.checks import kept_channels
 from hpo_utils.data import prepare_data
 from hpo_utils.errors import DataError, HpoError
+from hpo_utils.labels import axis_positions
 from hpo_utils.split import PARTS
 
 
@@ -277,6 +278,21 @@ def test_names_and_units_are_labels_not_data(make_config, make_arrays):
     assert second.dataset_id == first.dataset_id
     assert (second.target_names, second.target_units) == (["a", "b"], ["m", "s"])
     assert (first.directory / "x_train.npy").stat().st_mtime_ns == written
+
+
+def test_axes_have_ranges_of_their_own_or_are_counted(make_config, make_arrays):
+    arrays = make_arrays(np.random.default_rng(0).normal(size=(30, 3, 5, 6)))
+    assert [list(p) for p in axis_positions(prepare_data(make_config(**arrays)).manifest, 2)] == [
+        [0, 2, 4], [0, 1, 2, 3, 4, 5],
+    ]  # fmt: skip
+    ranges = {"dataset.axis_ranges": [[0, 2.0], [850, 800]]}
+    manifest = prepare_data(make_config(**arrays, **ranges)).manifest
+    assert [list(p) for p in axis_positions(manifest)] == [
+        [0, 0.5, 1, 1.5, 2], [850, 840, 830, 820, 810, 800],
+    ]  # fmt: skip
+    for wrong in ([[0, 1]], [[0, 1], [2]], [[0, 1], [3, 3]]):
+        with pytest.raises(DataError, match=r"axis_ranges must hold two different values"):
+            prepare_data(make_config(**arrays, **{"dataset.axis_ranges": wrong}))
 
 
 def test_data_still_being_made_are_not_taken(make_config, make_arrays):

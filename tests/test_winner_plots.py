@@ -71,14 +71,16 @@ def test_every_two_targets_have_a_square(n_targets):
 
 
 def test_a_map_of_images_counts_the_places_of_the_source():
-    figure = plot_sensitivity(np.ones((6, 2, 4, 5)), list("abcdef"), ["A", "B"], ["t", "z"], step=3)
+    figure = plot_sensitivity(np.ones((6, 2, 4, 5)), list("abcdef"), ["A", "B"], ["t", "z"],
+                              [np.arange(0, 12, 3), np.arange(5)])  # fmt: skip
     image = figure.axes[0].images[0]
     assert image.get_extent() == [0, 5, 12, 0]
     assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == ("z", "t")
 
 
 def test_a_map_of_signals_has_a_line_per_channel():
-    figure = plot_sensitivity(np.ones((1, 2, 7)), ["a"], ["A", "B"], ["wavelength"], step=2)
+    figure = plot_sensitivity(np.ones((1, 2, 7)), ["a"], ["A", "B"], ["wavelength"],
+                              [np.arange(0, 14, 2)])  # fmt: skip
     (axes,) = figure.axes
     assert [line.get_label() for line in axes.lines] == ["A", "B"]
     assert list(axes.lines[0].get_xdata()) == list(range(0, 14, 2))
