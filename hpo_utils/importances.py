@@ -28,8 +28,7 @@ from hpo_utils.storage import score_of
 
 MIN_TRIALS_FOR_IMPORTANCE = 4  # complete trials; with fewer a forest has nothing to split
 MIN_TRIALS_FOR_INTERACTION = 20
-N_RESAMPLES = 10  # of the trials, for the uncertainty of the importances
-N_TREES, N_TREES_RESAMPLED = 64, 16  # of the forests of fANOVA
+N_RESAMPLES, N_TREES = 10, 16  # of the trials; of the forest of fANOVA in each resample
 MOST_RANKED = 300  # trials, drawn at random; the cost of fANOVA grows with their square
 MOST_FITTED = 100  # likewise; the cost of a Gaussian process grows with their cube
 N_SHUFFLES = 9  # of the scores: of ten studies without a pair one shows one, by chance
@@ -46,9 +45,9 @@ def parameter_importances(study: optuna.Study) -> pd.DataFrame:
         Index: parameters that all complete trials have. ``fanova``: share of a parameter in the
         variance of the score that a random forest explains by single parameters (Hutter et al.,
         ICML 2014), of the complete trials. ``ped_anova``: how far the parameter separates the best
-        tenth from the rest (Watanabe et al., IJCAI 2023), a different question. ``<name>_low`` and
-        ``<name>_high``: the 10th and 90th percentile over studies whose trials are drawn with
-        repetition from these (bootstrap). Zeros or equal where nothing tells the scores apart.
+        tenth from the rest (Watanabe et al., IJCAI 2023), a different question. Both are means over
+        ``N_RESAMPLES`` studies whose trials are drawn with repetition from these; ``<name>_low``
+        and ``<name>_high`` are the extremes. Zeros or equal where nothing tells the scores apart.
         Empty with fewer than ``MIN_TRIALS_FOR_IMPORTANCE`` complete trials.
     """
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -57,23 +56,22 @@ def parameter_importances(study: optuna.Study) -> pd.DataFrame:
     rng = np.random.default_rng(SEED)
     if len(complete) > MOST_RANKED:
         complete = [complete[i] for i in sorted(rng.permutation(len(complete))[:MOST_RANKED])]
-    found = _importances(complete, N_TREES)
     draws = rng.integers(len(complete), size=(N_RESAMPLES, len(complete)))
-    drawn = [_importances([complete[i] for i in draw], N_TREES_RESAMPLED) for draw in draws]
-    for name in list(found):
+    drawn = [_importances([complete[i] for i in draw]) for draw in draws]
+    found = pd.DataFrame(index=drawn[0].index)
+    for name in drawn[0]:
         values = pd.concat([each[name] for each in drawn], axis=1)
-        found[f"{name}_low"], found[f"{name}_high"] = (
-            values.quantile(q, axis=1) for q in (0.1, 0.9)
-        )
+        found[name] = values.mean(axis=1)
+        found[f"{name}_low"], found[f"{name}_high"] = values.min(axis=1), values.max(axis=1)
     return found.sort_values("fanova", ascending=False)
 
 
-def _importances(complete: Sequence[FrozenTrial], n_trees: int) -> pd.DataFrame:
+def _importances(complete: Sequence[FrozenTrial]) -> pd.DataFrame:
     study = optuna.create_study()
     study.add_trials(complete)
     shared = list(intersection_search_space(list(complete)))  # parameters that every trial has
     evaluators = {
-        "fanova": FanovaImportanceEvaluator(n_trees=n_trees, seed=SEED),
+        "fanova": FanovaImportanceEvaluator(n_trees=N_TREES, seed=SEED),
         "ped_anova": PedAnovaImportanceEvaluator(),
     }
     found = {}
