@@ -197,9 +197,7 @@ def prepare_data(cfg: Config) -> PreparedData:
 
 
 def known_targets(cfg: Config) -> list[str]:
-    """Return the names of the targets, from the headers of the arrays, which are checked.
-
-    Nothing is written.
+    """Return the names of the targets, from the checked headers of the arrays; write nothing.
 
     Raises
     ------
@@ -227,8 +225,7 @@ def load_prepared(outputs_root: Path, dataset_id: str) -> PreparedData:
             f"the prepared data {dataset_id!r} must lie in {directory}, but do not: run"
             " notebooks/01_prepare_data.ipynb with the same params_file"
         )
-    manifest = json.loads((directory / "manifest.json").read_text(encoding="utf-8"))
-    return PreparedData(directory, manifest)
+    return PreparedData(directory, _manifest(directory))
 
 
 def with_source(cfg: Config) -> Config:
@@ -289,7 +286,7 @@ def _find_prepared(
     """Return data prepared earlier with these settings from files unchanged since."""
     stamps = [source.stamp() for source in sources]
     for file in sorted(root.glob("[!.]*/manifest.json")):  # without those still being made
-        manifest = json.loads(file.read_text(encoding="utf-8"))
+        manifest = _manifest(file.parent)
         if manifest["version"] != MANIFEST_VERSION or manifest["settings"] != settings:
             continue
         known = [{key: source[key] for key in stamps[0]} for source in manifest["sources"]]
@@ -325,19 +322,17 @@ def _prepare(
         "group_ids": [] if ids is None else np.unique(ids).astype(str).tolist(),
         "channels": channels,
         "sample_shape": [len(channels), *(x.shape[1:] if len(x.shape) == 2 else x.shape[2:])],
-        "target_scaler": {
-            "mean": target_scaler.mean.tolist(),
-            "std": target_scaler.std.tolist(),
-        },
+        "target_scaler": {"mean": target_scaler.mean.tolist(), "std": target_scaler.std.tolist()},
         **statistics,
         "settings": settings,
         "sources": described,
     }
     directory = root / manifest["id"]
-    if directory.is_dir():  # the same content from files that were copied or touched
+    outdated = directory.is_dir() and _manifest(directory)["version"] != MANIFEST_VERSION
+    if directory.is_dir() and not outdated:  # from files that were copied or touched
         return _with_manifest(directory, manifest)
     writable_directory(cfg.paths.outputs_root, "paths.outputs_root")
-    with whole_directory(directory) as partial:
+    with whole_directory(directory, replace=outdated) as partial:
         _write_inputs(partial, x, n_samples, split, manifest)
         for part in PARTS:
             write_npy(partial / f"t_{part}.npy", targets[split[part]])
@@ -347,6 +342,10 @@ def _prepare(
                 write_npy(partial / f"group_{part}.npy", numbers[split[part]])
         write_json(partial / "manifest.json", manifest)
     return PreparedData(directory, manifest)
+
+
+def _manifest(directory: Path) -> dict[str, Any]:
+    return dict(json.loads((directory / "manifest.json").read_text(encoding="utf-8")))
 
 
 def _with_manifest(directory: Path, manifest: dict[str, Any]) -> PreparedData:

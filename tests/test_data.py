@@ -92,6 +92,18 @@ def test_other_content_or_settings_are_other_data(make_config, make_arrays):
     assert len(ids) == 4
 
 
+def test_data_of_an_earlier_version_are_made_anew(make_config, make_arrays):
+    cfg = make_config(**make_arrays())
+    first = prepare_data(cfg)
+    expected = first.inputs("train").copy()
+    np.save(first.directory / "x_train.npy", np.zeros_like(expected))
+    manifest = json.loads((first.directory / "manifest.json").read_text())
+    (first.directory / "manifest.json").write_text(json.dumps({**manifest, "version": 0}))
+    again = prepare_data(cfg)
+    assert again.directory == first.directory
+    np.testing.assert_array_equal(again.inputs("train"), expected)
+
+
 def test_a_touched_file_is_the_same_data(make_config, make_arrays, tmp_path):
     cfg = make_config(**make_arrays())
     first = prepare_data(cfg)
