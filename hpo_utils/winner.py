@@ -43,6 +43,7 @@ from hpo_utils.storage import best_of, count_finished
 from hpo_utils.trial_files import environment
 
 NETWORK = "network"
+VERSION = 2  # of evaluation.json: another number when 04 needs something new in it
 
 Evaluation = dict[str, Any]  # the content of evaluation.json
 
@@ -75,6 +76,7 @@ def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
         contenders = [only]
     members = choose_members(contenders[0], cfg.evaluation.ensemble)
     evaluation: Evaluation = {
+        "version": VERSION,
         "study_name": study.study_name,
         "dataset_id": data.dataset_id,
         "target_names": data.target_names,
@@ -122,7 +124,7 @@ def load_evaluation(study: optuna.Study, outputs_root: Path) -> Evaluation | Non
     evaluation: Evaluation = json.loads(file.read_text(encoding="utf-8"))
     # a file of a deleted study with the same name is none of ours, nor one of an earlier version
     ours = study.user_attrs.get("settled") == evaluation["settled"]
-    return evaluation if ours and "intervals" in evaluation["examination"] else None
+    return evaluation if ours and evaluation.get("version") == VERSION else None
 
 
 def load_predictions(directory: Path) -> dict[str, NDArray[Any]]:
