@@ -107,10 +107,10 @@ def _train_winner(
 
     The test part stays shut.
     """
-    seeds = _seeds(winner)
+    seeds, searched = _seeds(winner), widened(space)
     settings = {
         f"{what}, seed {seed}": searched_in(
-            widened(space), cfg, {**complete_settings(cfg, winner.params, seed), **changes}
+            searched, cfg, {**complete_settings(cfg, winner.params, seed), **changes}
         )
         for seed in seeds
     }

@@ -44,10 +44,11 @@ def parameter_importances(study: optuna.Study) -> pd.DataFrame:
     DataFrame
         Index: parameters that all complete trials have. ``fanova``: share of a parameter in the
         variance of the score that a random forest explains by single parameters (Hutter et al.,
-        ICML 2014), of the complete trials. ``ped_anova``: how far the parameter separates the best
-        tenth from the rest (Watanabe et al., IJCAI 2023), a different question. Both are means over
-        ``N_RESAMPLES`` studies whose trials are drawn with repetition from these; ``<name>_low``
-        and ``<name>_high`` are the extremes. Zeros or equal where nothing tells the scores apart.
+        ICML 2014), of at most ``MOST_RANKED`` complete trials. ``ped_anova``: how far the parameter
+        separates the best tenth from the rest (Watanabe et al., IJCAI 2023), a different question.
+        Both are means over ``N_RESAMPLES`` studies whose trials are drawn with repetition from
+        these; ``<name>_low`` and ``<name>_high`` are the extremes. Zeros or equal where nothing
+        tells the scores apart.
         Empty with fewer than ``MIN_TRIALS_FOR_IMPORTANCE`` complete trials.
     """
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 
 from hpo_utils.bundle import load_bundle
+from hpo_utils.data import PreparedData
 from hpo_utils.data_plots import plot_inputs
 from hpo_utils.labels import axis_positions
 from hpo_utils.models import evaluation_batch
@@ -23,6 +26,7 @@ from hpo_utils.winner_plots import plot_error_correlations, plot_residuals, plot
 N_WORST = 3  # samples that are shown
 N_GROUPS = 10
 MOST_CHANNELS, N_DEALT_OUT = 32, 256  # more channels, or samples, take long
+MOST_VALUES = 2**26  # of inputs that are looked at together: 256 MB
 
 
 @when_settled
@@ -85,33 +89,38 @@ def show_worst(report: Report, settled: Settled) -> None:
 @when_settled
 def show_sensitivity(report: Report, settled: Settled) -> None:
     """Show how far each place of the signal moves each prediction, and which channels it needs."""
-    data = settled.data
+    data, names = settled.data, settled.data.target_names
     bundle = load_bundle(settled.directory / "bundle")
-    step = bundle.layout.downsample_factor
-    n_samples = data.manifest["n_samples"]["val"]
-    rows = np.linspace(0, n_samples - 1, min(N_SAMPLES, n_samples)).astype(int)  # of all groups
-    x = data.inputs("val", step)[rows]
+    step, channels = bundle.layout.downsample_factor, data.used_channels
     members = list(bundle.model.members)
-    maps = sensitivity(members, torch.from_numpy(np.ascontiguousarray(x)))
-    channels = data.used_channels
+    x = _inputs(data, step, _spread_out(data, step, N_SAMPLES))
+    axis_names = data.manifest["axis_names"]
     report.show(
         plot_sensitivity(
-            maps,
-            data.target_names,
-            channels,
-            data.manifest["axis_names"],
+            sensitivity(members, x), names, channels, axis_names,
             axis_positions(data.manifest, step),
         ),
         "Sensitivity of each target's prediction to each place of the signal",
-    )
+    )  # fmt: skip
     if 1 < len(channels) <= MOST_CHANNELS:
-        rows = np.linspace(0, n_samples - 1, min(N_DEALT_OUT, n_samples)).astype(int)
-        inputs = torch.from_numpy(np.ascontiguousarray(data.inputs("val", step)[rows]))
-        truth = torch.from_numpy(data.target_scaler.transform(data.targets("val")[rows]))
-        lost = channel_losses(members, inputs, truth, evaluation_batch(bundle.cfg, inputs))
+        rows = _spread_out(data, step, N_DEALT_OUT)
+        x = _inputs(data, step, rows)
+        z = torch.from_numpy(data.target_scaler.transform(data.targets("val")[rows]))
+        lost = channel_losses(members, x, z, evaluation_batch(bundle.cfg, x))
         report.show("R² lost in the validation part when a channel is dealt out to other samples:")
-        table = pd.DataFrame(lost, index=data.target_names, columns=channels)
-        report.show(table.map("{:.3f}".format))
+        report.show(pd.DataFrame(lost, index=names, columns=channels).map("{:.3f}".format))
+
+
+def _spread_out(data: PreparedData, step: int, most: int) -> NDArray[np.int64]:
+    """Return rows of the validation part, of all groups, at most as many as memory likes."""
+    n_samples, *shape = data.input_shape("val", step)
+    n_rows = min(most, n_samples, max(2, MOST_VALUES // math.prod(shape)))
+    return np.linspace(0, n_samples - 1, n_rows).astype(np.int64)
+
+
+def _inputs(data: PreparedData, step: int, rows: NDArray[np.int64]) -> torch.Tensor:
+    """Return standardised inputs of rows of the validation part, (n_rows, n_channels, ...)."""
+    return torch.from_numpy(np.ascontiguousarray(data.inputs("val", step)[rows]))
 
 
 def _test_predictions(settled: Settled) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -81,11 +81,8 @@ def target_color(k: int) -> str:
 
 def with_unit(name: str, unit: str) -> str:
     """Return an axis label: the name, with its unit in brackets unless the name has it already."""
-    return (
-        name
-        if unit in ("", "-") or name.endswith((f"[{unit}]", f"({unit})"))
-        else f"{name} [{unit}]"
-    )
+    says_all = unit in ("", "-") or name.endswith((f"[{unit}]", f"({unit})"))
+    return name if says_all else f"{name} [{unit}]"
 
 
 def image_extent(
