@@ -60,12 +60,3 @@ class StudyError(HpoError):
 
 class BundleError(HpoError):
     """A bundle is missing, damaged, or of another version."""
-
-
-def was_interrupted(error: BaseException | None) -> bool:
-    """Return whether an interrupt is behind the error: libraries on the way may hide it."""
-    while error is not None:
-        if isinstance(error, KeyboardInterrupt):
-            return True
-        error = error.__cause__ or error.__context__
-    return False

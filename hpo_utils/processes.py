@@ -17,6 +17,8 @@ from optuna.trial import FrozenTrial
 from hpo_utils.config import Config
 from hpo_utils.data import PreparedData
 from hpo_utils.devices import free_memory, select_device
+from hpo_utils.ownership import recover_interrupted
+from hpo_utils.paths import resolve
 from hpo_utils.server import process_context, without_main
 from hpo_utils.team import Job, Team, most_at_once
 from hpo_utils.workers import Search, Tickets, run_trials
@@ -36,7 +38,12 @@ def run_on_machine(
     tickets = context.Semaphore(n_trials)
     n_workers = count_workers(search.cfg, search.data, search.queued_only)
     if n_workers == 1:
-        run_trials(study, search, tickets, on_finished)
+        try:
+            run_trials(study, search, tickets, on_finished)
+        except KeyboardInterrupt:  # perhaps before it signed a trial that it had asked for
+            cfg = search.cfg
+            recover_interrupted(study, resolve(cfg.paths.outputs_root), cfg.study.silent_after_s)
+            raise
         return
     ended: Any = context.Queue()
     n_threads = max(1, torch.get_num_threads() // n_workers)

@@ -8,6 +8,7 @@ import warnings
 import weakref
 from collections.abc import Iterable
 from contextlib import closing
+from inspect import isfunction
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,13 +16,14 @@ from urllib.parse import urlsplit
 import optuna
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
-from optuna.storages import BaseStorage, GrpcStorageProxy
+from optuna.storages import BaseStorage, GrpcStorageProxy, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import URL, Connection, Engine, event, make_url
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from hpo_utils.config import Config
 from hpo_utils.errors import StudyError
+from hpo_utils.interrupts import held_back
 from hpo_utils.paths import resolve
 
 GRPC = "grpc://"
@@ -97,14 +99,28 @@ def _open_proxy(url: str) -> BaseStorage:
     return storage
 
 
-def _connect(url: str, arguments: dict[str, Any]) -> optuna.storages.RDBStorage:
+class Database(RDBStorage):
+    """Optuna's storage in a database, each of whose calls is done before an interrupt is raised.
+
+    The traceback of one in the midst of a call would hold on to a cursor, and that to the locks of
+    its transaction, so that no process could write any more. So it is with SQLite, which has none
+    but a lock of the whole file.
+    """
+
+
+for name, method in vars(RDBStorage).items():
+    if isfunction(method) and not name.startswith("__"):
+        setattr(Database, name, held_back()(method))
+
+
+def _connect(url: str, arguments: dict[str, Any]) -> Database:
     if url.startswith("sqlite"):
         parsed = make_url(url)
         if parsed.database not in (None, "", ":memory:"):
             parsed = parsed.set(database=str(resolve(parsed.database)))
             _check_database(Path(str(parsed.database)))
         url = parsed.render_as_string(hide_password=False)
-    return optuna.storages.RDBStorage(url, engine_kwargs=arguments)
+    return Database(url, engine_kwargs=arguments)
 
 
 def _not_optunas(url: str, error: Exception) -> StudyError:

@@ -26,7 +26,8 @@ from torch import Tensor
 from hpo_utils.checkpoints import CHECKPOINT_FILE
 from hpo_utils.config import Config, as_dict, updated
 from hpo_utils.data import PreparedData
-from hpo_utils.errors import DivergenceError, StopRequest, StudyError, was_interrupted
+from hpo_utils.errors import DivergenceError, StopRequest, StudyError
+from hpo_utils.interrupts import was_interrupted
 from hpo_utils.metrics import standardized_errors, target_metrics
 from hpo_utils.paths import (
     new_directory,

@@ -15,7 +15,8 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo_utils.config import Config, as_dict, config_from_dict
 from hpo_utils.data import PreparedData
 from hpo_utils.devices import release_memory, select_device
-from hpo_utils.errors import StopRequest, StudyError, was_interrupted
+from hpo_utils.errors import StopRequest, StudyError
+from hpo_utils.interrupts import was_interrupted
 from hpo_utils.objective import objective
 from hpo_utils.ownership import give_back, is_ours, register
 from hpo_utils.paths import resolve

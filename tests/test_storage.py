@@ -1,3 +1,4 @@
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -5,6 +6,7 @@ from contextlib import closing
 
 import optuna
 import pytest
+from sqlalchemy import event
 
 from hpo_utils.errors import StudyError
 from hpo_utils.storage import create_pruner, open_storage, stored_names
@@ -89,6 +91,26 @@ print("ready", flush=True)
 sys.stdin.readline()
 open_storage(cfg)
 """
+
+
+def test_an_interrupt_in_the_midst_of_a_call_leaves_no_lock(make_config, tmp_path):
+    storage = open_storage(make_config())
+    study = optuna.create_study(storage=storage)
+    interrupted = []
+
+    @event.listens_for(storage.engine, "after_cursor_execute")
+    def interrupt(connection, cursor, statement, *_):
+        if statement.startswith("SELECT") and not interrupted:  # rows wait to be fetched
+            interrupted.append(True)
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt) as caught:  # as long as it is looked at
+        study.set_user_attr("written", True)
+    file = tmp_path / "runs" / "optuna" / "study.db"
+    with closing(sqlite3.connect(file, timeout=1.0)) as other:
+        other.execute("BEGIN IMMEDIATE")
+    assert caught.type is KeyboardInterrupt
+    assert study.user_attrs == {"written": True}
 
 
 def test_several_processes_may_create_the_database_at_once(tmp_path):

@@ -33,6 +33,13 @@ def kernel():
     manager.cleanup_resources()
 
 
+def reply_to(client, message, timeout):
+    """Return the reply to a message, past those to questions whether the kernel is ready."""
+    while (reply := client.get_shell_msg(timeout=timeout))["parent_header"]["msg_id"] != message:
+        pass
+    return reply["content"]
+
+
 def wait_until_training(root, n_trials):
     until = time.monotonic() + 120
     while len(list(root.glob("20*/*/logs/train.log"))) < n_trials:
@@ -44,7 +51,7 @@ def wait_until_training(root, n_trials):
 def test_the_stop_button_leaves_the_files_true_within_two_seconds(kernel, tmp_path, n_workers):
     manager, client = kernel
     root = tmp_path / "runs"
-    client.execute(CELL.format(root=root, n_workers=n_workers))
+    cell = client.execute(CELL.format(root=root, n_workers=n_workers))
     wait_until_training(root, n_workers)
     time.sleep(1.0)
     manager.interrupt_kernel()
@@ -54,8 +61,9 @@ def test_the_stop_button_leaves_the_files_true_within_two_seconds(kernel, tmp_pa
     assert {trial.state.name for trial in trials_of(root)} <= {"COMPLETE", "WAITING"}
     for file in root.glob("20*/*/trial_info.yaml"):
         assert yaml.safe_load(file.read_text(encoding="utf-8"))["state"] != "RUNNING"
-    reply = client.get_shell_msg(timeout=10)["content"]
+    reply = reply_to(client, cell, timeout=10)
     assert (reply["status"], reply.get("ename")) == ("error", "KeyboardInterrupt")
     shorter = CELL.replace("epochs=300", "epochs=1").replace("n_trials=5", "n_trials=2")
-    client.execute(shorter.format(root=root, n_workers=n_workers))  # the kernel is not harmed
-    assert client.get_shell_msg(timeout=120)["content"]["status"] == "ok"
+    cell = client.execute(shorter.format(root=root, n_workers=n_workers))
+    reply = reply_to(client, cell, timeout=120)  # the kernel is not harmed
+    assert reply["status"] == "ok", "\n".join(reply.get("traceback", []))
