@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
-from hpo_utils.baselines import STATISTICS, band_means, channel_statistics
 from hpo_utils.data import PreparedData
+from hpo_utils.features import STATISTICS, band_means, channel_statistics
 from hpo_utils.paths import write_json
 from hpo_utils.scaling import RunningStatistics, in_blocks
 from hpo_utils.split import PARTS

@@ -1,8 +1,9 @@
 """Baselines on the same split: what a model without a network reaches.
 
-A network earns its place by beating them. Three are fitted on the training part: the mean of each
-target; ridge regression on the inputs averaged over bands; a random forest on statistics of each
-channel. Which one is the best is decided by the validation part, target by target.
+A network earns its place by beating them. Fitted on the training part are the mean of each target;
+ridge regression on the inputs averaged over bands; a random forest on statistics of each channel;
+for signals, ridge regression on their power spectra, which say of vibrations what no mean does. The
+validation part decides which one is the best, target by target.
 """
 
 from __future__ import annotations
@@ -20,22 +21,19 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from hpo_utils.data import PreparedData
+from hpo_utils.features import SHORTEST, band_means, channel_statistics, spectral_features
 from hpo_utils.paths import write_with
 from hpo_utils.scaling import in_blocks
 
-FILE = "baselines-3.npz"  # another number when other baselines are fitted
-N_BANDS = {1: 32, 2: 8}  # bands along each axis, for signals and for images
+FILE = "baselines-4.npz"  # another number when other baselines are fitted
 ALPHAS = np.logspace(-3, 4, 15)  # strengths of the ridge penalty to choose from
 N_FOLDS = 5
 MOST_SEEN = 20_000  # samples by a tree of the forest
 N_TREES = 200
-STATISTICS = (
-    "mean", "standard deviation", "minimum", "maximum", "median",
-    "first row", "last row", "slope", "mean step", "spread of the steps",
-)  # fmt: skip
 Features = Callable[[NDArray[Any]], NDArray[np.float64]]
 
 MEAN, RIDGE, FOREST = "training mean", "ridge on bands", "random forest on statistics"
+SPECTRA = "ridge on spectra"
 
 
 @dataclass(frozen=True)
@@ -74,14 +72,22 @@ def _fit(data: PreparedData) -> list[Baseline]:
     z_train = data.target_scaler.transform(data.targets("train")).astype(np.float64)
     zeros = {part: np.zeros_like(data.targets(part)) for part in ("val", "test")}
     found = [Baseline(MEAN, *(data.target_scaler.inverse(zeros[part]) for part in zeros))]
-    for name, features in ((RIDGE, band_means), (FOREST, channel_statistics)):
+    for name, features in _kinds(data.inputs("train").shape[2:]).items():
         inputs = {part: _in_blocks(features, data.inputs(part)) for part in ("train", *zeros)}
         seen = inputs["train"]
-        model = _scaled(_ridge(data, seen, z_train)) if name == RIDGE else _forest(len(seen))
+        model = _forest(len(seen)) if name == FOREST else _scaled(_ridge(data, seen, z_train))
         model.fit(seen, z_train[:, 0] if data.n_targets == 1 else z_train)
         predictions = (model.predict(inputs[part]).reshape(zeros[part].shape) for part in zeros)
         found.append(Baseline(name, *map(data.target_scaler.inverse, predictions)))
     return found
+
+
+def _kinds(size: tuple[int, ...]) -> dict[str, Features]:
+    """Return the features of each kind of baseline for inputs of a size (L,) or (H, W)."""
+    kinds: dict[str, Features] = {RIDGE: band_means, FOREST: channel_statistics}
+    if len(size) == 1 and size[0] >= SHORTEST:
+        kinds[SPECTRA] = spectral_features
+    return kinds
 
 
 def _forest(n_samples: int) -> RandomForestRegressor:
@@ -127,40 +133,6 @@ def best_baselines(baselines: list[Baseline], val_true: NDArray[np.float32]) -> 
         [((b.val_pred.astype(np.float64) - val_true) ** 2).mean(axis=0) for b in baselines]
     )
     return [baselines[i] for i in errors.argmin(axis=0)]
-
-
-def band_means(x: NDArray[Any]) -> NDArray[np.float64]:
-    """Return band means (n_samples, n_features) of inputs (n_samples, n_channels, L or H, W)."""
-    pooled = np.asarray(x, dtype=np.float64)
-    for axis in range(2, x.ndim):
-        bands = np.array_split(pooled, min(N_BANDS[x.ndim - 2], pooled.shape[axis]), axis)
-        pooled = np.concatenate([band.mean(axis, keepdims=True) for band in bands], axis)
-    return pooled.reshape(len(x), -1)
-
-
-def channel_statistics(x: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the ten ``STATISTICS`` of each channel of inputs (n_samples, n_channels, L or H, W).
-
-    Those of rows and steps are along the first axis of a channel, of the means over the other.
-
-    Returns
-    -------
-    float64 array of shape (n_samples, n_statistics * n_channels), channels last
-    """
-    wide = np.asarray(x, dtype=np.float64)
-    flat = wide.reshape(*x.shape[:2], -1)
-    # (n_samples, n_channels, L) stays; (n_samples, n_channels, H, W) -> (..., H)
-    rows = wide.reshape(*x.shape[:3], -1).mean(axis=3)
-    steps = np.diff(rows, axis=2) if rows.shape[2] > 1 else np.zeros_like(rows)
-    positions = np.arange(rows.shape[2]) - (rows.shape[2] - 1) / 2
-    slope = rows @ positions / max(float(positions @ positions), 1.0)
-    return np.concatenate(
-        [
-            flat.mean(2), flat.std(2), flat.min(2), flat.max(2), np.median(flat, 2),
-            rows[:, :, 0], rows[:, :, -1], slope, np.abs(steps).mean(2), steps.std(2),
-        ],
-        axis=1,
-    )  # fmt: skip
 
 
 def _in_blocks(features: Features, x: NDArray[Any]) -> NDArray[np.float64]:

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
+from scipy.signal import welch
 
 from hpo_utils.data import PreparedData
+from hpo_utils.features import FLOOR
 from hpo_utils.labels import axis_positions
-from hpo_utils.plots import GREY, grid, heat_map, image_extent, styled, target_color, with_unit
+from hpo_utils.plots import (
+    GREY,
+    PALETTE,
+    grid,
+    heat_map,
+    image_extent,
+    styled,
+    target_color,
+    with_unit,
+)
 from hpo_utils.split import PARTS
 
 N_SHOWN = 3  # samples
+MOST_CROSSINGS = 60  # of the mean, that can be told apart in a panel
+LONGEST_SEGMENT = 1024  # values of which a spectrum is averaged
 PART_STYLES: dict[str, dict[str, Any]] = {
     "train": {"histtype": "stepfilled", "alpha": 0.35},
     "val": {"histtype": "step", "linestyle": "-", "linewidth": 1.4},
@@ -58,7 +73,7 @@ def plot_target_correlations(data: PreparedData) -> Figure:
 def plot_samples(data: PreparedData, target: int) -> Figure:
     """Draw ``N_SHOWN`` training samples from the lowest to the highest value of a target.
 
-    Images of one row per channel for (n_channels, H, W), lines for (n_channels, L).
+    One row per channel: images of (n_channels, H, W), lines of (n_channels, L).
     """
     values = data.targets("train")[:, target]
     ranks = np.linspace(0, len(values) - 1, N_SHOWN).round().astype(int)
@@ -105,14 +120,43 @@ def _draw_lines(
     x: NDArray[Any], titles: list[str], channels: list[str], axis_names: list[str],
     positions: list[NDArray[np.float64]],
 ) -> Figure:  # fmt: skip
-    """Draw samples (n_samples, n_channels, L), one panel each, one line per channel."""
-    figure, panels = grid(len(x), len(x), 3.4)
-    for sample, axes in enumerate(panels):
-        for channel, name in enumerate(channels):
-            color = target_color(channel)
-            axes.plot(positions[0], x[sample, channel], color=color, linewidth=1.0, label=name)
-        axes.set_title(titles[sample], fontsize=9)
-        axes.set(xlabel=axis_names[0], ylabel="standardised value")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8)
+    """Draw samples (n_samples, n_channels, L), one column each, one row per channel.
+
+    Where a signal oscillates too fast for that, a second row per channel shows the spectra.
+    """
+    n, n_channels, _ = x.shape
+    kinds = (_draw_values, _draw_spectrum) if _oscillates(x) else (_draw_values,)
+    figure, panels = grid(n * n_channels * len(kinds), n, 1.9)
+    for i, axes in enumerate(panels):
+        row, sample = divmod(i, n)
+        channel, kind = divmod(row, len(kinds))
+        kinds[kind](axes, positions[0], x[sample, channel], axis_names[0])
+        axes.set_title(f"{titles[sample]}\n{channels[channel]}", fontsize=9)
+        axes.sharey(panels[i - sample])
+        if sample > 0:
+            axes.set_ylabel("")
     return figure
+
+
+def _oscillates(x: NDArray[Any]) -> bool:
+    """Return whether a signal of (n_samples, n_channels, L) goes up and down too often to see."""
+    crossings = np.diff(np.signbit(x - x.mean(axis=-1, keepdims=True)), axis=-1).sum(axis=-1)
+    return bool(crossings.max() > MOST_CROSSINGS)
+
+
+def _draw_values(
+    axes: Axes, positions: NDArray[np.float64], values: NDArray[Any], axis_name: str
+) -> None:
+    axes.plot(positions, values, color=PALETTE[0], linewidth=0.8)
+    axes.set(xlabel=axis_name, ylabel="standardised")
+
+
+def _draw_spectrum(
+    axes: Axes, positions: NDArray[np.float64], values: NDArray[Any], axis_name: str
+) -> None:
+    """Draw the power spectral density by Welch's method, without the mean."""
+    rate = 1 / abs(positions[1] - positions[0])
+    frequency, density = welch(values, rate, nperseg=min(len(values), LONGEST_SEGMENT))
+    axes.loglog(frequency[1:], density[1:] + FLOOR, color=PALETTE[1], linewidth=0.8)
+    unit = re.search(r"\[(.+)\]", axis_name)  # the "ms" of "time [ms]"
+    axes.set(xlabel=f"periods per {unit[1] if unit else axis_name}", ylabel="power density")

@@ -95,6 +95,21 @@ def test_samples_are_drawn_from_lowest_to_highest(make_config, make_arrays):
     assert lines == sorted(lines)  # the signals are those of the titles
 
 
+def test_signals_too_fast_to_see_are_shown_with_their_spectra(make_config, make_arrays):
+    """A tone of five periods per millisecond."""
+    time = np.linspace(0, 100, 2048)  # ms
+    tone = np.sin(2 * np.pi * 5.0 * time) + 0.01 * np.random.default_rng(0).normal(size=(30, 2048))
+    tone[::2] = 0.0  # a sensor that was off has no spectrum
+    settings = {"dataset.axis_names": ["time [ms]"], "dataset.axis_ranges": [[0, 100]]}
+    data = prepare_data(make_config(**make_arrays(tone), **settings))
+    axes = data_plots.plot_samples(data, target=0).axes
+    assert [a.get_xlabel() for a in axes] == ["time [ms]"] * 3 + ["periods per ms"] * 3
+    spectra = [a.lines[0].get_data() for a in axes[3:]]
+    peaks = [frequency[density.argmax()] for frequency, density in spectra if np.ptp(density) > 0]
+    assert 0 < len(peaks) <= 3
+    assert peaks == pytest.approx([5.0] * len(peaks), abs=0.02)
+
+
 def test_what_is_drawn_higher_than_it_lies_is_marked():
     r2 = pd.DataFrame({"a": [0.4, -3.0, 0.1], "b": [0.2, 0.3, 0.4]})
     axes = target_plots.plot_trade_off(r2, {0, 2}, 0).axes[0]

@@ -70,7 +70,8 @@ def test_the_names_of_the_specification_are_where_the_package_says():
 
 
 LAYERS = [
-    {"errors", "interrupts"}, {"paths", "scaling", "language", "winograd", "flat_weights"},
+    {"errors", "interrupts"}, {"paths", "scaling", "language", "winograd", "flat_weights",
+     "features"},
     {"settings", "optimizer", "convolutions"}, {"config"},
     {"parameters", "split", "sources", "synthetic", "storage", "physics", "devices", "yardstick",
      "stopping", "server"},

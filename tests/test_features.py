@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+
+from hpo_utils.features import (
+    N_SPECTRAL_BANDS,
+    SHORTEST,
+    band_means,
+    channel_statistics,
+    spectral_features,
+)
+
+
+def test_bands_and_statistics_of_ramps_and_constants():
+    ramp = np.arange(64.0)[None, None]
+    np.testing.assert_allclose(band_means(ramp), np.arange(0.5, 64, 2)[None])
+    images = np.ones((3, 2, 16, 24)) * np.array([1.0, 5.0])[:, None, None]
+    np.testing.assert_allclose(band_means(images), np.repeat([[1.0, 5.0]] * 3, 64, axis=1))
+    (statistics,) = channel_statistics(3 * ramp)
+    mean, std, low, high, median, first, last, slope, step, step_std = statistics
+    assert (mean, low, high, median, first, last) == (94.5, 0, 189, 94.5, 0, 189)
+    assert std == pytest.approx(3 * np.sqrt((64**2 - 1) / 12))
+    assert (slope, step, step_std) == (pytest.approx(3), 3, 0)
+
+
+def test_the_spectrum_of_a_tone():
+    """Of 20 periods in 512 values, twice as loud in the second channel."""
+    tone = np.sin(2 * np.pi * 20 * np.arange(512) / 512 + 0.3)
+    found = spectral_features(np.stack([tone, 2 * tone])[None] + 7.0)
+    # (1, n_features * n_channels) -> (n_features, n_channels)
+    *bands, total, centroid, spread, peak = found.reshape(-1, 2)
+    np.testing.assert_array_equal(peak, 20)
+    np.testing.assert_allclose(centroid, 20, atol=0.01)
+    np.testing.assert_allclose(spread, 1 / np.sqrt(3), atol=0.01)  # the width of Hann's main lobe
+    np.testing.assert_allclose(total[1] - total[0], np.log10(4), atol=1e-6)
+    assert np.argmax(bands, axis=0).tolist() == [np.argmax(bands) // 2] * 2
+
+
+def test_white_noise_has_a_flat_spectrum():
+    noise = np.random.default_rng(0).normal(size=(200, 1, 1024))
+    found = spectral_features(noise).mean(axis=0)
+    bands, (total, centroid, spread, _) = found[:-4], found[-4:]
+    assert np.all(np.diff(bands[8:]) > 0)  # of equal ratio: the higher, the wider
+    assert centroid == pytest.approx(512 / 2, rel=0.02)
+    assert spread == pytest.approx(512 / np.sqrt(12), rel=0.02)
+    # half of the power of all frequencies, positive and negative, by the mean square of the window
+    assert 10**total == pytest.approx(0.5 * 3 / 8, rel=0.05)
+
+
+@pytest.mark.parametrize("length", [SHORTEST, SHORTEST + 1, 100])
+def test_dead_and_short_channels_have_finite_features(length):
+    found = spectral_features(np.zeros((3, 2, length)))
+    assert np.isfinite(found).all()
+    assert 2 * 8 < found.shape[1] <= 2 * (N_SPECTRAL_BANDS + 4)
