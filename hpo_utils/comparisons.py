@@ -15,15 +15,9 @@ from hpo_utils.data import PreparedData
 from hpo_utils.members import load_member, predict_part
 from hpo_utils.paths import resolve
 from hpo_utils.physics import violations
-from hpo_utils.reevaluation import (
-    CONSTRAIN,
-    Contender,
-    Settings,
-    complete_settings,
-    train_all,
-    widened,
-)
+from hpo_utils.reevaluation import Contender
 from hpo_utils.resplit import RandomSplit
+from hpo_utils.retraining import CONSTRAIN, Settings, complete_settings, train_all, widened
 from hpo_utils.search_space import SearchSpace
 from hpo_utils.storage import AGAIN, RANDOM_SPLIT, score_of
 

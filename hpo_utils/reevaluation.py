@@ -7,7 +7,6 @@ contender that is clearly beaten gets no more of them.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,35 +14,19 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import CategoricalDistribution, IntDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from hpo_utils.config import Config, updated
 from hpo_utils.data import PreparedData
-from hpo_utils.errors import StudyError
-from hpo_utils.executors import run_workers
 from hpo_utils.intervals import paired_p_value
 from hpo_utils.ownership import recover_interrupted
 from hpo_utils.paths import resolve
-from hpo_utils.progress import WANTED
-from hpo_utils.search_space import Parameter, SearchSpace
+from hpo_utils.retraining import POLL, SEED, Settings, complete_settings, settings_key, train_all
+from hpo_utils.search_space import SearchSpace
 from hpo_utils.stopping import create_stop
-from hpo_utils.storage import (
-    AGAIN,
-    FINISHED,
-    count_finished,
-    create_pruner,
-    enqueued_params,
-    open_storage,
-    score_of,
-)
-from hpo_utils.workers import Search
+from hpo_utils.storage import AGAIN, score_of
 
-SEED, CONSTRAIN = "training.seed", "model.constrain_outputs"
 FIRST_ROUND = 2  # seeds before anyone can be beaten
-POLL = 1.0  # seconds between two looks at what other processes train
-
-Settings = dict[str, Any]  # a value for each searched parameter, seed and constraint included
 
 
 @dataclass
@@ -171,92 +154,6 @@ def fresh_seeds(cfg: Config) -> list[int]:
     return [int(seed) for seed in state if seed != cfg.training.seed][: cfg.evaluation.n_seeds]
 
 
-def complete_settings(cfg: Config, params: Settings, seed: int) -> Settings:
-    """Return the parameters with a seed, and whether outputs are constrained."""
-    return {CONSTRAIN: cfg.model.constrain_outputs, **params, SEED: seed}
-
-
-def train_all(
-    study: optuna.Study,
-    suffix: str,
-    cfg: Config,
-    space: SearchSpace,
-    data: PreparedData,
-    wanted: Mapping[str, Settings],
-) -> list[FrozenTrial]:
-    """Train what is wanted and not yet there, as trials of a study named after ``study``.
-
-    They go through the same workers and leave the same files as any trial; nothing is pruned.
-    Several processes may want the same: each training is done by one of them, and all wait for it.
-    ``wanted`` are settings by what to call them.
-
-    Raises
-    ------
-    StudyError
-        If a training fails.
-    StopRequest
-        If a person made the file ``optuna/STOP`` below ``outputs_root``.
-    """
-    again = optuna.create_study(
-        study_name=f"{study.study_name}-{suffix}", storage=open_storage(cfg), load_if_exists=True
-    )
-    changes = {"study.pruner": "none", "study.max_consecutive_failures": 1, "study.timeout": None}
-    cfg = updated(cfg, changes)
-    again.pruner = create_pruner(cfg)
-    names = {settings_key(settings): name for name, settings in wanted.items()}
-    search = Search(cfg, widened(space), data, create_stop(cfg), queued_only=True)
-    asked, told = set[str](), False
-
-    def say(trial: FrozenTrial) -> None:
-        diverged = trial.value is None or trial.state != TrialState.COMPLETE
-        score = "no score" if diverged else f"score {trial.value:.4f}"
-        print(f"again: {names.get(settings_key(trial.params), trial.params)}: {score}", flush=True)
-
-    while True:
-        recover_interrupted(again, resolve(cfg.paths.outputs_root), cfg.study.silent_after_s)
-        # in this order: what another process ends between the two is in both, not in none
-        in_hand, finished = _in_hand(again), _finished(again)
-        missing = names.keys() - finished.keys()
-        if not missing:
-            return [finished[settings_key(settings)] for settings in wanted.values()]
-        lost = missing - in_hand
-        if lost & asked:
-            raise StudyError(
-                "every training must be finished before the winner is settled, but"
-                f" {names[min(lost & asked)]} failed in another process, which says why"
-            )
-        for settings in wanted.values():
-            if settings_key(settings) in lost:
-                again.enqueue_trial(settings)
-        asked |= lost
-        again.set_user_attr(WANTED, count_finished(again) + len(missing))
-        if n_waiting := len(again.get_trials(deepcopy=False, states=(TrialState.WAITING,))):
-            run_workers(again, search, n_waiting, say)
-        elif not told:
-            left = f"{len(missing)} of {len(wanted)}"
-            print(f"again: waiting for another process, which trains {left}", flush=True)
-            told = True
-        else:
-            time.sleep(POLL)
-        search.stop.check()
-
-
-def widened(space: SearchSpace) -> SearchSpace:
-    """Return the space with the seed, and whether outputs are constrained, as parameters."""
-    added = (
-        Parameter(SEED, IntDistribution(0, 2**32 - 1)),
-        Parameter(CONSTRAIN, CategoricalDistribution([True, False])),
-    )
-    names = [parameter.name for parameter in added]
-    # first, as others may be searched on condition of them
-    return SearchSpace((*added, *(p for p in space.parameters if p.name not in names)))
-
-
-def settings_key(settings: Mapping[str, Any]) -> str:
-    """Return a text that is the same for the same settings."""
-    return json.dumps(settings, sort_keys=True)
-
-
 def _without_seed(params: Mapping[str, Any]) -> Settings:
     return {name: value for name, value in params.items() if name != SEED}
 
@@ -264,17 +161,3 @@ def _without_seed(params: Mapping[str, Any]) -> Settings:
 def _running(study: optuna.Study) -> set[int]:
     """Return the numbers of the trials that run."""
     return {t.number for t in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))}
-
-
-def _in_hand(again: optuna.Study) -> set[str]:
-    """Return what waits or is being trained, by whatever process."""
-    states = (TrialState.WAITING, TrialState.RUNNING)
-    trials = again.get_trials(deepcopy=False, states=states)
-    return {settings_key(enqueued_params(trial) or {}) for trial in trials}
-
-
-def _finished(again: optuna.Study) -> dict[str, FrozenTrial]:
-    return {
-        settings_key(trial.params): trial
-        for trial in again.get_trials(deepcopy=False, states=FINISHED)
-    }

@@ -83,7 +83,7 @@ LAYERS = [
     {"data_plots", "study_plots", "target_plots", "winner_plots", "trial_files", "report"},
     {"members"},
     {"training", "search_space", "ownership"}, {"by_hand", "objective"}, {"workers"}, {"team"},
-    {"processes", "cluster"}, {"executors"},
+    {"processes", "cluster"}, {"executors"}, {"retraining"},
     {"reevaluation"},
     {"comparisons"}, {"study", "winner"}, {"analysis", "verdict"}, {"insight"},
     {"pipeline", "dashboard", "proxy"}, {"__main__"},

@@ -3,34 +3,25 @@ import time
 import numpy as np
 import optuna
 import pytest
-from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import TrialState
 
 from hpo_utils import objective as objective_module
-from hpo_utils import reevaluation
-from hpo_utils.comparisons import searched_in
+from hpo_utils import retraining
 from hpo_utils.config import with_target_weights
 from hpo_utils.data import prepare_data
 from hpo_utils.errors import DivergenceError, StudyError
 from hpo_utils.ownership import current_owner
 from hpo_utils.paths import project_root
 from hpo_utils.reevaluation import (
-    SEED,
     Contender,
     choose_contenders,
-    complete_settings,
     fresh_seeds,
     race,
     reevaluate,
     wait_for_others,
-    widened,
 )
-from hpo_utils.search_space import (
-    Parameter,
-    SearchSpace,
-    load_search_space,
-    suggest_hyperparameters,
-)
+from hpo_utils.retraining import SEED
+from hpo_utils.search_space import load_search_space
 from hpo_utils.storage import open_storage
 from hpo_utils.study import run_study
 
@@ -231,10 +222,10 @@ def test_a_training_that_ends_between_two_looks_is_not_taken_for_lost(
     make_config, lucky, monkeypatch
 ):
     study, cfg, space, data = study_of(make_config, n_best=1, n_seeds=2)
-    finished, theirs = reevaluation._finished, []
+    finished, theirs = retraining._finished, []
 
     def others_take_all(again, *_, **__):
-        known = reevaluation.widened(space).distributions
+        known = retraining.widened(space).distributions
         while waiting := again.get_trials(states=(TrialState.WAITING,)):
             wanted = waiting[0].system_attrs["fixed_params"]
             theirs.append(again.ask({name: known[name] for name in wanted}))
@@ -247,36 +238,9 @@ def test_a_training_that_ends_between_two_looks_is_not_taken_for_lost(
             again.tell(theirs.pop(), 0.5)
         return found
 
-    monkeypatch.setattr(reevaluation, "run_workers", others_take_all)
-    monkeypatch.setattr(reevaluation, "_finished", look_just_before_they_end)
+    monkeypatch.setattr(retraining, "run_workers", others_take_all)
+    monkeypatch.setattr(retraining, "_finished", look_just_before_they_end)
     assert all(c.mean == 0.5 for c in reevaluate(study, cfg, space, data))
-
-
-def test_what_is_searched_on_condition_of_constraints_is_trained_again_as_it_was(make_config):
-    cfg = make_config("model.constrain_outputs=false")
-    hidden, outputs = IntDistribution(2, 8), CategoricalDistribution([True, False])
-    space = SearchSpace((
-        Parameter("model.constrain_outputs", outputs),
-        Parameter("model.hidden", hidden, "model.constrain_outputs"),
-    ))  # fmt: skip
-    study = optuna.create_study()
-    study.enqueue_trial(complete_settings(
-        cfg, {"model.constrain_outputs": True, "model.hidden": 4}, 1
-    ))  # fmt: skip
-    again = suggest_hyperparameters(study.ask(), cfg, widened(space))
-    assert (again.model.constrain_outputs, again.model.hidden) == (True, 4)
-
-
-def test_what_a_change_leaves_no_condition_for_is_not_asked_for(make_config):
-    hidden, outputs = IntDistribution(2, 8), CategoricalDistribution([True, False])
-    space = widened(SearchSpace((
-        Parameter("model.constrain_outputs", outputs),
-        Parameter("model.hidden", hidden, "model.constrain_outputs"),
-    )))  # fmt: skip
-    settings = {SEED: 1, "model.constrain_outputs": True, "model.hidden": 4}
-    assert searched_in(space, make_config(), settings) == settings
-    free = {**settings, "model.constrain_outputs": False}
-    assert searched_in(space, make_config(), free) == {SEED: 1, "model.constrain_outputs": False}
 
 
 def test_a_race_by_hand():
