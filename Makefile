@@ -13,7 +13,7 @@ demo: $(VENV)/installed  ## install, run the four notebooks on the demo data, sa
 	$(BIN)/python -m hpo_utils run
 
 test: lint  ## install the test tools and run everything that CI runs
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --durations=10
 	$(BIN)/python -m pytest --nbmake notebooks/
 
 test-faults: $(VENV)/installed-test  ## kill studies 200 times at random instants, for an hour or more

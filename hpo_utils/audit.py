@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -21,13 +22,14 @@ from hpo_utils.paths import write_json
 from hpo_utils.scaling import RunningStatistics, in_blocks
 from hpo_utils.split import PARTS
 
-FILE, VERSION = "audit.json", 4
+FILE, VERSION = "audit.json", 5
 NAMES = ("channel_names", "target_names")  # that findings speak of
 NEAR = 0.05  # standard deviations by which a near copy may differ, in inputs and in targets
 NEIGHBOURS = 3  # samples before and after in the file that count as recorded together
 SUSPICIOUS_SHARE = 0.1  # of samples that have a neighbour in the file as their nearest
 SUSPICIOUS_RATIO = 10.0  # of this share over what chance would give
 COPY = 0.999  # correlation from which a statistic of a channel counts as a copy of a target
+MOST_NAMED = 3  # pairs of samples in a finding
 MOST_SEARCHED = 2000  # held-out samples of a part whose nearest is looked for
 EXACT = 1e-3  # mean and standard deviation of standardised inputs may miss 0 and 1 by this
 FINE, LOOK, LEAK = "fine", "look", "leak"
@@ -67,7 +69,7 @@ def audit_leakage(data: PreparedData) -> list[Finding]:
             return [Finding(**finding) for finding in known["findings"]]
     parts = {part: _digest(data, part) for part in PARTS}
     findings = [
-        exact_copies(parts),
+        exact_copies(data, parts),
         *resemblances(data, parts),
         torn_groups(data),
         foreign_statistics(data, parts["train"].moments),
@@ -78,16 +80,24 @@ def audit_leakage(data: PreparedData) -> list[Finding]:
     return findings
 
 
-def exact_copies(parts: dict[str, Digest]) -> Finding:
+def exact_copies(data: PreparedData, parts: dict[str, Digest]) -> Finding:
     """Look for samples whose inputs are those of another one, bit for bit."""
-    places = defaultdict(set)
+    places: defaultdict[bytes, dict[str, int]] = defaultdict(dict)  # a sample of each part
     for part, digest in parts.items():
-        for content in digest.hashes:
-            places[content].add(part)
+        for content, number in zip(digest.hashes, data.sample_numbers(part).tolist(), strict=True):
+            places[content].setdefault(part, number)
     n_copies = sum(len(digest.hashes) for digest in parts.values()) - len(places)
-    across = sum(len(where) > 1 for where in places.values())
-    found = f"{n_copies} samples repeat another one, {across} of these contents lie in two parts"
-    return Finding("exact copies", found, LEAK if across else FINE)
+    across = [tuple(sorted(where.values())) for where in places.values() if len(where) > 1]
+    found = (
+        f"{n_copies} samples repeat another one, {len(across)} of these contents lie in two parts"
+    )
+    return Finding("exact copies", found + _named(across), LEAK if across else FINE)
+
+
+def _named(alike: Iterable[tuple[int, ...]]) -> str:
+    """Return which samples are alike, the first few, by their numbers in the source from 0."""
+    first = sorted(alike)[:MOST_NAMED]
+    return ": samples " + ", ".join(map(str, first)) if first else ""
 
 
 def resemblances(data: PreparedData, parts: dict[str, Digest]) -> list[Finding]:
@@ -98,20 +108,23 @@ def resemblances(data: PreparedData, parts: dict[str, Digest]) -> list[Finding]:
     that were then dealt out singly.
     """
     train, z_train = data.sample_numbers("train"), _standardized(data, "train")
-    n_near, beside, chance = 0, [], []
+    near_pairs, beside, chance = list[tuple[int, ...]](), [], []
     for part in PARTS[1:]:
         rows, distance, nearest = _nearest(parts["train"], parts[part])
         numbers, z = data.sample_numbers(part)[rows], _standardized(data, part)[rows]
         apart = np.sqrt(((z - z_train[nearest]) ** 2).mean(axis=1))
-        n_near += int(((distance < NEAR) & (apart < NEAR)).sum())
+        is_near = (distance < NEAR) & (apart < NEAR)
+        pairs = np.sort(np.stack([train[nearest], numbers], axis=1)[is_near], axis=1)
+        near_pairs += map(tuple, pairs.tolist())
         beside.append(np.abs(train[nearest] - numbers) <= NEIGHBOURS)
         close = np.searchsorted(train, numbers + NEIGHBOURS, side="right")
         chance.append((close - np.searchsorted(train, numbers - NEIGHBOURS)) / len(train))
     together = np.concatenate(beside)
     share, expected = float(together.mean()), float(np.concatenate(chance).mean())
     near = (
-        f"{n_near} of {len(together)} held-out samples are within {NEAR:g} standard deviations of a"
-        " training sample, in inputs (averaged over bands) and in targets"
+        f"{len(near_pairs)} of {len(together)} held-out samples are within {NEAR:g} standard"
+        " deviations of a training sample, in inputs (averaged over bands) and in targets"
+        + _named(near_pairs)
     )
     where = (
         f"{share:.0%} of the held-out samples resemble most a training sample at most"
@@ -121,7 +134,7 @@ def resemblances(data: PreparedData, parts: dict[str, Digest]) -> list[Finding]:
     if suspicious:
         where += ": if recordings were cut into windows, name them in dataset.groups"
     return [
-        Finding("near copies", near, LOOK if n_near else FINE),
+        Finding("near copies", near, LOOK if near_pairs else FINE),
         Finding("neighbours in the file", where, LOOK if suspicious else FINE),
     ]
 

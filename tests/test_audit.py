@@ -1,10 +1,11 @@
 import json
+import re
 
 import numpy as np
 import pytest
 from conftest import PUBLIC_DATA
 
-from hpo_utils.audit import audit_leakage
+from hpo_utils.audit import MOST_NAMED, audit_leakage
 from hpo_utils.config import load_config
 from hpo_utils.data import prepare_data
 
@@ -38,6 +39,10 @@ def test_planted_copies_are_counted(make_config, make_arrays):
     x[60:], t[60:] = x[:60], t[:60]
     found = findings(make_config(**make_arrays(x, t)))["exact copies"]
     assert found.found.startswith("60 samples repeat another one")
+    first, second = map(
+        int, re.search(r"parts: samples \((\d+), (\d+)\), \(", found.found).groups()
+    )
+    assert second == first + 60
     assert found.verdict == "leak"
 
 
@@ -56,8 +61,12 @@ def test_copies_kept_together_by_groups_are_no_leak(make_config, make_arrays, tm
 def test_copies_with_a_little_noise_deserve_a_look(make_config, make_arrays):
     x, t = noise()
     x[60:], t[60:] = x[:60] + 1e-3, t[:60] + 1e-3
-    found = verdicts(make_config(**make_arrays(x, t)))
-    assert (found["exact copies"], found["near copies"]) == ("fine", "look")
+    found = findings(make_config(**make_arrays(x, t)))
+    near = found["near copies"]
+    assert (found["exact copies"].verdict, near.verdict) == ("fine", "look")
+    pairs = re.findall(r"\((\d+), (\d+)\)", near.found)
+    assert 0 < len(pairs) <= MOST_NAMED
+    assert {int(second) - int(first) for first, second in pairs} == {60}
 
 
 def test_windows_of_one_recording_are_told_by_their_neighbours(make_config, make_arrays):
