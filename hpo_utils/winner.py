@@ -43,7 +43,7 @@ from hpo_utils.storage import best_of, count_finished
 from hpo_utils.trial_files import environment
 
 NETWORK = "network"
-VERSION = 2  # of evaluation.json: another number when 04 needs something new in it
+VERSION = 3  # of evaluation.json: another number when 04 needs something new or baselines are added
 
 Evaluation = dict[str, Any]  # the content of evaluation.json
 
