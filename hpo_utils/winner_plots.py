@@ -22,7 +22,7 @@ from hpo_utils.plots import (
     with_unit,
 )
 
-MARKERS = ("o", "s", "^", "D")  # of the network and the baselines
+MARKERS = ("o", "s", "^", "D", "P")  # of the network and the baselines
 
 
 @styled

@@ -70,8 +70,18 @@ def test_vibrations_have_an_opponent_that_hears_them(make_config, make_arrays):
     assert found[RIDGE] < 0.2
 
 
-def test_images_have_no_spectra(make_config):
-    assert SPECTRA not in {b.name for b in fit_baselines(prepare_data(make_config()))}
+def test_movements_have_an_opponent_that_sees_them(make_config, make_arrays):
+    """The target is how fast stripes drift from row to row."""
+    rng = np.random.default_rng(0)
+    speed, phase = rng.uniform(1, 12, size=(300, 1, 1, 1)), rng.uniform(size=(300, 1, 1, 1))
+    row, place = np.arange(32)[:, None] / 32, np.arange(24) / 24
+    x = np.sin(2 * np.pi * (4 * place - speed * row + phase)) + 0.1 * rng.normal(
+        size=(300, 1, 32, 24)
+    )
+    data = prepare_data(make_config(**make_arrays(x, speed[:, 0, 0])))
+    found = {b.name: r2_of(data, b)[0] for b in fit_baselines(data)}
+    assert found[SPECTRA] > 0.9
+    assert max(found[RIDGE], found[FOREST]) < 0.7
 
 
 def test_the_best_is_chosen_by_the_validation_part(make_config, make_arrays):

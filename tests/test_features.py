@@ -46,8 +46,29 @@ def test_white_noise_has_a_flat_spectrum():
     assert 10**total == pytest.approx(0.5 * 3 / 8, rel=0.05)
 
 
-@pytest.mark.parametrize("length", [SHORTEST, SHORTEST + 1, 100])
+@pytest.mark.parametrize("length", [SHORTEST[1], SHORTEST[1] + 1, 100])
 def test_dead_and_short_channels_have_finite_features(length):
     found = spectral_features(np.zeros((3, 2, length)))
     assert np.isfinite(found).all()
-    assert 2 * 8 < found.shape[1] <= 2 * (N_SPECTRAL_BANDS + 4)
+    assert 2 * 8 < found.shape[1] <= 2 * (N_SPECTRAL_BANDS[1] + 4)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 12), (64, 40)])
+def test_waves_that_run_up_and_down_are_found_in_the_same_band(size):
+    h, w = np.meshgrid(*(np.arange(n) / n for n in size), indexing="ij")
+    up, down = (np.cos(2 * np.pi * (3 * w + sign * 2 * h)) for sign in (1, -1))
+    found = spectral_features(np.stack([up, down, 0 * up])[:, None])
+    assert np.isfinite(found).all()
+    assert found[0].max() == pytest.approx(found[1].max(), abs=1e-3)
+    assert found[0].argmax() == found[1].argmax() > 0
+    assert found[0].max() > found[2].max() + 6
+    # of all power, that of the band that holds (2, 3) is most
+    assert 10 ** found[0].max() > 0.25 * (10 ** found[0]).sum()
+
+
+def test_the_constant_band_of_an_image_is_its_first():
+    stripes = np.cos(2 * np.pi * 5 * np.arange(64) / 64) * np.ones((64, 1))  # along W alone
+    along_h = spectral_features(stripes.T[None, None]).reshape(8, 8)
+    along_w = spectral_features(stripes[None, None]).reshape(8, 8)
+    np.testing.assert_allclose(along_h, along_w.T, atol=1.0)
+    assert along_w.argmax() < 8  # the first row of bands
