@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,3 +107,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             "test_winner", "test_study", "test_notebooks", "test_pipeline",
             "test_browser")  # fmt: skip
     items.sort(key=lambda item: last.index(item.path.stem) if item.path.stem in last else -1)
+
+
+@pytest.fixture
+def interruptible():
+    """Have this process take interrupts, which a shell has background processes ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -5,6 +5,8 @@ import pytest
 
 from hpo_utils.interrupts import held_back
 
+pytestmark = pytest.mark.usefixtures("interruptible")
+
 
 def interrupt():
     signal.raise_signal(signal.SIGINT)

@@ -93,7 +93,7 @@ open_storage(cfg)
 """
 
 
-def test_an_interrupt_in_the_midst_of_a_call_leaves_no_lock(make_config, tmp_path):
+def test_an_interrupt_in_the_midst_of_a_call_leaves_no_lock(make_config, interruptible, tmp_path):
     storage = open_storage(make_config())
     study = optuna.create_study(storage=storage)
     interrupted = []
