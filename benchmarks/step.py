@@ -22,7 +22,8 @@ from hpo_utils.batches import Part
 from hpo_utils.config import load_config
 from hpo_utils.devices import keep_freed_memory, select_device, select_precision
 from hpo_utils.flat_weights import FlatWeights
-from hpo_utils.models import create_model
+from hpo_utils.folding import patch_moments
+from hpo_utils.models import create_model, first_convolution
 from hpo_utils.optimizer import FlatAdam
 from hpo_utils.timing import matrix_peak, training_flops
 from hpo_utils.training import train_one_epoch
@@ -50,8 +51,10 @@ def make_step(
     x = torch.randn(n, 2, height, width, device=device).contiguous(
         memory_format=torch.channels_last
     )
-    part = Part(x, torch.randn(n, 6, device=device))
     model = create_model(cfg, x, 6, device).to(memory_format=torch.channels_last)
+    folds = device.type == "cpu" and precision == torch.float32
+    moments = patch_moments(x, first_convolution(model)) if folds else None
+    part = Part(x, torch.randn(n, 6, device=device), moments)
     flops = batch_size * training_flops(model, x)
     weights = FlatWeights(model)
     optimizer = FlatAdam(weights, 1e-3)

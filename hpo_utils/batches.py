@@ -15,11 +15,16 @@ import torch
 from torch import Tensor
 
 from hpo_utils.config import Config
+from hpo_utils.convolutions import Conv1d, Conv2d
 from hpo_utils.data import PreparedData
 from hpo_utils.devices import free_memory
+from hpo_utils.folding import count_values, patch_moments
 from hpo_utils.models import memory_format
+from hpo_utils.paths import write_with
 
 PIECE = 2**24  # bytes that are copied at a time
+FEWEST_OUTPUTS = 2**19  # of the first convolution in a step, from which on folding pays
+MOST_MOMENTS = 2**26  # bytes
 RESIDENT_SHARE = 0.5  # of the free memory that a part may take
 
 
@@ -29,16 +34,19 @@ class Part:
 
     ``x`` of shape (n_samples, n_channels, L) or (n_samples, n_channels, H, W), standardised, on the
     device or, if it is too large for that, on the host; ``z`` of shape (n_samples, n_targets),
-    standardised, on the device.
+    standardised, on the device; ``moments``, where the network takes them, as ``patch_moments``
+    returns them.
     """
 
     x: Tensor
     z: Tensor
+    moments: Tensor | None = None
 
-    def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Return inputs and targets of the samples in ``index``, a tensor on the device."""
-        x = self.x[index.to(self.x.device)]
-        return x.to(self.z.device), self.z[index]
+    def batch(self, index: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Return what the network takes, and targets, of the samples in ``index`` on the device."""
+        x = self.x[index.to(self.x.device)].to(self.z.device)
+        known = () if self.moments is None else (self.moments[index].sum(0),)
+        return (x, *known), self.z[index]
 
 
 @dataclass
@@ -76,6 +84,29 @@ def load_part(data: PreparedData, part: str, cfg: Config, device: torch.device) 
         piece = data.inputs(part, factor, slice(start, start + step))
         x[start : start + step] = torch.from_numpy(np.array(piece))
     return Part(x, z)
+
+
+def load_moments(
+    data: PreparedData, cfg: Config, x: Tensor, conv: Conv1d | Conv2d
+) -> Tensor | None:
+    """Return the moments of the training part's inputs ``x`` that ``Folding`` takes.
+
+    Taken once for each kernel, and kept beside the data. None where a step is too small for folding
+    to pay, where they would need too much memory, or where folding was not measured: in bfloat16
+    and on GPUs.
+    """
+    places = [-(-n // int(step)) for n, step in zip(x.shape[2:], conv.stride, strict=True)]
+    n_outputs = cfg.training.batch_size * conv.out_channels * math.prod(places)
+    n_bytes = len(x) * (count_values(conv) + 1) ** 2 * np.dtype(np.float64).itemsize
+    measured = x.device.type == "cpu" and cfg.training.precision == "float32"
+    if n_outputs < FEWEST_OUTPUTS or n_bytes > MOST_MOMENTS or not measured:
+        return None
+    kernel = "x".join(map(str, conv.kernel_size))
+    file = data.directory / f"moments-{cfg.dataset.downsample_factor}-{kernel}.npy"
+    if not file.is_file():
+        moments = patch_moments(x, conv).numpy()
+        write_with(file, lambda open_file: np.save(open_file, moments))
+    return torch.from_numpy(np.load(file))
 
 
 def make_batches(

@@ -23,7 +23,7 @@ class Conv1d(nn.Conv1d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, n_in, L) to (B, n_out, ceil(L / stride))."""
-        return _convolve(self, x)
+        return convolve(self, x, self.weight, self.bias)
 
 
 class Conv2d(nn.Conv2d):
@@ -31,19 +31,20 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, n_in, H, W) to (B, n_out, ceil(H / stride), ceil(W / stride))."""
-        return _convolve(self, x)
+        return convolve(self, x, self.weight, self.bias)
 
 
-def _convolve(conv: nn.Conv1d | nn.Conv2d, x: Tensor) -> Tensor:
+def convolve(conv: nn.Conv1d | nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return what ``conv`` would give of ``x`` if it had this weight and bias."""
     x, stride = _strided(conv, x)
     padding = [int(n) for n in conv.padding]
-    if conv.bias is None and _filters(conv, x):
-        return winograd_convolution(x, conv.weight)
-    if conv.bias is None and _multiplies(conv, x):
-        out: Tensor = _Convolution.apply(x, conv.weight, stride, padding)  # type: ignore[no-untyped-call]
+    if bias is None and _filters(conv, x):
+        return winograd_convolution(x, weight)
+    if bias is None and _multiplies(conv, x):
+        out: Tensor = _Convolution.apply(x, weight, stride, padding)  # type: ignore[no-untyped-call]
         return out
-    convolve = functional.conv1d if x.ndim == 3 else functional.conv2d
-    return convolve(x, conv.weight, conv.bias, stride, padding)
+    library = functional.conv1d if x.ndim == 3 else functional.conv2d
+    return library(x, weight, bias, stride, padding)
 
 
 def _strided(conv: nn.Conv1d | nn.Conv2d, x: Tensor) -> tuple[Tensor, list[int]]:
@@ -161,13 +162,13 @@ def weight_gradient(
     share = 0.0  # of the total that is kept: at first it holds nothing
     for some_x, some_grad in zip(torch.split(x, step), torch.split(grad, step), strict=True):
         rows = some_grad.movedim(1, -1).reshape(-1, n_out)  # (places, n_out)
-        patches = _patches(some_x, kernel, stride, padding).reshape(-1, n_values)
-        total.addmm_(rows.T, patches, beta=share)
+        seen = patches(some_x, kernel, stride, padding).reshape(-1, n_values)
+        total.addmm_(rows.T, seen, beta=share)
         share = 1.0
     return total.view(n_out, *kernel, n_in).movedim(-1, 1)
 
 
-def _patches(
+def patches(
     x: Tensor, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]
 ) -> Tensor:
     """Return what each place of the output sees, (B, *places, *kernel, n_in), as a view."""

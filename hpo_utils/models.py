@@ -17,6 +17,7 @@ from hpo_utils.config import Config
 from hpo_utils.convolutions import Conv1d, Conv2d
 from hpo_utils.devices import is_out_of_memory, release_memory
 from hpo_utils.errors import ConfigError
+from hpo_utils.folding import Folding
 from hpo_utils.physics import PhysicalOutput, Physics, kept_physics
 from hpo_utils.scaling import Standardizer
 
@@ -32,13 +33,24 @@ class Layers:
     conv: type[Conv1d] | type[Conv2d]
     norm: type[nn.BatchNorm1d] | type[nn.BatchNorm2d]
     max_pool: type[nn.MaxPool1d] | type[nn.MaxPool2d]
-    mean_pool: type[nn.AdaptiveAvgPool1d] | type[nn.AdaptiveAvgPool2d]
 
 
 LAYERS = {
-    1: Layers(Conv1d, nn.BatchNorm1d, nn.MaxPool1d, nn.AdaptiveAvgPool1d),
-    2: Layers(Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d),
+    1: Layers(Conv1d, nn.BatchNorm1d, nn.MaxPool1d),
+    2: Layers(Conv2d, nn.BatchNorm2d, nn.MaxPool2d),
 }
+
+
+class MeanPool(nn.Module):
+    """Global average pooling.
+
+    As a sum that is divided, so that of the gradient, too, only one value per channel is divided:
+    PyTorch's average pooling lays it out for each place, and images not channels last.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, n_channels, L) or (B, n_channels, H, W) to (B, n_channels)."""
+        return x.sum(tuple(range(2, x.ndim))) / math.prod(x.shape[2:])
 
 
 class ResidualBlock(nn.Module):
@@ -112,7 +124,7 @@ class ResidualCNN(nn.Module):
     ) -> None:
         super().__init__()
         layers = LAYERS[n_axes]
-        self.stem = nn.Sequential(
+        self.stem = Folding(
             layers.conv(n_channels, hidden, 7, stride=2, padding=3, bias=False),
             layers.norm(hidden),
             layers.max_pool(3, stride=2, padding=1),
@@ -125,7 +137,7 @@ class ResidualCNN(nn.Module):
                 for i, (n_in, n_out) in enumerate(pairwise(widths))
             )
         )
-        self.pool = layers.mean_pool(1)
+        self.pool = MeanPool()
         self.statistics = ChannelStatistics(n_channels) if use_statistics else None
         self.head = nn.Sequential(
             nn.Flatten(),
@@ -136,9 +148,12 @@ class ResidualCNN(nn.Module):
             nn.Linear(2 * hidden, n_targets),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, n_channels, L) or (B, n_channels, H, W) to (B, n_targets)."""
-        features = self.pool(self.stages(self.stem(x)))  # (B, 4 * hidden, 1[, 1])
+    def forward(self, x: Tensor, moments: Tensor | None = None) -> Tensor:
+        """Map (B, n_channels, L) or (B, n_channels, H, W) to (B, n_targets).
+
+        ``moments`` as for ``Folding``.
+        """
+        features = self.pool(self.stages(self.stem(x, moments)))  # (B, 4 * hidden)
         out: Tensor = self.head(_with_statistics(features, x, self.statistics))
         return out
 
@@ -160,7 +175,7 @@ class PlainCNN(nn.Module):
     ) -> None:
         super().__init__()
         layers = LAYERS[n_axes]
-        self.features = nn.Sequential(
+        self.features = Folding(
             layers.conv(n_channels, hidden, 3, padding=1, bias=False),
             layers.norm(hidden),
             layers.max_pool(2, ceil_mode=True),
@@ -168,7 +183,7 @@ class PlainCNN(nn.Module):
             layers.conv(hidden, hidden, 3, padding=1, bias=False),
             layers.norm(hidden),
             nn.ReLU(inplace=True),
-            layers.mean_pool(1),
+            MeanPool(),
         )
         self.statistics = ChannelStatistics(n_channels) if use_statistics else None
         n_features = hidden + _n_statistics(self.statistics, n_channels)
@@ -176,9 +191,12 @@ class PlainCNN(nn.Module):
             nn.Flatten(), nn.Dropout(dropout_rate), nn.Linear(n_features, n_targets)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, n_channels, L) or (B, n_channels, H, W) to (B, n_targets)."""
-        features = self.features(x)  # (B, hidden, 1[, 1])
+    def forward(self, x: Tensor, moments: Tensor | None = None) -> Tensor:
+        """Map (B, n_channels, L) or (B, n_channels, H, W) to (B, n_targets).
+
+        ``moments`` as for ``Folding``.
+        """
+        features = self.features(x, moments)  # (B, hidden)
         out: Tensor = self.head(_with_statistics(features, x, self.statistics))
         return out
 
@@ -189,8 +207,7 @@ def _n_statistics(statistics: ChannelStatistics | None, n_channels: int) -> int:
 
 def _with_statistics(features: Tensor, x: Tensor, statistics: ChannelStatistics | None) -> Tensor:
     """Return features (B, n_features), and the statistics of ``x`` behind them if wanted."""
-    flat = features.flatten(1)
-    return flat if statistics is None else torch.cat([flat, statistics(x)], 1)
+    return features if statistics is None else torch.cat([features, statistics(x)], 1)
 
 
 def create_model(
@@ -250,6 +267,11 @@ def create_network(
         layer = PhysicalOutput(kept, target_scaler.mean, target_scaler.std)
         model.head.append(layer.to(device))
     return model
+
+
+def first_convolution(model: nn.Module) -> Conv1d | Conv2d:
+    """Return the layer of a network that convolves its inputs."""
+    return next(layer for layer in model.modules() if isinstance(layer, Conv1d | Conv2d))
 
 
 def predict(model: nn.Module, x: Tensor, batch_size: int) -> Tensor:

@@ -15,7 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from hpo_utils.averaging import WeightAverage
-from hpo_utils.batches import Part, Pieces, count_batches, load_part, make_batches
+from hpo_utils.batches import (
+    Part,
+    Pieces,
+    count_batches,
+    load_moments,
+    load_part,
+    make_batches,
+)
 from hpo_utils.checkpoints import Checkpoint, TrainingState
 from hpo_utils.config import Config, with_target_weights
 from hpo_utils.data import PreparedData
@@ -34,7 +41,13 @@ from hpo_utils.errors import DivergenceError, InfeasibleError
 from hpo_utils.flat_weights import FlatWeights
 from hpo_utils.looks import note_look
 from hpo_utils.losses import WeightedMSELoss
-from hpo_utils.models import create_network, evaluation_batch, predict, useful_threads
+from hpo_utils.models import (
+    create_network,
+    evaluation_batch,
+    first_convolution,
+    predict,
+    useful_threads,
+)
 from hpo_utils.optimizer import FlatAdam
 from hpo_utils.physics import in_units, kept_physics
 from hpo_utils.schedule import Schedule
@@ -186,9 +199,9 @@ def _gradients(
     total = torch.zeros((), device=part.z.device)
     try:
         for piece in pieces.split(batch):
-            x, z = part.batch(piece)
-            with computing_in(precision, x.device):
-                z_pred = model(x)
+            inputs, z = part.batch(piece)
+            with computing_in(precision, z.device):
+                z_pred = model(*inputs)
             loss = criterion(z_pred.float(), z) * (len(piece) / len(batch))
             loss.backward()
             total += loss.detach()
@@ -248,6 +261,7 @@ def _fit_and_predict(
     with record.effort.spend("data"):
         train, val = (load_part(data, part, cfg, device) for part in ("train", "val"))
         model = create_network(cfg, train.x, data.target_scaler, data.physics, device)
+        train.moments = load_moments(data, cfg, train.x, first_convolution(model))
         criterion = create_criterion(cfg, data.n_targets).to(device)
         yardstick = create_yardstick(cfg, data.target_names, data.targets("val"))
         batch_size = evaluation_batch(cfg, train.x)

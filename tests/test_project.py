@@ -74,7 +74,7 @@ LAYERS = [
      "features"},
     {"settings", "optimizer", "convolutions"}, {"config"},
     {"parameters", "split", "sources", "synthetic", "storage", "physics", "devices", "yardstick",
-     "stopping", "server"},
+     "stopping", "server", "folding"},
     {"averaging", "checks", "intervals", "labels", "sampler", "losses", "metrics", "models",
      "progress", "schedule", "study_files"},
     {"data", "examination", "residuals", "sensitivity", "timing"},

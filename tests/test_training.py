@@ -174,6 +174,19 @@ def test_weights_shape_the_training_and_the_score_stays_comparable(make_config):
     assert weighted["score"] != ones["score"]
 
 
+@pytest.mark.parametrize("residual", [True, False])
+def test_a_training_is_the_same_with_its_first_normalisation_folded(
+    make_config, monkeypatch, residual
+):
+    cfg = make_config(f"model.use_residual={residual}", "training.precision=float32")
+    plain = run(cfg)[1]
+    assert not list(prepare_data(cfg).directory.glob("moments-*.npy"))  # too small a step to pay
+    monkeypatch.setattr("hpo_utils.batches.FEWEST_OUTPUTS", 0)
+    folded = run(cfg)[1]
+    assert list(prepare_data(cfg).directory.glob("moments-*.npy"))
+    np.testing.assert_allclose(folded["scores"], plain["scores"], rtol=1e-3)
+
+
 def test_a_pruned_trial_says_so(make_config):
     def prune(epoch, score):
         raise optuna.TrialPruned(f"pruned at epoch {epoch}")
