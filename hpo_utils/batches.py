@@ -17,14 +17,12 @@ from torch import Tensor
 from hpo_utils.config import Config
 from hpo_utils.convolutions import Conv1d, Conv2d
 from hpo_utils.data import PreparedData
-from hpo_utils.devices import free_memory
-from hpo_utils.folding import count_values, patch_moments
+from hpo_utils.devices import PRECISIONS, free_memory
+from hpo_utils.folding import folding_pays, patch_moments
 from hpo_utils.models import memory_format
 from hpo_utils.paths import write_with
 
 PIECE = 2**24  # bytes that are copied at a time
-FEWEST_OUTPUTS = 2**19  # of the first convolution in a step, from which on folding pays
-MOST_MOMENTS = 2**26  # bytes
 RESIDENT_SHARE = 0.5  # of the free memory that a part may take
 
 
@@ -91,15 +89,9 @@ def load_moments(
 ) -> Tensor | None:
     """Return the moments of the training part's inputs ``x`` that ``Folding`` takes.
 
-    Taken once for each kernel, and kept beside the data. None where a step is too small for folding
-    to pay, where they would need too much memory, or where folding was not measured: in bfloat16
-    and on GPUs.
+    Taken once for each kernel, and kept beside the data. None where folding does not pay.
     """
-    places = [-(-n // int(step)) for n, step in zip(x.shape[2:], conv.stride, strict=True)]
-    n_outputs = cfg.training.batch_size * conv.out_channels * math.prod(places)
-    n_bytes = len(x) * (count_values(conv) + 1) ** 2 * np.dtype(np.float64).itemsize
-    measured = x.device.type == "cpu" and cfg.training.precision == "float32"
-    if n_outputs < FEWEST_OUTPUTS or n_bytes > MOST_MOMENTS or not measured:
+    if not folding_pays(x, conv, cfg.training.batch_size, PRECISIONS[cfg.training.precision]):
         return None
     kernel = "x".join(map(str, conv.kernel_size))
     file = data.directory / f"moments-{cfg.dataset.downsample_factor}-{kernel}.npy"

@@ -11,11 +11,15 @@ function, with less rounding.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from hpo_utils.convolutions import Conv1d, Conv2d, convolve, patches
 
+FEWEST_OUTPUTS = 2**19  # of the convolution in a step, from which on folding pays
+MOST_MOMENTS = 2**26  # bytes
 BLOCK_VALUES = 2**18  # of the patches that are laid out at a time: 2 MB in double precision
 
 
@@ -99,7 +103,7 @@ def patch_moments(x: Tensor, conv: Conv1d | Conv2d) -> Tensor:
         sums over all places of products of two values; in the last row those of the values, and the
         number of places. The last column but for that number is zero.
     """
-    n_values = count_values(conv)
+    n_values = _count_values(conv)
     found = torch.zeros(len(x), n_values + 1, n_values + 1, dtype=torch.float64)
     stride, padding = [int(n) for n in conv.stride], [int(n) for n in conv.padding]
     for sample, moments in zip(torch.split(x, 1), found, strict=True):
@@ -113,6 +117,23 @@ def patch_moments(x: Tensor, conv: Conv1d | Conv2d) -> Tensor:
     return found
 
 
-def count_values(conv: Conv1d | Conv2d) -> int:
+def folding_pays(x: Tensor, conv: Conv1d | Conv2d, batch_size: int, precision: torch.dtype) -> bool:
+    """Return whether to take the moments of samples ``x`` for trainings with such batches.
+
+    Not for small steps, to which the few operations more are more than a pass over the outputs; not
+    where the moments need much memory; and not where it was not measured, in bfloat16 and on GPUs.
+    """
+    places = [-(-n // int(step)) for n, step in zip(x.shape[2:], conv.stride, strict=True)]
+    n_outputs = batch_size * conv.out_channels * math.prod(places)
+    n_bytes = len(x) * (_count_values(conv) + 1) ** 2 * torch.float64.itemsize
+    return (
+        n_outputs >= FEWEST_OUTPUTS
+        and n_bytes <= MOST_MOMENTS
+        and x.device.type == "cpu"
+        and precision == torch.float32
+    )
+
+
+def _count_values(conv: Conv1d | Conv2d) -> int:
     """Return how many values of the inputs make one of the outputs."""
     return conv.weight[0].numel()

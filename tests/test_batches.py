@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from hpo_utils import batches
+from hpo_utils import batches, folding
 from hpo_utils.batches import Pieces, count_batches, load_moments, load_part, make_batches
 from hpo_utils.convolutions import Conv2d
 from hpo_utils.data import prepare_data
@@ -25,7 +25,7 @@ def test_a_part_is_the_prepared_one(make_config, monkeypatch):
 
 
 def test_moments_are_taken_once_and_added_up_for_each_batch(make_config, monkeypatch):
-    monkeypatch.setattr(batches, "FEWEST_OUTPUTS", 0)
+    monkeypatch.setattr(folding, "FEWEST_OUTPUTS", 0)
     cfg = make_config("training.precision=float32")
     data = prepare_data(cfg)
     part = load_part(data, "train", cfg, CPU)
@@ -44,14 +44,14 @@ def test_moments_are_left_where_they_do_not_pay(make_config, monkeypatch):
     x = load_part(data, "train", cfg, CPU).x
     conv = Conv2d(x.shape[1], 4, 7, stride=2, padding=3, bias=False)
     n_outputs = cfg.training.batch_size * 4 * -(-x.shape[2] // 2) * -(-x.shape[3] // 2)
-    monkeypatch.setattr(batches, "FEWEST_OUTPUTS", n_outputs + 1)
+    monkeypatch.setattr(folding, "FEWEST_OUTPUTS", n_outputs + 1)
     assert load_moments(data, cfg, x, conv) is None
-    monkeypatch.setattr(batches, "FEWEST_OUTPUTS", n_outputs)
+    monkeypatch.setattr(folding, "FEWEST_OUTPUTS", n_outputs)
     assert load_moments(data, cfg, x, conv) is not None
     cfg.training.precision = "bfloat16"
     assert load_moments(data, cfg, x, conv) is None
     cfg.training.precision = "float32"
-    monkeypatch.setattr(batches, "MOST_MOMENTS", 1000)
+    monkeypatch.setattr(folding, "MOST_MOMENTS", 1000)
     assert load_moments(data, cfg, x, conv) is None
 
 

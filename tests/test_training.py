@@ -181,7 +181,7 @@ def test_a_training_is_the_same_with_its_first_normalisation_folded(
     cfg = make_config(f"model.use_residual={residual}", "training.precision=float32")
     plain = run(cfg)[1]
     assert not list(prepare_data(cfg).directory.glob("moments-*.npy"))  # too small a step to pay
-    monkeypatch.setattr("hpo_utils.batches.FEWEST_OUTPUTS", 0)
+    monkeypatch.setattr("hpo_utils.folding.FEWEST_OUTPUTS", 0)
     folded = run(cfg)[1]
     assert list(prepare_data(cfg).directory.glob("moments-*.npy"))
     np.testing.assert_allclose(folded["scores"], plain["scores"], rtol=1e-3)
