@@ -129,7 +129,7 @@ def folding_pays(x: Tensor, conv: Conv1d | Conv2d, batch_size: int, precision: t
     return (
         n_outputs >= FEWEST_OUTPUTS
         and n_bytes <= MOST_MOMENTS
-        and x.device.type == "cpu"
+        and conv.weight.device.type == "cpu"  # inputs may stay there though a GPU trains
         and precision == torch.float32
     )
 

@@ -51,6 +51,8 @@ def test_moments_are_left_where_they_do_not_pay(make_config, monkeypatch):
     cfg.training.precision = "bfloat16"
     assert load_moments(data, cfg, x, conv) is None
     cfg.training.precision = "float32"
+    elsewhere = Conv2d(x.shape[1], 4, 7, stride=2, padding=3, bias=False, device="meta")
+    assert load_moments(data, cfg, x, elsewhere) is None
     monkeypatch.setattr(folding, "MOST_MOMENTS", 1000)
     assert load_moments(data, cfg, x, conv) is None
 
