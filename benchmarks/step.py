@@ -22,7 +22,7 @@ from hpo_utils.batches import Part
 from hpo_utils.config import load_config
 from hpo_utils.devices import keep_freed_memory, select_device, select_precision
 from hpo_utils.flat_weights import FlatWeights
-from hpo_utils.folding import folding_pays, patch_moments
+from hpo_utils.folding import create_moments
 from hpo_utils.models import create_model, first_convolution
 from hpo_utils.optimizer import FlatAdam
 from hpo_utils.timing import matrix_peak, training_flops
@@ -52,10 +52,8 @@ def make_step(
         memory_format=torch.channels_last
     )
     model = create_model(cfg, x, 6, device).to(memory_format=torch.channels_last)
-    part = Part(x, torch.randn(n, 6, device=device))
-    conv = first_convolution(model)
-    if folding_pays(x, conv, batch_size, precision):
-        part.moments = patch_moments(x, conv)
+    moments = create_moments(x, first_convolution(model), batch_size, precision)
+    part = Part(x, torch.randn(n, 6, device=device), moments)
     flops = batch_size * training_flops(model, x)
     weights = FlatWeights(model)
     optimizer = FlatAdam(weights, 1e-3)

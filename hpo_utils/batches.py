@@ -15,12 +15,10 @@ import torch
 from torch import Tensor
 
 from hpo_utils.config import Config
-from hpo_utils.convolutions import Conv1d, Conv2d
 from hpo_utils.data import PreparedData
-from hpo_utils.devices import PRECISIONS, free_memory
-from hpo_utils.folding import folding_pays, patch_moments
+from hpo_utils.devices import free_memory
+from hpo_utils.folding import Moments
 from hpo_utils.models import memory_format
-from hpo_utils.paths import write_with
 
 PIECE = 2**24  # bytes that are copied at a time
 RESIDENT_SHARE = 0.5  # of the free memory that a part may take
@@ -32,18 +30,17 @@ class Part:
 
     ``x`` of shape (n_samples, n_channels, L) or (n_samples, n_channels, H, W), standardised, on the
     device or, if it is too large for that, on the host; ``z`` of shape (n_samples, n_targets),
-    standardised, on the device; ``moments``, where the network takes them, as ``patch_moments``
-    returns them.
+    standardised, on the device; ``moments`` of the inputs, where the network takes them.
     """
 
     x: Tensor
     z: Tensor
-    moments: Tensor | None = None
+    moments: Moments | None = None
 
     def batch(self, index: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """Return what the network takes, and targets, of the samples in ``index`` on the device."""
         x = self.x[index.to(self.x.device)].to(self.z.device)
-        known = () if self.moments is None else (self.moments[index].sum(0),)
+        known = () if self.moments is None else (self.moments.of_batch(index, x),)
         return (x, *known), self.z[index]
 
 
@@ -82,23 +79,6 @@ def load_part(data: PreparedData, part: str, cfg: Config, device: torch.device) 
         piece = data.inputs(part, factor, slice(start, start + step))
         x[start : start + step] = torch.from_numpy(np.array(piece))
     return Part(x, z)
-
-
-def load_moments(
-    data: PreparedData, cfg: Config, x: Tensor, conv: Conv1d | Conv2d
-) -> Tensor | None:
-    """Return the moments of the training part's inputs ``x`` that ``Folding`` takes.
-
-    Taken once for each kernel, and kept beside the data. None where folding does not pay.
-    """
-    if not folding_pays(x, conv, cfg.training.batch_size, PRECISIONS[cfg.training.precision]):
-        return None
-    kernel = "x".join(map(str, conv.kernel_size))
-    file = data.directory / f"moments-{cfg.dataset.downsample_factor}-{kernel}.npy"
-    if not file.is_file():
-        moments = patch_moments(x, conv).numpy()
-        write_with(file, lambda open_file: np.save(open_file, moments))
-    return torch.from_numpy(np.load(file))
 
 
 def make_batches(

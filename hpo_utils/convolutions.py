@@ -162,13 +162,13 @@ def weight_gradient(
     share = 0.0  # of the total that is kept: at first it holds nothing
     for some_x, some_grad in zip(torch.split(x, step), torch.split(grad, step), strict=True):
         rows = some_grad.movedim(1, -1).reshape(-1, n_out)  # (places, n_out)
-        seen = patches(some_x, kernel, stride, padding).reshape(-1, n_values)
-        total.addmm_(rows.T, seen, beta=share)
+        patches = _patches(some_x, kernel, stride, padding).reshape(-1, n_values)
+        total.addmm_(rows.T, patches, beta=share)
         share = 1.0
     return total.view(n_out, *kernel, n_in).movedim(-1, 1)
 
 
-def patches(
+def _patches(
     x: Tensor, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]
 ) -> Tensor:
     """Return what each place of the output sees, (B, *places, *kernel, n_in), as a view."""

@@ -12,15 +12,17 @@ function, with less rounding.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from hpo_utils.convolutions import Conv1d, Conv2d, convolve, patches
+from hpo_utils.convolutions import Conv1d, Conv2d, convolve
 
 FEWEST_OUTPUTS = 2**19  # of the convolution in a step, from which on folding pays
 MOST_MOMENTS = 2**26  # bytes
-BLOCK_VALUES = 2**18  # of the patches that are laid out at a time: 2 MB in double precision
+BLOCK_VALUES = 2**18  # of the patches that are laid out at a time: 2 MB in float64
 
 
 class Folding(nn.Sequential):
@@ -29,8 +31,8 @@ class Folding(nn.Sequential):
     def forward(self, x: Tensor, moments: Tensor | None = None) -> Tensor:
         """Map (B, n_channels, ...) to what the last layer gives.
 
-        ``moments`` are those of the batch, the sum of ``patch_moments`` over its samples; without
-        them batch normalisation measures for itself.
+        ``moments`` are those of the batch, in training: the sum of ``patch_moments`` over its
+        samples. Without them batch normalisation measures for itself.
         """
         if moments is None:
             out: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
@@ -67,7 +69,7 @@ def fold(
     n = moments[-1, -1]
     center = moments[-1, :-1] / n  # (n_values,)
     covariance = moments[:-1, :-1] / n - torch.outer(center, center)
-    rows = weight.movedim(1, -1).flatten(1).double()  # (n_out, n_values), channels last
+    rows = weight.flatten(1).double()  # (n_out, n_values)
     mean = rows @ center
     variance = ((rows @ covariance) * rows).sum(1).clamp(min=0.0)
     _follow(norm, mean, variance * n / (n - 1))
@@ -80,10 +82,54 @@ def fold(
 @torch.no_grad()
 def _follow(norm: nn.BatchNorm1d | nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
     """Have the running statistics take a step towards those of a batch, as PyTorch's do."""
-    share = float(norm.momentum or 0.0)
     for running, now in ((norm.running_mean, mean), (norm.running_var, variance)):
-        running.lerp_(now.to(running.dtype), share)  # type: ignore[union-attr]
+        running.lerp_(now.to(running.dtype), norm.momentum)  # type: ignore[union-attr,arg-type]
     norm.num_batches_tracked.add_(1)  # type: ignore[union-attr]
+
+
+class Moments:
+    """The moments of a part's samples, each taken when it is first in a batch.
+
+    Parameters
+    ----------
+    n_samples
+        Of the part.
+    conv
+        What sees the patches.
+    """
+
+    def __init__(self, n_samples: int, conv: Conv1d | Conv2d) -> None:
+        self._conv = conv
+        n_values = _count_values(conv)
+        self._taken = torch.zeros(n_samples, n_values + 1, n_values + 1, dtype=torch.float64)
+
+    def of_batch(self, index: Tensor, x: Tensor) -> Tensor:
+        """Return the sum of ``patch_moments`` over the samples ``x`` with the numbers ``index``."""
+        new = self._taken[index, -1, -1] == 0  # no place counted yet
+        if new.any():
+            self._taken[index[new]] = patch_moments(x[new], self._conv)
+        return self._taken[index].sum(0)
+
+
+def create_moments(
+    x: Tensor, conv: Conv1d | Conv2d, batch_size: int, precision: torch.dtype
+) -> Moments | None:
+    """Return moments for the samples ``x`` of a training; None where folding does not pay.
+
+    It does not where the convolution strides, which leaves few outputs of many inputs; in small
+    steps, to which the few operations more are more than a pass over the outputs; where the moments
+    need much memory. It was not measured in bfloat16 and on GPUs.
+    """
+    n_outputs = batch_size * conv.out_channels * math.prod(x.shape[2:])
+    n_bytes = len(x) * (_count_values(conv) + 1) ** 2 * torch.float64.itemsize
+    pays = (
+        max(conv.stride) == 1
+        and n_outputs >= FEWEST_OUTPUTS
+        and n_bytes <= MOST_MOMENTS
+        and conv.weight.device.type == "cpu"  # inputs may stay there though a GPU trains
+        and precision == torch.float32
+    )
+    return Moments(len(x), conv) if pays else None
 
 
 def patch_moments(x: Tensor, conv: Conv1d | Conv2d) -> Tensor:
@@ -94,7 +140,7 @@ def patch_moments(x: Tensor, conv: Conv1d | Conv2d) -> Tensor:
     x
         Samples (n_samples, n_channels, L) or (n_samples, n_channels, H, W), on a CPU.
     conv
-        The convolution.
+        The convolution, without stride.
 
     Returns
     -------
@@ -105,33 +151,25 @@ def patch_moments(x: Tensor, conv: Conv1d | Conv2d) -> Tensor:
     """
     n_values = _count_values(conv)
     found = torch.zeros(len(x), n_values + 1, n_values + 1, dtype=torch.float64)
-    stride, padding = [int(n) for n in conv.stride], [int(n) for n in conv.padding]
-    for sample, moments in zip(torch.split(x, 1), found, strict=True):
-        seen = patches(sample.double(), conv.kernel_size, stride, padding)[0]
-        step = max(1, BLOCK_VALUES // seen[0].numel())
-        for block in torch.split(seen, step):  # (some rows or places, ..., *kernel, n_channels)
-            rows = block.reshape(-1, n_values)
-            moments[:-1, :-1].addmm_(rows.T, rows)
-            moments[-1, :-1] += rows.sum(0)
-            moments[-1, -1] += len(rows)
+    padded = functional.pad(x, [each for pad in _sizes(conv.padding)[::-1] for each in (pad, pad)])
+    if x.ndim == 3:  # a signal is an image of one row
+        padded = padded.unsqueeze(2)
+    height, width = [1, *_sizes(conv.kernel_size)][-2:]
+    n_rows = padded.shape[2] - height + 1
+    step = max(1, BLOCK_VALUES // (n_values * padded.shape[3]))
+    for sample, moments in zip(padded, found, strict=True):
+        for row in range(0, n_rows, step):
+            block = sample[:, row : row + step + height - 1].double().contiguous()
+            views = block.unfold(1, height, 1).unfold(2, width, 1)  # (n_channels, H, W, *kernel)
+            values = views.permute(0, 3, 4, 1, 2).reshape(n_values, -1)  # (n_values, n_places)
+            moments[:-1, :-1].addmm_(values, values.T)
+            moments[-1, :-1] += values.sum(1)
+            moments[-1, -1] += values.shape[1]
     return found
 
 
-def folding_pays(x: Tensor, conv: Conv1d | Conv2d, batch_size: int, precision: torch.dtype) -> bool:
-    """Return whether to take the moments of samples ``x`` for trainings with such batches.
-
-    Not for small steps, to which the few operations more are more than a pass over the outputs; not
-    where the moments need much memory; and not where it was not measured, in bfloat16 and on GPUs.
-    """
-    places = [-(-n // int(step)) for n, step in zip(x.shape[2:], conv.stride, strict=True)]
-    n_outputs = batch_size * conv.out_channels * math.prod(places)
-    n_bytes = len(x) * (_count_values(conv) + 1) ** 2 * torch.float64.itemsize
-    return (
-        n_outputs >= FEWEST_OUTPUTS
-        and n_bytes <= MOST_MOMENTS
-        and conv.weight.device.type == "cpu"  # inputs may stay there though a GPU trains
-        and precision == torch.float32
-    )
+def _sizes(of_axes: Sequence[int | str]) -> list[int]:
+    return [int(each) for each in of_axes]
 
 
 def _count_values(conv: Conv1d | Conv2d) -> int:

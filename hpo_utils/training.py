@@ -19,7 +19,6 @@ from hpo_utils.batches import (
     Part,
     Pieces,
     count_batches,
-    load_moments,
     load_part,
     make_batches,
 )
@@ -39,6 +38,7 @@ from hpo_utils.devices import (
 )
 from hpo_utils.errors import DivergenceError, InfeasibleError
 from hpo_utils.flat_weights import FlatWeights
+from hpo_utils.folding import create_moments
 from hpo_utils.looks import note_look
 from hpo_utils.losses import WeightedMSELoss
 from hpo_utils.models import (
@@ -261,7 +261,9 @@ def _fit_and_predict(
     with record.effort.spend("data"):
         train, val = (load_part(data, part, cfg, device) for part in ("train", "val"))
         model = create_network(cfg, train.x, data.target_scaler, data.physics, device)
-        train.moments = load_moments(data, cfg, train.x, first_convolution(model))
+        train.moments = create_moments(
+            train.x, first_convolution(model), cfg.training.batch_size, precision
+        )
         criterion = create_criterion(cfg, data.n_targets).to(device)
         yardstick = create_yardstick(cfg, data.target_names, data.targets("val"))
         batch_size = evaluation_batch(cfg, train.x)

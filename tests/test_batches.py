@@ -1,11 +1,11 @@
 import numpy as np
 import torch
 
-from hpo_utils import batches, folding
-from hpo_utils.batches import Pieces, count_batches, load_moments, load_part, make_batches
+from hpo_utils import batches
+from hpo_utils.batches import Part, Pieces, count_batches, load_part, make_batches
 from hpo_utils.convolutions import Conv2d
 from hpo_utils.data import prepare_data
-from hpo_utils.folding import patch_moments
+from hpo_utils.folding import Moments, patch_moments
 
 CPU = torch.device("cpu")
 
@@ -24,37 +24,14 @@ def test_a_part_is_the_prepared_one(make_config, monkeypatch):
     assert abs(part.z.mean()) < 1e-5  # standardised by this part
 
 
-def test_moments_are_taken_once_and_added_up_for_each_batch(make_config, monkeypatch):
-    monkeypatch.setattr(folding, "FEWEST_OUTPUTS", 0)
-    cfg = make_config("training.precision=float32")
-    data = prepare_data(cfg)
-    part = load_part(data, "train", cfg, CPU)
-    conv = Conv2d(part.x.shape[1], 4, 3, padding=1, bias=False)
-    part.moments = load_moments(data, cfg, part.x, conv)
-    torch.testing.assert_close(part.moments, patch_moments(part.x, conv))
-    (x, moments), _ = part.batch(torch.tensor([4, 0]))
-    torch.testing.assert_close(moments, patch_moments(x, conv).sum(0))
-    monkeypatch.setattr(batches, "patch_moments", None)  # not called again
-    torch.testing.assert_close(load_moments(data, cfg, part.x, conv), part.moments)
-
-
-def test_moments_are_left_where_they_do_not_pay(make_config, monkeypatch):
-    cfg = make_config("training.precision=float32")
-    data = prepare_data(cfg)
-    x = load_part(data, "train", cfg, CPU).x
-    conv = Conv2d(x.shape[1], 4, 7, stride=2, padding=3, bias=False)
-    n_outputs = cfg.training.batch_size * 4 * -(-x.shape[2] // 2) * -(-x.shape[3] // 2)
-    monkeypatch.setattr(folding, "FEWEST_OUTPUTS", n_outputs + 1)
-    assert load_moments(data, cfg, x, conv) is None
-    monkeypatch.setattr(folding, "FEWEST_OUTPUTS", n_outputs)
-    assert load_moments(data, cfg, x, conv) is not None
-    cfg.training.precision = "bfloat16"
-    assert load_moments(data, cfg, x, conv) is None
-    cfg.training.precision = "float32"
-    elsewhere = Conv2d(x.shape[1], 4, 7, stride=2, padding=3, bias=False, device="meta")
-    assert load_moments(data, cfg, x, elsewhere) is None
-    monkeypatch.setattr(folding, "MOST_MOMENTS", 1000)
-    assert load_moments(data, cfg, x, conv) is None
+def test_a_batch_has_the_moments_of_its_samples():
+    x = torch.randn(6, 2, 8, 8)
+    conv = Conv2d(2, 4, 3, padding=1, bias=False)
+    part = Part(x, torch.randn(6, 3), Moments(6, conv))
+    (inputs, moments), z = part.batch(torch.tensor([4, 0]))
+    torch.testing.assert_close(inputs, x[[4, 0]])
+    torch.testing.assert_close(z, part.z[[4, 0]])
+    torch.testing.assert_close(moments, patch_moments(x[[4, 0]], conv).sum(0))
 
 
 def test_batches_hold_every_sample_once_but_never_one_alone():
