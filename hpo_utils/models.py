@@ -124,7 +124,7 @@ class ResidualCNN(nn.Module):
     ) -> None:
         super().__init__()
         layers = LAYERS[n_axes]
-        self.stem = Folding(
+        self.stem = nn.Sequential(
             layers.conv(n_channels, hidden, 7, stride=2, padding=3, bias=False),
             layers.norm(hidden),
             layers.max_pool(3, stride=2, padding=1),
@@ -148,12 +148,9 @@ class ResidualCNN(nn.Module):
             nn.Linear(2 * hidden, n_targets),
         )
 
-    def forward(self, x: Tensor, moments: Tensor | None = None) -> Tensor:
-        """Map (B, n_channels, L) or (B, n_channels, H, W) to (B, n_targets).
-
-        ``moments`` as for ``Folding``.
-        """
-        features = self.pool(self.stages(self.stem(x, moments)))  # (B, 4 * hidden)
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, n_channels, L) or (B, n_channels, H, W) to (B, n_targets)."""
+        features = self.pool(self.stages(self.stem(x)))  # (B, 4 * hidden)
         out: Tensor = self.head(_with_statistics(features, x, self.statistics))
         return out
 
