@@ -15,13 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from hpo_utils.averaging import WeightAverage
-from hpo_utils.batches import (
-    Part,
-    Pieces,
-    count_batches,
-    load_part,
-    make_batches,
-)
+from hpo_utils.batches import Part, Pieces, count_batches, load_part, make_batches
 from hpo_utils.checkpoints import Checkpoint, TrainingState
 from hpo_utils.config import Config, with_target_weights
 from hpo_utils.data import PreparedData
