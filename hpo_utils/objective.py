@@ -24,6 +24,7 @@ from hpo_utils.trial_files import (
     SCATTER_FILE,
     as_begun,
     create_trial_output_dir,
+    has_directory,
     mark,
     read_trial_info,
 )
@@ -72,9 +73,10 @@ def objective(
     effort = Effort()
     with effort.spend("search"):
         cfg = suggest_hyperparameters(trial, base_cfg, space)
-    twin = find_twin(trial)
+    root = resolve(base_cfg.paths.outputs_root)
+    twin = find_twin(trial, root)
     if twin is not None:
-        return repeat(trial, twin, resolve(base_cfg.paths.outputs_root))
+        return repeat(trial, twin, root)
     output_dir = _output_dir(trial, cfg)
     info = read_trial_info(output_dir)
     if info.get("state") in ("COMPLETE", "PRUNED"):
@@ -166,24 +168,22 @@ def _output_dir(trial: optuna.Trial, cfg: Config) -> Path:
     return output_dir
 
 
-def find_twin(trial: optuna.Trial) -> FrozenTrial | None:
+def find_twin(trial: optuna.Trial, root: Path) -> FrozenTrial | None:
     """Return the first trial with the same parameters that ended: it would be the same training.
 
-    One that failed by an error of its own counts; it would fail again. Not so if the trial was
-    asked for by name: then it is to be tried again.
+    One whose directory below ``root`` is gone does not count. One that failed by an error of its
+    own does; it would fail again. Not so if the trial was asked for by name: then it is to be tried
+    again.
     """
     asked_for = enqueued_params(stored_trial(trial.study, trial.number)) is not None
     states = FINISHED if asked_for else (*FINISHED, TrialState.FAIL)
     ended = trial.study.get_trials(deepcopy=False, states=states)
-    return next(
-        (
-            other
-            for other in ended
-            if other.params == trial.params
-            and (other.state != TrialState.FAIL or "failure" in other.user_attrs)
-        ),
-        None,
-    )
+    for other in ended:
+        failed = other.state == TrialState.FAIL
+        counts = "failure" in other.user_attrs if failed else has_directory(other, root)
+        if counts and other.params == trial.params:
+            return other
+    return None
 
 
 def repeat(trial: optuna.Trial, twin: FrozenTrial, root: Path) -> float:

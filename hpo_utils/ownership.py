@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo_utils.storage import stored_trial
 from hpo_utils.trial_files import TRAIN_LOG, mark
 
+SAME_START = 2.5  # seconds by which Linux may tell the time of its start differently
 UNSIGNED_GRACE = 60.0  # seconds in which a living process must have signed the trial it asked for
 # so often may processes die within one epoch of a trial before it is taken for the cause
 MOST_DEATHS = 5
@@ -29,12 +30,17 @@ def current_owner(worker: str | None = None) -> dict[str, Any]:
     One that is a worker of a team goes by that name as well.
     """
     process = psutil.Process()
-    owner = {
-        "host": socket.gethostname(),
-        "pid": process.pid,
-        "started": process.create_time(),
-    }
+    owner = {"host": socket.gethostname(), "pid": process.pid, "started": _started(process)}
     return owner if worker is None else {**owner, "worker": worker}
+
+
+def _started(process: psutil.Process) -> float:
+    """Return when a process started, in seconds since its machine did.
+
+    Not since the epoch: where a clock is set, as after a machine slept, all processes would seem to
+    have started at another time.
+    """
+    return float(process.create_time() - psutil.boot_time())
 
 
 def register(study: optuna.Study, worker: str | None = None) -> dict[str, Any]:
@@ -49,10 +55,17 @@ def owner_is_alive(owner: Mapping[str, Any]) -> bool:
     if owner["host"] != socket.gethostname():
         return True
     try:
-        started = psutil.Process(owner["pid"]).create_time()
+        started = _started(psutil.Process(owner["pid"]))
     except psutil.NoSuchProcess:
         return False
-    return bool(abs(started - owner["started"]) < 1.0)
+    return bool(abs(started - owner["started"]) < SAME_START)
+
+
+def sign(trial: optuna.Trial, owner: Mapping[str, Any]) -> dict[str, Any]:
+    """Write down that ``owner`` runs the trial from now on, and return what was written."""
+    signed = {**owner, "since": time.time()}
+    trial.set_user_attr("owner", signed)
+    return signed
 
 
 def recover_interrupted(
@@ -142,15 +155,20 @@ def _is_abandoned(
         workers = [value for key, value in study.user_attrs.items() if key.startswith(WORKER)]
         living = any(owner_is_alive(worker) for worker in workers if worker != ours)
         return not living or silent > UNSIGNED_GRACE
-    if owner == ours:  # a process that looks for trials runs none
-        return True
+    if (owner["host"], owner["pid"]) == (ours["host"], ours["pid"]):
+        return True  # a process that looks for trials runs none
     if owner["host"] != ours["host"]:
         return silent > silent_after_s
     return not owner_is_alive(owner)
 
 
 def _last_sign(trial: FrozenTrial, outputs_root: Path) -> float:
-    """Return when a trial last showed that somebody runs it, in seconds since the epoch."""
-    started = 0.0 if trial.datetime_start is None else trial.datetime_start.timestamp()
+    """Return when a trial last showed that somebody runs it, in seconds since the epoch.
+
+    When it was asked for says Optuna in the time zone of the machine that asked, which may not be
+    ours; so that counts only until it is signed.
+    """
+    asked = 0.0 if trial.datetime_start is None else trial.datetime_start.timestamp()
+    started = float(trial.user_attrs.get("owner", {}).get("since", asked))
     log = outputs_root / trial.user_attrs.get("output_dir", "") / TRAIN_LOG
     return max(started, log.stat().st_mtime) if log.is_file() else started

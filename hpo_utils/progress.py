@@ -55,7 +55,7 @@ class StudyProgress:
         text = (
             f"trial {trial.number:>3}  {trial.state.name:<8}  score {score:>8}"
             f"  {best_text(self._best)}  elapsed {clock(self.elapsed())}"
-            f"  remaining about {clock(self.remaining())}"
+            f"  {remaining_text(self.remaining())}"
         )
         failure = trial.user_attrs.get("failure")
         return text if failure is None else f"{text}\n           because of {failure}"
@@ -64,9 +64,10 @@ class StudyProgress:
         """Seconds since the start."""
         return time.monotonic() - self._started
 
-    def remaining(self) -> float:
+    def remaining(self) -> float | None:
         """Seconds that the trials to go should take, by those that ended and who ran them."""
-        owners = {tuple(sorted(t.user_attrs.get("owner", {}).items())) for t in self._ended}
+        signed = [trial.user_attrs.get("owner", {}) for trial in self._ended]
+        owners = {(owner.get("host"), owner.get("pid")) for owner in signed}
         return time_left(self._ended, self.n_trials - self.n_done, len(owners))
 
     def close(self) -> None:
@@ -86,7 +87,7 @@ class StudyProgress:
         counts = ", ".join(f"{n} {state.name.lower()}" for state, n in self.counts.items())
         text = (
             f"{self.n_done} of {self.n_trials} trials ({counts}), {best_text(self._best)}, elapsed"
-            f" {clock(self.elapsed())}, remaining about {clock(self.remaining())}"
+            f" {clock(self.elapsed())}, {remaining_text(self.remaining())}"
         )
         bar = (
             f'<progress value="{self.n_done}" max="{self.n_trials}" style="width:20em"></progress>'
@@ -116,16 +117,26 @@ def status(study: optuna.Study, title: str, with_best: bool = True) -> str:
     if running and finished:
         own = [trial for trial in finished if "carried_from" not in trial.user_attrs]
         left = time_left(own, wanted - len(finished), len(running))
-        text += f", remaining about {clock(left)}"
+        text += f", {remaining_text(left)}"
     return "\n".join([text, *(_running_line(trial) for trial in running)])
 
 
-def time_left(ended: Sequence[FrozenTrial], n_left: int, n_at_once: int) -> float:
-    """Return the seconds that more trials should take, as long each as those that ended."""
+def remaining_text(seconds: float | None) -> str:
+    """Return how long it will take, if that can be said."""
+    return "remaining: not known yet" if seconds is None else f"remaining about {clock(seconds)}"
+
+
+def time_left(ended: Sequence[FrozenTrial], n_left: int, n_at_once: int) -> float | None:
+    """Return the seconds that more trials should take, as long each as those that ended.
+
+    None if none has: nobody knows.
+    """
     durations = [s for trial in ended if (s := trial_seconds(trial)) is not None]
-    if not durations:
+    if n_left <= 0:
         return 0.0
-    return sum(durations) / len(durations) * max(n_left, 0) / max(n_at_once, 1)
+    if not durations:
+        return None
+    return sum(durations) / len(durations) * n_left / max(n_at_once, 1)
 
 
 def _running_line(trial: FrozenTrial) -> str:

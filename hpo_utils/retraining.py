@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -25,6 +26,7 @@ from hpo_utils.progress import WANTED
 from hpo_utils.search_space import Parameter, SearchSpace
 from hpo_utils.stopping import create_stop
 from hpo_utils.storage import FINISHED, count_finished, create_pruner, enqueued_params, open_storage
+from hpo_utils.trial_files import has_directory
 from hpo_utils.workers import Search
 
 SEED, CONSTRAIN = "training.seed", "model.constrain_outputs"
@@ -61,25 +63,21 @@ def train_all(
     again.pruner = create_pruner(cfg)
     names = {settings_key(settings): name for name, settings in wanted.items()}
     search = Search(cfg, widened(space), data, create_stop(cfg), queued_only=True)
+    root = resolve(cfg.paths.outputs_root)
     asked, told = set[str](), False
 
-    def say(trial: FrozenTrial) -> None:
-        diverged = trial.value is None or trial.state != TrialState.COMPLETE
-        score = "no score" if diverged else f"score {trial.value:.4f}"
-        print(f"again: {names.get(settings_key(trial.params), trial.params)}: {score}", flush=True)
-
     while True:
-        recover_interrupted(again, resolve(cfg.paths.outputs_root), cfg.study.silent_after_s)
+        recover_interrupted(again, root, cfg.study.silent_after_s)
         # in this order: what another process ends between the two is in both, not in none
-        in_hand, finished = _in_hand(again), _finished(again)
+        in_hand, finished = _in_hand(again), _finished(again, root)
         missing = names.keys() - finished.keys()
         if not missing:
             return [finished[settings_key(settings)] for settings in wanted.values()]
         lost = missing - in_hand
-        if lost & asked:
+        if failed := sorted(lost & asked):
             raise StudyError(
                 "every training must be finished before the winner is settled, but"
-                f" {names[min(lost & asked)]} failed in another process, which says why"
+                f" {names[failed[0]]} failed: {_failure(again, failed[0])}"
             )
         for settings in wanted.values():
             if settings_key(settings) in lost:
@@ -87,7 +85,7 @@ def train_all(
         asked |= lost
         again.set_user_attr(WANTED, count_finished(again) + len(missing))
         if n_waiting := len(again.get_trials(deepcopy=False, states=(TrialState.WAITING,))):
-            run_workers(again, search, n_waiting, say)
+            run_workers(again, search, n_waiting, lambda trial: _say(trial, names))
         elif not told:
             left = f"{len(missing)} of {len(wanted)}"
             print(f"again: waiting for another process, which trains {left}", flush=True)
@@ -95,6 +93,13 @@ def train_all(
         else:
             time.sleep(POLL)
         search.stop.check()
+
+
+def _say(trial: FrozenTrial, names: Mapping[str, str]) -> None:
+    """Print a line on a training that has ended; ``names`` are those of the settings."""
+    diverged = trial.value is None or trial.state != TrialState.COMPLETE
+    score = "no score" if diverged else f"score {trial.value:.4f}"
+    print(f"again: {names.get(settings_key(trial.params), trial.params)}: {score}", flush=True)
 
 
 def complete_settings(cfg: Config, params: Settings, seed: int) -> Settings:
@@ -125,8 +130,21 @@ def _in_hand(again: optuna.Study) -> set[str]:
     return {settings_key(enqueued_params(trial) or {}) for trial in trials}
 
 
-def _finished(again: optuna.Study) -> dict[str, FrozenTrial]:
+def _finished(again: optuna.Study, root: Path) -> dict[str, FrozenTrial]:
+    """Return the trainings that have ended, but for those whose directories are gone."""
     return {
         settings_key(trial.params): trial
         for trial in again.get_trials(deepcopy=False, states=FINISHED)
+        if has_directory(trial, root)
     }
+
+
+def _failure(again: optuna.Study, key: str) -> str:
+    """Return why the last training with these settings failed."""
+    failed = again.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+    said = [
+        str(trial.user_attrs["failure"])
+        for trial in failed
+        if "failure" in trial.user_attrs and settings_key(enqueued_params(trial) or {}) == key
+    ]
+    return said[-1] if said else "its process died"

@@ -37,7 +37,7 @@ from hpo_utils.storage import (
 )
 from hpo_utils.study_files import last_searched, write_study_files
 from hpo_utils.trial_files import find_trial_output_dir
-from hpo_utils.workers import Search, unwritable
+from hpo_utils.workers import Search, unusable
 from hpo_utils.yardstick import check_target, create_yardstick
 
 FILES_INTERVAL = 10.0  # seconds between two writings of the study's files while it runs
@@ -74,7 +74,7 @@ def run_study(cfg: Config) -> optuna.Study:
         study = open_study(cfg, space, data)
         search(study, cfg, space, data)
     except (OSError, StorageInternalError) as error:
-        raise StudyError(unwritable(error)) from error
+        raise StudyError(unusable(error)) from error
     return study
 
 

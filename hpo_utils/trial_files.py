@@ -21,6 +21,8 @@ import optuna
 import torch
 import yaml
 from numpy.typing import NDArray
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial
 from torch import Tensor
 
 from hpo_utils.checkpoints import CHECKPOINT_FILE
@@ -73,6 +75,7 @@ class TrialRecord:
 
     On entry the trial is written down as RUNNING; on exit with its true final state, the reason and
     traceback of a failure included. One that was interrupted waits, with its checkpoint, to go on.
+    One that another process has finished, while this one was taken for dead, is left as it is.
     ``restarts`` has, for each time it did, the epochs that were done; ``pieces`` says into how many
     a batch was cut to fit into the memory.
     """
@@ -124,6 +127,8 @@ class TrialRecord:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if isinstance(error, UpdateFinishedTrialError):
+            return  # another process took the trial over and finished it: these are its files
         if error is None:
             self._write_info("COMPLETE")
         elif isinstance(error, Exception) and not (
@@ -259,6 +264,12 @@ def find_trial_output_dir(study: optuna.Study, trial_number: int, outputs_root: 
             f" {directory} does not exist: choose another trial or run the study again"
         )
     return directory
+
+
+def has_directory(trial: FrozenTrial, outputs_root: Path) -> bool:
+    """Return whether a trial's files are still there."""
+    remembered = trial.user_attrs.get("output_dir")
+    return remembered is not None and (outputs_root / str(remembered)).is_dir()
 
 
 def read_trial_info(output_dir: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 from collections.abc import Callable
 from contextlib import suppress
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import optuna
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.config import Config, as_dict, config_from_dict
@@ -18,11 +19,13 @@ from hpo_utils.devices import release_memory, select_device
 from hpo_utils.errors import StopRequest, StudyError
 from hpo_utils.interrupts import was_interrupted
 from hpo_utils.objective import objective
-from hpo_utils.ownership import give_back, is_ours, register
+from hpo_utils.ownership import give_back, is_ours, register, sign
 from hpo_utils.paths import resolve
 from hpo_utils.search_space import SearchSpace
 from hpo_utils.stopping import Stop
 from hpo_utils.storage import count_finished, enqueued_params, stored_trial
+
+GONE = (errno.ENOENT, errno.EIO, errno.ESTALE, errno.ENOTCONN)  # a file, a disk, a network drive
 
 
 @dataclass(frozen=True)
@@ -97,19 +100,21 @@ def run_trials(
                 study.tell(trial, state=TrialState.FAIL)  # another process was faster
                 break
             try:
-                trial.set_user_attr("owner", owner)
+                signed = sign(trial, owner)
                 outcome = run_trial(trial, search)
                 release_memory(device)
-                if not is_ours(study, trial, owner):
+                if not is_ours(study, trial, signed):
                     continue  # given up as dead, such as while the machine slept: another's now
                 study.tell(trial, *outcome)
+            except UpdateFinishedTrialError:
+                continue  # likewise, and finished there
             except StopRequest as request:
                 give_back(study, trial, root, str(request))
                 break
             except (OSError, StorageInternalError) as error:
                 with suppress(StorageInternalError):
                     give_back(study, trial, root, str(error))
-                raise StudyError(unwritable(error)) from error
+                raise StudyError(unusable(error)) from error
             except BaseException:
                 give_back(study, trial, root, "interrupted")
                 raise
@@ -140,14 +145,15 @@ def nothing_left(study: optuna.Study, search: Search) -> bool:
 def run_trial(trial: optuna.Trial, search: Search) -> tuple[float | None, TrialState]:
     """Run one trial and return its value and state, as ``Study.tell`` takes them.
 
-    What is no failure of the trial's own is raised: a stop, and a disk that cannot be written to.
+    What is no failure of the trial's own is raised: a stop, a disk that cannot be written to, and
+    that another process has finished it.
     """
     try:
         score = objective(trial, search.cfg, search.space, search.data, search.stop)
         return score, TrialState.COMPLETE
     except optuna.TrialPruned:
         return None, TrialState.PRUNED
-    except (StopRequest, OSError, StorageInternalError):
+    except (StopRequest, OSError, StorageInternalError, UpdateFinishedTrialError):
         raise
     except Exception as error:
         if was_interrupted(error):
@@ -156,10 +162,13 @@ def run_trial(trial: optuna.Trial, search: Search) -> tuple[float | None, TrialS
         return None, TrialState.FAIL
 
 
-def unwritable(error: Exception) -> str:
-    """Return the sentence on a place that cannot be written to."""
+def unusable(error: Exception) -> str:
+    """Return the sentence on a file or a storage that cannot be read or written to."""
     reason = " ".join(str(error.__cause__ or error).split())
+    remedy = "make room or set the permissions right"
+    if isinstance(error, OSError) and error.errno in GONE:
+        remedy = "bring it back"
     return (
-        f"the study's files and storage must be writable, but there was {reason}: make room or set"
-        " the permissions right and run again, every trial goes on from where it was"
+        f"the study's files and storage must be usable, but there was {reason}: {remedy} and run"
+        " again, every trial goes on from where it was"
     )

@@ -2,12 +2,15 @@ import os
 import subprocess
 import sys
 import time
+from datetime import timedelta
 
 import optuna
+import psutil
 import pytest
 import yaml
 from optuna.trial import TrialState
 
+from hpo_utils import ownership
 from hpo_utils.ownership import (
     MOST_DEATHS,
     WORKER,
@@ -18,6 +21,7 @@ from hpo_utils.ownership import (
     recover_from,
     recover_interrupted,
     register,
+    sign,
 )
 
 HOUR = 3600.0
@@ -33,13 +37,8 @@ def dead_owner():
 def neighbour():
     """Another process of this machine that lives as long as the test."""
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    started = time.time()
-    import psutil
-
-    yield {
-        **current_owner(), "pid": process.pid, "started": psutil.Process(process.pid).create_time()
-    }  # fmt: skip
-    assert time.time() >= started
+    started = ownership._started(psutil.Process(process.pid))
+    yield {**current_owner(), "pid": process.pid, "started": started}
     process.communicate()
 
 
@@ -53,7 +52,22 @@ def test_this_process_lives_and_a_finished_one_does_not():
 
 
 def test_a_process_number_given_away_again_is_another_process():
-    assert not owner_is_alive({**current_owner(), "started": 1.0})
+    assert not owner_is_alive({**current_owner(), "started": -100.0})
+
+
+def test_a_clock_that_is_set_kills_nobody(monkeypatch):
+    owner, create_time, boot_time = current_owner(), psutil.Process.create_time, psutil.boot_time()
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: create_time(self) + HOUR)
+    monkeypatch.setattr(psutil, "boot_time", lambda: boot_time + HOUR)
+    assert owner_is_alive(owner)
+
+
+def test_a_trial_of_another_time_zone_is_not_taken_for_silent(tmp_path):
+    study = optuna.create_study()
+    sign(study.ask(), {**current_owner(), "host": "elsewhere"})
+    (trial,) = study.trials
+    trial.datetime_start -= timedelta(hours=9)  # Optuna's, in their time zone
+    assert abs(ownership._last_sign(trial, tmp_path) - time.time()) < 60
 
 
 def test_another_machine_is_never_judged_by_its_processes():
@@ -166,8 +180,8 @@ def test_power_cuts_are_forgiven_as_long_as_the_trial_gets_on(tmp_path):
 
 def test_a_trial_that_was_given_to_another_is_not_ours():
     study = optuna.create_study()
-    trial, owner = study.ask(), current_owner()
-    trial.set_user_attr("owner", owner)
-    assert is_ours(study, trial, owner)
-    trial.set_user_attr("owner", {**owner, "pid": 1})
-    assert not is_ours(study, trial, owner)
+    trial = study.ask()
+    signed = sign(trial, current_owner())
+    assert is_ours(study, trial, signed)
+    trial.set_user_attr("owner", {**signed, "pid": 1})
+    assert not is_ours(study, trial, signed)

@@ -28,7 +28,13 @@ def test_the_time_left_is_that_of_the_trials_over_those_at_work():
             lasting(seconds, value=1.0, user_attrs={"owner": {"host": "lab", "pid": pid}})
         )
     assert progress.remaining() == 8 * 40 / 2
-    assert StudyProgress(optuna.create_study(), n_trials=10).remaining() == 0.0
+    assert StudyProgress(optuna.create_study(), n_trials=0).remaining() == 0.0
+
+
+def test_before_the_first_trial_ends_nobody_knows_how_long_it_takes():
+    progress = StudyProgress(optuna.create_study(), n_trials=10)
+    assert progress.remaining() is None
+    assert "remaining: not known yet" in progress._html()["text/plain"]
 
 
 def test_one_line_per_trial_says_all(capsys, monkeypatch):

@@ -1,3 +1,4 @@
+import shutil
 import time
 
 import numpy as np
@@ -11,7 +12,7 @@ from hpo_utils.config import with_target_weights
 from hpo_utils.data import prepare_data
 from hpo_utils.errors import DivergenceError, StudyError
 from hpo_utils.ownership import current_owner
-from hpo_utils.paths import project_root
+from hpo_utils.paths import project_root, resolve
 from hpo_utils.reevaluation import (
     Contender,
     choose_contenders,
@@ -128,6 +129,18 @@ def test_running_again_trains_nothing_again(make_config, lucky):
     assert len(lucky) == n_trained
 
 
+def test_a_training_whose_directory_is_gone_is_done_again(make_config, lucky):
+    study, cfg, space, data = study_of(make_config, n_best=1, n_seeds=2)
+    first = reevaluate(study, cfg, space, data)
+    n_trained = len(lucky)
+    gone = next(iter(first[0].directories.values()))
+    shutil.rmtree(resolve(cfg.paths.outputs_root) / gone)
+    again = reevaluate(study, cfg, space, data)
+    assert len(lucky) == n_trained + 1
+    assert again[0].scores == first[0].scores
+    assert gone not in again[0].directories.values()
+
+
 def test_an_interrupted_race_goes_on(make_config, lucky, monkeypatch):
     study, cfg, space, data = study_of(make_config, n_best=2, n_seeds=3)
     n_searched, train = len(lucky), objective_module.train_trial
@@ -231,8 +244,9 @@ def test_a_training_that_ends_between_two_looks_is_not_taken_for_lost(
             theirs.append(again.ask({name: known[name] for name in wanted}))
             theirs[-1].set_user_attr("owner", {**current_owner(), "host": "another"})
 
-    def look_just_before_they_end(again):
-        found = finished(again)
+    def look_just_before_they_end(again, root):
+        found = finished(again, root)
+        (root / "there").mkdir(exist_ok=True)
         while theirs:
             theirs[-1].set_user_attr("output_dir", "there")
             again.tell(theirs.pop(), 0.5)

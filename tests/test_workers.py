@@ -1,4 +1,5 @@
 import pickle
+from dataclasses import dataclass
 from multiprocessing import Semaphore
 
 import optuna
@@ -7,8 +8,10 @@ from optuna.trial import TrialState
 from hpo_utils import workers
 from hpo_utils.config import as_dict, updated, with_target_weights
 from hpo_utils.data import prepare_data
+from hpo_utils.paths import resolve
 from hpo_utils.search_space import load_search_space
-from hpo_utils.stopping import create_stop
+from hpo_utils.stopping import Stop, create_stop
+from hpo_utils.trial_files import read_trial_info
 from hpo_utils.workers import Search, run_trials
 
 
@@ -23,6 +26,36 @@ def test_a_search_reaches_another_process_with_the_weights_of_more_than_six_targ
     assert (there.space, there.data, there.stop, there.queued_only) == (
         search.space, data, search.stop, True,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Rival(Stop):
+    """What happens between two steps of a trial: another process finishes it."""
+
+    study: optuna.Study
+
+    def check_deadline(self):
+        (trial,) = self.study.get_trials(states=(TrialState.RUNNING,)) or [None]
+        if trial is not None and trial.number == 0:
+            self.study.tell(trial.number, 0.5)
+            root = self.file.parents[1]
+            (root / trial.user_attrs["output_dir"] / "metrics.json").write_text("theirs")
+
+
+def test_a_trial_that_another_process_finished_meanwhile_is_left_to_it(make_config):
+    cfg = make_config("training.epochs=1")
+    data = prepare_data(cfg)
+    cfg = with_target_weights(cfg, data.n_targets)
+    study, ended = optuna.create_study(), []
+    stop = Rival(**vars(create_stop(cfg)), study=study)
+    search = Search(cfg, load_search_space(cfg, data.n_targets), data, stop)
+    run_trials(study, search, Semaphore(2), ended.append)
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 2
+    assert [trial.number for trial in ended] == [1]
+    assert study.trials[0].value == 0.5
+    directory = resolve(cfg.paths.outputs_root) / study.trials[0].user_attrs["output_dir"]
+    assert (directory / "metrics.json").read_text() == "theirs"
+    assert read_trial_info(directory)["state"] == "RUNNING"  # as they left it
 
 
 def test_who_comes_too_late_for_what_waited_trains_nothing_else(make_config, monkeypatch):

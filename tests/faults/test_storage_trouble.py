@@ -58,7 +58,7 @@ def test_a_small_disk_that_runs_full_holds_what_was_there(disk):
     root = disk("size=1500k") / "runs"
     process = script(root, "study.n_trials=20")
     output = process.communicate(timeout=300)[0].decode()
-    assert re.search(r"StudyError: the study's files and storage must be writable", output), output
+    assert re.search(r"StudyError: the study's files and storage must be usable", output), output
     complete = [trial for trial in trials_of(root) if trial.state.name == "COMPLETE"]
     assert complete
     for trial in complete:
@@ -84,7 +84,7 @@ def test_a_disk_that_is_full_stops_with_a_sentence_and_nothing_is_lost(tmp_path,
     process = script(root, "study.n_trials=3", limit=limit)
     output = process.communicate(timeout=300)[0].decode()
     assert process.returncode != 0
-    assert re.search(r"StudyError: the study's files and storage must be writable", output), output
+    assert re.search(r"StudyError: the study's files and storage must be usable", output), output
     for trial in trials_of(root):
         assert trial.state.name in ("COMPLETE", "WAITING")
         if trial.state.name == "COMPLETE":
