@@ -99,7 +99,7 @@ def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
     else:
         evaluation["examination"] = _examine_and_bundle(directory, root, data, evaluation)
     write_json(directory / "evaluation.json", evaluation)
-    study.set_user_attr("settled", evaluation["settled"])
+    study.set_user_attr("settled", members)  # the same, whichever of several processes settles
     return evaluation
 
 
@@ -123,7 +123,7 @@ def load_evaluation(study: optuna.Study, outputs_root: Path) -> Evaluation | Non
         return None
     evaluation: Evaluation = json.loads(file.read_text(encoding="utf-8"))
     # a file of a deleted study with the same name is none of ours, nor one of an earlier version
-    ours = study.user_attrs.get("settled") == evaluation["settled"]
+    ours = study.user_attrs.get("settled") == evaluation["members"]
     return evaluation if ours and evaluation.get("version") == VERSION else None
 
 
