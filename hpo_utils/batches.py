@@ -59,9 +59,10 @@ class Pieces:
         return torch.tensor_split(batch, max(1, min(self.count, len(batch) // 2)))
 
     def halve(self, batch: Tensor) -> bool:
-        """Have twice as many pieces; return whether such a batch can still be cut further."""
+        """Have twice as many pieces; return whether that cuts such a batch any finer."""
+        before = len(self.split(batch))
         self.count *= 2
-        return self.count <= len(batch) // 2
+        return len(self.split(batch)) > before
 
 
 def load_part(data: PreparedData, part: str, cfg: Config, device: torch.device) -> Part:

@@ -8,7 +8,7 @@ import gc
 import math
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from hpo_utils.errors import ConfigError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 STRICT_MEMORY = Path("/proc/sys/vm/overcommit_memory")  # 2: Linux promises only what it has
+CGROUPS, OWN_GROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 KEPT_BLOCKS = 2**30  # bytes; smaller blocks stay with the process when they are freed
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -39,6 +40,8 @@ def select_device(name: str) -> torch.device:
         raise ConfigError(
             f"training.device must be auto, cpu or a device of this machine, got {name!r}: {reason}"
         ) from None
+    if device.type == "cuda":  # float32 means float32: else cuDNN leaves out 13 of 23 bits
+        torch.backends.cudnn.allow_tf32 = False
     return device
 
 
@@ -47,12 +50,36 @@ def several_gpus(device: torch.device) -> bool:
     return device.type == "cuda" and device.index is None and torch.cuda.device_count() > 1
 
 
+def computing_in(precision: torch.dtype, device: torch.device) -> AbstractContextManager[None]:
+    """Return a context in which convolutions and products of matrices use ``precision``."""
+    if precision == torch.float32:
+        return nullcontext()
+    return torch.autocast(device.type, precision)
+
+
+class InPrecision(nn.Module):
+    """A network that computes in a precision, whichever thread calls it."""
+
+    def __init__(self, network: nn.Module, precision: torch.dtype) -> None:
+        super().__init__()
+        self.network, self.precision = network, precision
+
+    def forward(self, x: Tensor) -> Any:
+        """Return the network's outputs for a batch ``x`` of shape (B, ...)."""
+        with computing_in(self.precision, x.device):
+            return self.network(x)
+
+
 class SharedOut(nn.DataParallel[nn.Module]):
     """A network whose batches are shared out over all GPUs.
 
     A batch of which one GPU would get a single sample stays on the first GPU: batch normalisation
-    has no statistics of one.
+    has no statistics of one. PyTorch's thread of each GPU knows that there is a precision, but not
+    which (``torch.nn.parallel.parallel_apply``), so the network brings its own.
     """
+
+    def __init__(self, network: nn.Module, precision: torch.dtype) -> None:
+        super().__init__(InPrecision(network, precision))
 
     def forward(self, x: Tensor) -> Any:
         """Return the network's outputs for a batch ``x`` of shape (B, ...)."""
@@ -91,7 +118,30 @@ def free_memory(device: torch.device) -> int:
     """Return the bytes of the device's memory that are free."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return int(psutil.virtual_memory().available)
+    return min([psutil.virtual_memory().available, *_room_in_groups()])
+
+
+def _room_in_groups() -> list[int]:
+    """Return what the control groups around this process leave it: of a container, of a batch job.
+
+    Pages of files count as free, as Linux takes them back
+    (docs.kernel.org/admin-guide/cgroup-v2.html). Nothing where there are no such groups.
+    """
+    rooms = []
+    with suppress(OSError):
+        own = OWN_GROUP.read_text(encoding="utf-8").splitlines()
+        inside = CGROUPS / next((n[4:] for n in own if n.startswith("0::/")), "")
+        for group in (inside, *inside.parents):
+            with suppress(OSError, ValueError):  # no such file, or a limit of "max"
+                limit, used = (
+                    int((group / f"memory.{name}").read_text(encoding="utf-8"))
+                    for name in ("max", "current")
+                )
+                lines = (group / "memory.stat").read_text(encoding="utf-8").splitlines()
+                used_for = {name: int(n) for name, n in map(str.split, lines)}
+                of_files = used_for["inactive_file"] + used_for["active_file"]
+                rooms.append(max(0, limit - used + of_files))
+    return rooms
 
 
 @cache

@@ -31,7 +31,7 @@ def load_member(directory: Path) -> Member:
 def predict_part(members: list[Member], data: PreparedData, part: str) -> NDArray[np.float32]:
     """Return each member's predictions in units, of shape (n_members, n_samples, n_targets)."""
     first = members[0][0]  # all of one configuration but for the seed
-    device = select_device("auto")
+    device = select_device(first.training.device)
     x = load_part(data, part, first, device).x
     found = []
     for cfg, state in members:

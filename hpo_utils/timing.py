@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from hpo_utils.models import predict
 
 PHASES = ("data", "train", "validate", "search", "files")
-PEAK_SIZE, PEAK_REPEATS = 1024, 5  # of the matrix products that find the peak
+PEAK_SIZE = {"cpu": 1024}  # of the matrix products that find the peak
+PEAK_SIZE_OF_GPUS = 4096  # a smaller one ends before the next can be asked for
+PEAK_REPEATS = 5
 
 
 @dataclass
@@ -87,7 +89,8 @@ def matrix_peak(device: torch.device, dtype: torch.dtype, n_threads: int) -> flo
 
     Measured once per process; ``n_threads`` only tells one setting from another.
     """
-    a = torch.ones(PEAK_SIZE, PEAK_SIZE, device=device, dtype=dtype)
+    size = PEAK_SIZE.get(device.type, PEAK_SIZE_OF_GPUS)
+    a = torch.ones(size, size, device=device, dtype=dtype)
     best = float("inf")
     for _ in range(PEAK_REPEATS):
         started = time.perf_counter()
@@ -95,4 +98,4 @@ def matrix_peak(device: torch.device, dtype: torch.dtype, n_threads: int) -> flo
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         best = min(best, time.perf_counter() - started)
-    return float(2 * PEAK_SIZE**3 / best)
+    return float(2 * size**3 / best)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from hpo_utils.config import Config, with_target_weights
 from hpo_utils.data import PreparedData
 from hpo_utils.devices import (
     SharedOut,
+    computing_in,
     is_out_of_memory,
     keep_freed_memory,
     release_memory,
@@ -100,7 +100,7 @@ def train_trial(
     DivergenceError
         If the loss becomes NaN or infinite.
     InfeasibleError
-        If the memory does not suffice for the data or for two samples of a batch.
+        If the memory does not suffice for the data or for the smallest piece of a batch.
     StopRequest
         If ``stop`` says so; the training can go on later.
     """
@@ -158,7 +158,7 @@ def train_one_epoch(
     Raises
     ------
     InfeasibleError
-        If not even a piece of two samples fits.
+        If not even the smallest piece fits, of two or three samples.
     """
     model.train()
     pieces = Pieces() if pieces is None else pieces
@@ -204,19 +204,12 @@ def _gradients(
             raise
         if not pieces.halve(batch):
             raise InfeasibleError(
-                f"two samples of shape {tuple(part.x.shape[1:])} must fit into the memory of"
-                f" {part.z.device} for a step of the training, but do not: lower model.hidden or"
-                " raise dataset.downsample_factor"
+                f"{len(pieces.split(batch)[0])} samples of shape {tuple(part.x.shape[1:])} must fit"
+                f" into the memory of {part.z.device} for a step of the training, but do not: lower"
+                " model.hidden or raise dataset.downsample_factor"
             ) from None
         return None
     return total
-
-
-def computing_in(precision: torch.dtype, device: torch.device) -> AbstractContextManager[None]:
-    """Return a context in which convolutions and products of matrices use ``precision``."""
-    if precision == torch.float32:
-        return nullcontext()
-    return torch.autocast(device.type, precision)
 
 
 def evaluate(
@@ -308,7 +301,7 @@ def _fit(
     ``validate`` returns a model's loss and score on the validation part.
     """
     device, effort = train.z.device, record.effort
-    trained = SharedOut(model) if several_gpus(device) else model
+    trained = SharedOut(model, precision) if several_gpus(device) else model
     state = _begin(cfg, model, len(train.x), record)
     average = state.average
     checkpoint = Checkpoint(record.output_dir, cfg.study.checkpoint_every_s)

@@ -55,6 +55,10 @@ def test_pieces_hold_the_batch_and_two_samples_at_least():
         assert torch.equal(torch.cat(parts), batch)
         sizes.append([len(piece) for piece in parts])
     assert sizes == [[5, 4], [3, 2, 2, 2]]
+    pieces = Pieces(2)
+    assert pieces.halve(batch[:7])  # three pieces are finer than two, if not four
+    assert [len(piece) for piece in pieces.split(batch[:7])] == [3, 2, 2]
+    assert not pieces.halve(batch[:7])
     assert [len(piece) for piece in pieces.split(torch.arange(3))] == [3]
 
 

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ def test_when_batches_are_shared_out(monkeypatch, device, n_gpus, expected):
 
 
 def test_no_gpu_gets_a_single_sample(monkeypatch):
-    shared = devices.SharedOut(torch.nn.BatchNorm1d(3))
+    shared = devices.SharedOut(torch.nn.BatchNorm1d(3), torch.float32)
     dealt = []
     monkeypatch.setattr(torch.nn.DataParallel, "forward", lambda self, x: dealt.append(len(x)) or x)
     for n_gpus in range(1, 5):
@@ -28,6 +29,38 @@ def test_no_gpu_gets_a_single_sample(monkeypatch):
             assert shared(torch.rand(n_samples, 3)).shape == (n_samples, 3)
             shares = {len(share) for share in torch.arange(n_samples).chunk(n_gpus)}
             assert (dealt[-1:] == [n_samples]) == (1 not in shares)
+
+
+def test_a_network_keeps_its_precision_in_another_thread():
+    """As PyTorch's threads for several GPUs call it, within an autocast that names no precision."""
+    network, found = devices.InPrecision(torch.nn.Linear(3, 2), torch.bfloat16), []
+
+    def compute():
+        with torch.autocast("cpu", enabled=True, dtype=torch.float16):
+            found.append(network(torch.ones(4, 3)).dtype)
+
+    thread = threading.Thread(target=compute)
+    thread.start()
+    thread.join()
+    assert found == [torch.bfloat16]
+
+
+def test_a_container_has_no_more_memory_than_its_limit(tmp_path, monkeypatch):
+    job = tmp_path / "pods" / "job"
+    job.mkdir(parents=True)
+    monkeypatch.setattr(devices, "CGROUPS", tmp_path)
+    monkeypatch.setattr(devices, "OWN_GROUP", tmp_path / "own")
+    whole = devices.free_memory(torch.device("cpu"))
+    assert devices._room_in_groups() == []
+    (tmp_path / "own").write_text("4:memory:/old\n0::/pods/job\n")
+    for group, limit in ((job, "max"), (job.parent, "3000000")):
+        (group / "memory.max").write_text(f"{limit}\n")
+        (group / "memory.current").write_text("2000000\n")
+        (group / "memory.stat").write_text(
+            "anon 9\nfile 700000\ninactive_file 500000\nactive_file 100000\nworkingset 1\n"
+        )
+    assert devices._room_in_groups() == [1_600_000]
+    assert devices.free_memory(torch.device("cpu")) == 1_600_000 < whole
 
 
 def test_a_device_that_is_not_there_is_said():

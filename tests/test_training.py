@@ -239,8 +239,8 @@ def test_weights_saved_under_dataparallel_have_no_prefix(make_config, monkeypatc
     made = []
 
     class Wrapper(training.SharedOut):
-        def __init__(self, module):
-            super().__init__(module)
+        def __init__(self, network, precision):
+            super().__init__(network, precision)
             made.append(self)
 
     monkeypatch.setattr(training, "several_gpus", lambda device: True)
@@ -353,7 +353,7 @@ def test_a_batch_that_does_not_fit_is_cut_until_it_does():
 def test_what_never_fits_is_infeasible():
     model = nn.Sequential(nn.Flatten(), Greedy(1), nn.Linear(8, 2))
     optimizer = torch.optim.Adam(model.parameters())
-    with pytest.raises(InfeasibleError, match=r"two samples of shape \(1, 8\) must fit"):
+    with pytest.raises(InfeasibleError, match=r"2 samples of shape \(1, 8\) must fit"):
         train_one_epoch(model, linear_problem(), [torch.arange(8)], nn.MSELoss(), optimizer)
 
 
