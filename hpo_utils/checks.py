@@ -133,6 +133,14 @@ def scan_groups(groups: ArraySource, n_samples: int) -> NDArray[Any]:
             f" {groups.shape}"
         )
     ids = groups.read()
+    if ids.dtype.kind == "S":
+        try:
+            ids = np.char.decode(ids, "utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"dataset.groups must hold names in UTF-8, got {error.object!r}: save them as text,"
+                " of dtype str"
+            ) from None
     if ids.dtype.kind == "f" and not np.isfinite(ids).all():
         raise DataError(
             f"dataset.groups must name a group for each sample, got {(~np.isfinite(ids)).sum()}"

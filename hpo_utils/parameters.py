@@ -61,8 +61,11 @@ def split_overrides(overrides: object) -> list[str]:
     if overrides is None:
         return []
     if isinstance(overrides, str):
+        words = shlex.shlex(overrides, posix=True, punctuation_chars=False)
+        words.whitespace_split, words.commenters = True, ""
+        words.escape = ""  # or C:\\data would lose its backslash
         try:
-            return shlex.split(overrides)
+            return list(words)
         except ValueError as error:
             raise ParameterError(
                 f"overrides must have its quotes in pairs, got {overrides!r} ({error})"

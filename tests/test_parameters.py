@@ -40,6 +40,10 @@ def test_text_must_be_text():
 
 def test_overrides_are_a_string_or_a_list():
     assert split_overrides("a.b=1 c.d='x y/入力.npy'") == ["a.b=1", "c.d=x y/入力.npy"]
+    assert split_overrides(r"""a.b=C:\data\x.npy 'c.d=D:\my data\t.npy' e.f=#1""") == [
+        r"a.b=C:\data\x.npy", r"c.d=D:\my data\t.npy", "e.f=#1",
+    ]  # fmt: skip
+    assert split_overrides("a.b=[1,2] c.d={e: 3}") == ["a.b=[1,2]", "c.d={e:", "3}"]
     assert split_overrides(["a.b=1"]) == ["a.b=1"]
     assert split_overrides(None) == split_overrides("") == []
     with pytest.raises(ParameterError, match="quotes in pairs"):
