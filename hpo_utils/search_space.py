@@ -37,6 +37,7 @@ DISTRIBUTIONS: dict[str, type[BaseDistribution]] = {
     "float": FloatDistribution,
     "categorical": CategoricalDistribution,
 }
+LOSS_WEIGHTS = ("training.use_weighted_loss", "training.weight_target_*")  # patterns
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,8 @@ def load_search_space(cfg: Config, n_targets: int) -> SearchSpace:
     cfg
         Parameters named in ``study.fixed`` are left out of the space.
     n_targets
-        A name with ``*`` in it stands for as many parameters.
+        A name with ``*`` in it stands for as many parameters. With one target the loss has no
+        weights to search: one alone only scales it.
 
     Raises
     ------
@@ -168,6 +170,8 @@ def load_search_space(cfg: Config, n_targets: int) -> SearchSpace:
             raise SearchSpaceError(
                 f"study.fixed must name settings, or searched ones by a pattern, got {pattern!r}"
             )
+    if n_targets == 1:
+        held |= {name for pattern in LOSS_WEIGHTS for name in fnmatch.filter(entries, pattern)}
     parameters = [_parameter(name, entry, cfg) for name, entry in entries.items()]
     space = SearchSpace(tuple(p for p in parameters if p.name not in held))
     for position, parameter in enumerate(space.parameters):
@@ -180,6 +184,13 @@ def load_search_space(cfg: Config, n_targets: int) -> SearchSpace:
         raise SearchSpaceError(
             "at least one parameter must be searched, but study.fixed holds all of"
             f" {cfg.study.search_space}: train once with 02_train instead"
+        )
+    names = [parameter.name for parameter in space.parameters]
+    if not any(p.condition in names or p.applies(cfg, {}) for p in space.parameters):
+        raise SearchSpaceError(
+            f"at least one parameter must be searched, but those of {cfg.study.search_space} stand"
+            f" under conditions that do not hold: search {space.parameters[0].condition} as well,"
+            " or set it"
         )
     return space
 

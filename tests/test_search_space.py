@@ -86,6 +86,13 @@ def test_weights_are_sampled_only_where_they_are_used(weighted):
     assert len(weights) == (6 if weighted else 0)
 
 
+def test_one_target_has_no_weights_to_search():
+    cfg = load_config("params/demo.yaml", ["study.fixed=['training.weight_target_*']"])
+    names = [p.name for p in load_search_space(cfg, 1).parameters]
+    assert "training.learning_rate" in names
+    assert not [name for name in names if "weight_target" in name or "weighted" in name]
+
+
 def test_a_held_parameter_leaves_the_space():
     cfg = load_config(None, ["training.epochs=30", "training.use_weighted_loss=true"])
     space = load_search_space(cfg, 2)
@@ -136,12 +143,13 @@ def test_contains(distribution, inside, outside):
 
 
 def test_fit_finds_what_could_have_been_sampled():
-    cfg = with_target_weights(load_config(**{"study.fixed": ["training.epochs"]}), 1)
-    space = load_search_space(cfg, 1)
+    cfg = with_target_weights(load_config(**{"study.fixed": ["training.epochs"]}), 2)
+    space = load_search_space(cfg, 2)
     base = space.values_in(cfg)
     assert space.fit(base, cfg) == base
     assert space.fit({**space.held_in(cfg), **base}, cfg) == base  # the values that are held
-    weighted = {"training.use_weighted_loss": True, "training.weight_target_0": 3.0}
+    weighted = {"training.use_weighted_loss": True, "training.weight_target_0": 3.0,
+                "training.weight_target_1": 1.0}  # fmt: skip
     assert space.fit({**base, **weighted}, cfg) == {**base, **weighted}
     unused = {
         **base,
@@ -161,8 +169,8 @@ def test_fit_finds_what_could_have_been_sampled():
 
 
 def test_held_values_are_all_that_is_not_searched():
-    cfg = with_target_weights(load_config(None, ["training.epochs=30"]), 1)
-    held = load_search_space(cfg, 1).held_in(cfg)
+    cfg = with_target_weights(load_config(None, ["training.epochs=30"]), 2)
+    held = load_search_space(cfg, 2).held_in(cfg)
     assert held == {
         "training.epochs": 30, "training.averaging_epochs": 0.5, "training.seed": 42,
         "training.schedule": "wsd", "training.patience": 10, "training.precision": "auto",
@@ -173,6 +181,13 @@ def test_held_values_are_all_that_is_not_searched():
 def test_a_name_that_is_held_must_exist():
     with pytest.raises(SearchSpaceError, match="study.fixed must name settings, .* 'modle.hidden'"):
         load_search_space(load_config(**{"study.fixed": ["modle.hidden"]}), 2)
+
+
+def test_a_space_in_which_nothing_is_ever_searched_is_said(tmp_path):
+    weight = {"type": "float", "low": 0.1, "high": 10.0, "if": "training.use_weighted_loss"}
+    with pytest.raises(SearchSpaceError, match=r"search training\.use_weighted_loss as well"):
+        space_from(tmp_path, {"training.weight_target_*": weight})
+    space_from(tmp_path, {"training.weight_target_*": weight}, "training.use_weighted_loss=true")
 
 
 def test_a_condition_must_come_first(tmp_path):
