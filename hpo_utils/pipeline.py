@@ -64,6 +64,8 @@ def run_pipeline(
     folder = new_directory(resolve(cfg.paths.outputs_root) / "notebooks" / now)
     for name in notebooks:
         values: dict[str, Any] = {"params_file": params_file, "overrides": overrides}
+        if name == "02_train":  # the test part is for the winner
+            values["overrides"] = f"{overrides} evaluation.strict_test=true"
         if name == "03_optimize":
             values |= dict(parameters or {})
         executed = folder / f"{name}.ipynb"

@@ -67,6 +67,13 @@ def test_the_executed_notebook_shows_figures_and_no_warnings(executed, name):
     assert not any(out.output_type == "error" for out in outputs)
 
 
+def test_the_test_part_speaks_for_the_winner_alone(executed):
+    shown = [str(out.get("data")) for out in outputs_of(executed[0], "02_train")]
+    assert any("Prediction against truth in the validation part" in each for each in shown)
+    report = (executed[0] / "reports" / "smoke.html").read_text()
+    assert "by trials of studies and 0 by hand" in report
+
+
 def test_the_bar_is_one_output_in_its_final_state(executed):
     outputs = outputs_of(executed[0], "03_optimize")
     bars = [out for out in outputs if "<progress" in out.get("data", {}).get("text/html", "")]
