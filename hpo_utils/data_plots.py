@@ -28,8 +28,10 @@ from hpo_utils.plots import (
 from hpo_utils.split import PARTS
 
 N_SHOWN = 3  # samples
+MOST_CHANNELS = 8  # that are drawn below each other
 MOST_CROSSINGS = 60  # of the mean, that can be told apart in a panel
 LONGEST_SEGMENT = 1024  # values of which a spectrum is averaged
+UNITS_OF_FREQUENCY = {"periods per s": "frequency [Hz]", "periods per ms": "frequency [kHz]"}
 PART_STYLES: dict[str, dict[str, Any]] = {
     "train": {"histtype": "stepfilled", "alpha": 0.35},
     "val": {"histtype": "step", "linestyle": "-", "linewidth": 1.4},
@@ -87,12 +89,19 @@ def plot_samples(data: PreparedData, target: int) -> Figure:
 def plot_inputs(
     data: PreparedData, part: str, samples: NDArray[np.int64], titles: list[str]
 ) -> Figure:
-    """Draw the standardised inputs of some samples of a part, under their titles."""
-    inputs = data.inputs(part)
-    x = np.stack([inputs[i] for i in samples])
+    """Draw the standardised inputs of some samples of a part, under their titles.
+
+    Of many channels the first ``MOST_CHANNELS``.
+    """
+    inputs, channels = data.inputs(part), data.used_channels
+    x = np.stack([inputs[i][:MOST_CHANNELS] for i in samples])
     draw = _draw_images if x.ndim == 4 else _draw_lines
     positions = axis_positions(data.manifest)
-    return draw(x, titles, data.used_channels, data.manifest["axis_names"], positions)
+    figure = draw(x, titles, channels[:MOST_CHANNELS], data.manifest["axis_names"], positions)
+    if len(channels) > MOST_CHANNELS:
+        said = f"the first {MOST_CHANNELS} of {len(channels)} channels"
+        figure.suptitle(said, fontsize=10, x=0.01, ha="left")
+    return figure
 
 
 def _draw_images(
@@ -158,5 +167,6 @@ def _draw_spectrum(
     rate = 1 / abs(positions[1] - positions[0])
     frequency, density = welch(values, rate, nperseg=min(len(values), LONGEST_SEGMENT))
     axes.loglog(frequency[1:], density[1:] + FLOOR, color=PALETTE[1], linewidth=0.8)
-    unit = re.search(r"\[(.+)\]", axis_name)  # the "ms" of "time [ms]"
-    axes.set(xlabel=f"periods per {unit[1] if unit else axis_name}", ylabel="power density")
+    unit = re.search(r"[\[(](.+)[\])]", axis_name)  # the "ms" of "time [ms]"
+    label = f"periods per {unit[1] if unit else axis_name}"
+    axes.set(xlabel=UNITS_OF_FREQUENCY.get(label, label), ylabel="power density")

@@ -129,9 +129,13 @@ def plot_sensitivity(
     """Draw what ``sensitivity.sensitivity`` found, one panel per target, each on its own scale.
 
     Maps (n_targets, n_channels, H, W) become images of the mean over the channels; for
-    (n_targets, n_channels, L) there is one line per channel. ``positions`` are the values along
-    each axis of the signal.
+    (n_targets, n_channels, L) there is one line per channel, of as many as there are colours those
+    that count most. ``positions`` are the values along each axis of the signal.
     """
+    # each target on its own scale: (n_targets, n_channels, ...) -> (n_targets, n_channels)
+    of_channels = maps.reshape(*maps.shape[:2], -1).mean(axis=2)
+    shares = of_channels / np.maximum(of_channels.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+    drawn = np.sort(np.argsort(-shares.mean(axis=0), kind="stable")[: len(PALETTE)])
     figure, panels = grid(len(names), 3, 2.7)
     for k, (axes, name) in enumerate(zip(panels, names, strict=True)):
         axes.set(title=name, xlabel=axis_names[-1])
@@ -145,17 +149,15 @@ def plot_sensitivity(
             ticks = FuncFormatter(lambda value, _: f"{value:.2g}")
             figure.colorbar(image, ax=axes, pad=0.02, label="sensitivity", format=ticks)
             continue
-        for c, channel in enumerate(channels):
-            axes.plot(
-                positions[0],
-                maps[k, c],
-                color=target_color(c),
-                linewidth=1.0,
-                label=channel,
-            )
+        for color, c in zip(PALETTE, drawn, strict=False):
+            axes.plot(positions[0], maps[k, c], color=color, linewidth=1.0, label=channels[c])
         axes.set_ylabel("sensitivity")
         axes.set_ylim(bottom=0)
     if maps.ndim == 3:
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8)
+        some = f"the {len(drawn)} of {len(channels)} channels that count most"
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=2, fontsize=8,
+            title=some if len(drawn) < len(channels) else None,
+        )  # fmt: skip
     return figure

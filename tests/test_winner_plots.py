@@ -78,6 +78,16 @@ def test_a_map_of_images_counts_the_places_of_the_source():
     assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == ("z", "t")
 
 
+def test_of_many_channels_those_that_count_most_have_a_line():
+    maps = np.ones((2, 20, 7))
+    maps[0, 3] = maps[1, 17] = 9.0
+    figure = plot_sensitivity(maps, ["a", "b"], [f"c{i}" for i in range(20)], ["t"], [np.arange(7)])
+    labels = [line.get_label() for line in figure.axes[0].lines]
+    assert len(labels) == 8
+    assert {"c3", "c17"} <= set(labels)
+    assert figure.legends[0].get_title().get_text() == "the 8 of 20 channels that count most"
+
+
 def test_a_map_of_signals_has_a_line_per_channel():
     figure = plot_sensitivity(np.ones((1, 2, 7)), ["a"], ["A", "B"], ["wavelength"],
                               [np.arange(0, 14, 2)])  # fmt: skip
