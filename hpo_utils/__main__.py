@@ -36,9 +36,13 @@ def main(arguments: list[str] | None = None) -> int:
     predict.add_argument("bundle", type=Path, help="directory that 03_optimize wrote")
     predict.add_argument("x", type=Path, help=".npy or .npz: raw inputs, all channels included")
     predict.add_argument("--x-key", default=None, help="array of an .npz file, if it has several")
+    predict.add_argument("--device", default="auto", help="where to compute: auto, cpu, cuda, ...")
     predict.add_argument("--out", type=Path, required=True, help=".npy or .csv for the predictions")
     predict.add_argument(
-        "--half-width", type=Path, default=None, help=".npy file for the half widths of intervals"
+        "--half-width",
+        type=Path,
+        default=None,
+        help=".npy or .csv for half the widths of intervals",
     )
     options = parser.parse_args(arguments)
     try:
@@ -104,7 +108,7 @@ def _predict(options: argparse.Namespace) -> None:
     from hpo_utils.bundle import beyond_training, load_bundle, predict
 
     bundle = load_bundle(options.bundle.absolute())
-    found = predict(bundle, options.x.absolute(), x_key=options.x_key)
+    found = predict(bundle, options.x.absolute(), options.device, options.x_key)
     outputs = {options.out: found.y}
     if options.half_width is not None:
         if found.half_width is None:

@@ -1,4 +1,4 @@
-"""Sections of the notebooks on a study: each shows its figure or table, or says why not."""
+"""Sections of the notebooks: each shows its figure or table of data or study, or says why not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from optuna.trial import TrialState
 
 from hpo_utils.baselines import best_baselines, fit_baselines
 from hpo_utils.config import Config
-from hpo_utils.data import load_prepared
+from hpo_utils.data import PreparedData, load_prepared
+from hpo_utils.data_plots import plot_target_correlations
 from hpo_utils.importances import (
     MIN_TRIALS_FOR_INTERACTION,
     interactions,
@@ -58,6 +59,12 @@ Metrics = dict[str, Any]  # the content of a trial's metrics.json
 N_PAIRS = 3  # of parameters, that are shown
 PART_NAMES = {"val": "validation", "test": "test"}
 NO_COMPLETE = "No trial of this study is complete yet, so there is nothing to show here."
+
+
+def show_correlations(report: Report, data: PreparedData) -> None:
+    """Show which targets move together, if there are several."""
+    if data.n_targets > 1:
+        report.show(plot_target_correlations(data), "Correlation of every two targets")
 
 
 def show_overview(report: Report, study: optuna.Study) -> None:

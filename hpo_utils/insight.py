@@ -107,7 +107,7 @@ def show_sensitivity(report: Report, settled: Settled) -> None:
         x = _inputs(data, step, rows)
         z = torch.from_numpy(data.target_scaler.transform(data.targets("val")[rows]))
         lost = channel_losses(members, x, z, evaluation_batch(bundle.cfg, x))
-        report.show("R² lost in the validation part when a channel is dealt out to other samples:")
+        report.show("R² lost in the validation part when a channel is exchanged between samples:")
         report.show(pd.DataFrame(lost, index=names, columns=channels).map("{:.3f}".format))
 
 

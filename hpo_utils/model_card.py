@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from hpo_utils.data import PreparedData
+from hpo_utils.split import MIN_UNITS
 from hpo_utils.tables import interval_text, percent
+
+PARTS = {"train": "training", "val": "validation", "test": "test"}
 
 
 def model_card(data: PreparedData, evaluation: dict[str, Any], made_with: dict[str, Any]) -> str:
@@ -26,27 +29,34 @@ def model_card(data: PreparedData, evaluation: dict[str, Any], made_with: dict[s
         f"A convolutional regressor, {kind}. It won study `{evaluation['study_name']}`"
         f" ({evaluation['n_trials']} trials) by {evaluation['score_name']}.",
         "## Use",
-        f"Input: raw arrays of shape (n_samples, {shape}), {len(data.manifest['channel_names'])}"
-        f" channels recorded, of which it uses {', '.join(data.used_channels)}; standardisation is"
-        f" inside. Output: {len(data.target_names)} targets in their units.",
+        f"Input: raw arrays of shape (n_samples, {shape}), with all that was recorded"
+        f" ({', '.join(data.manifest['channel_names'])}), of which it uses"
+        f" {', '.join(data.used_channels)}; standardisation is inside. Output, in their units:"
+        f" {', '.join(data.target_names)}.",
         "```sh\npython -m hpo_utils predict BUNDLE x.npy --out y.npy\n```",
-        "`model.onnx` gives the same numbers without PyTorch: input `x` in float32, outputs `y` and"
-        " `spread`.",
+        "`model.onnx` gives the same numbers without PyTorch, as far as float32 holds the inputs:"
+        " input `x`, outputs `y` and `spread`.",
         "## How good it is",
-        f"On {found['n_test']} samples{_groups(found)} that neither trained nor chose it, with"
-        f" {percent(evaluation['confidence'])} intervals; the skill is the"
-        " share of the best baseline's squared error that it removes.",
+        f"On {found['n_test']} samples{_groups(found)} that neither trained nor chose it,"
+        f" {_intervals(found, evaluation['confidence'])}; the skill is the share of the best"
+        " baseline's squared error that it removes.",
         _table(data, found),
         "## What to beware of",
         *_warnings(found),
         "## Where it comes from",
         f"Data `{evaluation['dataset_id']}`: "
-        + ", ".join(f"{n} samples {part}" for part, n in data.manifest["n_samples"].items())
-        + ". Configuration: `config.yaml`. Made with hpo_utils"
-        f" {made_with['packages']['hpo_utils']}, PyTorch {made_with['packages']['torch']},"
-        f" revision {made_with['revision']}.",
+        + ", ".join(f"{PARTS[part]} {n}" for part, n in data.manifest["n_samples"].items())
+        + " samples. Configuration: `config.yaml`. Made with hpo_utils"
+        f" {made_with['packages']['hpo_utils']}, PyTorch {made_with['packages']['torch']}"
+        + (f", revision {revision}." if (revision := made_with["revision"]) else "."),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _intervals(found: dict[str, Any], confidence: float) -> str:
+    if found["n_test_units"] < MIN_UNITS:
+        return "too few for intervals"
+    return f"with {percent(confidence)} intervals"
 
 
 def _groups(found: dict[str, Any]) -> str:
@@ -71,7 +81,7 @@ def _warnings(found: dict[str, Any]) -> list[str]:
     """Return one paragraph for each thing that a user should know."""
     said = [
         "It knows recordings like those it was trained on: another rig, sensor or range of the"
-        " targets is new to it, and it will not say so."
+        " targets is new to it. It warns only of predictions far outside the targets it has seen."
     ]
     names = list(found["validation"])
     lost = [n for n, s in zip(names, found["skill"], strict=True) if s["verdict"] != "better"]

@@ -36,7 +36,7 @@ def channels_table(data: PreparedData) -> pd.DataFrame:
     table.insert(0, "used", ["yes" if i in manifest["channels"] else "no" for i in numbers])
     saturated = manifest["saturated_channels"]
     table["saturated"] = ["yes" if i in saturated else "no" for i in numbers]
-    table["share_at_rails"] = [f"{100 * share:.3g} %" for share in table["share_at_rails"]]
+    table["share_at_rails"] = [percent(share) for share in table["share_at_rails"]]
     return table.rename(columns={"share_at_rails": "values at the rails"})
 
 
@@ -69,7 +69,7 @@ def metrics_table(
                 "bias": values["bias"],
                 "unit": units[name],
                 "skill": 1 - ours / mse if ours is not None and mse > 0 else None,
-                "over": baseline,
+                "best baseline": baseline,
             }
         )
     return pd.DataFrame(rows).set_index("target")
@@ -104,7 +104,7 @@ def endings_table(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
         return pd.DataFrame()
     by_ending = pd.DataFrame(ended, columns=["ending", "epochs"]).groupby("ending")["epochs"]
     table = by_ending.agg(["size", "median"])
-    table.columns = ["trials", "epochs"]
+    table.columns = ["trials", "epochs (median)"]
     return table.sort_values("trials", ascending=False)
 
 
@@ -211,7 +211,7 @@ def held_out_table(found: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("target")
 
 
-def coverage_table(found: Mapping[str, Any]) -> pd.DataFrame:
+def coverage_table(found: Mapping[str, Any], units: Sequence[str]) -> pd.DataFrame:
     """Return one row per target: how much of the test part lies inside the winner's intervals.
 
     ``half width`` is their median there, in the target's unit.
@@ -223,8 +223,9 @@ def coverage_table(found: Mapping[str, Any]) -> pd.DataFrame:
             calibrated: f"{covered['calibrated']:.0%}",
             "inside, spread taken at its word": f"{covered['plain']:.0%}",
             "half width": covered["half_width"],
+            "unit": unit,
         }
-        for name, covered in zip(found["validation"], found["coverage"], strict=True)
+        for name, unit, covered in zip(found["validation"], units, found["coverage"], strict=True)
     ]
     return pd.DataFrame(rows).set_index("target")
 

@@ -93,6 +93,13 @@ def show_answer(report: Report, study: optuna.Study, cfg: Config) -> None:
         )
 
 
+ONE_TARGET = {
+    "better": "**The network beats the best baseline.**",
+    "worse": "**The network is worse than the best baseline.**",
+    "unclear": "The test part cannot tell the network from the best baseline.",
+}
+
+
 def beats_baselines(found: dict[str, Any]) -> str:
     """Return which targets are predicted better than without a network, and which by nobody."""
     names, skills = list(found["validation"]), found["skill"]
@@ -117,6 +124,8 @@ def beats_baselines(found: dict[str, Any]) -> str:
             " to predict any target better than its training mean does. What the inputs hold of"
             " these targets, if anything, was not found."
         )
+    if len(names) == 1:
+        return ONE_TARGET[skills[0]["verdict"]]
     better, worse, unclear = (
         [n for n, skill in zip(names, skills, strict=True) if skill["verdict"] == verdict]
         for verdict in ("better", "worse", "unclear")
@@ -126,9 +135,12 @@ def beats_baselines(found: dict[str, Any]) -> str:
     if worse:
         said += f" **It is worse than the best baseline for {', '.join(worse)}.**"
     if unclear:
-        said += f" For {', '.join(unclear)} the test part cannot tell them apart."
+        said += f" For {', '.join(unclear)} it cannot be told from the best baseline."
     if hopeless:
-        said += f" No model beats the mean beyond chance for {', '.join(hopeless)}."
+        said += (
+            " Taken over all targets and models together, none beats the mean beyond chance for"
+            f" {', '.join(hopeless)}."
+        )
     return said
 
 
@@ -140,9 +152,9 @@ def number_one(evaluation: Evaluation) -> str:
             f"The winner is **{first['name']}**, the study's best as it is: with"
             " `evaluation.n_seeds` 0 nobody asked whether luck made it the best."
         )
-    said = (
-        f"Trained again with {len(first['scores'])} fresh seeds, **{first['name']}** comes first."
-    )
+    n_seeds = len(first["scores"])
+    seeds = "1 fresh seed" if n_seeds == 1 else f"{n_seeds} fresh seeds"
+    said = f"Trained again with {seeds}, **{first['name']}** comes first."
     alike = [
         other["name"]
         for other in others
@@ -161,7 +173,7 @@ def number_one(evaluation: Evaluation) -> str:
         return f"{said} {best} diverged on a fresh seed."
     direction, curse = ("worse", " (the winner's curse)") if gap > 0 else ("better", "")
     return (
-        f"{said} {best} is on average {abs(gap):.4g} {direction} on its fresh seeds than its"
+        f"{said} {best} is on average {abs(gap):.4f} {direction} on its fresh seeds than its"
         f" score in the study{curse}."
     )
 
@@ -214,7 +226,7 @@ def said_of_looks(data: PreparedData) -> str:
     winners = sorted({look.by for look in looks if look.kind == "winner"})
     trials, by_hand = (sum(look.kind == kind for look in looks) for kind in ("trial", "by hand"))
     said = [
-        f"Of looks at the test part there were **{len(looks)}**, for the winner"
+        f"The test part was looked at **{len(looks)}** times in all: for the winner"
         f" ({'; '.join(winners)}), {trials} by trials of studies and {by_hand} by hand."
     ]
     if trials:
@@ -239,15 +251,17 @@ def said_of_looks(data: PreparedData) -> str:
 def show_uncertainty(report: Report, settled: Settled) -> None:
     """Show whether the members' spread says how far a prediction may be off."""
     if settled.found["coverage"] is None:
-        report.show("One network alone, or several that agree, do not say how unsure they are.")
+        report.show(
+            "One network alone does not say how unsure it is (`evaluation.n_seeds`,"
+            " `evaluation.ensemble`)."
+        )
         return
-    report.show(coverage_table(settled.found))
+    report.show(coverage_table(settled.found, settled.evaluation["target_units"]))
     wanted, promised = settled.evaluation["confidence"], settled.found["spread_confidence"]
     if promised < wanted:
         report.show(
-            f"The validation part is too small to promise {percent(wanted)}: of as few samples,"
-            f" groups or blocks, intervals that held all of them hold the next one in"
-            f" {percent(promised)}."
+            f"The validation part is too small to promise {percent(wanted)}: of so few independent"
+            f" samples, groups or blocks, an interval can promise {percent(promised)} at most."
         )
 
 
@@ -329,8 +343,15 @@ def show_leaks(report: Report, data: PreparedData) -> None:
 def show_bundle(report: Report, settled: Settled) -> None:
     """Say where the model to take home is and how to use it."""
     where = relative_to_root(settled.directory / "bundle")
-    report.show(
+    command = f"python -m hpo_utils predict {where} x.npy --out y.csv"
+    said = (
         f"Weights, configuration, scalers, ONNX file and model card are in `{where}`. It predicts"
-        " from raw arrays, as they were recorded:\n\n"
-        f"```sh\npython -m hpo_utils predict {where} x.npy --out y.npy\n```"
+        " from raw arrays, as they were recorded:"
+    )
+    if settled.found["intervals"] is None:
+        report.show(f"{said}\n\n```sh\n{command}\n```")
+        return
+    report.show(
+        f"{said}\n\n```sh\n{command} --half-width half_width.csv\n```\n\n"
+        "The second file holds half the width of each prediction's interval."
     )

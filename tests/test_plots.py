@@ -84,6 +84,13 @@ def test_data_figures_and_tables_of_every_layout(make_config, make_arrays, shape
     assert len(tables.channels_table(data)) == (1 if len(shape) == 2 else 3)
 
 
+def test_of_many_channels_the_first_are_drawn(make_config, make_arrays):
+    x = np.random.default_rng(0).normal(size=(30, 40, 16))
+    figure = data_plots.plot_samples(prepare_data(make_config(**make_arrays(x))), target=0)
+    assert len(figure.axes) == 3 * data_plots.MOST_CHANNELS
+    assert "the first 8 of 40 channels" in texts_of(figure)
+
+
 def test_samples_are_drawn_from_lowest_to_highest(make_config, make_arrays):
     x = np.arange(30.0)[:, None] + np.random.default_rng(0).normal(size=(30, 16))
     t = np.arange(30.0)[:, None]
@@ -103,7 +110,7 @@ def test_signals_too_fast_to_see_are_shown_with_their_spectra(make_config, make_
     settings = {"dataset.axis_names": ["time [ms]"], "dataset.axis_ranges": [[0, 100]]}
     data = prepare_data(make_config(**make_arrays(tone), **settings))
     axes = data_plots.plot_samples(data, target=0).axes
-    assert [a.get_xlabel() for a in axes] == ["time [ms]"] * 3 + ["periods per ms"] * 3
+    assert [a.get_xlabel() for a in axes] == ["time [ms]"] * 3 + ["frequency [kHz]"] * 3
     spectra = [a.lines[0].get_data() for a in axes[3:]]
     peaks = [frequency[density.argmax()] for frequency, density in spectra if np.ptp(density) > 0]
     assert 0 < len(peaks) <= 3
@@ -188,7 +195,7 @@ def test_how_trials_ended():
         "failed: InfeasibleError": 1,
         "failed: its process died": 1,
     }
-    assert table.loc["complete: all epochs", "epochs"] == 4
+    assert table.loc["complete: all epochs", "epochs (median)"] == 4
     assert tables.endings_table([]).empty
 
 

@@ -43,7 +43,10 @@ def found(*verdicts, over_mean=None):
         (found("better", "better"), "The network beats the best baseline for **2 of 2** targets."),
         (found("better", "worse"), "for **1 of 2** targets (a). **It is worse than the best"
                                    " baseline for b.**"),
-        (found("unclear", "better"), "For a the test part cannot tell them apart."),
+        (found("unclear", "better"), "For a it cannot be told from the best baseline."),
+        (found("better"), "**The network beats the best baseline.**"),
+        (found("worse"), "**The network is worse than the best baseline.**"),
+        (found("unclear"), "The test part cannot tell the network from the best baseline."),
         (found("worse", "better", over_mean=["unclear", "better"]), "beyond chance for a."),
         (found("unclear", "worse", over_mean=["unclear", "worse"]), "**No model beats the mean**"),
     ],
@@ -81,9 +84,9 @@ def test_too_few_groups_are_said():
         (race(), "**trial 7** comes first. These seeds cannot tell it from trial 2 beyond chance."),
         (
             race(),
-            "0.01 worse on its fresh seeds than its score in the study (the winner's curse)",
+            "0.0100 worse on its fresh seeds than its score in the study (the winner's curse)",
         ),
-        (race(gap=-0.02), "0.02 better on its fresh seeds than its score in the study."),
+        (race(gap=-0.02), "0.0200 better on its fresh seeds than its score in the study."),
         (race(p_value=0.01), "It is better beyond chance than every other that was not given up"),
         (race(p_value=0.06), "These seeds cannot tell it from trial 2 beyond chance."),
         (race(mean=None, beaten=True, p_value=None), "The others were given up on the way."),
@@ -122,7 +125,7 @@ def test_every_section_of_a_settled_study(report, settled, capsys):
                  "single samples", "for the winner (trial",
                  "with its constraints and", "There are no groups to keep together",
                  "fractions do not sum to 1", "inside, calibrated to 87.5%",
-                 "python -m hpo_utils predict", "network without constraints",
+                 "--out y.csv --half-width half_width.csv", "network without constraints",
                  "R² lost in the validation part when", "measured"):  # fmt: skip
         assert text in said, text
     assert said.count("[figure: ") == 7
