@@ -38,9 +38,9 @@ def convolve(conv: nn.Conv1d | nn.Conv2d, x: Tensor, weight: Tensor, bias: Tenso
     """Return what ``conv`` would give of ``x`` if it had this weight and bias."""
     x, stride = _strided(conv, x)
     padding = [int(n) for n in conv.padding]
-    if bias is None and _filters(conv, x):
+    if bias is None and _winograd_pays(conv, x):
         return winograd_convolution(x, weight)
-    if bias is None and _multiplies(conv, x):
+    if bias is None and _product_pays(conv, x):
         out: Tensor = _Convolution.apply(x, weight, stride, padding)  # type: ignore[no-untyped-call]
         return out
     library = functional.conv1d if x.ndim == 3 else functional.conv2d
@@ -64,7 +64,7 @@ def _strided(conv: nn.Conv1d | nn.Conv2d, x: Tensor) -> tuple[Tensor, list[int]]
     return x, [1 if n == 1 else step for n, step in zip(x.shape[2:], conv.stride, strict=True)]
 
 
-def _filters(conv: nn.Conv1d | nn.Conv2d, x: Tensor) -> bool:
+def _winograd_pays(conv: nn.Conv1d | nn.Conv2d, x: Tensor) -> bool:
     """Return whether ``winograd_convolution`` gives the same in less time.
 
     It saves multiplications, and pays with additions for each tile and for each kernel: it needs
@@ -80,7 +80,7 @@ def _filters(conv: nn.Conv1d | nn.Conv2d, x: Tensor) -> bool:
     )
 
 
-def _multiplies(conv: nn.Conv1d | nn.Conv2d, x: Tensor) -> bool:
+def _product_pays(conv: nn.Conv1d | nn.Conv2d, x: Tensor) -> bool:
     """Return whether the weights' gradient is best taken as a product of matrices.
 
     oneDNN 3.12 takes this gradient of images with AVX2 at half the speed of its convolutions, and
