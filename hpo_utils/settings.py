@@ -82,13 +82,11 @@ class TrainingConfig:
     weight_decay: float = _within(1e-5, 0.0, 10.0)
     epochs: int = _within(100, 1, 1e6)
     schedule: str = _one_of("wsd", "wsd", "constant")  # wsd: warm-up, stable, decay
-    patience: int | None = _within(10, 1, 1e6)  # epochs without a better score: then it decays
-    averaging_epochs: float = _within(
-        0.5, 0.0, 1e3
-    )  # window of the weights' moving average; 0: off
+    patience: int | None = _within(10, 1, 1e6)  # epochs without a better score: the rate decays
+    averaging_epochs: float = _within(0.5, 0.0, 1e3)  # of the weights' moving average; 0: off
     use_weighted_loss: bool = False  # WeightedMSELoss with the weight_target_* instead of MSE
     seed: int = _within(42, 0, 2**32 - 1)
-    device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
+    device: str = "auto"  # auto (cuda if there, else cpu), cpu, cuda, cuda:1; mps is not tried
     precision: str = _one_of("auto", "auto", "float32", "bfloat16")  # auto: as the device is fast
     n_threads: int | None = _within(None, 1, 4096)  # null: as many as a step is worth
 
@@ -113,7 +111,7 @@ class StudyConfig:
     try_base: bool = True  # the base configuration is the first trial, and races
     seed: int = _within(42, 0, 2**32 - 1)
     pruner: str = _one_of("median", "median", "none")
-    n_startup_trials: int = _within(5, 0, 1e6)  # complete ones before pruning, finished before TPE
+    n_startup_trials: int = _within(5, 0, 1e6)  # complete ones, then pruning begins; finished: TPE
     n_warmup_steps: int = _within(10, 0, 1e6)  # epochs of a trial before it can be pruned
     max_consecutive_failures: int = _within(3, 1, 1e6)  # in a row, in one worker: then it ends
     checkpoint_every_s: float = _within(60.0, 0.0, 1e6)  # between checkpoints, at epochs' ends

@@ -1,6 +1,7 @@
 #!/bin/bash
 # A study on many nodes of a Slurm cluster: sbatch recipes/slurm.sh, from the project's folder.
-# Every task works at the same study until it has its trials; give --array as many as you like.
+# Every task works at the same study until it has its trials; give --array as many as you like. A
+# database's password comes from PGPASSWORD, where sbatch is called, or from ~/.pgpass.
 #SBATCH --job-name=hpo
 #SBATCH --array=1-16
 #SBATCH --ntasks=1
@@ -11,7 +12,6 @@
 #SBATCH --requeue
 
 set -euo pipefail
-: "${PGPASSWORD:?must be in the environment that sbatch is called from}"
 : "${HPO_STORAGE:?must be the address of the database or of a proxy, without a password}"
 : "${HPO_RUNS:?must be a folder that all nodes reach}"
 PARAMS=${HPO_PARAMS:-params/demo.yaml}

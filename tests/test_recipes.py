@@ -75,9 +75,9 @@ def test_two_slurm_tasks_finish_a_study(home):
     assert len(study.trials) == 2
 
 
-@pytest.mark.parametrize("missing", ["PGPASSWORD", "HPO_STORAGE", "HPO_RUNS"])
+@pytest.mark.parametrize("missing", ["HPO_STORAGE", "HPO_RUNS"])
 def test_a_slurm_task_says_what_it_lacks(home, missing):
-    given = {"PGPASSWORD": "x", "HPO_STORAGE": "grpc://a:1", "HPO_RUNS": f"{home}/runs"}
+    given = {"HPO_STORAGE": "grpc://a:1", "HPO_RUNS": f"{home}/runs"}
     done = sbatch(home, **{name: value for name, value in given.items() if name != missing})
     assert done.returncode != 0
     assert f"{missing}: must be" in done.stderr
