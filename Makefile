@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-faults lint format lab dashboard clean
+.PHONY: help demo test quick test-faults lint format lab dashboard clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/make \1|\2/' | column -t -s '|'
@@ -16,10 +16,13 @@ test: lint  ## install the test tools and run everything that CI runs
 	$(BIN)/python -m pytest -n auto --dist loadfile --durations=10
 	$(BIN)/python -m pytest --nbmake notebooks/
 
+quick: lint  ## while you work: style, types and the quick tests, 4 min on two cores
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
+
 test-faults: $(VENV)/installed-test  ## kill studies 200 times at random instants, for an hour or more
 	$(BIN)/python tests/faults/driver.py --kills 200
 
-lint: $(VENV)/installed-test  ## check style and types of package, tests and notebooks
+lint: $(VENV)/installed-test  ## check the style of package, tests and notebooks, and the package's types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -23,6 +23,12 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 if n_processes := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # that share the cores
     torch.set_num_threads(max(1, torch.get_num_threads() // int(n_processes)))
 
+# modules whose tests run whole studies, other processes or servers, in the order of their runs
+SLOW = (
+    "test_proxy", "test_memory", "test_by_hand", "test_kernel", "test_checkpoints", "test_recipes",
+    "test_postgres", "test_cluster", "test_kills", "test_storage_trouble", "test_reevaluation",
+    "test_winner", "test_study", "test_notebooks", "test_pipeline", "test_browser",
+)  # fmt: skip
 PUBLIC_DATA = Path(os.environ.get("HPO_PUBLIC_DATA", project_root().parent / "shared" / "data"))
 
 
@@ -102,11 +108,11 @@ def study_of(n_complete: int, n_pruned: int = 0) -> optuna.Study:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the fast tests first: killed studies, whole studies and notebooks come last."""
-    last = ("test_cluster", "test_kills", "test_storage_trouble", "test_reevaluation",
-            "test_winner", "test_study", "test_notebooks", "test_pipeline",
-            "test_browser")  # fmt: skip
-    items.sort(key=lambda item: last.index(item.path.stem) if item.path.stem in last else -1)
+    """Run the fast tests first, and mark the slow ones, which ``make quick`` leaves out."""
+    for item in items:
+        if item.path.stem in SLOW:
+            item.add_marker("slow")
+    items.sort(key=lambda item: SLOW.index(item.path.stem) if item.path.stem in SLOW else -1)
 
 
 @pytest.fixture
