@@ -77,9 +77,10 @@ def to_quality(options: argparse.Namespace, scratch: Path) -> None:
         reached = [t["seconds"] for t in ours if t["state"] == "COMPLETE" and t["score"] <= target]
         needed = min(reached, default=float("inf"))
         ratios.append(total / needed)
+        when = f"as good in {needed:.1f} s" if reached else "not as good in that time"
         print(
-            f"seed {seed}: plain {target:.4f} in {total:.0f} s; ours {best(ours):.4f}, as good in"
-            f" {needed:.1f} s, of {len(ours)} trials; ratio {ratios[-1]:.1f}",
+            f"seed {seed}: plain {target:.4f} in {total:.0f} s; ours {best(ours):.4f}, {when},"
+            f" of {len(ours)} trials; ratio {ratios[-1]:.1f}",
             flush=True,
         )
     show("time to the plain script's quality", ratios)
