@@ -178,12 +178,15 @@ def find_twin(trial: optuna.Trial, root: Path) -> FrozenTrial | None:
     asked_for = enqueued_params(stored_trial(trial.study, trial.number)) is not None
     states = FINISHED if asked_for else (*FINISHED, TrialState.FAIL)
     ended = trial.study.get_trials(deepcopy=False, states=states)
-    for other in ended:
-        failed = other.state == TrialState.FAIL
-        counts = "failure" in other.user_attrs if failed else has_directory(other, root)
-        if counts and other.params == trial.params:
-            return other
-    return None
+    same = (other for other in ended if other.params == trial.params)
+    return next((other for other in same if _has_outcome(other, root)), None)
+
+
+def _has_outcome(trial: FrozenTrial, root: Path) -> bool:
+    """Return whether a trial that ended has something to take over: its files, or its own error."""
+    if trial.state == TrialState.FAIL:
+        return "failure" in trial.user_attrs
+    return has_directory(trial, root)
 
 
 def repeat(trial: optuna.Trial, twin: FrozenTrial, root: Path) -> float:

@@ -149,7 +149,9 @@ def _running_line(trial: FrozenTrial) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Return a duration as minutes and seconds, or hours and minutes."""
+    """Return a duration in the two units that say most of it."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02}m" if hours else f"{minutes}:{rest:02}"
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

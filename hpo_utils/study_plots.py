@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,6 +29,8 @@ from hpo_utils.plots import GREY, PALETTE, WIDTH, grid, plain_log_ticks, styled
 from hpo_utils.storage import best_of, score_of
 from hpo_utils.tables import short_name
 
+MOST_MINUTES = 180  # of a timeline, then it counts in hours
+MOST_WORKERS = 25  # whose rows of a timeline have a name each
 SCORE_LABEL = "validation score (lower is better)"
 ENDINGS = {
     TrialState.COMPLETE: (PALETTE[0], "complete"),
@@ -172,18 +175,23 @@ def plot_timeline(trials: Sequence[FrozenTrial]) -> Figure:
     for trial, _, _ in ran:
         owner = trial.user_attrs.get("owner", {})
         row_of.append(rows.setdefault((owner.get("host"), owner.get("pid")), len(rows)))
-    figure, (axes,) = grid(1, 1, 2.6)
+    starts = [(start - first).total_seconds() for _, start, _ in ran]
+    seconds = [duration.total_seconds() for _, _, duration in ran]
+    long = max(map(sum, zip(starts, seconds, strict=True))) > MOST_MINUTES * 60
+    unit, scale = ("h", 3600) if long else ("min", 60)
+    figure, (axes,) = grid(1, 1, 2.0 + 0.24 * min(len(rows), MOST_WORKERS))
     axes.barh(
         row_of,
-        [duration.total_seconds() / 60 for _, _, duration in ran],
-        left=[(start - first).total_seconds() / 60 for _, start, _ in ran],
+        [value / scale for value in seconds],
+        left=[value / scale for value in starts],
         color=[ENDINGS[trial.state][0] for trial, _, _ in ran],
         height=0.7, edgecolor="white",
     )  # fmt: skip
     for color, label in ENDINGS.values():
         axes.barh([0], [0], color=color, label=label)
-    axes.set_yticks(range(len(rows)), [f"worker {row + 1}" for row in rows.values()])
-    axes.set(title="When each trial ran", xlabel="time since the first trial [min]")
+    named = range(0, len(rows), math.ceil(len(rows) / MOST_WORKERS))
+    axes.set_yticks(named, [f"worker {row + 1}" for row in named])
+    axes.set(title="When each trial ran", xlabel=f"time since the first trial [{unit}]")
     axes.grid(visible=False, axis="y")
     figure.legend(loc="outside lower center", ncols=3)
     return figure

@@ -81,6 +81,8 @@ def plot_test_intervals(
         face = "black" if j == 0 else "white"
         axes.plot([], [], MARKERS[j % len(MARKERS)], color="black", markerfacecolor=face,
                   label=model)  # fmt: skip
+    if any((found["r2"] or 0.0) <= -1 for by in test.values() for found in by.values()):
+        axes.plot([], [], "<", color="black", markerfacecolor="white", label="below -1")
     axes.axvline(0, color=GREY, linestyle="--", linewidth=1)
     axes.set_yticks(range(len(target_names)), target_names)
     axes.set(ylim=(len(target_names) - 0.5, -0.5), xlim=(-1.05, 1.05), xlabel="R² in the test part")

@@ -95,7 +95,7 @@ def test_what_is_not_known_stays_and_is_noted(japanese):
 
 def test_names_within_a_text_are_put_into_the_language_too(japanese):
     assert "完了 3、枝刈り 1、失敗 0" in japanese.text(
-        "Study **a**: 4 trials (3 complete, 1 pruned, 0 fail), 0:12 of training in all."
+        "Study **a**: 4 trials (3 complete, 1 pruned, 0 fail), 12 s of training in all."
     )
 
 

@@ -1,3 +1,6 @@
+import copy
+from datetime import timedelta
+
 import numpy as np
 import optuna
 import pandas as pd
@@ -163,6 +166,19 @@ def test_slices_pairs_and_timeline():
     assert right > 1e-2
     timeline = texts_of(study_plots.plot_timeline(trials))
     assert {"worker 1", "complete", "pruned", "failed"} <= set(timeline)
+    assert "time since the first trial [min]" in timeline
+
+
+def test_a_long_timeline_of_many_workers_can_be_read():
+    trials = [copy.deepcopy(trial) for trial in study_of(12, 3).trials * 20]
+    for i, trial in enumerate(trials):
+        trial.user_attrs["owner"] = {"host": "a", "pid": i // 3}
+        trial.datetime_complete = trial.datetime_start + timedelta(hours=4)
+    figure = study_plots.plot_timeline(trials)
+    assert "time since the first trial [h]" in texts_of(figure)
+    assert figure.axes[0].patches[0].get_width() == pytest.approx(4.0)
+    assert len(figure.axes[0].get_yticks()) <= study_plots.MOST_WORKERS
+    assert figure.get_size_inches()[1] < 9
 
 
 def test_how_trials_ended():

@@ -9,7 +9,13 @@ from hpo_utils.progress import WANTED, StudyProgress, clock, status
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0:00"), (59.6, "1:00"), (125, "2:05"), (3599, "59:59"), (7500, "2h05m")],
+    [
+        (0, "0 s"),
+        (59.6, "1 min 00 s"),
+        (125, "2 min 05 s"),
+        (3599, "59 min 59 s"),
+        (7500, "2 h 05 min"),
+    ],
 )
 def test_clock(seconds, text):
     assert clock(seconds) == text
@@ -50,7 +56,7 @@ def test_one_line_per_trial_says_all(capsys, monkeypatch):
     lines = capsys.readouterr().out.splitlines()
     assert "COMPLETE" in lines[0]
     assert "score   0.5000" in lines[0]
-    assert "elapsed 1:40  remaining about 5:00" in lines[0]  # three to go at 100 s each
+    assert "elapsed 1 min 40 s  remaining about 5 min 00 s" in lines[0]  # three to go at 100 s each
     assert "PRUNED" in lines[1]
     assert "best 0.5000" in lines[1]  # a pruned trial is never the best
     assert "FAIL" in lines[2]
@@ -79,9 +85,9 @@ def test_the_status_counts_and_names_what_runs():
     study.ask()
     first, *running = status(study, "study s").splitlines()
     assert first.startswith("study s: 2 of 8 trials (2 running, 2 complete")
-    assert "best 0.2000 (trial 1), remaining about 0:00" in first  # they took no time
+    assert "best 0.2000 (trial 1), remaining about 0 s" in first  # they took no time
     assert len(running) == 2
-    assert running[0].startswith("trial   2  RUNNING   epoch 2  score 0.3000  for 0:0")
+    assert running[0].startswith("trial   2  RUNNING   epoch 2  score 0.3000  for 0 s")
     assert running[0].endswith("process 7 on lab")
     assert "no epoch yet" in running[1]
 

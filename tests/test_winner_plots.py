@@ -41,6 +41,7 @@ def test_each_target_has_every_model(n_targets):
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == names
     assert axes.get_xlim()[0] > -1.2  # what is far off does not squeeze the rest
+    assert "below -1" in [text.get_text() for text in figure.legends[0].get_texts()]
     figure.canvas.draw()
 
 
