@@ -1,4 +1,4 @@
-"""The command line: run the notebooks, see how far a study is, predict with a bundle."""
+"""The command line: run the notebooks, see how far a study is, use a bundle and check it."""
 
 from __future__ import annotations
 
@@ -35,8 +35,6 @@ def main(arguments: list[str] | None = None) -> int:
     predict.set_defaults(execute=_predict)
     predict.add_argument("bundle", type=Path, help="directory that 03_optimize wrote")
     predict.add_argument("x", type=Path, help=".npy or .npz: raw inputs, all channels included")
-    predict.add_argument("--x-key", default=None, help="array of an .npz file, if it has several")
-    predict.add_argument("--device", default="auto", help="where to compute: auto, cpu, cuda, ...")
     predict.add_argument("--out", type=Path, required=True, help=".npy or .csv for the predictions")
     predict.add_argument(
         "--half-width",
@@ -44,6 +42,15 @@ def main(arguments: list[str] | None = None) -> int:
         default=None,
         help=".npy or .csv for half the widths of intervals",
     )
+    evaluate = commands.add_parser("evaluate", help="compare a bundle with later measurements")
+    evaluate.set_defaults(execute=_evaluate)
+    evaluate.add_argument("bundle", type=Path, help="directory that 03_optimize wrote")
+    evaluate.add_argument("x", type=Path, help=".npy or .npz: raw inputs, all channels included")
+    evaluate.add_argument("t", type=Path, help=".npy or .npz: what was measured, in the same units")
+    evaluate.add_argument("--t-key", default=None, help="array of an .npz file, if it has several")
+    for command in (predict, evaluate):
+        command.add_argument("--x-key", default=None, help="array of an .npz file, if it has more")
+        command.add_argument("--device", default="auto", help="where to compute: auto, cpu, cuda")
     options = parser.parse_args(arguments)
     try:
         options.execute(options)
@@ -133,6 +140,14 @@ def _predict(options: argparse.Namespace) -> None:
             " gain, unit and sensor those of the training?",
             file=sys.stderr,
         )
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from hpo_utils.acceptance import evaluate
+
+    files = (options.bundle.absolute(), options.x.absolute(), options.t.absolute())
+    table = evaluate(*files, options.device, options.x_key, options.t_key)
+    print(table.to_string(float_format="{:.4g}".format))
 
 
 def _write_predictions(path: Path, array: Any, names: list[str]) -> None:

@@ -33,7 +33,8 @@ def model_card(data: PreparedData, evaluation: dict[str, Any], made_with: dict[s
         f" ({', '.join(data.manifest['channel_names'])}), of which it uses"
         f" {', '.join(data.used_channels)}; standardisation is inside. Output, in their units:"
         f" {', '.join(data.target_names)}.",
-        "```sh\npython -m hpo_utils predict BUNDLE x.npy --out y.npy\n```",
+        "```sh\npython -m hpo_utils predict BUNDLE x.npy --out y.npy\n"
+        "python -m hpo_utils evaluate BUNDLE x_later.npy t_later.npy\n```",
         "`model.onnx` gives the same numbers without PyTorch, as far as float32 holds the inputs:"
         " input `x`, outputs `y` and `spread`.",
         "## How good it is",

@@ -79,7 +79,7 @@ LAYERS = [
      "progress", "schedule", "study_files"},
     {"data", "examination", "residuals", "sensitivity", "timing"},
     {"batches", "baselines", "looks", "resplit", "bundle"}, {"audit", "onnx_file"},
-    {"checkpoints", "importances", "plots", "tables", "trade_offs"}, {"model_card"},
+    {"checkpoints", "importances", "plots", "tables", "trade_offs"}, {"acceptance", "model_card"},
     {"data_plots", "study_plots", "target_plots", "winner_plots", "trial_files", "report"},
     {"members"},
     {"training", "search_space", "ownership"}, {"by_hand", "objective"}, {"workers"}, {"team"},

@@ -1,0 +1,77 @@
+"""What a bundle is worth on recordings that were measured later, targets included."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hpo_utils.bundle import Bundle, load_bundle, predict
+from hpo_utils.checks import representable
+from hpo_utils.errors import DataError
+from hpo_utils.metrics import target_metrics
+from hpo_utils.sources import open_array
+from hpo_utils.tables import percent
+
+MEASURES = {"r2": "R²", "rmse": "RMSE", "mae": "MAE", "bias": "bias"}
+
+
+def evaluate(
+    bundle: str | Path | Bundle,
+    x: NDArray[Any] | str | Path,
+    t: NDArray[Any] | str | Path,
+    device: str = "auto",
+    x_key: str | None = None,
+    t_key: str | None = None,
+) -> pd.DataFrame:
+    """Compare a bundle's predictions with what was measured, beside what its test part promised.
+
+    Parameters
+    ----------
+    bundle, x, device, x_key
+        As for ``bundle.predict``.
+    t
+        Targets of shape (n_samples, n_targets), or (n_samples,) of one, in the units of the bundle;
+        or an .npy or .npz file with them.
+    t_key
+        Which array of an .npz file; None if it holds one only.
+
+    Returns
+    -------
+    DataFrame
+        One row per target: R², RMSE, MAE and bias, R² and RMSE of the test part, and the share of
+        the samples whose interval holds what was measured, unless the bundle is one network.
+
+    Raises
+    ------
+    BundleError
+        If the bundle cannot be read.
+    DataError
+        If inputs or targets have another shape or type, or are not finite.
+    """
+    known = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+    y_true = open_array(Path(t).expanduser(), t_key, "t").read() if isinstance(t, str | Path) else t
+    y_true = np.asarray(y_true).reshape(len(y_true), -1)  # (n_samples, n_targets)
+    found = predict(known, x, device, x_key)
+    if y_true.shape != found.y.shape:
+        raise DataError(
+            f"t must have shape {found.y.shape}, a row for each sample of x and a column for each"
+            f" target ({', '.join(known.layout.target_names)}), got {y_true.shape}"
+        )
+    if not representable(y_true).all():
+        raise DataError("t must be finite: leave samples without a measured target out of x and t")
+    names = known.layout.target_names
+    promised = json.loads((known.directory / "metrics.json").read_text(encoding="utf-8"))["test"]
+    table = pd.DataFrame(target_metrics(y_true, found.y, names), list(MEASURES)).T
+    for measure in ("r2", "rmse"):
+        of_test = [promised["network"][name][measure] for name in names]
+        table[f"{MEASURES[measure]} of the test part"] = of_test
+    table["unit"] = known.layout.target_units
+    if found.half_width is not None:
+        inside = (np.abs(found.y - y_true) <= found.half_width).mean(axis=0)
+        table[f"inside {percent(found.confidence)} intervals"] = [percent(i) for i in inside]
+    return table.rename(columns=MEASURES).rename_axis("target")

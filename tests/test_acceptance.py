@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+from sklearn.metrics import mean_absolute_error, r2_score
+
+from hpo_utils.__main__ import main
+from hpo_utils.acceptance import evaluate
+from hpo_utils.bundle import load_bundle, predict
+from hpo_utils.data import prepare_data
+from hpo_utils.errors import DataError
+from hpo_utils.paths import resolve
+from hpo_utils.winner import load_evaluation, winner_directory
+
+
+@pytest.fixture
+def later(settled):
+    """The bundle of a settled study, its raw arrays, and what was found on the test part."""
+    cfg, study = settled
+    data = prepare_data(cfg)
+    x, t = (np.load(source["path"]) for source in data.manifest["sources"])
+    root = resolve(cfg.paths.outputs_root)
+    evaluation = load_evaluation(study, root)
+    return winner_directory(root, study.study_name) / "bundle", x, t, data, evaluation
+
+
+def test_the_test_part_gives_what_it_gave(later):
+    bundle, x, t, data, evaluation = later
+    test = data.sample_numbers("test")
+    table = evaluate(bundle, x[test], t[test])
+    for measure in ("R²", "RMSE"):
+        np.testing.assert_allclose(table[measure], table[f"{measure} of the test part"], rtol=1e-4)
+    coverage = evaluation["examination"]["coverage"]
+    (column,) = [name for name in table.columns if name.startswith("inside ")]
+    assert [float(share.strip("%")) for share in table[column]] == pytest.approx(
+        [100 * each["calibrated"] for each in coverage], abs=0.1
+    )
+
+
+def test_other_samples_are_measured_as_scikit_learn_does(later):
+    bundle, x, t, _, _ = later
+    table, y = evaluate(bundle, x[:20], t[:20]), predict(bundle, x[:20]).y
+    np.testing.assert_allclose(
+        table["R²"], r2_score(t[:20], y, multioutput="raw_values"), atol=1e-5
+    )
+    np.testing.assert_allclose(
+        table["MAE"], mean_absolute_error(t[:20], y, multioutput="raw_values"), atol=1e-5
+    )
+    assert list(table.index) == load_bundle(bundle).layout.target_names
+    assert table["unit"].iloc[0] == "m/s"
+
+
+def test_the_command_prints_the_table(later, tmp_path, capsys):
+    bundle, x, t, _, _ = later
+    np.savez(tmp_path / "later.npz", x=x[:9], t=t[:9])
+    file = str(tmp_path / "later.npz")
+    assert main(["evaluate", str(bundle), file, file, "--x-key", "x", "--t-key", "t"]) == 0
+    printed = capsys.readouterr().out
+    assert "Gas Velocity" in printed
+    assert "RMSE of the test part" in printed
+
+
+def test_targets_that_do_not_fit_are_one_sentence(later):
+    bundle, x, t, _, _ = later
+    with pytest.raises(DataError, match=r"t must have shape \(5, 6\), a row for each .* \(4, 6\)"):
+        evaluate(bundle, x[:5], t[:4])
+    with pytest.raises(DataError, match="t must be finite"):
+        evaluate(bundle, x[:5], np.where(np.arange(6) == 2, np.nan, t[:5]))
