@@ -109,6 +109,6 @@ def print_results(cfg: Config) -> None:
         )
     print(f"report      {relative_to_root(report_path(root, study.study_name))}")
     if evaluation is not None:
-        bundle = winner_directory(root, study.study_name) / "bundle"
-        print(f"model       {relative_to_root(bundle)}, of {evaluation['contenders'][0]['name']}:")
-        print("            python -m hpo_utils predict")
+        bundle = relative_to_root(winner_directory(root, study.study_name) / "bundle")
+        print(f"model       {bundle}, of {evaluation['contenders'][0]['name']}:")
+        print(f"            python -m hpo_utils predict {bundle} x.npy --out y.csv")

@@ -72,7 +72,7 @@ def reevaluate(
     """
     contenders = choose_contenders(study, cfg, space)
     seeds = fresh_seeds(cfg)
-    print(f"again: {len(contenders)} configurations on up to {len(seeds)} fresh seeds each")
+    print(f"again: contenders: {len(contenders)}, fresh seeds for each: up to {len(seeds)}")
     done = min(FIRST_ROUND, len(seeds))
     while True:
         racing = [contender for contender in contenders if not contender.beaten]

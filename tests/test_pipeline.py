@@ -47,7 +47,9 @@ def test_it_ends_by_saying_where_the_results_are(executed):
     assert [line.split()[:2] for line in printed.splitlines() if line.startswith("trial ")] == [
         ["trial", str(number)] for number in range(3)
     ]
-    assert f"model       {root / 'winners' / 'smoke' / 'bundle'}" in printed
+    bundle = root / "winners" / "smoke" / "bundle"
+    assert f"model       {bundle}" in printed
+    assert f"python -m hpo_utils predict {bundle} x.npy --out y.csv" in printed
 
 
 def outputs_of(root, name):
