@@ -88,7 +88,7 @@ def test_a_real_study(report, make_config, capsys, tmp_path):
     best = study.best_trial
     assert f"The best is **trial {best.number}** with a validation score of" in said
     assert f"Train it again with `02_train` and `trial_number` {best.number}" in said
-    assert "Pruning spared about **0:00** of training" in said
+    assert "Pruning spared about **0 s** of training" in said
     assert "the median trial reached" in said
     assert (tmp_path / "runs" / "reports" / "smoke.html").is_file()
 
