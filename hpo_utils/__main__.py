@@ -33,8 +33,13 @@ def main(arguments: list[str] | None = None) -> int:
         _add_settings(command)
     predict = commands.add_parser("predict", help="predict from raw arrays with a bundle")
     predict.set_defaults(execute=_predict)
-    predict.add_argument("bundle", type=Path, help="directory that 03_optimize wrote")
-    predict.add_argument("x", type=Path, help=".npy or .npz: raw inputs, all channels included")
+    evaluate = commands.add_parser("evaluate", help="compare a bundle with later measurements")
+    evaluate.set_defaults(execute=_evaluate)
+    for command in (predict, evaluate):
+        command.add_argument("bundle", type=Path, help="directory that 03_optimize wrote")
+        command.add_argument("x", type=Path, help=".npy or .npz: raw inputs, all channels included")
+        command.add_argument("--x-key", default=None, help="array of an .npz file, if it has more")
+        command.add_argument("--device", default="auto", help="where to compute: auto, cpu, cuda")
     predict.add_argument("--out", type=Path, required=True, help=".npy or .csv for the predictions")
     predict.add_argument(
         "--half-width",
@@ -42,15 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
         default=None,
         help=".npy or .csv for half the widths of intervals",
     )
-    evaluate = commands.add_parser("evaluate", help="compare a bundle with later measurements")
-    evaluate.set_defaults(execute=_evaluate)
-    evaluate.add_argument("bundle", type=Path, help="directory that 03_optimize wrote")
-    evaluate.add_argument("x", type=Path, help=".npy or .npz: raw inputs, all channels included")
     evaluate.add_argument("t", type=Path, help=".npy or .npz: what was measured, in the same units")
-    evaluate.add_argument("--t-key", default=None, help="array of an .npz file, if it has several")
-    for command in (predict, evaluate):
-        command.add_argument("--x-key", default=None, help="array of an .npz file, if it has more")
-        command.add_argument("--device", default="auto", help="where to compute: auto, cpu, cuda")
+    evaluate.add_argument("--t-key", default=None, help="array of an .npz file, if it has more")
     options = parser.parse_args(arguments)
     try:
         options.execute(options)

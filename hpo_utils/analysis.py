@@ -24,6 +24,7 @@ from hpo_utils.paths import relative_to_root, resolve
 from hpo_utils.plots import plot_learning_curves, plot_prediction_vs_truth
 from hpo_utils.progress import clock
 from hpo_utils.report import Report, report_path
+from hpo_utils.split import PART_NAMES
 from hpo_utils.storage import best_of, score_of, trial_seconds
 from hpo_utils.study_plots import (
     plot_importances,
@@ -57,7 +58,6 @@ from hpo_utils.trial_files import find_trial_output_dir
 Metrics = dict[str, Any]  # the content of a trial's metrics.json
 
 N_PAIRS = 3  # of parameters, that are shown
-PART_NAMES = {"val": "validation", "test": "test"}
 NO_COMPLETE = "No trial of this study is complete yet, so there is nothing to show here."
 
 

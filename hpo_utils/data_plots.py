@@ -28,7 +28,7 @@ from hpo_utils.plots import (
 from hpo_utils.split import PARTS
 
 N_SHOWN = 3  # samples
-MOST_CHANNELS = 8  # that are drawn below each other
+MOST_DRAWN = 8  # that are drawn below each other
 MOST_CROSSINGS = 60  # of the mean, that can be told apart in a panel
 LONGEST_SEGMENT = 1024  # values of which a spectrum is averaged
 UNITS_OF_FREQUENCY = {"periods per s": "frequency [Hz]", "periods per ms": "frequency [kHz]"}
@@ -91,15 +91,15 @@ def plot_inputs(
 ) -> Figure:
     """Draw the standardised inputs of some samples of a part, under their titles.
 
-    Of many channels the first ``MOST_CHANNELS``.
+    Of many channels the first ``MOST_DRAWN``.
     """
     inputs, channels = data.inputs(part), data.used_channels
-    x = np.stack([inputs[i][:MOST_CHANNELS] for i in samples])
+    x = np.stack([inputs[i][:MOST_DRAWN] for i in samples])
     draw = _draw_images if x.ndim == 4 else _draw_lines
     positions = axis_positions(data.manifest)
-    figure = draw(x, titles, channels[:MOST_CHANNELS], data.manifest["axis_names"], positions)
-    if len(channels) > MOST_CHANNELS:
-        said = f"the first {MOST_CHANNELS} of {len(channels)} channels"
+    figure = draw(x, titles, channels[:MOST_DRAWN], data.manifest["axis_names"], positions)
+    if len(channels) > MOST_DRAWN:
+        said = f"the first {MOST_DRAWN} of {len(channels)} channels"
         figure.suptitle(said, fontsize=10, x=0.01, ha="left")
     return figure
 

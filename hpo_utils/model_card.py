@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from hpo_utils.data import PreparedData
-from hpo_utils.split import MIN_UNITS
+from hpo_utils.split import MIN_UNITS, PART_NAMES
 from hpo_utils.tables import interval_text, percent
-
-PARTS = {"train": "training", "val": "validation", "test": "test"}
 
 
 def model_card(data: PreparedData, evaluation: dict[str, Any], made_with: dict[str, Any]) -> str:
@@ -46,7 +44,7 @@ def model_card(data: PreparedData, evaluation: dict[str, Any], made_with: dict[s
         *_warnings(found),
         "## Where it comes from",
         f"Data `{evaluation['dataset_id']}`: "
-        + ", ".join(f"{PARTS[part]} {n}" for part, n in data.manifest["n_samples"].items())
+        + ", ".join(f"{PART_NAMES[part]} {n}" for part, n in data.manifest["n_samples"].items())
         + " samples. Configuration: `config.yaml`. Made with hpo_utils"
         f" {made_with['packages']['hpo_utils']}, PyTorch {made_with['packages']['torch']}"
         + (f", revision {revision}." if (revision := made_with["revision"]) else "."),

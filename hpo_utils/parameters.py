@@ -61,9 +61,9 @@ def split_overrides(overrides: object) -> list[str]:
     if overrides is None:
         return []
     if isinstance(overrides, str):
-        words = shlex.shlex(overrides, posix=True, punctuation_chars=False)
+        words = shlex.shlex(overrides, posix=True)
         words.whitespace_split, words.commenters = True, ""
-        words.escape = ""  # or C:\\data would lose its backslash
+        words.escape = ""  # or C:\data would lose its backslash
         try:
             return list(words)
         except ValueError as error:

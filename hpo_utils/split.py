@@ -15,6 +15,7 @@ from hpo_utils.errors import DataError
 from hpo_utils.settings import DataSplitConfig
 
 PARTS = ("train", "val", "test")
+PART_NAMES = {"train": "training", "val": "validation", "test": "test"}
 MIN_UNITS = 8  # samples, groups or blocks of a part; intervals from fewer are far too narrow
 
 Indices = NDArray[np.int64]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from hpo_utils.models import predict
 
 PHASES = ("data", "train", "validate", "search", "files")
-PEAK_SIZE = {"cpu": 1024}  # of the matrix products that find the peak
+PEAK_SIZE = 1024  # of the matrix products that find the peak
 PEAK_SIZE_OF_GPUS = 4096  # a smaller one ends before the next can be asked for
 PEAK_REPEATS = 5
 
@@ -89,7 +89,7 @@ def matrix_peak(device: torch.device, dtype: torch.dtype, n_threads: int) -> flo
 
     Measured once per process; ``n_threads`` only tells one setting from another.
     """
-    size = PEAK_SIZE.get(device.type, PEAK_SIZE_OF_GPUS)
+    size = PEAK_SIZE if device.type == "cpu" else PEAK_SIZE_OF_GPUS
     a = torch.ones(size, size, device=device, dtype=dtype)
     best = float("inf")
     for _ in range(PEAK_REPEATS):

@@ -17,7 +17,7 @@ from hpo_utils.intervals import count_units
 from hpo_utils.looks import looks_at_test
 from hpo_utils.paths import relative_to_root, resolve
 from hpo_utils.report import Report
-from hpo_utils.split import MIN_UNITS
+from hpo_utils.split import MIN_UNITS, PART_NAMES
 from hpo_utils.storage import count_finished
 from hpo_utils.tables import (
     audit_table,
@@ -41,6 +41,11 @@ UNSETTLED = (
     "The winner of this study is not settled yet, so the test part stays silent: run"
     " `03_optimize` to its end."
 )
+ONE_TARGET = {
+    "better": "**The network beats the best baseline.**",
+    "worse": "**The network is worse than the best baseline.**",
+    "unclear": "The test part cannot tell the network from the best baseline.",
+}
 
 
 @dataclass(frozen=True)
@@ -91,13 +96,6 @@ def show_answer(report: Report, study: optuna.Study, cfg: Config) -> None:
             f"It was settled when the study had {evaluation['n_trials']} trials; now it has"
             f" {n_finished}: run `03_optimize` to its end."
         )
-
-
-ONE_TARGET = {
-    "better": "**The network beats the best baseline.**",
-    "worse": "**The network is worse than the best baseline.**",
-    "unclear": "The test part cannot tell the network from the best baseline.",
-}
 
 
 def beats_baselines(found: dict[str, Any]) -> str:
@@ -310,13 +308,13 @@ def show_split(report: Report, settled: Settled) -> None:
 def show_parts(report: Report, data: PreparedData) -> None:
     """Show the parts of the split, and say which of them are too small to decide anything."""
     report.show(parts_table(data))
-    for part, name in (("val", "validation"), ("test", "test")):
+    for part in ("val", "test"):
         n_units = count_units(data.manifest["n_samples"][part], data.units(part))
         if n_units < MIN_UNITS:
             what = "samples" if data.groups(part) is None else "groups"
             report.show(
-                f"**The {name} part has too few {what} ({n_units})**: fewer than {MIN_UNITS} give"
-                " no interval, and what it says of a model is mostly chance."
+                f"**The {PART_NAMES[part]} part has too few {what} ({n_units})**: fewer than"
+                f" {MIN_UNITS} give no interval, and what it says of a model is mostly chance."
             )
 
 
