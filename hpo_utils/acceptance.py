@@ -55,15 +55,20 @@ def evaluate(
     """
     known = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
     y_true = open_array(Path(t).expanduser(), t_key, "t").read() if isinstance(t, str | Path) else t
-    y_true = np.asarray(y_true).reshape(len(y_true), -1)  # (n_samples, n_targets)
+    y_true = np.asarray(y_true)
+    if y_true.ndim == 1:
+        y_true = y_true[:, None]  # (n_samples,) -> (n_samples, 1)
+    if y_true.dtype.kind not in "iufb" or not representable(y_true).all():
+        raise DataError(
+            f"t must hold finite numbers, but holds others (dtype {y_true.dtype}): leave samples"
+            " without a measured target out of x and t"
+        )
     found = predict(known, x, device, x_key)
     if y_true.shape != found.y.shape:
         raise DataError(
             f"t must have shape {found.y.shape}, a row for each sample of x and a column for each"
             f" target ({', '.join(known.layout.target_names)}), got {y_true.shape}"
         )
-    if not representable(y_true).all():
-        raise DataError("t must be finite: leave samples without a measured target out of x and t")
     names = known.layout.target_names
     promised = json.loads((known.directory / "metrics.json").read_text(encoding="utf-8"))["test"]
     table = pd.DataFrame(target_metrics(y_true, found.y, names), list(MEASURES)).T

@@ -62,5 +62,8 @@ def test_targets_that_do_not_fit_are_one_sentence(later):
     bundle, x, t, _, _ = later
     with pytest.raises(DataError, match=r"t must have shape \(5, 6\), a row for each .* \(4, 6\)"):
         evaluate(bundle, x[:5], t[:4])
-    with pytest.raises(DataError, match="t must be finite"):
-        evaluate(bundle, x[:5], np.where(np.arange(6) == 2, np.nan, t[:5]))
+    with pytest.raises(DataError, match=r"shape \(5, 6\), .* got \(0, 1\)"):
+        evaluate(bundle, x[:5], np.zeros(0))
+    for wrong in (np.where(np.arange(6) == 2, np.nan, t[:5]), t[:5].astype(str)):
+        with pytest.raises(DataError, match="t must hold finite numbers, but holds others"):
+            evaluate(bundle, x[:5], wrong)
