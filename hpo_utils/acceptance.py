@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hpo_utils.bundle import Bundle, load_bundle, predict
-from hpo_utils.checks import representable
-from hpo_utils.errors import DataError
+from hpo_utils.checks import real_array, representable
+from hpo_utils.errors import BundleError, DataError
 from hpo_utils.metrics import target_metrics
 from hpo_utils.sources import open_array
 from hpo_utils.tables import percent
@@ -49,28 +49,33 @@ def evaluate(
     Raises
     ------
     BundleError
-        If the bundle cannot be read.
+        If the bundle, or its ``metrics.json``, cannot be read.
     DataError
         If inputs or targets have another shape or type, or are not finite.
     """
     known = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
-    y_true = open_array(Path(t).expanduser(), t_key, "t").read() if isinstance(t, str | Path) else t
-    y_true = np.asarray(y_true)
+    names = known.layout.target_names
+    promised = _test_metrics(known)
+    if isinstance(t, str | Path):
+        t = open_array(Path(t).expanduser(), t_key, "t").read()
+    y_true = real_array(t, "t")
     if y_true.ndim == 1:
         y_true = y_true[:, None]  # (n_samples,) -> (n_samples, 1)
-    if y_true.dtype.kind not in "iufb" or not representable(y_true).all():
+    if y_true.shape[1:] != (len(names),):
         raise DataError(
-            f"t must hold finite numbers, but holds others (dtype {y_true.dtype}): leave samples"
-            " without a measured target out of x and t"
+            f"t must have shape (n_samples, {len(names)}), a column for each target"
+            f" ({', '.join(names)}), got {y_true.shape}"
+        )
+    if not representable(y_true).all():
+        raise DataError(
+            "t must be finite, but is not everywhere: leave samples without a measured target out"
+            " of x and t"
         )
     found = predict(known, x, device, x_key)
-    if y_true.shape != found.y.shape:
+    if len(y_true) != len(found.y):
         raise DataError(
-            f"t must have shape {found.y.shape}, a row for each sample of x and a column for each"
-            f" target ({', '.join(known.layout.target_names)}), got {y_true.shape}"
+            f"t must have a row for each of the {len(found.y)} samples of x, got {len(y_true)}"
         )
-    names = known.layout.target_names
-    promised = json.loads((known.directory / "metrics.json").read_text(encoding="utf-8"))["test"]
     table = pd.DataFrame(target_metrics(y_true, found.y, names), list(MEASURES)).T
     for measure in ("r2", "rmse"):
         of_test = [promised["network"][name][measure] for name in names]
@@ -80,3 +85,15 @@ def evaluate(
         inside = (np.abs(found.y - y_true) <= found.half_width).mean(axis=0)
         table[f"inside {percent(found.confidence)} intervals"] = [percent(i) for i in inside]
     return table.rename(columns=MEASURES).rename_axis("target")
+
+
+def _test_metrics(bundle: Bundle) -> dict[str, Any]:
+    """Return what the bundle's models reached on the test part."""
+    file = bundle.directory / "metrics.json"
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8"))["test"])
+    except (OSError, ValueError, KeyError):
+        raise BundleError(
+            f"a bundle to be evaluated must have {file.name} with what its test part gave, but that"
+            f" of {bundle.directory} cannot be read: copy it from where the bundle was written"
+        ) from None

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from hpo_utils.checks import representable
+from hpo_utils.checks import real_array, representable
 from hpo_utils.config import Config, as_dict, config_from_dict
 from hpo_utils.data import PreparedData, input_scaler
 from hpo_utils.devices import select_device
@@ -323,14 +323,7 @@ def _pieces(
         _check_shape(source.shape, layout)
         pieces = source.chunks()
     else:
-        try:
-            x = np.asarray(x)
-        except ValueError:
-            raise DataError("x must be an array, got a list of unequal parts") from None
-        if x.dtype.kind not in "iufb":
-            raise DataError(
-                f"x must hold real numbers, got dtype {x.dtype}: convert it with astype('float32')"
-            )
+        x = real_array(x, "x")
         _check_shape(x.shape, layout)
         step = max(1, CHUNK_BYTES // max(1, x[0].nbytes))
         pieces = ((start, x[start : start + step]) for start in range(0, len(x), step))

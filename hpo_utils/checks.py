@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from hpo_utils.errors import DataError
 from hpo_utils.scaling import RunningStatistics, Standardizer
@@ -220,6 +220,20 @@ def _check_finite(piece: NDArray[Any], start: int, channels: list[int], names: l
                 f" {channel} ({names[channel]}): correct or remove the sample, or add the channel"
                 " to dataset.exclude_channels"
             )
+
+
+def real_array(values: ArrayLike, name: str) -> NDArray[Any]:
+    """Return an array of real numbers; raise DataError, which calls it ``name``, if it is none."""
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise DataError(f"{name} must be an array, got a list of unequal parts") from None
+    if array.dtype.kind not in "iufb":
+        raise DataError(
+            f"{name} must hold real numbers, got dtype {array.dtype}: convert it with"
+            " astype('float32')"
+        )
+    return array
 
 
 def representable(values: NDArray[Any]) -> NDArray[np.bool_]:

@@ -58,8 +58,9 @@ def parameter_importances(study: optuna.Study) -> pd.DataFrame:
     if len(complete) > MOST_RANKED:
         complete = [complete[i] for i in sorted(rng.permutation(len(complete))[:MOST_RANKED])]
     draws = rng.integers(len(complete), size=(N_RESAMPLES, len(complete)))
-    drawn = [_importances([complete[i] for i in draw]) for draw in draws]
-    found = pd.DataFrame(index=drawn[0].index)
+    shared = list(intersection_search_space(list(complete)))  # parameters that every trial has
+    drawn = [_importances([complete[i] for i in draw], shared) for draw in draws]
+    found = pd.DataFrame(index=shared)
     for name in drawn[0]:
         values = pd.concat([each[name] for each in drawn], axis=1)
         found[name] = values.mean(axis=1)
@@ -67,10 +68,9 @@ def parameter_importances(study: optuna.Study) -> pd.DataFrame:
     return found.sort_values("fanova", ascending=False)
 
 
-def _importances(complete: Sequence[FrozenTrial]) -> pd.DataFrame:
+def _importances(complete: Sequence[FrozenTrial], shared: list[str]) -> pd.DataFrame:
     study = optuna.create_study()
     study.add_trials(complete)
-    shared = list(intersection_search_space(list(complete)))  # parameters that every trial has
     evaluators = {
         "fanova": FanovaImportanceEvaluator(n_trees=N_TREES, seed=SEED),
         "ped_anova": PedAnovaImportanceEvaluator(),

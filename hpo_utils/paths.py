@@ -117,6 +117,8 @@ def whole_directory(directory: Path, replace: bool = False) -> Iterator[Path]:
             partial.rename(directory)
         except OSError:
             if not directory.is_dir():
+                with suppress(OSError):
+                    old.rename(directory)
                 raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -40,6 +40,16 @@ def test_importances_of_too_few_trials_are_empty():
     assert parameter_importances(study_of(lambda a, b, c: 1 + a, 3)).empty
 
 
+@pytest.mark.parametrize("lacking", range(6))  # some are not drawn in the first resample
+def test_a_parameter_that_one_trial_lacks_is_never_ranked(lacking):
+    study = optuna.create_study()
+    for i in range(6):
+        params = {"a": i / 6} | ({} if i == lacking else {"b": 1 - i / 6})
+        space = {name: SPACE[name] for name in params}
+        study.add_trial(create_trial(params=params, distributions=space, value=float(i)))
+    assert list(parameter_importances(study).index) == ["a"]
+
+
 def test_trials_of_few_values_can_be_drawn_so_that_nothing_tells_them_apart():
     study, space = optuna.create_study(), {"a": CategoricalDistribution([True, False])}
     for choice in (True, False, True, True, True):

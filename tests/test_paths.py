@@ -76,3 +76,23 @@ def test_who_makes_a_directory_second_finds_the_first_ones(tmp_path):
     assert (tmp_path / "link" / "by").read_text() == "new"
     assert not (tmp_path / "elsewhere" / "by").exists()
     assert {f.name for f in tmp_path.iterdir()} == {"data", "elsewhere", "link"}
+
+
+def test_a_directory_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
+    made, rename = tmp_path / "data", Path.rename
+    made.mkdir()
+    (made / "by").write_text("old")
+
+    def refuse_the_new(self, target):
+        if (self / "by").read_text() == "new":
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse_the_new)
+    with (
+        pytest.raises(OSError, match="No space"),
+        paths.whole_directory(made, replace=True) as new,
+    ):
+        (new / "by").write_text("new")
+    assert (made / "by").read_text() == "old"
+    assert [f.name for f in tmp_path.iterdir()] == ["data"]
