@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hpo_utils.bundle import Bundle, load_bundle, predict
 from hpo_utils.checks import real_array, representable
 from hpo_utils.errors import BundleError, DataError
+from hpo_utils.examination import NETWORK
 from hpo_utils.metrics import target_metrics
 from hpo_utils.sources import open_array
 from hpo_utils.tables import percent
@@ -78,7 +79,7 @@ def evaluate(
         )
     table = pd.DataFrame(target_metrics(y_true, found.y, names), list(MEASURES)).T
     for measure in ("r2", "rmse"):
-        of_test = [promised["network"][name][measure] for name in names]
+        of_test = [promised[NETWORK][name][measure] for name in names]
         table[f"{MEASURES[measure]} of the test part"] = of_test
     table["unit"] = known.layout.target_units
     if found.half_width is not None:

@@ -180,7 +180,8 @@ def show_interactions(report: Report, study: optuna.Study) -> None:
     pairs = found["share"][found["share"] > found["by_chance"]].head(N_PAIRS)
     if pairs.empty:
         report.show(
-            "No two parameters act together beyond chance: the strongest pair explains"
+            "No two parameters are shown to act together, as only strong effects are of few trials:"
+            " the strongest pair explains"
             f" {found['share'].iloc[0]:.0%} of the score's variance beyond each of the two on its"
             f" own, and of shuffled scores one explains {by_chance}."
         )

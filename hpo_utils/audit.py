@@ -11,6 +11,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from hpo_utils.paths import write_json
 from hpo_utils.scaling import RunningStatistics, in_blocks
 from hpo_utils.split import PARTS
 
-FILE, VERSION = "audit.json", 5
+FILE, VERSION = "audit.json", 6
 NAMES = ("channel_names", "target_names")  # that findings speak of
 NEAR = 0.05  # standard deviations by which a near copy may differ, in inputs and in targets
 NEIGHBOURS = 3  # samples before and after in the file that count as recorded together
@@ -101,30 +102,31 @@ def _named(alike: Iterable[tuple[int, ...]]) -> str:
 
 
 def resemblances(data: PreparedData, parts: dict[str, Digest]) -> list[Finding]:
-    """Look at the training sample that each held-out sample resembles most.
+    """Look at the sample of an earlier part that each held-out sample resembles most.
 
-    *Near copies*: both their inputs and their targets are almost the same. *Neighbours in the
-    file*: it was recorded just before or after, as happens where recordings were cut into windows
-    that were then dealt out singly.
+    *Near copies*: both their inputs and their targets are almost the same, between any two parts:
+    the validation part chooses the winner, so what it shares with the test part flatters as well.
+    *Neighbours in the file*: a training sample was recorded just before or after, as happens where
+    recordings were cut into windows that were then dealt out singly.
     """
-    train, z_train = data.sample_numbers("train"), _standardized(data, "train")
     near_pairs, beside, chance = list[tuple[int, ...]](), [], []
-    for part in PARTS[1:]:
-        rows, distance, nearest = _nearest(parts["train"], parts[part])
+    for known, part in combinations(PARTS, 2):
+        rows, distance, nearest = _nearest(parts[known], parts[part])
         numbers, z = data.sample_numbers(part)[rows], _standardized(data, part)[rows]
-        apart = np.sqrt(((z - z_train[nearest]) ** 2).mean(axis=1))
+        theirs, z_theirs = data.sample_numbers(known), _standardized(data, known)[nearest]
+        apart = np.sqrt(((z - z_theirs) ** 2).mean(axis=1))
         is_near = (distance < NEAR) & (apart < NEAR)
-        pairs = np.sort(np.stack([train[nearest], numbers], axis=1)[is_near], axis=1)
+        pairs = np.sort(np.stack([theirs[nearest], numbers], axis=1)[is_near], axis=1)
         near_pairs += map(tuple, pairs.tolist())
-        beside.append(np.abs(train[nearest] - numbers) <= NEIGHBOURS)
-        close = np.searchsorted(train, numbers + NEIGHBOURS, side="right")
-        chance.append((close - np.searchsorted(train, numbers - NEIGHBOURS)) / len(train))
+        if known == "train":
+            beside.append(np.abs(theirs[nearest] - numbers) <= NEIGHBOURS)
+            close = np.searchsorted(theirs, numbers + NEIGHBOURS, side="right")
+            chance.append((close - np.searchsorted(theirs, numbers - NEIGHBOURS)) / len(theirs))
     together = np.concatenate(beside)
     share, expected = float(together.mean()), float(np.concatenate(chance).mean())
     near = (
-        f"{len(near_pairs)} of {len(together)} held-out samples are within {NEAR:g} standard"
-        " deviations of a training sample, in inputs (averaged over bands) and in targets"
-        + _named(near_pairs)
+        f"{len(near_pairs)} pairs of samples of two parts are within {NEAR:g} standard deviations"
+        " of each other, in inputs (averaged over bands) and in targets" + _named(near_pairs)
     )
     where = (
         f"{share:.0%} of the held-out samples resemble most a training sample at most"
@@ -229,16 +231,16 @@ def _standardized(data: PreparedData, part: str) -> NDArray[np.float32]:
 
 
 def _nearest(
-    train: Digest, held_out: Digest
+    known: Digest, held_out: Digest
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-    """Return held-out rows, and distance to and row of the nearest training sample of each.
+    """Return held-out rows, and distance to and row of the nearest known sample of each.
 
     Distances are the root mean square over band means in units of their standard deviation. Of many
     held-out samples ``MOST_SEARCHED``, spread over the part, stand for all.
     """
     n_held_out = len(held_out.bands)
     rows = np.unique(np.linspace(0, n_held_out - 1, min(n_held_out, MOST_SEARCHED)).astype(int))
-    mean, std = train.bands.mean(axis=0), np.maximum(train.bands.std(axis=0), 1e-12)
-    search = NearestNeighbors(n_neighbors=1).fit((train.bands - mean) / std)
+    mean, std = known.bands.mean(axis=0), np.maximum(known.bands.std(axis=0), 1e-12)
+    search = NearestNeighbors(n_neighbors=1).fit((known.bands - mean) / std)
     distance, index = search.kneighbors((held_out.bands[rows] - mean) / std)
-    return rows, distance[:, 0] / train.bands.shape[1] ** 0.5, index[:, 0]
+    return rows, distance[:, 0] / known.bands.shape[1] ** 0.5, index[:, 0]

@@ -42,7 +42,6 @@ from hpo_utils.sources import ArraySource, describe, open_array
 from hpo_utils.split import MIN_UNITS, PARTS, split_indices
 
 MANIFEST_VERSION = 2
-N_BLOCKS = MIN_UNITS  # in time: fewer give no interval, and shorter ones are less independent
 DECISIVE = ("name", "x_key", "t_key", "groups_key", "exclude_channels", "limit")
 
 
@@ -160,14 +159,15 @@ class PreparedData:
         """Return the number of the unit that each sample of a part counts with.
 
         How sure an error is, is asked of units that err independently: of the groups; where the
-        split is by time without groups, of ``N_BLOCKS`` blocks, since neighbours err together; else
-        of the samples themselves, None.
+        split is by time without groups, of blocks, since neighbours err together (of n samples
+        about sqrt(n), and at least ``MIN_UNITS``); else of the samples themselves, None.
         """
         groups = self.groups(part)
         if groups is not None or self.manifest["settings"]["data_split"]["method"] != "time":
             return groups
         n_samples = int(self.manifest["n_samples"][part])
-        return np.arange(n_samples) * min(N_BLOCKS, n_samples) // n_samples
+        n_blocks = min(n_samples, max(MIN_UNITS, math.isqrt(n_samples)))
+        return np.arange(n_samples) * n_blocks // n_samples
 
 
 def prepare_data(cfg: Config) -> PreparedData:

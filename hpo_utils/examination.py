@@ -7,17 +7,113 @@ those of the members of an ensemble have shape (n_members, n_samples, n_targets)
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import stats
 
-from hpo_utils.intervals import Interval, count_units, ratio_interval
+from hpo_utils.baselines import MEAN, Baseline, best_baselines
+from hpo_utils.config import Config
+from hpo_utils.data import PreparedData
+from hpo_utils.intervals import Interval, count_units, ratio_interval, unexplained_interval
 from hpo_utils.metrics import Calibration, target_metrics
+from hpo_utils.physics import violations
+from hpo_utils.yardstick import create_yardstick
 
 Array = NDArray[np.float32]
 ByTarget = dict[str, dict[str, Any]]
+
+NETWORK = "network"  # among the names of the baselines
+NO_BETTER_THAN_MEAN = "not shown to beat the mean"
+
+
+def examine(
+    data: PreparedData,
+    cfg: Config,
+    baselines: list[Baseline],
+    held: dict[str, NDArray[np.float32]],
+    confidence: float,
+) -> dict[str, Any]:
+    """Return what the held-out parts say of the network.
+
+    ``cfg`` is its configuration, ``held`` as in ``winner.load_predictions``.
+    """
+    names, groups, units = data.target_names, data.groups("test"), data.units("test")
+    y_val, y_test = held["val_true"], held["test_true"]
+    val_pred, test_pred = held["val"].mean(axis=0), held["test"].mean(axis=0)
+    best = best_baselines(baselines, y_val)
+    reference = np.stack([b.test_pred[:, k] for k, b in enumerate(best)], axis=1)
+    mean = next(b.test_pred for b in baselines if b.name == MEAN)
+    models = {NETWORK: test_pred, **{b.name: b.test_pred for b in baselines}}
+    n_models = len(models) - 1  # that might beat the mean
+    singles = [target_metrics(y_test, member, names) for member in held["test"]]
+    val_units = data.units("val")
+    calibration = calibrate_spread(y_val, held["val"], confidence, val_units)
+    n_val_units = count_units(len(y_val), val_units)
+    promised = min(confidence, n_val_units / (n_val_units + 1))
+    on_validation = {NETWORK: val_pred, **{b.name: b.val_pred for b in baselines}}
+    return {
+        "scores": scores_of_parts(
+            data, cfg, {"val": (y_val, val_pred), "test": (y_test, test_pred)}
+        ),
+        "n_test": len(y_test),
+        "n_test_groups": None if groups is None else len(np.unique(groups)),
+        "n_test_units": count_units(len(y_test), units),
+        "validation": target_metrics(y_val, val_pred, names),
+        "test": errors_with_intervals(y_test, models, names, units, confidence),
+        "best_baseline": [b.name for b in best],
+        "skill": skill_with_intervals(y_test, test_pred, reference, units, confidence),
+        "skill_over_mean": {
+            model: skill_with_intervals(y_test, y_pred, mean, units, confidence, n_models)
+            for model, y_pred in models.items()
+            if model != MEAN
+        },
+        "single_r2": [[single[name]["r2"] for name in names] for single in singles],
+        "intervals": None if calibration is None else asdict(calibration),
+        # of few units the highest rank is less than what is wanted: Lei et al. 2018, sec. 2.2
+        "spread_confidence": promised,
+        "coverage": None
+        if calibration is None
+        else coverage(y_test, held["test"], calibration, promised),
+        "violations": {
+            model: violations(y_pred, data.physics, names)
+            for model, y_pred in on_validation.items()
+        },
+    }
+
+
+def scores_of_parts(
+    data: PreparedData, cfg: Config, parts: Mapping[str, tuple[Array, Array]]
+) -> dict[str, float | None]:
+    """Return the score of each part, given truth and prediction in units.
+
+    By the yardstick of the study; None where it is not defined, as R² of a constant target.
+    """
+    yardstick = create_yardstick(cfg, data.target_names, data.targets("val"))
+    scores = {}
+    for part, (y_true, y_pred) in parts.items():
+        z_true, z_pred = (
+            torch.from_numpy(data.target_scaler.transform(y).astype(np.float32))
+            for y in (y_true, y_pred)
+        )
+        score = float(yardstick(z_pred, z_true))
+        scores[part] = score if np.isfinite(score) else None
+    return scores
+
+
+def network_verdict(found: Mapping[str, Any], k: int) -> str:
+    """Return how the network does on target ``k``: ``better``, ``worse`` or ``unclear``.
+
+    Against the best baseline. But that was chosen on the validation part and may fail on the test
+    part: to beat it is worth nothing (``NO_BETTER_THAN_MEAN``) unless the mean is beaten as well.
+    """
+    verdict = str(found["skill"][k]["verdict"])
+    over_mean = found["skill_over_mean"][NETWORK][k]["verdict"]
+    beats_mean = over_mean == "better" or found["best_baseline"][k] == MEAN
+    return NO_BETTER_THAN_MEAN if verdict == "better" and not beats_mean else verdict
 
 
 def errors_with_intervals(
@@ -29,12 +125,11 @@ def errors_with_intervals(
 ) -> dict[str, ByTarget]:
     """Return for each model and target the metrics, and intervals of R² and RMSE."""
     truth = y_true.astype(np.float64)
-    squares = (truth - truth.mean(axis=0)) ** 2  # (n_samples, n_targets)
-    varies = squares.mean(axis=0) > _rounding(y_true)
+    varies = truth.var(axis=0) > _rounding(y_true)
     found: dict[str, ByTarget] = {}
     for model, y_pred in predictions.items():
         errors = (y_pred.astype(np.float64) - truth) ** 2
-        unexplained = ratio_interval(errors, squares, groups, confidence)
+        unexplained = unexplained_interval(errors, truth, groups, confidence)
         mse = ratio_interval(errors, np.ones_like(errors), groups, confidence)
         found[model] = {
             name: {

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hpo_utils.bundle import load_bundle
 from hpo_utils.data import PreparedData
 from hpo_utils.data_plots import plot_inputs
+from hpo_utils.examination import NETWORK
 from hpo_utils.labels import axis_positions
 from hpo_utils.models import evaluation_batch
 from hpo_utils.plots import plot_prediction_vs_truth, with_unit
@@ -20,7 +21,7 @@ from hpo_utils.residuals import error_correlations, errors_by_group, worst_sampl
 from hpo_utils.sensitivity import N_SAMPLES, channel_losses, sensitivity
 from hpo_utils.tables import metrics_table, worst_table
 from hpo_utils.verdict import Settled, when_settled
-from hpo_utils.winner import NETWORK, load_predictions
+from hpo_utils.winner import load_predictions
 from hpo_utils.winner_plots import plot_error_correlations, plot_residuals, plot_sensitivity
 
 N_WORST = 3  # samples that are shown

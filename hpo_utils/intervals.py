@@ -25,6 +25,15 @@ def mean_interval(values: Sequence[float], confidence: float) -> Interval:
     return float(low), float(high)
 
 
+def prediction_half_width(values: Sequence[float], confidence: float) -> float | None:
+    """Return how far from the mean of normal values one more may lie; None of fewer than two."""
+    n = len(values)
+    if n < 2:
+        return None
+    student = float(stats.t.ppf((1 + confidence) / 2, n - 1))
+    return float(student * np.std(values, ddof=1) * (1 + 1 / n) ** 0.5)
+
+
 def paired_p_value(
     values: Sequence[float], best: Sequence[float], alternative: str = "two-sided"
 ) -> float | None:
@@ -81,34 +90,80 @@ def ratio_interval(
     list of Interval
         (None, None) of fewer than ``MIN_UNITS`` units, or where all of one sum is due to one unit.
     """
-    unit, n_units = _units(len(above), groups)
+    totals, left_out = zip(*(_sums(each, groups) for each in (above, below)), strict=True)
+    return _jackknife(totals, left_out, count_units(len(above), groups), confidence)
+
+
+def unexplained_interval(
+    errors: NDArray[np.float64],
+    truth: NDArray[np.float64],
+    groups: NDArray[np.int64] | None,
+    confidence: float,
+) -> list[Interval]:
+    """Return an interval of 1 - R²: the squared errors over the truth's squares about its mean.
+
+    As ``ratio_interval``; but where a group is left out, the truth has another mean. Both arrays
+    have shape (n_samples, n_targets).
+    """
+    centred = truth - truth.mean(axis=0)
+    n, first, second = (
+        _sums(each, groups) for each in (np.ones_like(centred), centred, centred**2)
+    )
+    about_mean = tuple(second[i] - first[i] ** 2 / np.maximum(n[i], 1.0) for i in range(2))
+    total, left_out = _sums(errors, groups)
+    n_units = count_units(len(errors), groups)
+    return _jackknife((total, about_mean[0]), (left_out, about_mean[1]), n_units, confidence)
+
+
+def count_units(n_samples: int, groups: NDArray[np.int64] | None) -> int:
+    """Return how many units err independently: the samples, or as many groups of one size.
+
+    Groups of different sizes weigh as much as (sum of sizes)² / sum of sizes² of one size, rounded
+    (Kish, Survey Sampling, 1965, sec. 11.7): where one holds most samples, its error is all there
+    is.
+    """
+    if groups is None:
+        return n_samples
+    sizes = np.unique(groups, return_counts=True)[1]
+    return round(float(sizes.sum() ** 2 / (sizes**2).sum()))
+
+
+def _sums(
+    values: NDArray[np.float64], groups: NDArray[np.int64] | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the sums over all samples (n_targets,), and without each group (n_groups, n_targets).
+
+    Without groups each sample is one.
+    """
+    sums = values
+    if groups is not None:
+        group = np.unique(groups, return_inverse=True)[1]
+        sums = np.zeros((group.max() + 1, values.shape[1]))
+        np.add.at(sums, group, values)
+    total = sums.sum(axis=0)
+    return total, total - sums
+
+
+def _jackknife(
+    totals: Sequence[NDArray[np.float64]],
+    left_out: Sequence[NDArray[np.float64]],
+    n_units: int,
+    confidence: float,
+) -> list[Interval]:
+    """Return intervals of the ratios of two sums, given as ``_sums`` does."""
+    above, below = totals
     if n_units < MIN_UNITS:
-        return [(None, None)] * above.shape[1]
-    sums = np.zeros((2, n_units, above.shape[1]))
-    np.add.at(sums[0], unit, above)
-    np.add.at(sums[1], unit, below)
-    total = sums.sum(axis=1)  # (2, n_targets)
+        return [(None, None)] * len(above)
     with np.errstate(divide="ignore", invalid="ignore"):
-        whole = np.log(total[0] / total[1])
-        left_out = np.log((total[0] - sums[0]) / (total[1] - sums[1]))  # (n_units, n_targets)
-        deviation = left_out - left_out.mean(axis=0)
-        error = ((n_units - 1) / n_units * (deviation**2).sum(axis=0)) ** 0.5
+        whole = np.log(above / below)
+        without = np.log(left_out[0] / left_out[1])  # (n_groups, n_targets)
+        deviation = without - without.mean(axis=0)
+        error = ((len(without) - 1) / len(without) * (deviation**2).sum(axis=0)) ** 0.5
     half = float(stats.t.ppf((1 + confidence) / 2, n_units - 1)) * error
     low, high = np.exp(whole - half), np.exp(whole + half)
-    perfect = (total[0] == 0) & (total[1] > 0)
+    perfect = (above == 0) & (below > 0)
     low[perfect] = high[perfect] = 0.0
     return [
         (float(a), float(b)) if np.isfinite(b) else (None, None)
         for a, b in zip(low, high, strict=True)
     ]
-
-
-def count_units(n_samples: int, groups: NDArray[np.int64] | None) -> int:
-    """Return how many units err independently: the groups, or without any the samples."""
-    return n_samples if groups is None else len(np.unique(groups))
-
-
-def _units(n_samples: int, groups: NDArray[np.int64] | None) -> tuple[NDArray[np.int64], int]:
-    """Return which unit each sample belongs to, and how many there are."""
-    unit = np.arange(n_samples) if groups is None else np.unique(groups, return_inverse=True)[1]
-    return unit, count_units(n_samples, groups)

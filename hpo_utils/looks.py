@@ -1,28 +1,32 @@
-"""How often the test part of prepared data was looked at, and by whom.
+"""How often a test part was looked at, and by whom.
 
-Each prediction of the test part adds a line to ``test_looks-<machine>.jsonl`` beside the data: a
-number that was looked at often, by whoever chooses, is no test any more. Each machine has a file of
-its own, since lines that two of them add to one on a network drive may mix.
+Each prediction of the test part adds a line to ``<outputs_root>/data/test_looks/``: a number that
+was looked at often, by whoever chooses, is no test any more. Its files are named after the samples
+of the test part and their targets: with other channels, or under another name, the data are
+prepared anew, but these samples have spoken. Each machine has a file of its own, since lines that
+two of them add to one on a network drive may mix.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import socket
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from hpo_utils.data import PreparedData
 
-FILES = "test_looks*.jsonl"
+TRIAL, BY_HAND, WINNER = "trial", "by hand", "winner"
 
 
 @dataclass(frozen=True)
 class Look:
     """One prediction of the test part: when, by whom, and to what end.
 
-    ``kind`` is ``trial`` or ``by hand`` for a training that wrote it to its directory, which ``by``
-    names; ``winner`` if it speaks for the winner that ``by`` names.
+    ``kind`` is ``TRIAL`` or ``BY_HAND`` for a training that wrote it to its directory, which ``by``
+    names; ``WINNER`` if it speaks for the winner that ``by`` names.
     """
 
     time: str
@@ -34,7 +38,9 @@ def note_look(data: PreparedData, by: str, kind: str) -> None:
     """Write down that ``by`` predicts the test part."""
     time = datetime.now().isoformat(timespec="seconds")
     line = json.dumps({"time": time, "by": by, "kind": kind}, ensure_ascii=False)
-    file = data.directory / FILES.replace("*", f"-{socket.gethostname()}")
+    name = f"{_test_samples(data)}-{socket.gethostname()}.jsonl"
+    file = looks_directory(data) / name
+    file.parent.mkdir(exist_ok=True)
     with file.open("a", encoding="utf-8") as opened:
         opened.write(line + "\n")  # one short write: lines of several workers do not mix
 
@@ -43,7 +49,24 @@ def looks_at_test(data: PreparedData) -> list[Look]:
     """Return all looks so far, the first first."""
     looks = [
         Look(**json.loads(line))
-        for file in sorted(data.directory.glob(FILES))
+        for file in sorted(looks_directory(data).glob(f"{_test_samples(data)}-*.jsonl"))
         for line in file.read_text(encoding="utf-8").splitlines()
     ]
     return sorted(looks, key=lambda look: look.time)
+
+
+def winners_heard(data: PreparedData) -> list[str]:
+    """Return for which winners the test part has spoken."""
+    return sorted({look.by for look in looks_at_test(data) if look.kind == WINNER})
+
+
+def looks_directory(data: PreparedData) -> Path:
+    """Return where the looks at all test parts are written down."""
+    return data.directory.parent / "test_looks"
+
+
+def _test_samples(data: PreparedData) -> str:
+    """Return hex digits that stand for the test part's samples and what was measured of them."""
+    _, t, *_ = data.manifest["sources"]
+    content = t["sha256"].encode() + data.sample_numbers("test").tobytes()
+    return hashlib.sha256(content).hexdigest()[:16]

@@ -46,8 +46,9 @@ def standardized_errors(
 def _metrics_of_one(truth: NDArray[Any], prediction: NDArray[Any]) -> dict[str, float | None]:
     error = prediction - truth
     mse = float(np.mean(error**2))
-    # 1 - MSE / variance is scikit-learn's r2_score, which is NaN or 0/0 where the truth is constant
-    variance = float(np.var(truth))
+    # 1 - MSE / variance is scikit-learn's r2_score, but that is NaN or 0/0 of a constant truth, or
+    # far below zero: the variance of equal numbers is not always zero, since their mean is rounded
+    variance = float(np.var(truth)) if np.ptp(truth) > 0 else 0.0
     return {
         "mse": mse,
         "mae": float(np.mean(np.abs(error))),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from hpo_utils.data import PreparedData
+from hpo_utils.examination import NETWORK, network_verdict
+from hpo_utils.looks import winners_heard
 from hpo_utils.split import MIN_UNITS, PART_NAMES
 from hpo_utils.tables import interval_text, percent
 
@@ -12,7 +14,8 @@ from hpo_utils.tables import interval_text, percent
 def model_card(data: PreparedData, evaluation: dict[str, Any], made_with: dict[str, Any]) -> str:
     """Return the card in Markdown (after Mitchell et al., Model Cards, FAT* 2019).
 
-    ``evaluation`` and ``made_with`` are the contents of the JSON files of those names.
+    ``evaluation`` and ``made_with`` are the contents of the JSON files of those names. The test
+    part has spoken for this winner already.
     """
     found = evaluation["examination"]
     shape = ", ".join(map(str, data.manifest["sources"][0]["shape"][1:]))
@@ -41,7 +44,7 @@ def model_card(data: PreparedData, evaluation: dict[str, Any], made_with: dict[s
         " baseline's squared error that it removes.",
         _table(data, found),
         "## What to beware of",
-        *_warnings(found),
+        *_warnings(found, len(winners_heard(data)) - 1),
         "## Where it comes from",
         f"Data `{evaluation['dataset_id']}`: "
         + ", ".join(f"{PART_NAMES[part]} {n}" for part, n in data.manifest["n_samples"].items())
@@ -66,26 +69,33 @@ def _table(data: PreparedData, found: dict[str, Any]) -> str:
     lines = ["| target | R² | interval | RMSE | unit | best baseline | skill |",
              "|---|---|---|---|---|---|---|"]  # fmt: skip
     for k, (name, unit) in enumerate(zip(data.target_names, data.target_units, strict=True)):
-        errors, skill = found["test"]["network"][name], found["skill"][k]
+        errors, skill = found["test"][NETWORK][name], found["skill"][k]
         cells = [
             name.replace("|", r"\|"), _number(errors["r2"]), interval_text(errors["r2_interval"]),
             f"{errors['rmse']:.3g}", unit, found["best_baseline"][k],
-            f"{_number(skill['skill'])} ({skill['verdict']})",
+            f"{_number(skill['skill'])} ({network_verdict(found, k)})",
         ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _warnings(found: dict[str, Any]) -> list[str]:
+def _warnings(found: dict[str, Any], n_before: int) -> list[str]:
     """Return one paragraph for each thing that a user should know."""
     said = [
         "It knows recordings like those it was trained on: another rig, sensor or range of the"
         " targets is new to it. It warns only of predictions far outside the targets it has seen."
     ]
     names = list(found["validation"])
-    lost = [n for n, s in zip(names, found["skill"], strict=True) if s["verdict"] != "better"]
+    lost = [name for k, name in enumerate(names) if network_verdict(found, k) != "better"]
     if lost:
-        said.append(f"It is not shown to beat the best baseline for {', '.join(lost)}.")
+        said.append(
+            f"It is not shown to beat both the best baseline and the mean for {', '.join(lost)}."
+        )
+    if n_before:
+        said.append(
+            f"Its test part had spoken for {n_before} other winner{'s' * (n_before > 1)} before:"
+            " who went on searching after hearing it should trust these numbers less."
+        )
     if found["coverage"] is not None:
         shares = ", ".join(
             f"{c['calibrated']:.0%} ({n})" for n, c in zip(names, found["coverage"], strict=True)

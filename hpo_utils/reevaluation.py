@@ -2,13 +2,13 @@
 
 The study's best trial is the luckiest of many: its score flatters it. Here the best few and the
 base configuration meet again on seeds that chose nobody; the mean over the seeds ranks them, and a
-contender that is clearly beaten gets no more of them.
+contender that looks beaten gets no more of them.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -136,7 +136,8 @@ def race(contenders: list[Contender], confidence: float) -> None:
     """Mark those as beaten whose scores are worse than the leader's on the same seeds.
 
     This only spares seeds: it asks often and does not correct for it, so what the race ends with is
-    judged by the corrected p values in ``winner.describe_race``.
+    judged in ``standings``. The study's best gets all seeds unless it diverges: how far its
+    score in the study flattered it would look worse than it is, were it asked until it looks bad.
     """
     racing = [contender for contender in contenders if not contender.beaten]
     leader = min(racing, key=lambda contender: contender.mean)
@@ -144,8 +145,18 @@ def race(contenders: list[Contender], confidence: float) -> None:
         theirs = [contender.scores[seed] for seed in leader.scores]
         p_value = paired_p_value(theirs, list(leader.scores.values()), "greater")
         worse = p_value is not None and p_value < 1 - confidence
-        if contender is not leader and (worse or np.isinf(contender.mean)):
+        spared = worse and contender is not luckiest(contenders)
+        if contender is not leader and (spared or np.isinf(contender.mean)):
             contender.beaten = True
+
+
+def luckiest(contenders: Iterable[Contender]) -> Contender:
+    """Return whom the study took for the best.
+
+    Of the contenders: it may have found a better trial since they were chosen.
+    """
+    completed = [c for c in contenders if c.study_score is not None]
+    return min(completed, key=lambda contender: contender.study_score or 0.0)
 
 
 def fresh_seeds(cfg: Config) -> list[int]:

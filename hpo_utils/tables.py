@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.audit import Finding
 from hpo_utils.data import PreparedData
+from hpo_utils.examination import NETWORK, network_verdict
 from hpo_utils.split import PARTS
 from hpo_utils.storage import trial_seconds
 from hpo_utils.timing import PHASES
@@ -181,7 +182,8 @@ def contenders_table(contenders: Sequence[Mapping[str, Any]], confidence: float)
             "seeds": len(row["scores"]),
             "mean": row["mean"],
             f"{percent(confidence)} interval": interval_text(row["interval"], 4),
-            "p against the winner": row["p_value"],
+            "p of its seeds against the winner's": row["p_value"],
+            "score over the winner's, by samples": interval_text(row["ratio_interval"], 2),
             "": "given up early" if row["beaten"] else "",
         }
         for row in contenders
@@ -192,7 +194,7 @@ def contenders_table(contenders: Sequence[Mapping[str, Any]], confidence: float)
 def held_out_table(found: Mapping[str, Any]) -> pd.DataFrame:
     """Return one row per target: R² of the network, best baseline, and skill with interval."""
     rows = []
-    for k, (name, errors) in enumerate(found["test"]["network"].items()):
+    for k, (name, errors) in enumerate(found["test"][NETWORK].items()):
         baseline, skill = found["best_baseline"][k], found["skill"][k]
         singles = [single[k] for single in found["single_r2"] if single[k] is not None]
         rows.append(
@@ -205,7 +207,7 @@ def held_out_table(found: Mapping[str, Any]) -> pd.DataFrame:
                 "its R²": found["test"][baseline][name]["r2"],
                 "skill over it": skill["skill"],
                 "interval of the skill": interval_text(skill["interval"]),
-                "verdict": skill["verdict"],
+                "verdict": network_verdict(found, k),
             }
         )
     return pd.DataFrame(rows).set_index("target")

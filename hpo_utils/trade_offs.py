@@ -10,6 +10,7 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import spearmanr
 
+from hpo_utils.intervals import holm
 from hpo_utils.storage import best_of
 
 WEIGHT = "training.weight_target_"
@@ -71,7 +72,7 @@ def best_per_target(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
                 "best trial": number,
                 "R² there": r2.loc[number, target],
                 f"R² of trial {overall}": r2.loc[overall, target],
-                "given up": r2.loc[number, target] - r2.loc[overall, target],
+                "given up, luck included": r2.loc[number, target] - r2.loc[overall, target],
             }
         )
     return pd.DataFrame(rows).set_index("target") if rows else pd.DataFrame()
@@ -109,7 +110,8 @@ def weight_effects(trials: Sequence[FrozenTrial], held: Mapping[str, Any]) -> pd
     Returns
     -------
     DataFrame
-        One row per target: Spearman's rank correlation, its p value, and the number of trials.
+        One row per target: Spearman's rank correlation, its p value, corrected for the number of
+        targets (Holm), and the number of trials.
         Empty with fewer than ``MIN_TRIALS_FOR_EFFECT`` trials, or without searched weights. The
         trials were chosen by the sampler, not at random, so this is no proof of a cause.
     """
@@ -122,13 +124,17 @@ def weight_effects(trials: Sequence[FrozenTrial], held: Mapping[str, Any]) -> pd
         pairs = pd.concat([shares[target], r2[target]], axis=1).dropna()
         if len(pairs) < MIN_TRIALS_FOR_EFFECT or (pairs.nunique() < 2).any():
             continue
-        found = spearmanr(pairs.iloc[:, 0], pairs.iloc[:, 1])
+        effect = spearmanr(pairs.iloc[:, 0], pairs.iloc[:, 1])
         rows.append(
             {
                 "target": target,
-                "rank correlation": found.statistic,
-                "p": found.pvalue,
+                "rank correlation": effect.statistic,
+                "p": effect.pvalue,
                 "trials": len(pairs),
             }
         )
-    return pd.DataFrame(rows).set_index("target") if rows else pd.DataFrame()
+    if not rows:
+        return pd.DataFrame()
+    found = pd.DataFrame(rows).set_index("target")
+    found["p"] = holm(found["p"].tolist())
+    return found

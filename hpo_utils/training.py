@@ -33,7 +33,7 @@ from hpo_utils.devices import (
 from hpo_utils.errors import DivergenceError, InfeasibleError
 from hpo_utils.flat_weights import FlatWeights
 from hpo_utils.folding import create_moments
-from hpo_utils.looks import note_look
+from hpo_utils.looks import BY_HAND, TRIAL, note_look
 from hpo_utils.losses import WeightedMSELoss
 from hpo_utils.models import (
     create_network,
@@ -270,7 +270,7 @@ def _fit_and_predict(
             predictions["test"] = predict(model, test.x, batch_size)
             by_hand = "trial_number" not in record.identity
             place = "/".join(record.output_dir.parts[-2:])
-            note_look(data, place, "by hand" if by_hand else "trial")
+            note_look(data, place, BY_HAND if by_hand else TRIAL)
     return TrialResult(
         score=score,
         score_name=yardstick.name,

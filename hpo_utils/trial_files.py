@@ -44,6 +44,7 @@ from hpo_utils.plots import plot_learning_curves, plot_prediction_vs_truth, save
 from hpo_utils.timing import Effort
 
 TRAIN_LOG = Path("logs") / "train.log"
+VAL_FILE = Path("val_pred.npy")
 WEIGHTS_FILE = Path("weights") / "model_simplecnn_real.pth"
 CURVES_FILE = Path("learning_curves.png")
 SCATTER_FILE = Path("evaluation_plots") / "prediction_vs_truth.png"
@@ -214,6 +215,7 @@ def save_trial_results(
     y_true, y_pred = result.truth[part], result.predictions[part]
     write_npy(output_dir / "y_true.npy", y_true)
     write_npy(output_dir / "y_pred.npy", y_pred)
+    write_npy(output_dir / VAL_FILE, result.predictions["val"])
     names, units = data.target_names, data.target_units
     errors = {
         part: target_metrics(result.truth[part], result.predictions[part], names)

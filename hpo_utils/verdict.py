@@ -8,13 +8,15 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 
 from hpo_utils.audit import FINE, LEAK, audit_leakage
 from hpo_utils.config import Config
 from hpo_utils.data import PreparedData
+from hpo_utils.examination import NO_BETTER_THAN_MEAN, network_verdict
 from hpo_utils.intervals import count_units
-from hpo_utils.looks import looks_at_test
+from hpo_utils.looks import BY_HAND, TRIAL, looks_at_test, winners_heard
 from hpo_utils.paths import relative_to_root, resolve
 from hpo_utils.report import Report
 from hpo_utils.split import MIN_UNITS, PART_NAMES
@@ -43,6 +45,7 @@ UNSETTLED = (
 )
 ONE_TARGET = {
     "better": "**The network beats the best baseline.**",
+    NO_BETTER_THAN_MEAN: "The network beats the best baseline, but is not shown to beat the mean.",
     "worse": "**The network is worse than the best baseline.**",
     "unclear": "The test part cannot tell the network from the best baseline.",
 }
@@ -110,10 +113,11 @@ def beats_baselines(found: dict[str, Any]) -> str:
             f" these few alone, the best baseline errs less than the network for {n_behind} of"
             f" {len(names)} targets. More {drawn}, or a larger `data_split.test_ratio`, can tell."
         )
+    verdicts = [network_verdict(found, k) for k in range(len(names))]
     hopeless = [
         name
         for k, name in enumerate(names)
-        if skills[k]["verdict"] != "better"
+        if verdicts[k] != "better"
         and all(skill[k]["verdict"] != "better" for skill in found["skill_over_mean"].values())
     ]
     if len(hopeless) == len(names):
@@ -123,13 +127,18 @@ def beats_baselines(found: dict[str, Any]) -> str:
             " these targets, if anything, was not found."
         )
     if len(names) == 1:
-        return ONE_TARGET[skills[0]["verdict"]]
-    better, worse, unclear = (
-        [n for n, skill in zip(names, skills, strict=True) if skill["verdict"] == verdict]
-        for verdict in ("better", "worse", "unclear")
+        return ONE_TARGET[verdicts[0]]
+    better, vain, worse, unclear = (
+        [name for name, verdict in zip(names, verdicts, strict=True) if verdict == wanted]
+        for wanted in ONE_TARGET
     )
     said = f"The network beats the best baseline for **{len(better)} of {len(names)}** targets"
     said += f" ({', '.join(better)})." if 0 < len(better) < len(names) else "."
+    if vain:
+        said += (
+            f" For {', '.join(vain)} it beats the best baseline, too, but is not shown to beat the"
+            " mean."
+        )
     if worse:
         said += f" **It is worse than the best baseline for {', '.join(worse)}.**"
     if unclear:
@@ -153,27 +162,40 @@ def number_one(evaluation: Evaluation) -> str:
     n_seeds = len(first["scores"])
     seeds = "1 fresh seed" if n_seeds == 1 else f"{n_seeds} fresh seeds"
     said = f"Trained again with {seeds}, **{first['name']}** comes first."
-    alike = [
-        other["name"]
-        for other in others
-        if other["mean"] is not None
-        and not other["beaten"]
-        and (other["p_value"] is None or other["p_value"] > 1 - evaluation["confidence"])
-    ]
+    rivals = [other for other in others if other["mean"] is not None and not other["beaten"]]
+    alike = [each["name"] for each in rivals if not surely_worse(each, evaluation["confidence"])]
     if alike:
-        said += f" These seeds cannot tell it from {', '.join(alike)} beyond chance."
-    elif all(other["beaten"] for other in others):
-        said += " The others were given up on the way." if others else ""
-    else:
-        said += " It is better beyond chance than every other that was not given up on the way."
+        said += (
+            f" These seeds and validation samples cannot tell it from {', '.join(alike)} beyond"
+            " chance."
+        )
+    elif rivals:
+        said += f" It is better beyond chance than {', '.join(each['name'] for each in rivals)}."
+    if given_up := [other["name"] for other in others if other["beaten"]]:
+        said += f" Given up on the way, which proves little: {', '.join(given_up)}."
+    return f"{said} {said_of_luck(evaluation)}"
+
+
+def surely_worse(contender: dict[str, Any], confidence: float) -> bool:
+    """Return whether neither seeds nor validation samples explain why the winner is better."""
+    p_value, (low, _) = contender["p_value"], contender["ratio_interval"]
+    return p_value is not None and p_value <= 1 - confidence and low is not None and low > 1
+
+
+def said_of_luck(evaluation: Evaluation) -> str:
+    """Return how far the study's score of its best trial was luck with the seed."""
     best, gap = f"The study's best, trial {evaluation['best_trial']},", evaluation["gap"]
     if gap is None:
-        return f"{said} {best} diverged on a fresh seed."
-    direction, curse = ("worse", " (the winner's curse)") if gap > 0 else ("better", "")
-    return (
-        f"{said} {best} is on average {abs(gap):.4f} {direction} on its fresh seeds than its"
-        f" score in the study{curse}."
+        return f"{best} diverged on a fresh seed."
+    direction = "worse" if gap > 0 else "better"
+    said = (
+        f"{best} is on average {abs(gap):.4f} {direction} on its fresh seeds than its score in the"
+        " study"
     )
+    if evaluation["gap_by_chance"] is None:
+        return f"{said}."
+    beyond = "more than" if abs(gap) > evaluation["gap_by_chance"] else "no more than"
+    return f"{said}, {beyond} one seed differs from others by chance."
 
 
 @when_settled
@@ -205,24 +227,44 @@ def show_test(report: Report, settled: Settled) -> None:
         "R² of the network and the baselines in the test part, with intervals",
     )
     report.show(held_out_table(found))
+    report.show(said_of_choice(evaluation))
     report.show(said_of_looks(data))
+
+
+def said_of_choice(evaluation: Evaluation) -> str:
+    """Return the winner's score on the part that chose it, and on the one that did not."""
+    val, test = (evaluation["examination"]["scores"][part] for part in ("val", "test"))
+    if val is None or test is None:
+        return "The score that chose the winner is not defined on the test part."
+    return (
+        f"The score that the study was judged by is **{val:.4f}** on the validation part, which"
+        f" chose epoch, settings and winner, and **{test:.4f}** on the test part, which chose"
+        " nothing. The difference is what it flatters to have been chosen, and the luck of which"
+        " samples lie in which part."
+    )
 
 
 def described_units(found: dict[str, Any]) -> str:
     """Return what of the test part is taken to err independently, for intervals."""
-    n_units = found["n_test_units"]
-    if found["n_test_groups"] is not None:
-        return f"{n_units} groups, taken whole"
+    n_units, n_groups = found["n_test_units"], found["n_test_groups"]
+    if n_groups is not None:
+        return f"{said_of_groups(n_groups, n_units)}, taken whole"
     if n_units < found["n_test"]:
         return f"{n_units} blocks of neighbours, taken whole"
     return f"{n_units} single samples"
 
 
+def said_of_groups(n_groups: int, n_units: int) -> str:
+    """Return how many groups there are, and what they amount to if their sizes differ much."""
+    said = "1 group" if n_groups == 1 else f"{n_groups} groups"
+    return said if n_groups == n_units else f"{said} (which weigh as much as {n_units} of one size)"
+
+
 def said_of_looks(data: PreparedData) -> str:
     """Return how often the test part was looked at."""
     looks = looks_at_test(data)
-    winners = sorted({look.by for look in looks if look.kind == "winner"})
-    trials, by_hand = (sum(look.kind == kind for look in looks) for kind in ("trial", "by hand"))
+    winners = winners_heard(data)
+    trials, by_hand = (sum(look.kind == kind for look in looks) for kind in (TRIAL, BY_HAND))
     said = [
         f"The test part was looked at **{len(looks)}** times in all: for the winner"
         f" ({'; '.join(winners)}), {trials} by trials of studies and {by_hand} by hand."
@@ -311,10 +353,13 @@ def show_parts(report: Report, data: PreparedData) -> None:
     for part in ("val", "test"):
         n_units = count_units(data.manifest["n_samples"][part], data.units(part))
         if n_units < MIN_UNITS:
-            what = "samples" if data.groups(part) is None else "groups"
+            groups = data.groups(part)
+            counted = f"{n_units} samples"
+            if groups is not None:
+                counted = said_of_groups(len(np.unique(groups)), n_units)
             report.show(
-                f"**The {PART_NAMES[part]} part has too few {what} ({n_units})**: fewer than"
-                f" {MIN_UNITS} give no interval, and what it says of a model is mostly chance."
+                f"**The {PART_NAMES[part]} part is too small: {counted}**. Fewer than {MIN_UNITS}"
+                " give no interval, and what it says of a model is mostly chance."
             )
 
 

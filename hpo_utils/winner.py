@@ -8,7 +8,7 @@ and ``bundle/``, the model to take home.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,33 +17,25 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
-from hpo_utils.baselines import MEAN, Baseline, best_baselines, fit_baselines
+from hpo_utils.baselines import fit_baselines
 from hpo_utils.bundle import describe_layout, write_bundle
 from hpo_utils.comparisons import on_random_split, without_physics
 from hpo_utils.config import Config, with_target_weights
 from hpo_utils.data import PreparedData, load_prepared
 from hpo_utils.errors import StudyError
-from hpo_utils.examination import (
-    calibrate_spread,
-    coverage,
-    errors_with_intervals,
-    skill_with_intervals,
-)
-from hpo_utils.intervals import count_units, holm, mean_interval, paired_p_value
-from hpo_utils.looks import note_look
+from hpo_utils.examination import examine
+from hpo_utils.looks import WINNER, note_look
 from hpo_utils.members import Member, load_member, predict_part
-from hpo_utils.metrics import target_metrics
 from hpo_utils.model_card import model_card
 from hpo_utils.onnx_file import write_onnx
 from hpo_utils.paths import resolve, whole_directory, write_json, write_with
-from hpo_utils.physics import violations
 from hpo_utils.reevaluation import Contender, reevaluate, wait_for_others
 from hpo_utils.search_space import load_search_space
+from hpo_utils.standings import describe_race, read_sample_scores
 from hpo_utils.storage import best_of, count_finished
 from hpo_utils.trial_files import environment
 
-NETWORK = "network"
-VERSION = 3  # of evaluation.json: another number when 04 needs something new or baselines are added
+VERSION = 4  # of evaluation.json: another number when 04 needs something new or baselines are added
 
 Evaluation = dict[str, Any]  # the content of evaluation.json
 
@@ -86,7 +78,12 @@ def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
         "score_name": study.user_attrs["signature"]["score"],
         "confidence": cfg.evaluation.confidence,
         "raced": raced,
-        **describe_race(contenders, cfg.evaluation.confidence),
+        **describe_race(
+            contenders,
+            read_sample_scores(contenders, data, cfg, root) if raced else {},
+            data.units("val"),
+            cfg.evaluation.confidence,
+        ),
         "members": members,
         "without_physics": without_physics(study, cfg, space, data, contenders[0]),
         "random_split": on_random_split(study, cfg, space, data, contenders[0]),
@@ -161,55 +158,6 @@ def choose_members(winner: Contender, ensemble: bool) -> list[str]:
     return [winner.directories[seed] for seed in kept]
 
 
-def describe_race(contenders: list[Contender], confidence: float) -> dict[str, Any]:
-    """Return the contenders with intervals and tests against the winner, and the winner's curse.
-
-    The gap is how much worse the study's best trial is on fresh seeds than its score in the study
-    said: positive where the score was lucky.
-    """
-    winner = contenders[0]
-    pairs = [
-        [(c.scores[seed], winner.scores[seed]) for seed in c.scores if seed in winner.scores]
-        for c in contenders[1:]
-    ]
-    # who was given up was asked again and again until it looked beaten: its p would mean nothing
-    p_values = holm(
-        [
-            None if c.beaten else paired_p_value([a for a, _ in p], [b for _, b in p])
-            for c, p in zip(contenders[1:], pairs, strict=True)
-        ]
-    )
-    rows: list[dict[str, Any]] = []
-    for contender, p_value in zip(contenders, [None, *p_values], strict=True):
-        scores = list(contender.scores.values())
-        finite = bool(np.isfinite(scores).all()) and bool(scores)
-        low, high = mean_interval(scores, confidence) if finite else (None, None)
-        low = None if low is None else max(low, 0.0)  # no score is below zero
-        rows.append(
-            {
-                "name": contender.name,
-                "trial": contender.trial,
-                "is_base": contender.is_base,
-                "params": contender.params,
-                "study_score": contender.study_score,
-                "scores": [score if np.isfinite(score) else None for score in scores],
-                "mean": contender.mean if finite else None,
-                "interval": (low, high),
-                "p_value": p_value,
-                "beaten": contender.beaten,
-            }
-        )
-    # of the contenders: the study may have found a better trial since they were chosen
-    completed = [row for row in rows if row["study_score"] is not None]
-    luckiest = min(completed, key=lambda row: row["study_score"])
-    mean = luckiest["mean"]
-    return {
-        "contenders": rows,
-        "best_trial": luckiest["trial"],
-        "gap": None if mean is None else mean - luckiest["study_score"],
-    }
-
-
 def _examine_and_bundle(
     directory: Path, root: Path, data: PreparedData, evaluation: Evaluation
 ) -> dict[str, Any]:
@@ -217,7 +165,7 @@ def _examine_and_bundle(
     members = [load_member(root / member) for member in evaluation["members"]]
     held = _held_out(directory, data, evaluation, members)
     cfg, confidence = members[0][0], evaluation["confidence"]
-    examination = examine(data, fit_baselines(data), held, confidence)
+    examination = examine(data, cfg, fit_baselines(data), held, confidence)
     layout = describe_layout(data, cfg, examination["spread_confidence"], examination["intervals"])
     made_with = {
         **environment(), "study": evaluation["study_name"], "members": evaluation["members"],
@@ -246,7 +194,7 @@ def _held_out(
     (directory / "evaluation.json").unlink(missing_ok=True)  # of another winner
     first = evaluation["contenders"][0]["name"]
     by = f"{first} of study {evaluation['study_name']}, {evaluation['members'][0]}"
-    note_look(data, by, "winner")
+    note_look(data, by, WINNER)
     held = {
         "members": np.array(evaluation["members"]),
         "val_true": data.targets("val"),
@@ -256,51 +204,3 @@ def _held_out(
     }
     write_with(file, lambda open_file: np.savez(open_file, **held))  # type: ignore[arg-type]
     return held
-
-
-def examine(
-    data: PreparedData,
-    baselines: list[Baseline],
-    held: dict[str, NDArray[np.float32]],
-    confidence: float,
-) -> dict[str, Any]:
-    """Return what the held-out parts say of the network, ``held`` as in ``load_predictions``."""
-    names, groups, units = data.target_names, data.groups("test"), data.units("test")
-    y_val, y_test = held["val_true"], held["test_true"]
-    val_pred, test_pred = held["val"].mean(axis=0), held["test"].mean(axis=0)
-    best = best_baselines(baselines, y_val)
-    reference = np.stack([b.test_pred[:, k] for k, b in enumerate(best)], axis=1)
-    mean = next(b.test_pred for b in baselines if b.name == MEAN)
-    models = {NETWORK: test_pred, **{b.name: b.test_pred for b in baselines}}
-    n_models = len(models) - 1  # that might beat the mean
-    singles = [target_metrics(y_test, member, names) for member in held["test"]]
-    val_units = data.units("val")
-    calibration = calibrate_spread(y_val, held["val"], confidence, val_units)
-    n_val_units = count_units(len(y_val), val_units)
-    promised = min(confidence, n_val_units / (n_val_units + 1))
-    on_validation = {NETWORK: val_pred, **{b.name: b.val_pred for b in baselines}}
-    return {
-        "n_test": len(y_test),
-        "n_test_groups": None if groups is None else len(np.unique(groups)),
-        "n_test_units": count_units(len(y_test), units),
-        "validation": target_metrics(y_val, val_pred, names),
-        "test": errors_with_intervals(y_test, models, names, units, confidence),
-        "best_baseline": [b.name for b in best],
-        "skill": skill_with_intervals(y_test, test_pred, reference, units, confidence),
-        "skill_over_mean": {
-            model: skill_with_intervals(y_test, y_pred, mean, units, confidence, n_models)
-            for model, y_pred in models.items()
-            if model != MEAN
-        },
-        "single_r2": [[single[name]["r2"] for name in names] for single in singles],
-        "intervals": None if calibration is None else asdict(calibration),
-        # with few units in the validation part the factors promise less: Lei et al. 2018, theorem 1
-        "spread_confidence": promised,
-        "coverage": None
-        if calibration is None
-        else coverage(y_test, held["test"], calibration, promised),
-        "violations": {
-            model: violations(y_pred, data.physics, names)
-            for model, y_pred in on_validation.items()
-        },
-    }

@@ -40,16 +40,20 @@ class Yardstick:
 
     def __call__(self, z_pred: Tensor, z_true: Tensor) -> Tensor:
         """Return the scalar score of two tensors of shape (n_samples, n_targets)."""
+        return self.of_samples(z_pred, z_true).mean()
+
+    def of_samples(self, z_pred: Tensor, z_true: Tensor) -> Tensor:
+        """Return what each sample adds to the score, which is the mean of these: (n_samples,)."""
         if self.target is not None:
             k = slice(self.target, self.target + 1)
             z_pred, z_true = z_pred[:, k], z_true[:, k]
         error = z_pred - z_true
         if self.kind == "mae":
-            return error.abs().mean()
+            return error.abs().mean(1)
         if self.kind == "mse":
-            return error.square().mean()
+            return error.square().mean(1)
         # 1 - mean over k of (1 - MSE_k / variance_k)
-        return (error.square().mean(0) / z_true.var(0, correction=0)).mean()
+        return (error.square() / z_true.var(0, correction=0)).mean(1)
 
 
 def check_target(cfg: Config, target_names: Sequence[str]) -> None:

@@ -69,6 +69,16 @@ def test_copies_with_a_little_noise_deserve_a_look(make_config, make_arrays):
     assert {int(second) - int(first) for first, second in pairs} == {60}
 
 
+def test_what_validation_and_test_part_share_deserves_a_look(make_config, make_arrays):
+    x, t = noise()
+    data = prepare_data(make_config(**make_arrays(x, t)))
+    pair = [int(data.sample_numbers(part)[0]) for part in ("val", "test")]
+    x[pair[1]], t[pair[1]] = x[pair[0]] + 1e-3, t[pair[0]] + 1e-3
+    near = findings(make_config(**make_arrays(x, t)))["near copies"]
+    assert near.verdict == "look"
+    assert near.found.endswith(f"samples ({min(pair)}, {max(pair)})")
+
+
 def test_windows_of_one_recording_are_told_by_their_neighbours(make_config, make_arrays):
     x, t = noise()
     x += np.repeat(np.random.default_rng(1).normal(0, 3, (N // 4, 2, 32)), 4, axis=0)

@@ -130,6 +130,9 @@ def test_neighbours_in_time_count_as_one(make_config, make_arrays):
     assert np.bincount(units).tolist() == [4, 3] * 4
     assert (np.diff(units) >= 0).all()
     assert data.units("test").tolist() == list(range(data.manifest["n_samples"]["test"]))
+    many = make_arrays(np.random.default_rng(0).normal(size=(600, 8)))
+    data = prepare_data(make_config("data_split.method=time", **many))
+    assert len(np.unique(data.units("train"))) == 20  # the root of 420
 
 
 def test_pieces_of_any_size_give_the_same_data(make_config, make_arrays, monkeypatch):

@@ -8,6 +8,7 @@ from hpo_utils.intervals import (
     mean_interval,
     paired_p_value,
     ratio_interval,
+    unexplained_interval,
 )
 
 
@@ -70,6 +71,27 @@ def test_a_group_counts_as_one():
     groups = np.repeat(np.arange(10), 3)
     whole = ratio_interval(above[groups], below[groups], groups, 0.9)
     np.testing.assert_allclose(whole, ratio_interval(above, below, None, 0.9))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "n_units"),
+    [([5] * 9, 9), ([80] + [5] * 7, 2), ([93] + [1] * 7, 1), ([4, 5, 6] * 4, 12)],
+)
+def test_groups_count_by_their_sizes(sizes, n_units):
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    assert count_units(len(groups), groups) == n_units
+
+
+def test_the_interval_of_r2_holds_it_as_often_as_promised():
+    """Where a target is constant within groups, they decide how much it varies, too."""
+    rng, groups = np.random.default_rng(0), np.repeat(np.arange(10), 5)
+    missed = 0
+    for _ in range(1000):
+        truth = np.sqrt(12) * rng.uniform(size=(10, 1))[groups]  # of variance one
+        errors = (0.6 * rng.normal(size=(50, 1))) ** 2
+        ((low, high),) = unexplained_interval(errors, truth, groups, 0.95)
+        missed += not low < 0.36 < high
+    assert missed / 1000 == pytest.approx(0.05, abs=0.02)
 
 
 def test_too_few_groups_give_no_interval():

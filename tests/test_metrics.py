@@ -31,6 +31,12 @@ def test_r2_of_a_truth_that_does_not_vary_is_none(n):
     assert found["mse"] == 4.0
 
 
+def test_a_set_point_whose_mean_is_rounded_does_not_vary():
+    truth = np.full((7, 1), 0.1)
+    assert np.var(truth) > 0
+    assert target_metrics(truth, np.zeros((7, 1)), ["a"])["a"]["r2"] is None
+
+
 def test_standardised_errors_weigh_all_targets_alike():
     scaler = Standardizer(np.array([0.0, 0.0]), np.array([1.0, 100.0]))
     errors = standardized_errors(np.zeros((1, 2)), np.array([[1.0, 100.0]]), scaler)

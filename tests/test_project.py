@@ -77,15 +77,15 @@ LAYERS = [
      "stopping", "server", "folding"},
     {"averaging", "checks", "intervals", "labels", "sampler", "losses", "metrics", "models",
      "progress", "schedule", "study_files"},
-    {"data", "examination", "residuals", "sensitivity", "timing"},
-    {"batches", "baselines", "looks", "resplit", "bundle"}, {"audit", "onnx_file"},
+    {"data", "residuals", "sensitivity", "timing"},
+    {"batches", "baselines", "looks", "resplit", "bundle"}, {"audit", "examination", "onnx_file"},
     {"checkpoints", "importances", "plots", "tables", "trade_offs"}, {"acceptance", "model_card"},
     {"data_plots", "study_plots", "target_plots", "winner_plots", "trial_files", "report"},
     {"members"},
     {"training", "search_space", "ownership"}, {"by_hand", "objective"}, {"workers"}, {"team"},
     {"processes", "cluster"}, {"executors"}, {"retraining"},
     {"reevaluation"},
-    {"comparisons"}, {"study", "winner"}, {"analysis", "verdict"}, {"insight"},
+    {"comparisons", "standings"}, {"study", "winner"}, {"analysis", "verdict"}, {"insight"},
     {"pipeline", "dashboard", "proxy"}, {"__main__"},
 ]  # fmt: skip
 

@@ -258,13 +258,15 @@ def test_a_training_that_ends_between_two_looks_is_not_taken_for_lost(
 
 
 def test_a_race_by_hand():
-    def contender(number, *scores):
-        return Contender(number, False, {}, 0.0, dict(enumerate(scores)))
+    def contender(number, study_score, *scores):
+        return Contender(number, False, {}, study_score, dict(enumerate(scores)))
 
-    leader, close = contender(0, 0.10, 0.20, 0.15), contender(1, 0.11, 0.19, 0.18)
-    beaten, diverged = contender(2, 0.30, 0.41, 0.36), contender(3, 0.01, float("inf"), 0.01)
-    race([leader, close, beaten, diverged], 0.95)
+    leader, close = contender(0, 0.3, 0.10, 0.20, 0.15), contender(1, 0.3, 0.11, 0.19, 0.18)
+    diverged = contender(3, 0.3, 0.01, float("inf"), 0.01)
+    beaten, best = (contender(n, score, 0.30, 0.41, 0.36) for n, score in ((2, 0.3), (4, 0.1)))
+    race([leader, close, beaten, diverged, best], 0.95)
     assert [c.beaten for c in (leader, close, beaten, diverged)] == [False, False, True, True]
+    assert not best.beaten  # of the study: what its score flattered is measured on all seeds
 
 
 @pytest.mark.parametrize("integers", ["categorical, choices: [0, 1]", "int, low: 0, high: 1"])

@@ -123,7 +123,7 @@ def test_a_trial_leaves_the_specified_files(make_config):
     output_dir, metrics = run(make_config(), identity={"trial_number": 3, "params": {"a": 1}})
     for name in (
         "logs/train.log", WEIGHTS_FILE, "config.yaml", "trial_info.yaml", "metrics.json",
-        "y_pred.npy", "y_true.npy", "learning_curves.png",
+        "y_pred.npy", "y_true.npy", "val_pred.npy", "learning_curves.png",
         "evaluation_plots/prediction_vs_truth.png",
     ):  # fmt: skip
         assert (output_dir / name).stat().st_size > 0, name

@@ -31,6 +31,7 @@ def found(*verdicts, over_mean=None):
         "validation": dict.fromkeys(names),
         "n_test_groups": None,
         "n_test_units": 100,
+        "best_baseline": ["ridge"] * len(verdicts),
         "skill": [{"verdict": v, "interval": (0.0, 1.0)} for v in verdicts],
         "skill_over_mean": {"network": [{"verdict": v} for v in over_mean],
                             "ridge": [{"verdict": "unclear"} for _ in verdicts]},
@@ -49,6 +50,10 @@ def found(*verdicts, over_mean=None):
         (found("unclear"), "The test part cannot tell the network from the best baseline."),
         (found("worse", "better", over_mean=["unclear", "better"]), "beyond chance for a."),
         (found("unclear", "worse", over_mean=["unclear", "worse"]), "**No model beats the mean**"),
+        (found("better", over_mean=["worse"]), "**No model beats the mean**"),
+        (found("better", "better", over_mean=["worse", "better"]),
+         "targets (b). For a it beats the best baseline, too, but is not shown to beat the mean."
+         " Taken over all targets and models together, none beats the mean beyond chance for a."),
     ],
 )  # fmt: skip
 def test_the_sentence_about_baselines(examination, said):
@@ -60,13 +65,14 @@ def race(gap=0.01, **second):
         "name": "trial 2",
         "mean": 1.5,
         "p_value": 0.5,
+        "ratio_interval": (1.1, 1.3),
         "scores": [1.0, 2.0],
         "beaten": False,
         **second,
     }
     first = {"name": "trial 7", "mean": 1.05, "p_value": None, "scores": [1.0, 1.1]}
-    return {"contenders": [first, other], "gap": gap, "confidence": 0.95, "best_trial": 2,
-            "raced": True}  # fmt: skip
+    return {"contenders": [first, other], "gap": gap, "gap_by_chance": 0.015, "confidence": 0.95,
+            "best_trial": 2, "raced": True}  # fmt: skip
 
 
 def test_too_few_groups_are_said():
@@ -81,15 +87,18 @@ def test_too_few_groups_are_said():
 @pytest.mark.parametrize(
     ("evaluation", "said"),
     [
-        (race(), "**trial 7** comes first. These seeds cannot tell it from trial 2 beyond chance."),
+        (race(), "comes first. These seeds and validation samples cannot tell it from trial 2"),
+        (race(), "0.0100 worse on its fresh seeds than its score in the study, no more than one"),
         (
-            race(),
-            "0.0100 worse on its fresh seeds than its score in the study (the winner's curse)",
+            race(gap=-0.02),
+            "better on its fresh seeds than its score in the study, more than",
         ),
-        (race(gap=-0.02), "0.0200 better on its fresh seeds than its score in the study."),
-        (race(p_value=0.01), "It is better beyond chance than every other that was not given up"),
-        (race(p_value=0.06), "These seeds cannot tell it from trial 2 beyond chance."),
-        (race(mean=None, beaten=True, p_value=None), "The others were given up on the way."),
+        (race(p_value=0.01), "It is better beyond chance than trial 2."),
+        (race(p_value=0.06), "cannot tell it from trial 2 beyond chance."),
+        (race(p_value=0.01, ratio_interval=(0.9, 1.5)), "cannot tell it from trial 2"),
+        (race(p_value=0.01, ratio_interval=(None, None)), "cannot tell it from trial 2"),
+        (race(mean=None, beaten=True), "Given up on the way, which proves little: trial 2."),
+        ({**race(), "gap_by_chance": None}, "than its score in the study."),
         (race(gap=None), "The study's best, trial 2, diverged on a fresh seed."),
         ({**race(gap=None), "raced": False}, "nobody asked whether luck made it the best"),
     ],
@@ -99,7 +108,7 @@ def test_the_sentence_about_number_one(evaluation, said):
 
 
 @pytest.mark.parametrize(
-    ("groups", "said"), [(None, "samples (7)"), (np.arange(70) // 10, "groups (1)")]
+    ("groups", "said"), [(None, "7 samples"), (np.arange(70) // 10, "1 group")]
 )
 def test_parts_too_small_to_decide_anything_are_said(
     groups, said, report, make_config, make_arrays, tmp_path, capsys
@@ -111,7 +120,7 @@ def test_parts_too_small_to_decide_anything_are_said(
     ratios = ("data_split.train_ratio=0.7", "data_split.val_ratio=0.2", "data_split.test_ratio=0.1")
     verdict.show_parts(report, prepare_data(make_config(*ratios, **given)))
     out = capsys.readouterr().out
-    assert f"The test part has too few {said}" in out
+    assert f"The test part is too small: {said}" in out
     assert ("The validation part" in out) == (groups is not None)
 
 

@@ -15,7 +15,6 @@ from hpo_utils.study import run_study
 from hpo_utils.verdict import beats_baselines
 from hpo_utils.winner import (
     choose_members,
-    describe_race,
     load_evaluation,
     load_predictions,
     settle_winner,
@@ -104,15 +103,6 @@ def test_a_study_keeps_its_physics_whatever_others_know_of_the_data(make_config,
     assert study_data(study, cfg).physics.non_negative == (1,)
 
 
-def test_who_was_given_up_has_no_p_value():
-    first = Contender(1, False, {}, 0.5, {1: 0.5, 2: 0.6, 3: 0.55})
-    close = Contender(2, False, {}, 0.5, {1: 0.52, 2: 0.61, 3: 0.58})
-    beaten = Contender(0, True, {}, 0.3, {1: 0.9, 2: 0.95}, {}, True)
-    _, second, third = describe_race([first, close, beaten], 0.95)["contenders"]
-    assert second["p_value"] == pytest.approx(0.0742, abs=1e-3)  # of one, not corrected
-    assert third["p_value"] is None
-
-
 def test_seeds_that_diverge_are_left_out():
     scores = {1: 0.5, 2: float("inf"), 3: 0.4}
     contender = Contender(0, False, {}, 0.3, scores, {1: "a", 2: "b", 3: "c"})
@@ -121,23 +111,6 @@ def test_seeds_that_diverge_are_left_out():
     lost = Contender(0, False, {}, 0.3, {1: float("inf")}, {1: "a"})
     with pytest.raises(StudyError, match="trial 0 diverged on each of"):
         choose_members(lost, ensemble=True)
-
-
-def test_a_race_with_a_training_that_diverged_is_described():
-    first = Contender(1, False, {}, 0.5, {1: 0.5, 2: 0.6})
-    diverged = Contender(0, True, {}, 0.3, {1: 0.4, 2: float("inf")}, {}, True)
-    described = describe_race([first, diverged], 0.95)
-    assert described["gap"] is None
-    assert described["contenders"][1]["scores"] == [0.4, None]
-    json.dumps(described, allow_nan=False)
-
-
-def test_a_winner_may_have_fewer_seeds_than_one_that_diverged_late():
-    first = Contender(1, True, {}, 0.5, {1: 0.5, 2: 0.6}, {}, True)
-    diverged = Contender(0, False, {}, 0.3, {1: 0.4, 2: 0.4, 3: float("inf")})
-    rows = describe_race([first, diverged], 0.95)["contenders"]
-    assert rows[1]["mean"] is None
-    assert 0 < rows[1]["p_value"] < 1
 
 
 def test_without_seeds_the_best_trial_wins_as_it_is(make_config, tmp_path):
