@@ -1,20 +1,17 @@
-"""Sections of the notebooks: each shows its figure or table of data or study, or says why not."""
+"""Sections of the notebooks on a study or a training: figures and tables, or why there are none."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
-import yaml
 from optuna.trial import TrialState
 
 from hpo_utils.baselines import best_baselines, fit_baselines
 from hpo_utils.config import Config
-from hpo_utils.data import PreparedData, load_prepared
-from hpo_utils.data_plots import plot_target_correlations
+from hpo_utils.data import load_prepared
 from hpo_utils.importances import (
     MIN_TRIALS_FOR_INTERACTION,
     interactions,
@@ -53,18 +50,12 @@ from hpo_utils.trade_offs import (
     weight_effects,
     weight_shares,
 )
-from hpo_utils.trial_files import find_trial_output_dir
+from hpo_utils.trial_files import find_trial_output_dir, read_metrics, read_trial_info
 
 Metrics = dict[str, Any]  # the content of a trial's metrics.json
 
 N_PAIRS = 3  # of parameters, that are shown
 NO_COMPLETE = "No trial of this study is complete yet, so there is nothing to show here."
-
-
-def show_correlations(report: Report, data: PreparedData) -> None:
-    """Show which targets move together, if there are several."""
-    if data.n_targets > 1:
-        report.show(plot_target_correlations(data), "Correlation of every two targets")
 
 
 def show_overview(report: Report, study: optuna.Study) -> None:
@@ -246,7 +237,7 @@ def show_best_trial(report: Report, study: optuna.Study, cfg: Config) -> None:
         report.show(NO_COMPLETE)
         return
     directory = find_trial_output_dir(study, best.number, cfg.paths.outputs_root)
-    metrics = json.loads((directory / "metrics.json").read_text(encoding="utf-8"))
+    metrics = read_metrics(directory)
     report.show(
         f"Trial {best.number}, kept in `{relative_to_root(directory)}`. Train it again with"
         f" `02_train` and `trial_number` {best.number}."
@@ -278,8 +269,7 @@ def show_predictions(report: Report, output_dir: Path, metrics: Metrics) -> None
         plot_prediction_vs_truth(y_true, y_pred, list(units), list(units.values()), targets),
         f"Prediction against truth in the {PART_NAMES[part]} part, one panel per target",
     )
-    info = yaml.safe_load((output_dir / "trial_info.yaml").read_text(encoding="utf-8"))
-    data = load_prepared(output_dir.parents[1], info["dataset_id"])
+    data = load_prepared(output_dir.parents[1], read_trial_info(output_dir)["dataset_id"])
     best = best_baselines(fit_baselines(data), data.targets("val"))
     over = {
         name: (b.name, float(np.mean((getattr(b, f"{part}_pred")[:, k] - y_true[:, k]) ** 2)))

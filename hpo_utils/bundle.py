@@ -19,13 +19,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from hpo_utils.checks import real_array, representable
-from hpo_utils.config import Config, as_dict, config_from_dict
+from hpo_utils.config import Config, as_dict, read_saved_config
 from hpo_utils.data import PreparedData, input_scaler
 from hpo_utils.devices import select_device
 from hpo_utils.errors import BundleError, DataError
@@ -220,8 +219,7 @@ def load_bundle(directory: str | Path) -> Bundle:
                 " use the version of hpo_utils named in its environment.json"
             )
         layout = Layout(**content)
-        saved = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
-        cfg = config_from_dict(saved)
+        cfg = read_saved_config(path)
         tensors = load_file(path / WEIGHTS)
         members = [_member(cfg, layout, tensors, i) for i in range(n_members)]
     except BundleError:

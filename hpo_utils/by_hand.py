@@ -6,18 +6,74 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from hpo_utils.checkpoints import CHECKPOINT_FILE
-from hpo_utils.config import Config, as_dict, config_from_dict, with_target_weights
+from hpo_utils.config import (
+    Config,
+    as_dict,
+    load_config,
+    read_saved_config,
+    with_target_weights,
+)
 from hpo_utils.data import prepare_data
 from hpo_utils.devices import release_memory, select_device
+from hpo_utils.errors import ParameterError
 from hpo_utils.ownership import current_owner, owner_is_alive
+from hpo_utils.parameters import as_int, as_text, load_notebook_config, split_overrides
 from hpo_utils.paths import relative_to_root, resolve
+from hpo_utils.study import load_existing_study
 from hpo_utils.training import train_trial
-from hpo_utils.trial_files import as_begun, create_trial_output_dir, read_trial_info
+from hpo_utils.trial_files import (
+    as_begun,
+    create_trial_output_dir,
+    find_trial_output_dir,
+    read_trial_info,
+)
 
-DECISIVE = ("dataset", "data_split", "model", "training", "evaluation")  # sections
+COMPARED = ("dataset", "data_split", "model", "training", "evaluation")  # sections
+
+
+def load_training_config(
+    params_file: object,
+    overrides: object,
+    *,
+    trial_number: object = None,
+    config_path: object = None,
+) -> Config:
+    """Return the configuration that the parameters of ``02_train`` ask for.
+
+    Parameters
+    ----------
+    params_file, overrides
+        As for ``load_notebook_config``; they also say which study ``trial_number`` is of.
+    trial_number
+        A trial of the study, to train again.
+    config_path
+        A saved ``config.yaml``, to train again.
+
+    Returns
+    -------
+    Config
+        The saved configuration with the overrides on top, or that of the params file.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is unknown or has the wrong type, or both of the last two are given.
+    StudyError
+        If the study or trial does not exist.
+    """
+    cfg = load_notebook_config(
+        params_file, overrides, trial_number=trial_number, config_path=config_path
+    )
+    number, path = as_int("trial_number", trial_number), as_text("config_path", config_path)
+    if number is not None and path is not None:
+        raise ParameterError(
+            f"only one of trial_number and config_path must be given, got {number} and {path!r}"
+        )
+    if number is not None:
+        study = load_existing_study(cfg)
+        path = str(find_trial_output_dir(study, number, cfg.paths.outputs_root) / "config.yaml")
+    return cfg if path is None else load_config(path, split_overrides(overrides))
 
 
 def train_by_hand(cfg: Config) -> tuple[Path, dict[str, Any]]:
@@ -49,10 +105,9 @@ def find_interrupted(cfg: Config, dataset_id: str) -> tuple[Path, Config] | None
         info = read_trial_info(file.parent)
         if "trial_number" in info or info["dataset_id"] != dataset_id or not _was_cut_short(info):
             continue
-        saved = yaml.safe_load((file.parent / "config.yaml").read_text(encoding="utf-8"))
-        wanted = as_dict(as_begun(cfg, file.parent))
-        if all(saved[section] == wanted[section] for section in DECISIVE):
-            return file.parent, config_from_dict(saved)
+        saved, wanted = read_saved_config(file.parent), as_begun(cfg, file.parent)
+        if all(as_dict(saved)[section] == as_dict(wanted)[section] for section in COMPARED):
+            return file.parent, saved
     return None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from hpo_utils.resplit import RandomSplit
 from hpo_utils.retraining import CONSTRAIN, Settings, complete_settings, train_all, widened
 from hpo_utils.search_space import SearchSpace
 from hpo_utils.storage import AGAIN, RANDOM_SPLIT, score_of
+from hpo_utils.trial_files import read_metrics
 
 N_COMPARED = 3  # seeds of the race that are trained in another way, at most
 
@@ -124,7 +124,7 @@ def searched_in(space: SearchSpace, cfg: Config, settings: Settings) -> Settings
 
 def _mean_validation(directories: list[Path], names: list[str]) -> dict[str, Any]:
     """Return the mean score and R² per target, on the validation part, of several trainings."""
-    metrics = [json.loads((d / "metrics.json").read_text(encoding="utf-8")) for d in directories]
+    metrics = [read_metrics(directory) for directory in directories]
     # by their order: a training may be older than the targets' names
     r2 = zip(*([of["r2"] for of in m["val_targets"].values()] for m in metrics), strict=True)
     return {

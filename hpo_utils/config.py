@@ -68,6 +68,12 @@ def config_from_dict(content: dict[str, Any]) -> Config:
     return _merge([content])
 
 
+def read_saved_config(directory: Path) -> Config:
+    """Return the configuration that a training, or a bundle, has in its directory."""
+    saved = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
+    return config_from_dict(saved)
+
+
 def with_target_weights(cfg: Config, n_targets: int) -> Config:
     """Return a copy whose training section has ``weight_target_0`` … for ``n_targets`` targets.
 

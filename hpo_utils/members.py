@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 from torch import Tensor
 
 from hpo_utils.batches import load_part
-from hpo_utils.config import Config, config_from_dict
+from hpo_utils.config import Config, read_saved_config
 from hpo_utils.data import PreparedData
 from hpo_utils.devices import select_device
 from hpo_utils.models import create_network, evaluation_batch, predict
@@ -23,9 +22,8 @@ Member = tuple[Config, dict[str, Tensor]]  # configuration and weights
 
 def load_member(directory: Path) -> Member:
     """Return configuration and weights of a finished training."""
-    saved = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
     state = torch.load(directory / WEIGHTS_FILE, weights_only=True, map_location="cpu")
-    return config_from_dict(saved), state
+    return read_saved_config(directory), state
 
 
 def predict_part(members: list[Member], data: PreparedData, part: str) -> NDArray[np.float32]:

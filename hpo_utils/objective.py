@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from hpo_utils.trial_files import (
     create_trial_output_dir,
     has_directory,
     mark,
+    read_metrics,
     read_trial_info,
 )
 
@@ -146,7 +146,7 @@ def _take_over(trial: optuna.Trial, cfg: Config, output_dir: Path, info: dict[st
     trial.set_user_attr("effort", {**info["effort"], **known})
     if info["state"] == "PRUNED":
         raise optuna.TrialPruned(info["reason"])
-    return _note_metrics(trial, json.loads((output_dir / "metrics.json").read_text("utf-8")))
+    return _note_metrics(trial, read_metrics(output_dir))
 
 
 def _note_metrics(trial: optuna.Trial, metrics: dict[str, Any]) -> float:

@@ -12,13 +12,13 @@ import optuna
 from optuna.exceptions import DuplicatedStudyError, StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_utils.config import Config, load_config, updated, with_target_weights
+from hpo_utils.config import Config, updated, with_target_weights
 from hpo_utils.data import PreparedData, known_targets, prepare_data
 from hpo_utils.devices import select_device
-from hpo_utils.errors import ParameterError, SearchSpaceError, StopRequest, StudyError
+from hpo_utils.errors import SearchSpaceError, StopRequest, StudyError
 from hpo_utils.executors import check_executor, run_workers
 from hpo_utils.ownership import recover_interrupted
-from hpo_utils.parameters import as_int, as_text, load_notebook_config, split_overrides
+from hpo_utils.parameters import as_text
 from hpo_utils.paths import resolve, writable_directory
 from hpo_utils.progress import WANTED, StudyProgress
 from hpo_utils.sampler import create_sampler
@@ -36,7 +36,6 @@ from hpo_utils.storage import (
     stored_names,
 )
 from hpo_utils.study_files import last_searched, write_study_files
-from hpo_utils.trial_files import find_trial_output_dir
 from hpo_utils.workers import Search, unusable
 from hpo_utils.yardstick import check_target, create_yardstick
 
@@ -256,50 +255,6 @@ def load_existing_study(cfg: Config, study_name: object = None) -> optuna.Study:
             " stored: run notebooks/03_optimize.ipynb with the same params_file first"
         )
     return optuna.load_study(study_name=names[0], storage=storage)
-
-
-def load_training_config(
-    params_file: object,
-    overrides: object,
-    *,
-    trial_number: object = None,
-    config_path: object = None,
-) -> Config:
-    """Return the configuration that the parameters of ``02_train`` ask for.
-
-    Parameters
-    ----------
-    params_file, overrides
-        As for ``load_notebook_config``; they also say which study ``trial_number`` is of.
-    trial_number
-        A trial of the study, to train again.
-    config_path
-        A saved ``config.yaml``, to train again.
-
-    Returns
-    -------
-    Config
-        The saved configuration with the overrides on top, or that of the params file.
-
-    Raises
-    ------
-    ParameterError
-        If a parameter is unknown or has the wrong type, or both of the last two are given.
-    StudyError
-        If the study or trial does not exist.
-    """
-    cfg = load_notebook_config(
-        params_file, overrides, trial_number=trial_number, config_path=config_path
-    )
-    number, path = as_int("trial_number", trial_number), as_text("config_path", config_path)
-    if number is not None and path is not None:
-        raise ParameterError(
-            f"only one of trial_number and config_path must be given, got {number} and {path!r}"
-        )
-    if number is not None:
-        study = load_existing_study(cfg)
-        path = str(find_trial_output_dir(study, number, cfg.paths.outputs_root) / "config.yaml")
-    return cfg if path is None else load_config(path, split_overrides(overrides))
 
 
 def count_remaining(study: optuna.Study, cfg: Config) -> int:

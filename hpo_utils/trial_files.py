@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import socket
 import subprocess
@@ -26,7 +27,7 @@ from optuna.trial import FrozenTrial
 from torch import Tensor
 
 from hpo_utils.checkpoints import CHECKPOINT_FILE
-from hpo_utils.config import Config, as_dict, updated
+from hpo_utils.config import Config, as_dict, read_saved_config, updated
 from hpo_utils.data import PreparedData
 from hpo_utils.errors import DivergenceError, StopRequest, StudyError
 from hpo_utils.interrupts import was_interrupted
@@ -191,9 +192,9 @@ def as_begun(cfg: Config, output_dir: Path) -> Config:
 
     Another number of threads, or another precision, would give other numbers from here on.
     """
-    saved = yaml.safe_load((output_dir / "config.yaml").read_text(encoding="utf-8"))["training"]
+    saved = read_saved_config(output_dir).training
     chosen = {
-        f"training.{key}": saved[key]
+        f"training.{key}": getattr(saved, key)
         for key, left_open in LEFT_OPEN.items()
         if getattr(cfg.training, key) == left_open
     }
@@ -280,6 +281,11 @@ def read_trial_info(output_dir: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     return dict(yaml.safe_load(file.read_text(encoding="utf-8")))
+
+
+def read_metrics(output_dir: Path) -> dict[str, Any]:
+    """Return ``metrics.json`` of a finished training."""
+    return dict(json.loads((output_dir / "metrics.json").read_text(encoding="utf-8")))
 
 
 def mark(output_dir: Path, state: str, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""The sections of ``04_analyze`` that say how far its winner can be trusted."""
+"""Sections of the notebooks that say who won, and how far the winner can be trusted."""
 
 from __future__ import annotations
 
@@ -8,25 +8,21 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
 
-from hpo_utils.audit import FINE, LEAK, audit_leakage
 from hpo_utils.config import Config
 from hpo_utils.data import PreparedData
+from hpo_utils.data_sections import said_of_groups, show_leaks
 from hpo_utils.examination import NO_BETTER_THAN_MEAN, network_verdict
-from hpo_utils.intervals import count_units
 from hpo_utils.looks import BY_HAND, TRIAL, looks_at_test, winners_heard
 from hpo_utils.paths import relative_to_root, resolve
 from hpo_utils.report import Report
-from hpo_utils.split import MIN_UNITS, PART_NAMES
+from hpo_utils.split import MIN_UNITS
 from hpo_utils.storage import count_finished
 from hpo_utils.tables import (
-    audit_table,
     contenders_table,
     coverage_table,
     held_out_table,
-    parts_table,
     percent,
     physics_table,
     split_table,
@@ -254,12 +250,6 @@ def described_units(found: dict[str, Any]) -> str:
     return f"{n_units} single samples"
 
 
-def said_of_groups(n_groups: int, n_units: int) -> str:
-    """Return how many groups there are, and what they amount to if their sizes differ much."""
-    said = "1 group" if n_groups == 1 else f"{n_groups} groups"
-    return said if n_groups == n_units else f"{said} (which weigh as much as {n_units} of one size)"
-
-
 def said_of_looks(data: PreparedData) -> str:
     """Return how often the test part was looked at."""
     looks = looks_at_test(data)
@@ -345,41 +335,6 @@ def show_split(report: Report, settled: Settled) -> None:
     else:
         said += " A random split is not shown to promise more here."
     report.show(said)
-
-
-def show_parts(report: Report, data: PreparedData) -> None:
-    """Show the parts of the split, and say which of them are too small to decide anything."""
-    report.show(parts_table(data))
-    for part in ("val", "test"):
-        n_units = count_units(data.manifest["n_samples"][part], data.units(part))
-        if n_units < MIN_UNITS:
-            groups = data.groups(part)
-            counted = f"{n_units} samples"
-            if groups is not None:
-                counted = said_of_groups(len(np.unique(groups)), n_units)
-            report.show(
-                f"**The {PART_NAMES[part]} part is too small: {counted}**. Fewer than {MIN_UNITS}"
-                " give no interval, and what it says of a model is mostly chance."
-            )
-
-
-def show_audit(report: Report, data: PreparedData) -> None:
-    """Show what the leakage audit found."""
-    show_leaks(report, data)
-    report.show(audit_table(audit_leakage(data)))
-
-
-def show_leaks(report: Report, data: PreparedData) -> None:
-    """Say in a sentence whether the audit found a leak."""
-    findings = audit_leakage(data)
-    leaks = [finding for finding in findings if finding.verdict == LEAK]
-    if leaks:
-        what = "; ".join(f"{leak.check}: {leak.found}" for leak in leaks)
-        report.show(f"**The held-out parts leak**, so every score here is flattered: {what}.")
-    else:
-        open_points = [f.check for f in findings if f.verdict != FINE]
-        hint = f", {', '.join(open_points)} deserve a look" if open_points else ""
-        report.show(f"The leakage audit found no leak{hint}.")
 
 
 @when_settled

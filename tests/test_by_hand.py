@@ -8,10 +8,10 @@ import time
 import pytest
 import yaml
 
-from hpo_utils.by_hand import train_by_hand
-from hpo_utils.config import load_config
+from hpo_utils.by_hand import load_training_config, train_by_hand
+from hpo_utils.config import as_dict, load_config
 from hpo_utils.data import prepare_data
-from hpo_utils.errors import HpoError
+from hpo_utils.errors import HpoError, ParameterError, StudyError
 from hpo_utils.training import train_trial
 from hpo_utils.trial_files import create_trial_output_dir
 
@@ -77,3 +77,20 @@ def test_one_that_was_killed_goes_on_and_one_that_is_alive_is_left_alone(make_co
     went_on, metrics = train_by_hand(cfg)
     assert went_on == checkpoints[0].parent
     assert metrics["scores"] == uninterrupted["scores"]
+
+
+def test_what_02_trains(tmp_path):
+    root = f"paths.outputs_root={tmp_path / 'runs'}"
+    assert load_training_config("params/smoke.yaml", root).training.epochs == 2
+    saved = load_config("params/smoke.yaml", ["training.epochs=7"])
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(as_dict(saved)))
+    chosen = load_training_config(
+        "params/smoke.yaml", "model.hidden=4", config_path=str(tmp_path / "config.yaml")
+    )
+    assert (chosen.training.epochs, chosen.model.hidden) == (7, 4)
+    with pytest.raises(ParameterError, match="only one of trial_number and config_path"):
+        load_training_config(None, "", trial_number=1, config_path="a")
+    with pytest.raises(ParameterError, match="trial_number must be a whole number, got 'x'"):
+        load_training_config(None, "", trial_number="x")
+    with pytest.raises(StudyError, match="must be a study called"):
+        load_training_config("params/smoke.yaml", root, trial_number=0)

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from hpo_utils import analysis, insight, verdict
+from hpo_utils import analysis, data_sections, insight, verdict
 from hpo_utils.audit import audit_leakage
 from hpo_utils.config import load_config
 from hpo_utils.data import prepare_data
@@ -21,6 +21,7 @@ from hpo_utils.paths import project_root
 from hpo_utils.plots import styled
 from hpo_utils.report import Report
 from hpo_utils.tables import audit_table, short_name
+from hpo_utils.winner import study_data
 
 CATALOGUE = yaml.safe_load(
     (project_root() / "hpo_utils/language_ja.yaml").read_text(encoding="utf-8")
@@ -179,9 +180,9 @@ def test_all_that_a_report_shows_is_japanese(settled, monkeypatch):
                     analysis.show_trials, analysis.show_importances, analysis.show_parameters,
                     analysis.show_trade_off, analysis.show_weights):  # fmt: skip
         section(report, study)
-    data = verdict.study_data(study, cfg)
-    verdict.show_parts(report, data)
-    verdict.show_audit(report, data)
+    data = study_data(study, cfg)
+    data_sections.show_parts(report, data)
+    data_sections.show_audit(report, data)
     for section in (analysis.show_overview, analysis.show_search, analysis.show_importances,
                     analysis.show_parameters, analysis.show_interactions):  # fmt: skip
         section(report, study_of(40, 5))

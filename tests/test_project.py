@@ -82,10 +82,11 @@ LAYERS = [
     {"checkpoints", "importances", "plots", "tables", "trade_offs"}, {"acceptance", "model_card"},
     {"data_plots", "study_plots", "target_plots", "winner_plots", "trial_files", "report"},
     {"members"},
-    {"training", "search_space", "ownership"}, {"by_hand", "objective"}, {"workers"}, {"team"},
+    {"training", "search_space", "ownership"}, {"objective"}, {"workers"}, {"team"},
     {"processes", "cluster"}, {"executors"}, {"retraining"},
     {"reevaluation"},
-    {"comparisons", "standings"}, {"study", "winner"}, {"analysis", "verdict"}, {"insight"},
+    {"comparisons", "standings"}, {"data_sections", "study", "winner"},
+    {"analysis", "by_hand", "verdict"}, {"insight"},
     {"pipeline", "dashboard", "proxy"}, {"__main__"},
 ]  # fmt: skip
 

@@ -15,16 +15,15 @@ from optuna.trial import TrialState
 
 from hpo_utils import objective as objective_module
 from hpo_utils import study as study_module
-from hpo_utils.by_hand import train_by_hand
-from hpo_utils.config import as_dict, load_config, with_target_weights
+from hpo_utils.by_hand import load_training_config, train_by_hand
+from hpo_utils.config import as_dict, with_target_weights
 from hpo_utils.data import prepare_data
-from hpo_utils.errors import ConfigError, ParameterError, SearchSpaceError, StudyError
+from hpo_utils.errors import ConfigError, SearchSpaceError, StudyError
 from hpo_utils.paths import project_root
 from hpo_utils.search_space import load_search_space
 from hpo_utils.storage import count_finished, open_storage
 from hpo_utils.study import (
     load_existing_study,
-    load_training_config,
     open_study,
     run_study,
     with_those_after,
@@ -443,23 +442,6 @@ def test_no_study_is_said_and_nothing_is_made(make_config, tmp_path):
     with pytest.raises(StudyError, match=r"must be a study called 'smoke' .* run notebooks/03_opt"):
         load_existing_study(make_config())
     assert not (tmp_path / "runs").exists()
-
-
-def test_what_02_trains(make_config, instant, tmp_path):
-    root = f"paths.outputs_root={tmp_path / 'runs'}"
-    assert load_training_config("params/smoke.yaml", root).training.epochs == 2
-    saved = load_config("params/smoke.yaml", ["training.epochs=7"])
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(as_dict(saved)))
-    chosen = load_training_config(
-        "params/smoke.yaml", "model.hidden=4", config_path=str(tmp_path / "config.yaml")
-    )
-    assert (chosen.training.epochs, chosen.model.hidden) == (7, 4)
-    with pytest.raises(ParameterError, match="only one of trial_number and config_path"):
-        load_training_config(None, "", trial_number=1, config_path="a")
-    with pytest.raises(ParameterError, match="trial_number must be a whole number, got 'x'"):
-        load_training_config(None, "", trial_number="x")
-    with pytest.raises(StudyError, match="must be a study called"):
-        load_training_config("params/smoke.yaml", root, trial_number=0)
 
 
 def test_optuna_is_quiet(make_config, instant, capfd):

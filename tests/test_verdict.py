@@ -2,14 +2,14 @@
 
 import re
 
-import numpy as np
 import pytest
 
-from hpo_utils import insight, verdict
+from hpo_utils import data_sections, insight, verdict
 from hpo_utils.data import prepare_data
 from hpo_utils.looks import note_look
 from hpo_utils.report import Report
 from hpo_utils.study import run_study
+from hpo_utils.winner import study_data
 
 SECTIONS = [
     verdict.show_answer, verdict.show_race, verdict.show_test, insight.show_predictions_of_winner,
@@ -107,28 +107,11 @@ def test_the_sentence_about_number_one(evaluation, said):
     assert said in verdict.number_one(evaluation)
 
 
-@pytest.mark.parametrize(
-    ("groups", "said"), [(None, "7 samples"), (np.arange(70) // 10, "1 group")]
-)
-def test_parts_too_small_to_decide_anything_are_said(
-    groups, said, report, make_config, make_arrays, tmp_path, capsys
-):
-    given = make_arrays(np.random.default_rng(0).normal(size=(70, 16)))
-    if groups is not None:
-        np.save(tmp_path / "g.npy", groups)
-        given["dataset.groups"] = str(tmp_path / "g.npy")
-    ratios = ("data_split.train_ratio=0.7", "data_split.val_ratio=0.2", "data_split.test_ratio=0.1")
-    verdict.show_parts(report, prepare_data(make_config(*ratios, **given)))
-    out = capsys.readouterr().out
-    assert f"The test part is too small: {said}" in out
-    assert ("The validation part" in out) == (groups is not None)
-
-
 def test_every_section_of_a_settled_study(report, settled, capsys):
     cfg, study = settled
     for section in SECTIONS:
         section(report, study, cfg)
-    verdict.show_audit(report, verdict.study_data(study, cfg))
+    data_sections.show_audit(report, study_data(study, cfg))
     said = capsys.readouterr().out
     for text in ("Trained again with 2 fresh seeds", "The leakage audit found no leak",
                  "single samples", "for the winner (trial",
@@ -155,14 +138,6 @@ def test_a_study_that_went_on_is_told(report, settled, capsys, monkeypatch):
     monkeypatch.setattr(verdict, "count_finished", lambda _: 9)
     verdict.show_answer(report, study, cfg)
     assert "settled when the study had 2 trials; now it has 9" in capsys.readouterr().out
-
-
-def test_a_leak_is_said_at_the_top(report, make_config, make_arrays, capsys):
-    arrays = make_arrays()
-    x, t = (np.load(arrays[f"dataset.{name}_train"]) for name in "xt")
-    x[20:], t[20:] = x[:20], t[:20]
-    verdict.show_leaks(report, prepare_data(make_config(**make_arrays(x, t))))
-    assert "**The held-out parts leak**, so every score" in capsys.readouterr().out
 
 
 def test_a_second_winner_is_told(make_config):
