@@ -30,8 +30,8 @@ NEIGHBOURS = 3  # samples before and after in the file that count as recorded to
 SUSPICIOUS_SHARE = 0.1  # of samples that have a neighbour in the file as their nearest
 SUSPICIOUS_RATIO = 10.0  # of this share over what chance would give
 COPY = 0.999  # correlation from which a statistic of a channel counts as a copy of a target
-MOST_NAMED = 3  # pairs of samples in a finding
-MOST_SEARCHED = 2000  # held-out samples of a part whose nearest is looked for
+MAX_NAMED = 3  # pairs of samples in a finding
+MAX_SEARCHED = 2000  # held-out samples of a part whose nearest is looked for
 EXACT = 1e-3  # mean and standard deviation of standardised inputs may miss 0 and 1 by this
 FINE, LOOK, LEAK = "fine", "look", "leak"
 
@@ -97,7 +97,7 @@ def exact_copies(data: PreparedData, parts: dict[str, Digest]) -> Finding:
 
 def _named(alike: Iterable[tuple[int, ...]]) -> str:
     """Return which samples are alike, the first few, by their numbers in the source from 0."""
-    first = sorted(alike)[:MOST_NAMED]
+    first = sorted(alike)[:MAX_NAMED]
     return ": samples " + ", ".join(map(str, first)) if first else ""
 
 
@@ -236,10 +236,10 @@ def _nearest(
     """Return held-out rows, and distance to and row of the nearest known sample of each.
 
     Distances are the root mean square over band means in units of their standard deviation. Of many
-    held-out samples ``MOST_SEARCHED``, spread over the part, stand for all.
+    held-out samples ``MAX_SEARCHED``, spread over the part, stand for all.
     """
     n_held_out = len(held_out.bands)
-    rows = np.unique(np.linspace(0, n_held_out - 1, min(n_held_out, MOST_SEARCHED)).astype(int))
+    rows = np.unique(np.linspace(0, n_held_out - 1, min(n_held_out, MAX_SEARCHED)).astype(int))
     mean, std = known.bands.mean(axis=0), np.maximum(known.bands.std(axis=0), 1e-12)
     search = NearestNeighbors(n_neighbors=1).fit((known.bands - mean) / std)
     distance, index = search.kneighbors((held_out.bands[rows] - mean) / std)

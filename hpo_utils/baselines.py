@@ -21,14 +21,14 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from hpo_utils.data import PreparedData
-from hpo_utils.features import SHORTEST, band_means, channel_statistics, spectral_features
+from hpo_utils.features import MIN_SIGNAL, band_means, channel_statistics, spectral_features
 from hpo_utils.paths import write_with
 from hpo_utils.scaling import in_blocks
 
 FILE = "baselines-5.npz"  # another number when other baselines are fitted
 ALPHAS = np.logspace(-3, 4, 15)  # strengths of the ridge penalty to choose from
 N_FOLDS = 5
-MOST_SEEN = 20_000  # samples by a tree of the forest
+MAX_SEEN = 20_000  # samples by a tree of the forest
 N_TREES = 200
 Features = Callable[[NDArray[Any]], NDArray[np.float64]]
 
@@ -85,17 +85,17 @@ def _fit(data: PreparedData) -> list[Baseline]:
 def _kinds(size: tuple[int, ...]) -> dict[str, Features]:
     """Return the features of each kind of baseline for inputs of a size (L,) or (H, W)."""
     kinds: dict[str, Features] = {RIDGE: band_means, FOREST: channel_statistics}
-    if min(size) >= SHORTEST[len(size)]:
+    if min(size) >= MIN_SIGNAL[len(size)]:
         kinds[SPECTRA] = spectral_features
     return kinds
 
 
 def _forest(n_samples: int) -> RandomForestRegressor:
-    """Return a random forest whose trees each see at most ``MOST_SEEN`` samples.
+    """Return a random forest whose trees each see at most ``MAX_SEEN`` samples.
 
     Trees grow with all that they see, and the time for them faster than that.
     """
-    most = MOST_SEEN if n_samples > MOST_SEEN else None
+    most = MAX_SEEN if n_samples > MAX_SEEN else None
     return RandomForestRegressor(N_TREES, random_state=0, n_jobs=-1, max_samples=most)
 
 

@@ -13,7 +13,7 @@ from hpo_utils.sources import ArraySource
 
 COARSE = 1e-3  # standard deviations of a target that rounding to float32 may take
 FAULTY_CHANNELS = [1, 3]  # left out by default when there are four: a saturated amplifier
-MANY_CHANNELS = 8  # times as many as points along the last axis look like the last axis
+MANY_CHANNELS = 8  # an axis 1 this many times longer than the last is probably channels last
 SATURATED_SHARE = 1e-3  # a channel with more of its values at the rails counts as saturated
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 

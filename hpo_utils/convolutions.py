@@ -159,12 +159,12 @@ def weight_gradient(
     n_places, n_values = grad[0, 0].numel(), n_in * int(torch.Size(kernel).numel())
     total = x.new_empty(n_out, n_values)
     step = max(1, PATCH_VALUES // (n_places * n_values))
-    share = 0.0  # of the total that is kept: at first it holds nothing
+    beta = 0.0  # the first block overwrites memory that holds nothing yet
     for some_x, some_grad in zip(torch.split(x, step), torch.split(grad, step), strict=True):
         rows = some_grad.movedim(1, -1).reshape(-1, n_out)  # (places, n_out)
         patches = _patches(some_x, kernel, stride, padding).reshape(-1, n_values)
-        total.addmm_(rows.T, patches, beta=share)
-        share = 1.0
+        total.addmm_(rows.T, patches, beta=beta)
+        beta = 1.0
     return total.view(n_out, *kernel, n_in).movedim(-1, 1)
 
 

@@ -28,9 +28,9 @@ from hpo_utils.plots import (
 from hpo_utils.split import PARTS
 
 N_SHOWN = 3  # samples
-MOST_DRAWN = 8  # that are drawn below each other
-MOST_CROSSINGS = 60  # of the mean, that can be told apart in a panel
-LONGEST_SEGMENT = 1024  # values of which a spectrum is averaged
+MAX_DRAWN = 8  # that are drawn below each other
+MAX_CROSSINGS = 60  # of the mean, that can be told apart in a panel
+MAX_SEGMENT = 1024  # values of which a spectrum is averaged
 UNITS_OF_FREQUENCY = {"periods per s": "frequency [Hz]", "periods per ms": "frequency [kHz]"}
 PART_STYLES: dict[str, dict[str, Any]] = {
     "train": {"histtype": "stepfilled", "alpha": 0.35},
@@ -91,15 +91,15 @@ def plot_inputs(
 ) -> Figure:
     """Draw the standardised inputs of some samples of a part, under their titles.
 
-    Of many channels the first ``MOST_DRAWN``.
+    Of many channels the first ``MAX_DRAWN``.
     """
     inputs, channels = data.inputs(part), data.used_channels
-    x = np.stack([inputs[i][:MOST_DRAWN] for i in samples])
+    x = np.stack([inputs[i][:MAX_DRAWN] for i in samples])
     draw = _draw_images if x.ndim == 4 else _draw_lines
     positions = axis_positions(data.manifest)
-    figure = draw(x, titles, channels[:MOST_DRAWN], data.manifest["axis_names"], positions)
-    if len(channels) > MOST_DRAWN:
-        said = f"the first {MOST_DRAWN} of {len(channels)} channels"
+    figure = draw(x, titles, channels[:MAX_DRAWN], data.manifest["axis_names"], positions)
+    if len(channels) > MAX_DRAWN:
+        said = f"the first {MAX_DRAWN} of {len(channels)} channels"
         figure.suptitle(said, fontsize=10, x=0.01, ha="left")
     return figure
 
@@ -150,7 +150,7 @@ def _draw_lines(
 def _oscillates(x: NDArray[Any]) -> bool:
     """Return whether a signal of (n_samples, n_channels, L) goes up and down too often to see."""
     crossings = np.diff(np.signbit(x - x.mean(axis=-1, keepdims=True)), axis=-1).sum(axis=-1)
-    return bool(crossings.max() > MOST_CROSSINGS)
+    return bool(crossings.max() > MAX_CROSSINGS)
 
 
 def _draw_values(
@@ -165,7 +165,7 @@ def _draw_spectrum(
 ) -> None:
     """Draw the power spectral density by Welch's method, without the mean."""
     rate = 1 / abs(positions[1] - positions[0])
-    frequency, density = welch(values, rate, nperseg=min(len(values), LONGEST_SEGMENT))
+    frequency, density = welch(values, rate, nperseg=min(len(values), MAX_SEGMENT))
     axes.loglog(frequency[1:], density[1:] + FLOOR, color=PALETTE[1], linewidth=0.8)
     unit = re.search(r"[\[(](.+)[\])]", axis_name)  # the "ms" of "time [ms]"
     label = f"periods per {unit[1] if unit else axis_name}"

@@ -18,7 +18,7 @@ STATISTICS = (
 )  # fmt: skip
 # of equal ratio, as octaves are, between one period and Nyquist's frequency, along each axis
 N_SPECTRAL_BANDS = {1: 24, 2: 8}
-SHORTEST = {1: 16, 2: 8}  # values along each axis for a spectrum to say something
+MIN_SIGNAL = {1: 16, 2: 8}  # values along each axis for a spectrum to say something
 FLOOR = 1e-12  # power, in units of the variance, below which its logarithm says nothing
 
 

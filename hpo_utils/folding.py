@@ -20,8 +20,8 @@ from torch.nn import functional
 
 from hpo_utils.convolutions import Conv1d, Conv2d, convolve
 
-FEWEST_OUTPUTS = 2**19  # of the convolution in a step, from which on folding pays
-MOST_MOMENTS = 2**26  # bytes
+MIN_OUTPUTS = 2**19  # of the convolution in a step, from which on folding pays
+MAX_MOMENTS = 2**26  # bytes
 BLOCK_VALUES = 2**18  # of the patches that are laid out at a time: 2 MB in float64
 
 
@@ -124,8 +124,8 @@ def create_moments(
     n_bytes = len(x) * (_count_values(conv) + 1) ** 2 * torch.float64.itemsize
     pays = (
         max(conv.stride) == 1
-        and n_outputs >= FEWEST_OUTPUTS
-        and n_bytes <= MOST_MOMENTS
+        and n_outputs >= MIN_OUTPUTS
+        and n_bytes <= MAX_MOMENTS
         and conv.weight.device.type == "cpu"  # inputs may stay there though a GPU trains
         and precision == torch.float32
     )

@@ -29,8 +29,8 @@ from hpo_utils.storage import score_of
 MIN_TRIALS_FOR_IMPORTANCE = 4  # complete trials; with fewer a forest has nothing to split
 MIN_TRIALS_FOR_INTERACTION = 20
 N_RESAMPLES, N_TREES = 10, 16  # of the trials; of the forest of fANOVA in each resample
-MOST_RANKED = 300  # trials, drawn at random; the cost of fANOVA grows with their square
-MOST_FITTED = 100  # likewise; the cost of a Gaussian process grows with their cube
+MAX_RANKED = 300  # trials, drawn at random; the cost of fANOVA grows with their square
+MAX_FITTED = 100  # likewise; the cost of a Gaussian process grows with their cube
 N_SHUFFLES = 9  # of the scores: of ten studies without a pair one shows one, by chance
 SEED = 0  # of all that is drawn here
 N_PLACES = 40  # of the trials' parameters, at which a pair's joint effect is averaged
@@ -44,7 +44,7 @@ def parameter_importances(study: optuna.Study) -> pd.DataFrame:
     DataFrame
         Index: parameters that all complete trials have. ``fanova``: share of a parameter in the
         variance of the score that a random forest explains by single parameters (Hutter et al.,
-        ICML 2014), of at most ``MOST_RANKED`` complete trials. ``ped_anova``: how far the parameter
+        ICML 2014), of at most ``MAX_RANKED`` complete trials. ``ped_anova``: how far the parameter
         separates the best tenth from the rest (Watanabe et al., IJCAI 2023), a different question.
         Both are means over ``N_RESAMPLES`` studies whose trials are drawn with repetition from
         these; ``<name>_low`` and ``<name>_high`` are the extremes. Zeros or equal where nothing
@@ -55,8 +55,8 @@ def parameter_importances(study: optuna.Study) -> pd.DataFrame:
     if len(complete) < MIN_TRIALS_FOR_IMPORTANCE:
         return pd.DataFrame(columns=["fanova", "ped_anova"])
     rng = np.random.default_rng(SEED)
-    if len(complete) > MOST_RANKED:
-        complete = [complete[i] for i in sorted(rng.permutation(len(complete))[:MOST_RANKED])]
+    if len(complete) > MAX_RANKED:
+        complete = [complete[i] for i in sorted(rng.permutation(len(complete))[:MAX_RANKED])]
     draws = rng.integers(len(complete), size=(N_RESAMPLES, len(complete)))
     shared = list(intersection_search_space(list(complete)))  # parameters that every trial has
     drawn = [_importances([complete[i] for i in draw], shared) for draw in draws]
@@ -112,7 +112,7 @@ def interactions(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
     x = np.array([[position(s, t.params[name]) for name, s in spaces.items()] for t in complete])
     y = np.log([score_of(trial) for trial in complete])
     rng = np.random.default_rng(SEED)
-    order = rng.permutation(len(x))[:MOST_FITTED]
+    order = rng.permutation(len(x))[:MAX_FITTED]
     x, y = x[order], y[order]
     share = pd.Series(_joint_shares(x, y), index=list(combinations(spaces, 2)))
     shuffled = [_joint_shares(x, rng.permutation(y)) for _ in range(N_SHUFFLES)]

@@ -26,8 +26,8 @@ from hpo_utils.winner_plots import plot_error_correlations, plot_residuals, plot
 
 N_WORST = 3  # samples that are shown
 N_GROUPS = 10
-MOST_CHANNELS, N_DEALT_OUT = 32, 256  # more channels, or samples, take long
-MOST_VALUES = 2**26  # of inputs that are looked at together: 256 MB
+MAX_CHANNELS, N_DEALT_OUT = 32, 256  # more channels, or samples, take long
+MAX_VALUES = 2**26  # of inputs that are looked at together: 256 MB
 
 
 @when_settled
@@ -103,7 +103,7 @@ def show_sensitivity(report: Report, settled: Settled) -> None:
         ),
         "Sensitivity of each target's prediction to each place of the signal",
     )  # fmt: skip
-    if 1 < len(channels) <= MOST_CHANNELS:
+    if 1 < len(channels) <= MAX_CHANNELS:
         rows = _spread_out(data, step, N_DEALT_OUT)
         x = _inputs(data, step, rows)
         z = torch.from_numpy(data.target_scaler.transform(data.targets("val")[rows]))
@@ -115,7 +115,7 @@ def show_sensitivity(report: Report, settled: Settled) -> None:
 def _spread_out(data: PreparedData, step: int, most: int) -> NDArray[np.int64]:
     """Return rows of the validation part, of all groups, at most as many as memory likes."""
     n_samples, *shape = data.input_shape("val", step)
-    n_rows = min(most, n_samples, max(2, MOST_VALUES // math.prod(shape)))
+    n_rows = min(most, n_samples, max(2, MAX_VALUES // math.prod(shape)))
     return np.linspace(0, n_samples - 1, n_rows).astype(np.int64)
 
 

@@ -22,9 +22,9 @@ from hpo_utils.training import OnEpoch, train_trial
 from hpo_utils.trial_files import (
     SCATTER_FILE,
     as_begun,
+    correct_state,
     create_trial_output_dir,
     has_directory,
-    mark,
     read_metrics,
     read_trial_info,
 )
@@ -95,7 +95,7 @@ def objective(
         trial.set_user_attr("failure", f"DivergenceError: {error}")
         raise optuna.TrialPruned(str(error)) from error
     finally:
-        trial.set_user_attr("effort", _spent(effort, cfg))
+        _note_effort(trial, effort.summary(), round(sum(effort.seconds.values()), 3), cfg)
     _attach_figures(trial, output_dir, of_test=not cfg.evaluation.strict_test)
     return _note_metrics(trial, metrics)
 
@@ -122,7 +122,7 @@ def _reporter(trial: optuna.Trial, n_warmup_steps: int) -> OnEpoch:
     them it is not known whether the pruner was asked.
     """
     reported = set(stored_trial(trial.study, trial.number).intermediate_values)
-    # before, no pruner of ours would; asking costs more than reporting
+    # no pruner acts during the warm-up, and to ask it costs more than to report
     first_asked = max([n_warmup_steps, *reported])
 
     def report(epoch: int, score: float) -> None:
@@ -134,16 +134,15 @@ def _reporter(trial: optuna.Trial, n_warmup_steps: int) -> OnEpoch:
     return report
 
 
-def _spent(effort: Effort, cfg: Config) -> dict[str, Any]:
-    """Return what a trial says of its time, interrupted legs included."""
-    seconds = round(sum(effort.seconds.values()), 3)
-    return {**effort.summary(), "seconds": seconds, "epochs_planned": cfg.training.epochs}
+def _note_effort(trial: optuna.Trial, summary: dict[str, Any], seconds: float, cfg: Config) -> None:
+    """Have the trial say what its time went into, interrupted legs included."""
+    effort = {**summary, "seconds": seconds, "epochs_planned": cfg.training.epochs}
+    trial.set_user_attr("effort", effort)
 
 
 def _take_over(trial: optuna.Trial, cfg: Config, output_dir: Path, info: dict[str, Any]) -> float:
     """Return the outcome of a trial whose process died before it could tell the study."""
-    known = {"seconds": info["seconds"], "epochs_planned": cfg.training.epochs}
-    trial.set_user_attr("effort", {**info["effort"], **known})
+    _note_effort(trial, info["effort"], info["seconds"], cfg)
     if info["state"] == "PRUNED":
         raise optuna.TrialPruned(info["reason"])
     return _note_metrics(trial, read_metrics(output_dir))
@@ -195,7 +194,9 @@ def repeat(trial: optuna.Trial, twin: FrozenTrial, root: Path) -> float:
     A trial that was interrupted has a directory below ``root`` of its own, which remains.
     """
     if "output_dir" in trial.user_attrs:
-        mark(root / trial.user_attrs["output_dir"], "PRUNED", f"the same as trial {twin.number}")
+        correct_state(
+            root / trial.user_attrs["output_dir"], "PRUNED", f"the same as trial {twin.number}"
+        )
     for name in ("output_dir", "best_epoch", "val_r2"):
         if name in twin.user_attrs:
             trial.set_user_attr(name, twin.user_attrs[name])

@@ -14,13 +14,13 @@ import psutil
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.storage import stored_trial
-from hpo_utils.trial_files import TRAIN_LOG, mark
+from hpo_utils.trial_files import TRAIN_LOG, correct_state
 
 SAME_START = 2.5  # seconds by which Linux may tell the time of its start differently
 UNSIGNED_GRACE = 60.0  # seconds in which a living process must have signed the trial it asked for
 # so often may processes die within one epoch of a trial before it is taken for the cause
-MOST_DEATHS = 5
-MOST_DEATHS_ALONE = 2  # where the other workers live on, so that it was no power cut
+MAX_DEATHS = 5
+MAX_DEATHS_ALONE = 2  # where the other workers live on, so that it was no power cut
 WORKER = "worker "  # begins the attributes of a study that name its workers
 
 
@@ -90,7 +90,7 @@ def recover_interrupted(
     recovered = []
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         if _is_abandoned(study, trial, outputs_root, silent_after_s):
-            _note_death(study, trial, outputs_root, MOST_DEATHS)
+            _note_death(study, trial, outputs_root, MAX_DEATHS)
             recovered.append(trial.number)
     return recovered
 
@@ -108,11 +108,11 @@ def give_back(
         # Optuna has no public way to do that; a trial that waits keeps its parameters and values
         study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
     if "output_dir" in trial.user_attrs:
-        mark(outputs_root / trial.user_attrs["output_dir"], "WAITING", reason)
+        correct_state(outputs_root / trial.user_attrs["output_dir"], "WAITING", reason)
 
 
 def recover_from(
-    study: optuna.Study, worker: str, outputs_root: Path, most_deaths: int = MOST_DEATHS_ALONE
+    study: optuna.Study, worker: str, outputs_root: Path, most_deaths: int = MAX_DEATHS_ALONE
 ) -> list[int]:
     """Do the same with what a worker ran that is dead for certain; return the numbers."""
     numbers = []
@@ -135,7 +135,7 @@ def _note_death(study: optuna.Study, trial: FrozenTrial, outputs_root: Path, mos
     failure = f"its process died {times} times in one epoch, perhaps for want of memory"
     study._storage.set_trial_user_attr(trial._trial_id, "failure", failure)
     study.tell(trial.number, state=TrialState.FAIL)
-    mark(outputs_root / trial.user_attrs.get("output_dir", ""), "FAIL", failure)
+    correct_state(outputs_root / trial.user_attrs.get("output_dir", ""), "FAIL", failure)
 
 
 def is_ours(study: optuna.Study, trial: optuna.Trial, owner: Mapping[str, Any]) -> bool:

@@ -20,7 +20,7 @@ from hpo_utils.errors import DataError
 from hpo_utils.scaling import Standardizer
 
 TOLERANCE = 0.01  # in a sum of fractions, or below zero in standard deviations, of measured targets
-SMALLEST_MEAN = 1e-4  # of a fraction: the logarithm needs one above zero
+MIN_MEAN = 1e-4  # of a fraction: the logarithm needs one above zero
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,13 @@ class PhysicalOutput(nn.Module):
         fractions = np.array(physics.fractions, dtype=np.int64)
         others = [k for k in physics.non_negative if k not in physics.fractions]
         non_negative = np.array(others, dtype=np.int64)
-        share = np.maximum(mean[fractions], SMALLEST_MEAN)
+        share = np.maximum(mean[fractions], MIN_MEAN)
         level = mean[non_negative] / std[non_negative]
-        above_zero = np.maximum(level, SMALLEST_MEAN)
+        above_zero = np.maximum(level, MIN_MEAN)
         constants = {
             "fractions": fractions, "mean": mean[fractions], "std": std[fractions], "share": share,
             # of a single fraction: the logarithm of what it leaves of the whole
-            "rest": np.log(np.maximum(1.0 - share, SMALLEST_MEAN)),
+            "rest": np.log(np.maximum(1.0 - share, MIN_MEAN)),
             "non_negative": non_negative, "level": level,
             "shift": above_zero + np.log(-np.expm1(-above_zero)),  # inverse of softplus
         }  # fmt: skip

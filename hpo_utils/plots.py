@@ -50,7 +50,7 @@ STYLE: dict[Any, Any] = {
 }
 WIDTH = 9.0  # inches, of every figure
 DPI = 110
-MOST_NUMBERED = 12  # rows of a heat map
+MAX_NUMBERED = 12  # rows of a heat map
 
 
 def _register_japanese_font() -> None:
@@ -201,7 +201,7 @@ def heat_map(correlations: NDArray[Any], names: Sequence[str], label: str) -> Fi
     figure = Figure(figsize=(min(WIDTH, 3.6 + 0.75 * n), 2.0 + 0.62 * n))
     axes = figure.add_subplot()
     image = axes.imshow(correlations, vmin=-1, vmax=1, cmap="PuOr_r")
-    for (i, k), value in np.ndenumerate(correlations if n <= MOST_NUMBERED else np.empty((0, 0))):
+    for (i, k), value in np.ndenumerate(correlations if n <= MAX_NUMBERED else np.empty((0, 0))):
         axes.text(
             k, i, "" if np.isnan(value) else f"{value:z.2f}", ha="center", va="center",
             fontsize=9 if n <= 8 else 7, color="white" if abs(value) > 0.6 else "black",

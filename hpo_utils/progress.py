@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_utils.storage import best_of, score_of, trial_seconds
+from hpo_utils.storage import FINISHED, best_of, score_of, trial_seconds
 
 WANTED = "n_trials"  # attribute of a study: the finished trials that it is to have
 
@@ -38,7 +38,7 @@ class StudyProgress:
     @property
     def n_done(self) -> int:
         """Trials finished since the start, failed ones not counted."""
-        return self.counts[TrialState.COMPLETE] + self.counts[TrialState.PRUNED]
+        return sum(self.counts[state] for state in FINISHED)
 
     def trial_finished(self, trial: FrozenTrial) -> None:
         """Take note of a trial that ended, and say so."""
@@ -108,7 +108,7 @@ def status(study: optuna.Study, title: str, with_best: bool = True) -> str:
     """
     trials = study.get_trials(deepcopy=False)
     by_state = {state: [t for t in trials if t.state == state] for state in TrialState}
-    finished = by_state[TrialState.COMPLETE] + by_state[TrialState.PRUNED]
+    finished = [trial for state in FINISHED for trial in by_state[state]]
     running, wanted = by_state[TrialState.RUNNING], study.user_attrs.get(WANTED, len(finished))
     counts = ", ".join(f"{len(found)} {state.name.lower()}" for state, found in by_state.items())
     text = f"{title}: {len(finished)} of {wanted} trials ({counts})"

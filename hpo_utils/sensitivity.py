@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hpo_utils.models import predict
 
 N_SAMPLES = 32  # an average over more looks the same
-N_SHUFFLES, SEED = 3, 0  # ways of dealing a channel out to other samples
+N_SHUFFLES, SEED = 3, 0  # permutations of a channel among the samples
 BATCH = 8  # samples at a time,
 BATCH_VALUES = 2**20  # of so many values in all: the gradients keep what every layer gave
 
@@ -60,7 +60,7 @@ def _of_batch(member: nn.Module, x: Tensor) -> NDArray[np.float64]:
 def channel_losses(
     members: Sequence[nn.Module], x: Tensor, z: Tensor, batch_size: int
 ) -> NDArray[np.float64]:
-    """Return how much of each target's R² is lost when a channel is dealt out to other samples.
+    """Return how much of each target's R² is lost when a channel is permuted among the samples.
 
     The permutation importance of Breiman, "Random forests", Machine Learning 45 (2001), section 10,
     of the mean of the members. A channel that is near zero for all targets can be left out, though
@@ -78,7 +78,7 @@ def channel_losses(
     Returns
     -------
     array of shape (n_targets, n_channels)
-        Mean over ``N_SHUFFLES`` ways of dealing out; NaN for a target that does not vary.
+        Mean over ``N_SHUFFLES`` permutations; NaN for a target that does not vary.
     """
     generator = torch.Generator().manual_seed(SEED)
     orders = [torch.randperm(len(x), generator=generator) for _ in range(N_SHUFFLES)]

@@ -103,8 +103,7 @@ class Database(RDBStorage):
     """Optuna's storage in a database, each of whose calls is done before an interrupt is raised.
 
     The traceback of one in the midst of a call would hold on to a cursor, and that to the locks of
-    its transaction, so that no process could write any more. So it is with SQLite, which has none
-    but a lock of the whole file.
+    its transaction, so that no process could write any more: SQLite, for one, locks the whole file.
     """
 
 

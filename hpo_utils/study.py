@@ -130,7 +130,7 @@ def check_study(cfg: Config) -> tuple[Config, SearchSpace]:
     space = load_search_space(cfg, len(names))
     if cfg.study.try_base:
         space.values_in(cfg)
-    known_targets(updated(cfg, space.largest()))  # do the arrays bear the largest values, too?
+    known_targets(updated(cfg, space.largest()))  # do the shapes allow the largest downsampling?
     if cfg.study.storage is not None:
         open_storage(cfg)
     writable_directory(cfg.paths.outputs_root, "paths.outputs_root")

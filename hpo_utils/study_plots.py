@@ -29,8 +29,8 @@ from hpo_utils.plots import GREY, PALETTE, WIDTH, grid, plain_log_ticks, styled
 from hpo_utils.storage import best_of, score_of
 from hpo_utils.tables import short_name
 
-MOST_MINUTES = 180  # of a timeline, then it counts in hours
-MOST_WORKERS = 25  # whose rows of a timeline have a name each
+MAX_MINUTES = 180  # of a timeline, then it counts in hours
+MAX_WORKERS = 25  # whose rows of a timeline have a name each
 SCORE_LABEL = "validation score (lower is better)"
 ENDINGS = {
     TrialState.COMPLETE: (PALETTE[0], "complete"),
@@ -177,9 +177,9 @@ def plot_timeline(trials: Sequence[FrozenTrial]) -> Figure:
         row_of.append(rows.setdefault((owner.get("host"), owner.get("pid")), len(rows)))
     starts = [(start - first).total_seconds() for _, start, _ in ran]
     seconds = [duration.total_seconds() for _, _, duration in ran]
-    long = max(map(sum, zip(starts, seconds, strict=True))) > MOST_MINUTES * 60
+    long = max(map(sum, zip(starts, seconds, strict=True))) > MAX_MINUTES * 60
     unit, scale = ("h", 3600) if long else ("min", 60)
-    figure, (axes,) = grid(1, 1, 2.0 + 0.24 * min(len(rows), MOST_WORKERS))
+    figure, (axes,) = grid(1, 1, 2.0 + 0.24 * min(len(rows), MAX_WORKERS))
     axes.barh(
         row_of,
         [value / scale for value in seconds],
@@ -189,7 +189,7 @@ def plot_timeline(trials: Sequence[FrozenTrial]) -> Figure:
     )  # fmt: skip
     for color, label in ENDINGS.values():
         axes.barh([0], [0], color=color, label=label)
-    named = range(0, len(rows), math.ceil(len(rows) / MOST_WORKERS))
+    named = range(0, len(rows), math.ceil(len(rows) / MAX_WORKERS))
     axes.set_yticks(named, [f"worker {row + 1}" for row in named])
     axes.set(title="When each trial ran", xlabel=f"time since the first trial [{unit}]")
     axes.grid(visible=False, axis="y")

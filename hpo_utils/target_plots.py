@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from hpo_utils.plots import GREY, PALETTE, WIDTH, grid, styled, target_color
 
-MOST_SIDE_BY_SIDE = 7  # names of targets that stand below an axis without being slanted
+MAX_SIDE_BY_SIDE = 7  # names of targets that stand below an axis without being slanted
 BELOW: dict[str, Any] = {"color": PALETTE[6], "marker": "v", "linestyle": "", "markersize": 5}
 LOWEST = -0.1  # R² below this is drawn at the edge: how bad a bad trial is does not matter
 
@@ -63,7 +63,7 @@ def plot_trade_off(r2: pd.DataFrame, front: Collection[int], overall: int) -> Fi
     ]
     if (r2 < LOWEST).any(axis=None):
         handles.append(Line2D([], [], label=f"some lie below {LOWEST:g}", **BELOW))
-    if len(positions) <= MOST_SIDE_BY_SIDE:
+    if len(positions) <= MAX_SIDE_BY_SIDE:
         axes.set_xticks(positions, [_wrapped(name) for name in r2.columns])
     else:
         slanted: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.config import Config
 from hpo_utils.errors import HpoError, StudyError
-from hpo_utils.ownership import MOST_DEATHS, recover_from, recover_interrupted
+from hpo_utils.ownership import MAX_DEATHS, recover_from, recover_interrupted
 from hpo_utils.paths import resolve
 from hpo_utils.sampler import create_sampler
 from hpo_utils.storage import create_pruner, open_storage, stored_trial
@@ -24,7 +24,7 @@ from hpo_utils.workers import Search, Tickets, run_trials
 
 MANY = 1024  # workers, more than there will be
 TRIALS_PER_WORKER = 5  # of a search, at least: the sampler learns from the trials before
-MOST_DEATHS_IN_A_ROW = 3  # of workers in one place, without a trial that ended between them
+MAX_DEATHS_IN_A_ROW = 3  # of workers in one place, without a trial that ended between them
 POLL = 0.2  # seconds between two looks at whether the workers live
 
 
@@ -121,7 +121,9 @@ class Team:
         self._workers: dict[int, tuple[str, Worker]] = {}
         self._deaths: Counter[int] = Counter()  # of each index, since a trial ended
         self._n_left = n_trials
-        self._n_lost = 0  # tickets at most, of workers that died before they signed a trial
+        self._n_lost = (
+            0  # upper bound on the tickets of workers that died before they signed a trial
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -137,7 +139,7 @@ class Team:
                 worker.interrupt()
         for name, worker in self._workers.values():
             worker.end()
-            recover_from(self._study, name, self._root, MOST_DEATHS)
+            recover_from(self._study, name, self._root, MAX_DEATHS)
         recover_interrupted(self._study, self._root, self._silent_after_s)
 
     def follow(self, n_workers: int) -> None:
@@ -180,7 +182,7 @@ class Team:
             for _ in recovered:
                 self._tickets.release()
             self._n_lost += not recovered
-            if self._deaths[index] >= MOST_DEATHS_IN_A_ROW:
+            if self._deaths[index] >= MAX_DEATHS_IN_A_ROW:
                 raise StudyError(
                     f"workers must end by themselves, but {self._deaths[index]} died in a row, the"
                     f" last with {death}: give them more memory or have fewer (study.n_workers),"

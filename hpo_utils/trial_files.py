@@ -46,7 +46,7 @@ from hpo_utils.timing import Effort
 
 TRAIN_LOG = Path("logs") / "train.log"
 VAL_FILE = Path("val_pred.npy")
-WEIGHTS_FILE = Path("weights") / "model_simplecnn_real.pth"
+WEIGHTS_FILE = Path("weights") / "model_simplecnn_real.pth"  # so named by the specification
 CURVES_FILE = Path("learning_curves.png")
 SCATTER_FILE = Path("evaluation_plots") / "prediction_vs_truth.png"
 LEFT_OPEN = {"n_threads": None, "precision": "auto"}  # what a training chooses, then writes down
@@ -288,8 +288,8 @@ def read_metrics(output_dir: Path) -> dict[str, Any]:
     return dict(json.loads((output_dir / "metrics.json").read_text(encoding="utf-8")))
 
 
-def mark(output_dir: Path, state: str, reason: str) -> None:
-    """Bring ``trial_info.yaml`` of a trial that nobody runs any more to the truth."""
+def correct_state(output_dir: Path, state: str, reason: str) -> None:
+    """Correct the state in ``trial_info.yaml`` of a trial whose process is gone."""
     info = read_trial_info(output_dir)
     if info.get("state") in ("RUNNING", "WAITING"):
         write_yaml(output_dir / "trial_info.yaml", {**info, "state": state, "reason": reason})

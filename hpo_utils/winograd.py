@@ -130,12 +130,12 @@ def _weight_gradient(grad: Tensor, kept: list[Tensor]) -> Tensor:
     n_out, n_in = grad.shape[1], kept[0].shape[2]
     pieces = _pieces(grad)
     total = grad.new_empty(TILE * TILE, n_out, n_in)
-    share = 0.0  # of the total that is kept: at first it holds nothing
+    beta = 0.0  # the first block overwrites memory that holds nothing yet
     for (samples, rows), values in zip(_blocks(*pieces.shape[2:5]), kept, strict=True):
         products = pieces[:, :, samples, rows].reshape(OUTPUTS * OUTPUTS, -1)
         products = torch.mm(of_products.T, products)  # (36, n_tiles * n_out)
-        total.baddbmm_(products.view(TILE * TILE, -1, n_out).mT, values, beta=share)
-        share = 1.0
+        total.baddbmm_(products.view(TILE * TILE, -1, n_out).mT, values, beta=beta)
+        beta = 1.0
     flat = torch.mm(of_kernel.T, total.view(TILE * TILE, -1))  # (9, n_out * n_in)
     return flat.view(KERNEL, KERNEL, n_out, n_in).permute(2, 3, 0, 1)
 

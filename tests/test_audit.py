@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from conftest import PUBLIC_DATA
 
-from hpo_utils.audit import MOST_NAMED, audit_leakage
+from hpo_utils.audit import MAX_NAMED, audit_leakage
 from hpo_utils.config import load_config
 from hpo_utils.data import prepare_data
 
@@ -65,7 +65,7 @@ def test_copies_with_a_little_noise_deserve_a_look(make_config, make_arrays):
     near = found["near copies"]
     assert (found["exact copies"].verdict, near.verdict) == ("fine", "look")
     pairs = re.findall(r"\((\d+), (\d+)\)", near.found)
-    assert 0 < len(pairs) <= MOST_NAMED
+    assert 0 < len(pairs) <= MAX_NAMED
     assert {int(second) - int(first) for first, second in pairs} == {60}
 
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from hpo_utils.features import (
+    MIN_SIGNAL,
     N_SPECTRAL_BANDS,
-    SHORTEST,
     band_means,
     channel_statistics,
     spectral_features,
@@ -46,7 +46,7 @@ def test_white_noise_has_a_flat_spectrum():
     assert 10**total == pytest.approx(0.5 * 3 / 8, rel=0.05)
 
 
-@pytest.mark.parametrize("length", [SHORTEST[1], SHORTEST[1] + 1, 100])
+@pytest.mark.parametrize("length", [MIN_SIGNAL[1], MIN_SIGNAL[1] + 1, 100])
 def test_dead_and_short_channels_have_finite_features(length):
     found = spectral_features(np.zeros((3, 2, length)))
     assert np.isfinite(found).all()

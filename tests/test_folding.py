@@ -118,5 +118,5 @@ def test_moments_are_left_where_they_do_not_pay(monkeypatch):
     assert create_moments(x, strided, 2, float32) is None
     elsewhere = Conv2d(2, 32, 3, padding=1, bias=False, device="meta")
     assert create_moments(x, elsewhere, 2, float32) is None
-    monkeypatch.setattr(folding, "MOST_MOMENTS", 8 * 19 * 19 * 8 - 1)
+    monkeypatch.setattr(folding, "MAX_MOMENTS", 8 * 19 * 19 * 8 - 1)
     assert create_moments(x, conv, 2, float32) is None

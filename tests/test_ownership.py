@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from hpo_utils import ownership
 from hpo_utils.ownership import (
-    MOST_DEATHS,
+    MAX_DEATHS,
     WORKER,
     current_owner,
     give_back,
@@ -172,7 +172,7 @@ def test_power_cuts_are_forgiven_as_long_as_the_trial_gets_on(tmp_path):
         trial.report(0.5, epoch)
         recover_interrupted(study, tmp_path, HOUR)
         assert states(study) == [TrialState.WAITING]
-    for _ in range(MOST_DEATHS - 1):
+    for _ in range(MAX_DEATHS - 1):
         study.ask().set_user_attr("owner", dead_owner())
         recover_interrupted(study, tmp_path, HOUR)
     assert states(study) == [TrialState.FAIL]

@@ -90,7 +90,7 @@ def test_data_figures_and_tables_of_every_layout(make_config, make_arrays, shape
 def test_of_many_channels_the_first_are_drawn(make_config, make_arrays):
     x = np.random.default_rng(0).normal(size=(30, 40, 16))
     figure = data_plots.plot_samples(prepare_data(make_config(**make_arrays(x))), target=0)
-    assert len(figure.axes) == 3 * data_plots.MOST_DRAWN
+    assert len(figure.axes) == 3 * data_plots.MAX_DRAWN
     assert "the first 8 of 40 channels" in texts_of(figure)
 
 
@@ -177,7 +177,7 @@ def test_a_long_timeline_of_many_workers_can_be_read():
     figure = study_plots.plot_timeline(trials)
     assert "time since the first trial [h]" in texts_of(figure)
     assert figure.axes[0].patches[0].get_width() == pytest.approx(4.0)
-    assert len(figure.axes[0].get_yticks()) <= study_plots.MOST_WORKERS
+    assert len(figure.axes[0].get_yticks()) <= study_plots.MAX_WORKERS
     assert figure.get_size_inches()[1] < 9
 
 

@@ -177,7 +177,7 @@ def test_weights_shape_the_training_and_the_score_stays_comparable(make_config):
 def test_a_training_is_the_same_with_its_first_normalisation_folded(make_config, monkeypatch):
     cfg = make_config("model.use_residual=false", "training.precision=float32")
     plain = run(cfg)[1]
-    monkeypatch.setattr(folding, "FEWEST_OUTPUTS", 0)  # steps are too small for it to pay
+    monkeypatch.setattr(folding, "MIN_OUTPUTS", 0)  # steps are too small for it to pay
     n_folded = []
     true = folding.fold
     monkeypatch.setattr(folding, "fold", lambda *args: n_folded.append(1) or true(*args))
