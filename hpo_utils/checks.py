@@ -58,23 +58,22 @@ def check_downsampling(n_rows: int, factor: int) -> None:
 
 def kept_channels(x: ArraySource, exclude: list[int] | None) -> list[int]:
     """Return the channels to use: all but ``exclude``, by default but 1 and 3 of four."""
-    n_channels = 1 if len(x.shape) == 2 else x.shape[1]
     if exclude is None:
-        exclude = FAULTY_CHANNELS if n_channels == 4 else []
+        exclude = FAULTY_CHANNELS if x.n_channels == 4 else []
         if exclude:
             print(
                 f"of four channels {exclude} are left out, since dataset.exclude_channels is not"
                 " set: set it to [] to keep all"
             )
-    wrong = [channel for channel in exclude if not 0 <= channel < n_channels]
+    wrong = [channel for channel in exclude if not 0 <= channel < x.n_channels]
     if wrong:
         raise DataError(
-            f"dataset.exclude_channels must lie between 0 and {n_channels - 1}, got {wrong}"
+            f"dataset.exclude_channels must lie between 0 and {x.n_channels - 1}, got {wrong}"
         )
-    kept = [channel for channel in range(n_channels) if channel not in exclude]
+    kept = [channel for channel in range(x.n_channels) if channel not in exclude]
     if not kept:
         raise DataError(
-            f"dataset.exclude_channels must leave at least one of {n_channels} channels, got"
+            f"dataset.exclude_channels must leave at least one of {x.n_channels} channels, got"
             f" {list(exclude)}"
         )
     return kept
@@ -181,14 +180,10 @@ def scan_inputs(
     statistics = RunningStatistics(len(names))
     in_train = np.zeros(n_samples, dtype=bool)
     in_train[train] = True
-    for start, samples in x.chunks():
-        # (N, L) has one channel: (N, 1, L)
-        piece = (samples[:, None] if samples.ndim == 2 else samples)[: n_samples - start]
+    for start, piece in x.channel_chunks(n_samples):
         _check_finite(piece, start, channels, names)
         with np.errstate(invalid="ignore"):  # a channel that is left out may hold anything
             statistics.update(piece[in_train[start : start + len(piece)]])
-        if start + len(piece) >= n_samples:
-            break
     for channel in channels:
         if not statistics.varies[channel]:
             raise DataError(

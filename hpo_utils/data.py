@@ -378,18 +378,13 @@ def _write_inputs(
             shape = (len(split[part]), *manifest["sample_shape"])
             header = {"descr": "<f4", "fortran_order": False, "shape": shape}
             npy_format.write_array_header_1_0(files[part], header)
-        for start, samples in x.chunks():
-            # (N, L) has one channel: (N, 1, L)
-            piece = (samples[:, None] if samples.ndim == 2 else samples)[: n_samples - start]
-            place = start
+        for place, piece in x.channel_chunks(n_samples):
             for block in in_blocks(piece):
                 standardised = scaler.transform(block[:, channels]).astype("<f4")
                 where = part_of[place : place + len(block)]
                 for part, file in files.items():
                     file.write(standardised[where == part].tobytes())
                 place += len(block)
-            if place >= n_samples:
-                break
 
 
 def input_scaler(manifest: dict[str, Any]) -> Standardizer:

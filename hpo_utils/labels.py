@@ -37,11 +37,10 @@ def find_labels(cfg: Config, x: ArraySource, t: ArraySource) -> dict[str, Any]:
         If there are more or fewer names than the arrays need, two targets share one, a figure could
         not show one, something is known of a target that there is not, or an axis has no range.
     """
-    n_channels = 1 if len(x.shape) == 2 else x.shape[1]
     n_targets = 1 if len(t.shape) == 1 else t.shape[1]
     axes = ["position"] if len(x.shape) < 4 else ["row", "column"]
     expected: dict[str, Any] = {
-        "channel_names": [f"channel {i}" for i in range(n_channels)],
+        "channel_names": [f"channel {i}" for i in range(x.n_channels)],
         "target_names": [f"target {i}" for i in range(n_targets)],
         "target_units": ["-"] * n_targets,
         "axis_names": axes,

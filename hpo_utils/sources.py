@@ -54,6 +54,19 @@ class ArraySource:
                     )
                 yield start, np.frombuffer(data, self.dtype).reshape(count, *sample_shape)
 
+    @property
+    def n_channels(self) -> int:
+        """Channels of inputs (N, C, ...); (N, L) has one."""
+        return 1 if len(self.shape) == 2 else self.shape[1]
+
+    def channel_chunks(self, n_samples: int) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield the first ``n_samples`` as ``chunks`` does; of (N, L) as (N, 1, L)."""
+        for start, samples in self.chunks():
+            with_channels = samples[:, None] if samples.ndim == 2 else samples
+            yield start, with_channels[: n_samples - start]
+            if start + len(samples) >= n_samples:
+                return
+
     def read(self) -> NDArray[Any]:
         """Return the whole array; for small ones such as targets and groups."""
         pieces = [piece for _, piece in self.chunks()]
