@@ -10,6 +10,7 @@ from typing import Any
 from hpo_utils.errors import BundleError, HpoError
 
 INTERRUPTED = 130  # 128 and the number of SIGINT, as shells say
+MAX_NAMED = 5  # samples in a warning
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -110,7 +111,7 @@ def _proxy(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from hpo_utils.bundle import beyond_training, load_bundle, predict
+    from hpo_utils.bundle import load_bundle, predict
 
     bundle = load_bundle(options.bundle.absolute())
     found = predict(bundle, options.x.absolute(), options.device, options.x_key)
@@ -132,10 +133,12 @@ def _predict(options: argparse.Namespace) -> None:
     level = "" if options.half_width is None else f" (intervals of {found.confidence:.1%})"
     written = ", ".join(map(str, outputs))
     print(f"{len(found.y)} samples, {found.y.shape[1]} targets: {written}{level}")
-    if n_beyond := beyond_training(bundle.layout, found.y):
+    if new := [str(number) for number in found.is_new.nonzero()[0]]:
+        first = ", ".join(new[:MAX_NAMED]) + (", …" if len(new) > MAX_NAMED else "")
         print(
-            f"{n_beyond} of {len(found.y)} predictions are far from all that was trained on: are"
-            " gain, unit and sensor those of the training?",
+            f"{len(new)} of {len(found.y)} samples are unlike all that was trained on ({first},"
+            " counted from 0), so their predictions are guesses: are gain, unit and sensor those of"
+            " the training?",
             file=sys.stderr,
         )
 

@@ -31,12 +31,13 @@ from hpo_utils.errors import BundleError, DataError
 from hpo_utils.metrics import Calibration
 from hpo_utils.models import create_network, evaluation_batch
 from hpo_utils.models import predict as predict_z
+from hpo_utils.novelty import KnownRange
 from hpo_utils.paths import write_json, write_text, write_yaml
 from hpo_utils.physics import Physics, kept_physics
 from hpo_utils.scaling import Standardizer
 from hpo_utils.sources import CHUNK_BYTES, open_array
 
-VERSION = 2
+VERSION = 3
 FAR = 5.0  # by Chebyshev's inequality at most 4 % of any training part is as far from its mean
 WEIGHTS = "weights.safetensors"
 
@@ -61,6 +62,8 @@ class Layout:
     target_std: list[float]
     fractions: list[int]
     non_negative: list[int]
+    known_low: list[float]  # as in ``novelty.KnownRange``
+    known_high: list[float]
     confidence: float
     # of each target, as in ``metrics.Calibration``; None with a single member
     factors: list[float] | None
@@ -131,11 +134,13 @@ class Bundle:
 class Prediction:
     """Predictions of shape (n_samples, n_targets), in the targets' units.
 
-    ``spread`` is the standard deviation of the members; ``half_width`` that of the interval which
-    held the truth for ``confidence`` of the validation part. None with a single member.
+    ``is_new`` (n_samples,) marks samples that are unlike all that was trained on, or are predicted
+    so. ``spread`` is the standard deviation of the members; ``half_width`` that of the interval
+    which held the truth for ``confidence`` of the validation part. None with a single member.
     """
 
     y: NDArray[np.float32]
+    is_new: NDArray[np.bool_]
     spread: NDArray[np.float32] | None
     half_width: NDArray[np.float32] | None
     confidence: float
@@ -146,6 +151,7 @@ def describe_layout(
 ) -> Layout:
     """Return the layout of a model that was trained on ``data`` as ``cfg`` says."""
     manifest, scaler = data.manifest, input_scaler(data.manifest)
+    known = KnownRange.of(data.inputs("train", cfg.dataset.downsample_factor))
     return Layout(
         raw_shape=manifest["sources"][0]["shape"][1:],
         channels=manifest["channels"],
@@ -159,6 +165,8 @@ def describe_layout(
         target_std=data.target_scaler.std.tolist(),
         fractions=list(data.physics.fractions),
         non_negative=list(data.physics.non_negative),
+        known_low=known.low,
+        known_high=known.high,
         confidence=confidence,
         factors=None if intervals is None else intervals["factors"],
         residual=None if intervals is None else intervals["residual"],
@@ -262,37 +270,29 @@ def predict(
     known = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
     place = select_device(device)
     known.model.members.to(place)
-    y, spread = [], []
-    for piece in _pieces(x, x_key, known.layout):
-        mean, deviation = _predict_piece(known, piece, place)
-        y.append(mean.numpy())
-        spread.append(deviation.numpy())
-    joined, spreads = np.concatenate(y), np.concatenate(spread)
+    pieces = [_predict_piece(known, piece, place) for piece in _pieces(x, x_key, known.layout)]
+    y, spread, is_new = (np.concatenate(each) for each in zip(*pieces, strict=True))
     factors, residual = known.layout.factors, known.layout.residual
     if factors is None or residual is None:
-        return Prediction(joined, None, None, known.layout.confidence)
-    half_width = Calibration(factors, residual).half_width(spreads).astype(np.float32)
-    return Prediction(joined, spreads, half_width, known.layout.confidence)
-
-
-def beyond_training(layout: Layout, y: NDArray[np.float32]) -> int:
-    """Return for how many of (n_samples, n_targets) predictions a target is unlike all trained on.
-
-    That is farther than ``FAR`` standard deviations from the mean of the training part.
-    """
-    z = (y - np.array(layout.target_mean)) / np.array(layout.target_std)
-    return int((np.abs(z) > FAR).any(axis=1).sum())
+        return Prediction(y, is_new, None, None, known.layout.confidence)
+    half_width = Calibration(factors, residual).half_width(spread).astype(np.float32)
+    return Prediction(y, is_new, spread, half_width, known.layout.confidence)
 
 
 def _predict_piece(
     bundle: Bundle, piece: NDArray[Any], device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Return mean and spread of the members for raw (n_samples, *raw_shape)."""
-    model = bundle.model
-    z = model.standardize(torch.from_numpy(piece)).to(device)
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+    """Return mean and spread of the members, and what is new, for raw (n_samples, *raw_shape)."""
+    model, layout = bundle.model, bundle.layout
+    z = model.standardize(torch.from_numpy(piece))
+    is_new = KnownRange(layout.known_low, layout.known_high).leaves_out(z.numpy())
+    z = z.to(device)
     batch_size = evaluation_batch(bundle.cfg, z)
     members = [predict_z(member, z, batch_size).cpu() for member in model.members]
-    return model.combine(members)
+    mean, spread = model.combine(members)
+    y = mean.numpy()
+    z_mean = (y - np.array(layout.target_mean)) / np.array(layout.target_std)
+    return y, spread.numpy(), is_new | (np.abs(z_mean) > FAR).any(axis=1)
 
 
 def _member(cfg: Config, layout: Layout, tensors: dict[str, Tensor], index: int) -> nn.Module:

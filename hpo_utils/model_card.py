@@ -83,7 +83,9 @@ def _warnings(found: dict[str, Any], n_before: int) -> list[str]:
     """Return one paragraph for each thing that a user should know."""
     said = [
         "It knows recordings like those it was trained on: another rig, sensor or range of the"
-        " targets is new to it. It warns only of predictions far outside the targets it has seen."
+        " targets is new to it. It says which samples are unlike all that it was trained on, by the"
+        " level, spread, range and slope of each channel or by what it predicts; not all that is"
+        " new shows there."
     ]
     names = list(found["validation"])
     lost = [name for k, name in enumerate(names) if network_verdict(found, k) != "better"]

@@ -76,6 +76,7 @@ LAYERS = [
     {"parameters", "split", "sources", "synthetic", "storage", "physics", "devices", "yardstick",
      "stopping", "server", "folding"},
     {"averaging", "checks", "intervals", "labels", "sampler", "losses", "metrics", "models",
+     "novelty",
      "progress", "schedule", "study_files"},
     {"data", "residuals", "sensitivity", "timing"},
     {"batches", "baselines", "looks", "resplit", "bundle"}, {"audit", "examination", "onnx_file"},
