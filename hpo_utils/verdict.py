@@ -188,10 +188,9 @@ def said_of_luck(evaluation: Evaluation) -> str:
         f"{best} is on average {abs(gap):.4f} {direction} on its fresh seeds than its score in the"
         " study"
     )
-    if evaluation["gap_by_chance"] is None:
-        return f"{said}."
-    beyond = "more than" if abs(gap) > evaluation["gap_by_chance"] else "no more than"
-    return f"{said}, {beyond} one seed differs from others by chance."
+    if evaluation["gap_by_chance"] is not None:
+        said += f"; the luck of one seed makes up to {evaluation['gap_by_chance']:.4f}"
+    return f"{said}."
 
 
 @when_settled

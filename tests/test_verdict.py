@@ -88,10 +88,10 @@ def test_too_few_groups_are_said():
     ("evaluation", "said"),
     [
         (race(), "comes first. These seeds and validation samples cannot tell it from trial 2"),
-        (race(), "0.0100 worse on its fresh seeds than its score in the study, no more than one"),
+        (race(), "0.0100 worse on its fresh seeds than its score in the study; the luck of one"),
         (
             race(gap=-0.02),
-            "better on its fresh seeds than its score in the study, more than",
+            "0.0200 better on its fresh seeds than its score in the study; the luck",
         ),
         (race(p_value=0.01), "It is better beyond chance than trial 2."),
         (race(p_value=0.06), "cannot tell it from trial 2 beyond chance."),
