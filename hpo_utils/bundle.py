@@ -62,12 +62,9 @@ class Layout:
     target_std: list[float]
     fractions: list[int]
     non_negative: list[int]
-    known_low: list[float]  # as in ``novelty.KnownRange``
-    known_high: list[float]
+    known: KnownRange
     confidence: float
-    # of each target, as in ``metrics.Calibration``; None with a single member
-    factors: list[float] | None
-    residual: list[float] | None
+    calibration: Calibration | None  # of the members' spread; None with a single member
 
 
 class RawModel(nn.Module):
@@ -151,7 +148,6 @@ def describe_layout(
 ) -> Layout:
     """Return the layout of a model that was trained on ``data`` as ``cfg`` says."""
     manifest, scaler = data.manifest, input_scaler(data.manifest)
-    known = KnownRange.of(data.inputs("train", cfg.dataset.downsample_factor))
     return Layout(
         raw_shape=manifest["sources"][0]["shape"][1:],
         channels=manifest["channels"],
@@ -165,11 +161,9 @@ def describe_layout(
         target_std=data.target_scaler.std.tolist(),
         fractions=list(data.physics.fractions),
         non_negative=list(data.physics.non_negative),
-        known_low=known.low,
-        known_high=known.high,
+        known=KnownRange.of(data.inputs("train", cfg.dataset.downsample_factor)),
         confidence=confidence,
-        factors=None if intervals is None else intervals["factors"],
-        residual=None if intervals is None else intervals["residual"],
+        calibration=None if intervals is None else Calibration(**intervals),
     )
 
 
@@ -226,6 +220,9 @@ def load_bundle(directory: str | Path) -> Bundle:
                 f"a bundle must have version {VERSION} to be read, got {version} in {path}:"
                 " use the version of hpo_utils named in its environment.json"
             )
+        content["known"] = KnownRange(**content["known"])
+        if content["calibration"] is not None:
+            content["calibration"] = Calibration(**content["calibration"])
         layout = Layout(**content)
         cfg = read_saved_config(path)
         tensors = load_file(path / WEIGHTS)
@@ -272,10 +269,10 @@ def predict(
     known.model.members.to(place)
     pieces = [_predict_piece(known, piece, place) for piece in _pieces(x, x_key, known.layout)]
     y, spread, is_new = (np.concatenate(each) for each in zip(*pieces, strict=True))
-    factors, residual = known.layout.factors, known.layout.residual
-    if factors is None or residual is None:
+    calibration = known.layout.calibration
+    if calibration is None:
         return Prediction(y, is_new, None, None, known.layout.confidence)
-    half_width = Calibration(factors, residual).half_width(spread).astype(np.float32)
+    half_width = calibration.half_width(spread).astype(np.float32)
     return Prediction(y, is_new, spread, half_width, known.layout.confidence)
 
 
@@ -285,7 +282,7 @@ def _predict_piece(
     """Return mean and spread of the members, and what is new, for raw (n_samples, *raw_shape)."""
     model, layout = bundle.model, bundle.layout
     z = model.standardize(torch.from_numpy(piece))
-    is_new = KnownRange(layout.known_low, layout.known_high).leaves_out(z.numpy())
+    is_new = layout.known.leaves_out(z.numpy())
     z = z.to(device)
     batch_size = evaluation_batch(bundle.cfg, z)
     members = [predict_z(member, z, batch_size).cpu() for member in model.members]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 
 import onnx
@@ -19,8 +20,8 @@ def write_onnx(path: Path, model: RawModel, layout: Layout) -> None:
     """Write ``model`` with its standardisation inside.
 
     The input ``x`` is float32 of shape (n_samples, *raw_shape), the outputs ``y`` and ``spread``
-    are float32 of shape (n_samples, n_targets). Names, units and the factors from spread to
-    interval are in the file's metadata.
+    are float32 of shape (n_samples, n_targets). Names, units and what makes intervals of the
+    spread (``metrics.Calibration``) are in the file's metadata.
     """
     model = model.cpu().eval()
     sample = torch.zeros(2, *layout.raw_shape)
@@ -36,7 +37,8 @@ def write_onnx(path: Path, model: RawModel, layout: Layout) -> None:
     if program is None:  # says PyTorch's type, of a case that is not ours
         raise BundleError(f"the ONNX file must be written to {path}, but the exporter gave nothing")
     proto = program.model_proto
-    for key in ("target_names", "target_units", "channel_names", "factors", "residual"):
+    described = asdict(layout)
+    for key in ("target_names", "target_units", "channel_names", "calibration"):
         entry = proto.metadata_props.add()
-        entry.key, entry.value = key, json.dumps(getattr(layout, key), ensure_ascii=False)
+        entry.key, entry.value = key, json.dumps(described[key], ensure_ascii=False)
     write_with(path, lambda file: onnx.save(proto, file))
