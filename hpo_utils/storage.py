@@ -1,4 +1,25 @@
-"""Where trials are kept and which are given up early: storage and pruner."""
+"""Where trials are kept and which are given up early: storage and pruner.
+
+What is known of a trial beside its parameters and scores are Optuna's user attributes:
+
+output_dir    its directory, below ``outputs_root``
+owner         the process that runs it, and since when
+died          epochs that were done when a process died over it, and how often one did in a row
+effort        seconds by phase, operations, epochs planned (``timing.Effort``)
+failure       why it failed, or why it was pruned if not by the pruner
+best_epoch    whose weights are kept
+val_r2        R² of each target in the validation part
+same_as       the trial with the same parameters whose outcome it took over
+carried_from  the study and trial that it was copied from
+
+Of a study:
+
+signature     what all its trials share: data, space, score, physics, settings that are not searched
+target_names  as the data name them now
+n_trials      finished trials that it is to have
+settled       the trainings that its winner is made of
+worker …      one for each process that takes part, like ``owner``
+"""
 
 from __future__ import annotations
 

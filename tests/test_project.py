@@ -12,6 +12,7 @@ import yaml
 from packaging.specifiers import SpecifierSet
 
 import hpo_utils
+from hpo_utils import storage
 from hpo_utils.paths import project_root
 
 ROOT = project_root()
@@ -103,6 +104,15 @@ def test_imports_go_down_only():
                 parts = node.module.split(".")
                 imported = parts[1:] or [alias.name for alias in node.names]
                 assert all(level[i] < level[name] for i in imported), (name, imported)
+
+
+def test_every_attribute_of_studies_and_trials_is_explained():
+    code = "".join(path.read_text() for path in (ROOT / "hpo_utils").glob("*.py"))
+    used = re.findall(r"""user_attr(?:s\.get\(|s\[|\()["'](\w+)["']""", code)
+    used += re.findall(r'"(\w+)" (?:not )?in \w+(?:\.\w+)*\.user_attrs', code)
+    explained = re.findall(r"^(\w+) +(?=\S)", storage.__doc__, re.MULTILINE)
+    assert set(used) - set(explained) == set()
+    assert len(set(used)) > 8
 
 
 def readme_tree(name):
