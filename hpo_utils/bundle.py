@@ -12,7 +12,7 @@ MODEL_CARD.md         what it is for, how good it is, what to beware of
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -172,7 +172,7 @@ def write_bundle(
     cfg: Config,
     layout: Layout,
     states: Sequence[dict[str, Tensor]],
-    metrics: dict[str, Any],
+    metrics: Mapping[str, Any],
     environment: dict[str, Any],
     card: str,
 ) -> RawModel:

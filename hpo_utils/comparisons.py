@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.config import Config, updated
 from hpo_utils.data import PreparedData
+from hpo_utils.evaluation import WithoutPhysics
 from hpo_utils.members import load_member, predict_part
 from hpo_utils.paths import resolve
 from hpo_utils.physics import violations
@@ -26,7 +27,7 @@ N_COMPARED = 3  # seeds of the race that are trained in another way, at most
 
 def without_physics(
     study: optuna.Study, cfg: Config, space: SearchSpace, data: PreparedData, winner: Contender
-) -> dict[str, Any] | None:
+) -> WithoutPhysics | None:
     """Train the winner's configuration without constraints, to show what they change.
 
     None where nothing is known of the targets, or the winner is not constrained. The validation

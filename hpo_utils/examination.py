@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,13 +17,13 @@ from scipy import stats
 from hpo_utils.baselines import MEAN, Baseline, best_baselines
 from hpo_utils.config import Config
 from hpo_utils.data import PreparedData
+from hpo_utils.evaluation import Coverage, Examination, Metrics, Skill
 from hpo_utils.intervals import Interval, count_units, ratio_interval, unexplained_interval
 from hpo_utils.metrics import Calibration, target_metrics
 from hpo_utils.physics import violations
 from hpo_utils.yardstick import create_yardstick
 
 Array = NDArray[np.float32]
-ByTarget = dict[str, dict[str, Any]]
 
 NETWORK = "network"  # among the names of the baselines
 NO_BETTER_THAN_MEAN = "not shown to beat the mean"
@@ -36,7 +35,7 @@ def examine(
     baselines: list[Baseline],
     held: dict[str, NDArray[np.float32]],
     confidence: float,
-) -> dict[str, Any]:
+) -> Examination:
     """Return what the held-out parts say of the network.
 
     ``cfg`` is its configuration, ``held`` as in ``winner.load_predictions``.
@@ -104,15 +103,15 @@ def scores_of_parts(
     return scores
 
 
-def network_verdict(found: Mapping[str, Any], k: int) -> str:
+def network_verdict(examination: Examination, k: int) -> str:
     """Return how the network does on target ``k``: ``better``, ``worse`` or ``unclear``.
 
     Against the best baseline. But that was chosen on the validation part and may fail on the test
     part: to beat it is worth nothing (``NO_BETTER_THAN_MEAN``) unless the mean is beaten as well.
     """
-    verdict = str(found["skill"][k]["verdict"])
-    over_mean = found["skill_over_mean"][NETWORK][k]["verdict"]
-    beats_mean = over_mean == "better" or found["best_baseline"][k] == MEAN
+    verdict = str(examination["skill"][k]["verdict"])
+    over_mean = examination["skill_over_mean"][NETWORK][k]["verdict"]
+    beats_mean = over_mean == "better" or examination["best_baseline"][k] == MEAN
     return NO_BETTER_THAN_MEAN if verdict == "better" and not beats_mean else verdict
 
 
@@ -122,11 +121,11 @@ def errors_with_intervals(
     names: list[str],
     groups: NDArray[np.int64] | None,
     confidence: float,
-) -> dict[str, ByTarget]:
+) -> dict[str, dict[str, Metrics]]:
     """Return for each model and target the metrics, and intervals of R² and RMSE."""
     truth = y_true.astype(np.float64)
     varies = truth.var(axis=0) > _rounding(y_true)
-    found: dict[str, ByTarget] = {}
+    found: dict[str, dict[str, Metrics]] = {}
     for model, y_pred in predictions.items():
         errors = (y_pred.astype(np.float64) - truth) ** 2
         unexplained = unexplained_interval(errors, truth, groups, confidence)
@@ -149,7 +148,7 @@ def skill_with_intervals(
     groups: NDArray[np.int64] | None,
     confidence: float,
     n_models: int = 1,
-) -> list[dict[str, Any]]:
+) -> list[Skill]:
     """Return for each target the skill over a reference, its interval, and what it amounts to.
 
     The skill is 1 - MSE / MSE of the reference: 1 is perfect, 0 as good as the reference (Murphy,
@@ -179,7 +178,7 @@ def _root(square: Interval) -> Interval:
     return (None, None) if low is None or high is None else (low**0.5, high**0.5)
 
 
-def _skill(ratio: float, low: float | None, high: float | None) -> dict[str, Any]:
+def _skill(ratio: float, low: float | None, high: float | None) -> Skill:
     """Return the skill, its interval and its verdict, given a ratio of errors and its interval."""
     skill = None if np.isnan(ratio) else float(1 - ratio)
     if skill is None or low is None or high is None:
@@ -211,7 +210,7 @@ def calibrate_spread(
 
 def coverage(
     y_true: Array, members: Array, calibration: Calibration, confidence: float
-) -> list[dict[str, float]]:
+) -> list[Coverage]:
     """Return for each target how intervals of nominally ``confidence`` do on the given samples.
 
     ``calibrated``: the share that they hold; ``half_width``: their median, in the target's unit;
@@ -221,12 +220,16 @@ def coverage(
     error, spread = np.abs(members.mean(axis=0) - y_true), _spread(members)
     half_width = calibration.half_width(spread)
     normal = float(stats.norm.ppf((1 + confidence) / 2))
-    found = {
-        "calibrated": (error <= half_width).mean(axis=0),
-        "half_width": np.median(half_width, axis=0),
-        "plain": (error <= normal * spread).mean(axis=0),
-    }
-    return [{name: float(each[k]) for name, each in found.items()} for k in range(error.shape[1])]
+    found = zip(
+        (error <= half_width).mean(axis=0),
+        np.median(half_width, axis=0),
+        (error <= normal * spread).mean(axis=0),
+        strict=True,
+    )
+    return [
+        {"calibrated": float(held), "half_width": float(width), "plain": float(plain)}
+        for held, width, plain in found
+    ]
 
 
 def _spread(members: Array) -> NDArray[np.float64]:

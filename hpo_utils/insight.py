@@ -34,15 +34,15 @@ MAX_VALUES = 2**26  # of inputs that are looked at together: 256 MB
 def show_predictions_of_winner(report: Report, settled: Settled) -> None:
     """Show the winner's predictions of the test part, and the errors of each target."""
     y_true, y_pred = _test_predictions(settled)
-    errors = settled.found["test"][NETWORK]
-    names, units = (settled.evaluation[f"target_{key}"] for key in ("names", "units"))
+    errors = settled.examination["test"][NETWORK]
+    names, units = settled.evaluation["target_names"], settled.evaluation["target_units"]
     report.show(
         plot_prediction_vs_truth(y_true, y_pred, names, units, errors),
         "Prediction of the winner against truth in the test part, one panel per target",
     )
     over = {
-        name: (baseline, settled.found["test"][baseline][name]["mse"])
-        for name, baseline in zip(names, settled.found["best_baseline"], strict=True)
+        name: (baseline, settled.examination["test"][baseline][name]["mse"])
+        for name, baseline in zip(names, settled.examination["best_baseline"], strict=True)
     }
     report.show(metrics_table(errors, dict(zip(names, units, strict=True)), over))
 
@@ -51,7 +51,7 @@ def show_predictions_of_winner(report: Report, settled: Settled) -> None:
 def show_residuals(report: Report, settled: Settled) -> None:
     """Show the errors against each target's truth, and under which conditions they grow."""
     y_true, y_pred = _test_predictions(settled)
-    names, units = (settled.evaluation[f"target_{key}"] for key in ("names", "units"))
+    names, units = settled.evaluation["target_names"], settled.evaluation["target_units"]
     report.show(
         plot_residuals(y_true, y_pred, names, units),
         "Prediction minus truth against truth in the test part, one panel per target",

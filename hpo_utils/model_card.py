@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from hpo_utils.data import PreparedData
+from hpo_utils.evaluation import Evaluation, Examination
 from hpo_utils.examination import NETWORK, network_verdict
 from hpo_utils.looks import winners_heard
 from hpo_utils.split import MIN_UNITS, PART_NAMES
 from hpo_utils.tables import interval_text, percent
 
 
-def model_card(data: PreparedData, evaluation: dict[str, Any], made_with: dict[str, Any]) -> str:
+def model_card(data: PreparedData, evaluation: Evaluation, made_with: dict[str, Any]) -> str:
     """Return the card in Markdown (after Mitchell et al., Model Cards, FAT* 2019).
 
     ``evaluation`` and ``made_with`` are the contents of the JSON files of those names. The test
@@ -55,17 +56,17 @@ def model_card(data: PreparedData, evaluation: dict[str, Any], made_with: dict[s
     return "\n\n".join(sections) + "\n"
 
 
-def _intervals(found: dict[str, Any], confidence: float) -> str:
+def _intervals(found: Examination, confidence: float) -> str:
     if found["n_test_units"] < MIN_UNITS:
         return "too few for intervals"
     return f"with {percent(confidence)} intervals"
 
 
-def _groups(found: dict[str, Any]) -> str:
+def _groups(found: Examination) -> str:
     return "" if found["n_test_groups"] is None else f" of {found['n_test_groups']} groups"
 
 
-def _table(data: PreparedData, found: dict[str, Any]) -> str:
+def _table(data: PreparedData, found: Examination) -> str:
     lines = ["| target | R² | interval | RMSE | unit | best baseline | skill |",
              "|---|---|---|---|---|---|---|"]  # fmt: skip
     for k, (name, unit) in enumerate(zip(data.target_names, data.target_units, strict=True)):
@@ -79,7 +80,7 @@ def _table(data: PreparedData, found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _warnings(found: dict[str, Any], n_before: int) -> list[str]:
+def _warnings(found: Examination, n_before: int) -> list[str]:
     """Return one paragraph for each thing that a user should know."""
     said = [
         "It knows recordings like those it was trained on: another rig, sensor or range of the"

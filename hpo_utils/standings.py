@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from hpo_utils.config import Config
 from hpo_utils.data import PreparedData
+from hpo_utils.evaluation import Race, Standing
 from hpo_utils.intervals import (
     Interval,
     holm,
@@ -32,7 +32,7 @@ def describe_race(
     sample_scores: SampleScores,
     units: NDArray[np.int64] | None,
     confidence: float,
-) -> dict[str, Any]:
+) -> Race:
     """Return the contenders with intervals and tests against the winner, and the study's luck.
 
     Two things may favour the winner: its seeds, and the samples of the validation part, which are
@@ -51,14 +51,6 @@ def describe_race(
         Unit of each sample, as in ``PreparedData.units``.
     confidence
         Of all intervals.
-
-    Returns
-    -------
-    dict
-        ``contenders``: rows, with ``p_value`` of the seeds and ``ratio_interval`` of the score over
-        the winner's; ``best_trial``, the study's; ``gap``: how much worse this is on fresh seeds
-        than its score in the study said, positive where it was lucky; ``gap_by_chance``: how far a
-        single training of it would be from their mean.
     """
     winner, *others = contenders
     compared = [other for other in others if not other.beaten]
@@ -81,7 +73,7 @@ def describe_race(
 
 def _describe(
     contender: Contender, tests: tuple[float | None, Interval], confidence: float
-) -> dict[str, Any]:
+) -> Standing:
     """Return a contender's row; ``tests`` against the winner are a p value and an interval."""
     scores = list(contender.scores.values())
     finite = bool(scores) and bool(np.isfinite(scores).all())

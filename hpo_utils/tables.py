@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.audit import Finding
 from hpo_utils.data import PreparedData
+from hpo_utils.evaluation import Evaluation, Examination, Standing
 from hpo_utils.examination import NETWORK, network_verdict
 from hpo_utils.split import PARTS
 from hpo_utils.storage import trial_seconds
@@ -173,7 +174,7 @@ def audit_table(findings: Sequence[Finding]) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("check")
 
 
-def contenders_table(contenders: Sequence[Mapping[str, Any]], confidence: float) -> pd.DataFrame:
+def contenders_table(contenders: Sequence[Standing], confidence: float) -> pd.DataFrame:
     """Return one row per contender of the re-evaluation, the winner first."""
     rows = [
         {
@@ -191,12 +192,12 @@ def contenders_table(contenders: Sequence[Mapping[str, Any]], confidence: float)
     return pd.DataFrame(rows).set_index("contender")
 
 
-def held_out_table(found: Mapping[str, Any]) -> pd.DataFrame:
+def held_out_table(found: Examination) -> pd.DataFrame:
     """Return one row per target: R² of the network, best baseline, and skill with interval."""
     rows = []
     for k, (name, errors) in enumerate(found["test"][NETWORK].items()):
         baseline, skill = found["best_baseline"][k], found["skill"][k]
-        singles = [single[k] for single in found["single_r2"] if single[k] is not None]
+        singles = [r2 for single in found["single_r2"] if (r2 := single[k]) is not None]
         rows.append(
             {
                 "target": name,
@@ -213,7 +214,7 @@ def held_out_table(found: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("target")
 
 
-def coverage_table(found: Mapping[str, Any], units: Sequence[str]) -> pd.DataFrame:
+def coverage_table(found: Examination, units: Sequence[str]) -> pd.DataFrame:
     """Return one row per target: how much of the test part lies inside the winner's intervals.
 
     ``half width`` is their median there, in the target's unit.
@@ -227,12 +228,14 @@ def coverage_table(found: Mapping[str, Any], units: Sequence[str]) -> pd.DataFra
             "half width": covered["half_width"],
             "unit": unit,
         }
-        for name, unit, covered in zip(found["validation"], units, found["coverage"], strict=True)
+        for name, unit, covered in zip(
+            found["validation"], units, found["coverage"] or [], strict=True
+        )
     ]
     return pd.DataFrame(rows).set_index("target")
 
 
-def physics_table(evaluation: Mapping[str, Any]) -> pd.DataFrame:
+def physics_table(evaluation: Evaluation) -> pd.DataFrame:
     """Return one row per rule: the share of the validation part for which each model breaks it."""
     columns = dict(evaluation["examination"]["violations"])
     if evaluation["without_physics"] is not None:

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any
 
 import optuna
 
 from hpo_utils.config import Config
 from hpo_utils.data import PreparedData
 from hpo_utils.data_sections import said_of_groups, show_leaks
+from hpo_utils.evaluation import Evaluation, Examination, Standing
 from hpo_utils.examination import NO_BETTER_THAN_MEAN, network_verdict
 from hpo_utils.looks import BY_HAND, TRIAL, looks_at_test, winners_heard
 from hpo_utils.paths import relative_to_root, resolve
@@ -27,12 +27,7 @@ from hpo_utils.tables import (
     physics_table,
     split_table,
 )
-from hpo_utils.winner import (
-    Evaluation,
-    load_evaluation,
-    study_data,
-    winner_directory,
-)
+from hpo_utils.winner import load_evaluation, study_data, winner_directory
 from hpo_utils.winner_plots import plot_race, plot_test_intervals
 
 UNSETTLED = (
@@ -56,10 +51,9 @@ class Settled:
     directory: Path
 
     @property
-    def found(self) -> dict[str, Any]:
+    def examination(self) -> Examination:
         """What the held-out parts say."""
-        examination: dict[str, Any] = self.evaluation["examination"]
-        return examination
+        return self.evaluation["examination"]
 
 
 def when_settled(
@@ -97,7 +91,7 @@ def show_answer(report: Report, study: optuna.Study, cfg: Config) -> None:
         )
 
 
-def beats_baselines(found: dict[str, Any]) -> str:
+def beats_baselines(found: Examination) -> str:
     """Return which targets are predicted better than without a network, and which by nobody."""
     names, skills = list(found["validation"]), found["skill"]
     if found["n_test_units"] < MIN_UNITS:
@@ -158,7 +152,8 @@ def number_one(evaluation: Evaluation) -> str:
     n_seeds = len(first["scores"])
     seeds = "1 fresh seed" if n_seeds == 1 else f"{n_seeds} fresh seeds"
     said = f"Trained again with {seeds}, **{first['name']}** comes first."
-    rivals = [other for other in others if other["mean"] is not None and not other["beaten"]]
+    finite = [other for other in others if other["mean"] is not None]
+    rivals = [other for other in finite if not other["beaten"]]
     alike = [each["name"] for each in rivals if not surely_worse(each, evaluation["confidence"])]
     if alike:
         said += (
@@ -167,12 +162,14 @@ def number_one(evaluation: Evaluation) -> str:
         )
     elif rivals:
         said += f" It is better beyond chance than {', '.join(each['name'] for each in rivals)}."
-    if given_up := [other["name"] for other in others if other["beaten"]]:
+    if given_up := [other["name"] for other in finite if other["beaten"]]:
         said += f" Given up on the way, which proves little: {', '.join(given_up)}."
+    if diverged := [other["name"] for other in others if other["mean"] is None]:
+        said += f" Diverged on a fresh seed: {', '.join(diverged)}."
     return f"{said} {said_of_luck(evaluation)}"
 
 
-def surely_worse(contender: dict[str, Any], confidence: float) -> bool:
+def surely_worse(contender: Standing, confidence: float) -> bool:
     """Return whether neither seeds nor validation samples explain why the winner is better."""
     p_value, (low, _) = contender["p_value"], contender["ratio_interval"]
     return p_value is not None and p_value <= 1 - confidence and low is not None and low > 1
@@ -211,7 +208,7 @@ def show_race(report: Report, settled: Settled) -> None:
 def show_test(report: Report, settled: Settled) -> None:
     """Show what the test part says of the winner and the baselines, and how often it was asked."""
     evaluation = settled.evaluation
-    data, found = settled.data, settled.found
+    data, found = settled.data, settled.examination
     few = f"; fewer than {MIN_UNITS} give none" if found["n_test_units"] < MIN_UNITS else ""
     report.show(
         f"{found['n_test']} test samples; intervals of {percent(evaluation['confidence'])} from"
@@ -239,7 +236,7 @@ def said_of_choice(evaluation: Evaluation) -> str:
     )
 
 
-def described_units(found: dict[str, Any]) -> str:
+def described_units(found: Examination) -> str:
     """Return what of the test part is taken to err independently, for intervals."""
     n_units, n_groups = found["n_test_units"], found["n_test_groups"]
     if n_groups is not None:
@@ -279,14 +276,14 @@ def said_of_looks(data: PreparedData) -> str:
 @when_settled
 def show_uncertainty(report: Report, settled: Settled) -> None:
     """Show whether the members' spread says how far a prediction may be off."""
-    if settled.found["coverage"] is None:
+    if settled.examination["coverage"] is None:
         report.show(
             "One network alone does not say how unsure it is (`evaluation.n_seeds`,"
             " `evaluation.ensemble`)."
         )
         return
-    report.show(coverage_table(settled.found, settled.evaluation["target_units"]))
-    wanted, promised = settled.evaluation["confidence"], settled.found["spread_confidence"]
+    report.show(coverage_table(settled.examination, settled.evaluation["target_units"]))
+    wanted, promised = settled.evaluation["confidence"], settled.examination["spread_confidence"]
     if promised < wanted:
         report.show(
             f"The validation part is too small to promise {percent(wanted)}: of so few independent"
@@ -345,7 +342,7 @@ def show_bundle(report: Report, settled: Settled) -> None:
         f"Weights, configuration, scalers, ONNX file and model card are in `{where}`. It predicts"
         " from raw arrays, as they were recorded:"
     )
-    if settled.found["intervals"] is None:
+    if settled.examination["intervals"] is None:
         report.show(f"{said}\n\n```sh\n{command}\n```")
         return
     report.show(

@@ -23,6 +23,7 @@ from hpo_utils.comparisons import on_random_split, without_physics
 from hpo_utils.config import Config, with_target_weights
 from hpo_utils.data import PreparedData, load_prepared
 from hpo_utils.errors import StudyError
+from hpo_utils.evaluation import Evaluation, Examination, Settlement
 from hpo_utils.examination import examine
 from hpo_utils.looks import WINNER, note_look
 from hpo_utils.members import Member, load_member, predict_part
@@ -36,8 +37,6 @@ from hpo_utils.storage import best_of, count_finished
 from hpo_utils.trial_files import environment
 
 VERSION = 4  # of evaluation.json: another number when 04 needs something new or baselines are added
-
-Evaluation = dict[str, Any]  # the content of evaluation.json
 
 
 def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
@@ -67,7 +66,7 @@ def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
         only.directories[cfg.training.seed] = best.user_attrs["output_dir"]
         contenders = [only]
     members = choose_members(contenders[0], cfg.evaluation.ensemble)
-    evaluation: Evaluation = {
+    settlement: Settlement = {
         "version": VERSION,
         "study_name": study.study_name,
         "dataset_id": data.dataset_id,
@@ -90,14 +89,26 @@ def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
     }
     directory = winner_directory(root, study.study_name)
     before = load_evaluation(study, root)
-    same = ("members", "confidence", "dataset_id", "target_names", "target_units")
-    if before and all(before[k] == evaluation[k] for k in same) and (directory / "bundle").is_dir():
-        evaluation["examination"] = before["examination"]
+    if before and _agree(before, settlement) and (directory / "bundle").is_dir():
+        examination = before["examination"]
     else:
-        evaluation["examination"] = _examine_and_bundle(directory, root, data, evaluation)
+        examination = _examine_and_bundle(directory, root, data, settlement)
+    evaluation: Evaluation = {**settlement, "examination": examination}
     write_json(directory / "evaluation.json", evaluation)
     study.set_user_attr("settled", members)  # the same, whichever of several processes settles
     return evaluation
+
+
+def _agree(before: Settlement, now: Settlement) -> bool:
+    """Return whether what the test part said before holds for the winner of now."""
+
+    def decisive(each: Settlement) -> list[object]:
+        return [
+            each["members"], each["confidence"], each["dataset_id"], each["target_names"],
+            each["target_units"],
+        ]  # fmt: skip
+
+    return decisive(before) == decisive(now)
 
 
 def study_data(study: optuna.Study, cfg: Config) -> PreparedData:
@@ -159,18 +170,18 @@ def choose_members(winner: Contender, ensemble: bool) -> list[str]:
 
 
 def _examine_and_bundle(
-    directory: Path, root: Path, data: PreparedData, evaluation: Evaluation
-) -> dict[str, Any]:
+    directory: Path, root: Path, data: PreparedData, settlement: Settlement
+) -> Examination:
     """Let the test part speak for the winner and the baselines alone, and write the bundle."""
-    members = [load_member(root / member) for member in evaluation["members"]]
-    held = _held_out(directory, data, evaluation, members)
-    cfg, confidence = members[0][0], evaluation["confidence"]
+    members = [load_member(root / member) for member in settlement["members"]]
+    held = _held_out(directory, data, settlement, members)
+    cfg, confidence = members[0][0], settlement["confidence"]
     examination = examine(data, cfg, fit_baselines(data), held, confidence)
     layout = describe_layout(data, cfg, examination["spread_confidence"], examination["intervals"])
     made_with = {
-        **environment(), "study": evaluation["study_name"], "members": evaluation["members"],
+        **environment(), "study": settlement["study_name"], "members": settlement["members"],
     }  # fmt: skip
-    card = model_card(data, {**evaluation, "examination": examination}, made_with)
+    card = model_card(data, {**settlement, "examination": examination}, made_with)
     states = [state for _, state in members]
     with whole_directory(directory / "bundle", replace=True) as partial:
         model = write_bundle(partial, cfg, layout, states, examination, made_with, card)
@@ -181,22 +192,22 @@ def _examine_and_bundle(
 def _held_out(
     directory: Path,
     data: PreparedData,
-    evaluation: Evaluation,
+    settlement: Settlement,
     members: list[Member],
 ) -> dict[str, NDArray[Any]]:
     """Return truth and predictions of the held-out parts; the test part is opened once a winner."""
     file = directory / "predictions.npz"
     if file.is_file():
         held = load_predictions(directory)
-        if held["members"].tolist() == evaluation["members"]:
+        if held["members"].tolist() == settlement["members"]:
             return held
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "evaluation.json").unlink(missing_ok=True)  # of another winner
-    first = evaluation["contenders"][0]["name"]
-    by = f"{first} of study {evaluation['study_name']}, {evaluation['members'][0]}"
+    first = settlement["contenders"][0]["name"]
+    by = f"{first} of study {settlement['study_name']}, {settlement['members'][0]}"
     note_look(data, by, WINNER)
     held = {
-        "members": np.array(evaluation["members"]),
+        "members": np.array(settlement["members"]),
         "val_true": data.targets("val"),
         "test_true": data.targets("test"),
         "val": predict_part(members, data, "val"),

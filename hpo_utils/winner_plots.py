@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
+from hpo_utils.evaluation import Metrics, Standing
 from hpo_utils.plots import (
     GREY,
     PALETTE,
@@ -26,7 +27,7 @@ MARKERS = ("o", "s", "^", "D", "P")  # of the network and the baselines
 
 
 @styled
-def plot_race(contenders: Sequence[Mapping[str, Any]], score_name: str) -> Figure:
+def plot_race(contenders: Sequence[Standing], score_name: str) -> Figure:
     """Draw each contender's score in the study, its scores on fresh seeds, mean and interval."""
     figure, (axes,) = grid(1, 1, 1.4 + 0.45 * len(contenders))
     for y, row in enumerate(contenders):
@@ -53,7 +54,7 @@ def plot_race(contenders: Sequence[Mapping[str, Any]], score_name: str) -> Figur
 
 @styled
 def plot_test_intervals(
-    test: Mapping[str, Mapping[str, Mapping[str, Any]]], target_names: Sequence[str]
+    test: Mapping[str, Mapping[str, Metrics]], target_names: Sequence[str]
 ) -> Figure:
     """Draw R² with its interval for each target and model: filled the network, hollow the others.
 

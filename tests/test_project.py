@@ -79,7 +79,7 @@ LAYERS = [
     {"averaging", "checks", "intervals", "labels", "sampler", "losses", "metrics", "models",
      "novelty",
      "progress", "schedule", "study_files"},
-    {"data", "residuals", "sensitivity", "timing"},
+    {"data", "evaluation", "residuals", "sensitivity", "timing"},
     {"batches", "baselines", "looks", "resplit", "bundle"}, {"audit", "examination", "onnx_file"},
     {"checkpoints", "importances", "plots", "tables", "trade_offs"}, {"acceptance", "model_card"},
     {"data_plots", "study_plots", "target_plots", "winner_plots", "trial_files", "report"},

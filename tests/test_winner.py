@@ -1,4 +1,5 @@
 import json
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hpo_utils.by_hand import train_by_hand
 from hpo_utils.config import load_config
 from hpo_utils.data import prepare_data
 from hpo_utils.errors import StudyError
+from hpo_utils.evaluation import Evaluation, Examination, Standing, WithoutPhysics
 from hpo_utils.looks import looks_at_test
 from hpo_utils.reevaluation import Contender
 from hpo_utils.study import run_study
@@ -35,6 +37,11 @@ def test_everything_is_written(settled):
     cfg, study = settled
     root = prepare_data(cfg).directory.parents[1]
     evaluation = load_evaluation(study, root)
+    for written, described in (
+        (evaluation, Evaluation), (evaluation["examination"], Examination),
+        (evaluation["contenders"][0], Standing), (evaluation["without_physics"], WithoutPhysics),
+    ):  # fmt: skip
+        assert set(written) == set(get_type_hints(described))
     first = evaluation["contenders"][0]
     assert len(first["scores"]) == len(evaluation["members"]) == 2
     assert first["mean"] == pytest.approx(np.mean(first["scores"]))

@@ -1,0 +1,101 @@
+"""What is known of a settled winner: the content of ``winners/<study>/evaluation.json``."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+from hpo_utils.intervals import Interval
+
+Metrics = dict[str, Any]  # of one target: mse, mae, rmse, bias, r2, and intervals of r2 and rmse
+
+
+class Standing(TypedDict):
+    """How a contender ended the race."""
+
+    name: str
+    trial: int | None  # None: the base configuration, which was not in the study
+    is_base: bool
+    params: dict[str, Any]
+    study_score: float | None
+    scores: list[float | None]  # on the fresh seeds; None where it diverged
+    mean: float | None  # of the scores, None if one is
+    interval: Interval
+    p_value: float | None  # of its scores being the winner's, by seeds
+    ratio_interval: Interval  # of its score over the winner's, by samples of the validation part
+    beaten: bool  # given up on the way
+
+
+class Race(TypedDict):
+    """The contenders, the winner first, and how lucky the study's best was."""
+
+    contenders: list[Standing]
+    best_trial: int | None  # of the study
+    gap: float | None  # of its mean on fresh seeds over its score in the study
+    gap_by_chance: float | None  # how far a single training of it is from their mean
+
+
+class Skill(TypedDict):
+    """The share of a reference's squared error that a model removes, for one target."""
+
+    skill: float | None
+    interval: Interval
+    verdict: str  # better, worse or unclear
+
+
+class Coverage(TypedDict):
+    """How the intervals of one target's predictions do on the test part."""
+
+    calibrated: float  # the share that they hold
+    half_width: float  # their median, in the target's unit
+    plain: float  # the share that they would hold by the members' spread alone
+
+
+class Examination(TypedDict):
+    """What the held-out parts say of the winner and the baselines."""
+
+    scores: dict[str, float | None]  # of val and test, by the study's yardstick
+    n_test: int
+    n_test_groups: int | None
+    n_test_units: int  # that err independently
+    validation: dict[str, Metrics]  # of the network, by target
+    test: dict[str, dict[str, Metrics]]  # by model and target
+    best_baseline: list[str]  # of each target, by the validation part
+    skill: list[Skill]  # of the network over it, for each target
+    skill_over_mean: dict[str, list[Skill]]  # by model, for each target
+    single_r2: list[list[float | None]]  # of each member, for each target
+    intervals: dict[str, list[float]] | None  # as in ``metrics.Calibration``
+    spread_confidence: float  # that the intervals are calibrated to
+    coverage: list[Coverage] | None  # for each target
+    violations: dict[str, dict[str, float]]  # by model and rule, of the validation part
+
+
+class WithoutPhysics(TypedDict):
+    """The winner's configuration with and without its constraints, on the same seeds."""
+
+    constrained_scores: list[float]
+    scores: list[float]
+    violations: dict[str, float]  # by rule, without constraints
+
+
+class Settlement(Race):
+    """What is known once the race has ended, before the test part speaks."""
+
+    version: int
+    study_name: str
+    dataset_id: str
+    target_names: list[str]
+    target_units: list[str]
+    settled: str  # when
+    n_trials: int
+    score_name: str
+    confidence: float
+    raced: bool
+    members: list[str]  # directories of the trainings that are taken home
+    without_physics: WithoutPhysics | None
+    random_split: dict[str, Any]  # as_split and at_random, or why_not
+
+
+class Evaluation(Settlement):
+    """All that was found when the winner was settled."""
+
+    examination: Examination
