@@ -14,9 +14,9 @@ from hpo_utils.bundle import Bundle, load_bundle, predict
 from hpo_utils.checks import real_array, representable
 from hpo_utils.errors import BundleError, DataError
 from hpo_utils.examination import NETWORK
+from hpo_utils.formatting import percent
 from hpo_utils.metrics import target_metrics
 from hpo_utils.sources import open_array
-from hpo_utils.tables import percent
 
 MEASURES = {"r2": "R²", "rmse": "RMSE", "mae": "MAE", "bias": "bias"}
 

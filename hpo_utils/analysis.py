@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 from hpo_utils.baselines import best_baselines, fit_baselines
 from hpo_utils.config import Config
 from hpo_utils.data import load_prepared
+from hpo_utils.formatting import clock, short_name
 from hpo_utils.importances import (
     MIN_TRIALS_FOR_INTERACTION,
     interactions,
@@ -19,7 +20,6 @@ from hpo_utils.importances import (
 )
 from hpo_utils.paths import relative_to_root, resolve
 from hpo_utils.plots import plot_learning_curves, plot_prediction_vs_truth
-from hpo_utils.progress import clock
 from hpo_utils.report import Report, report_path
 from hpo_utils.split import PART_NAMES
 from hpo_utils.storage import best_of, score_of, trial_seconds
@@ -37,7 +37,6 @@ from hpo_utils.tables import (
     endings_table,
     metrics_table,
     seconds_saved,
-    short_name,
     trials_table,
     with_effort,
 )

@@ -7,9 +7,9 @@ from typing import Any
 from hpo_utils.data import PreparedData
 from hpo_utils.evaluation import Evaluation, Examination
 from hpo_utils.examination import NETWORK, network_verdict
+from hpo_utils.formatting import interval_text, percent
 from hpo_utils.looks import winners_heard
 from hpo_utils.split import MIN_UNITS, PART_NAMES
-from hpo_utils.tables import interval_text, percent
 
 
 def model_card(data: PreparedData, evaluation: Evaluation, made_with: dict[str, Any]) -> str:

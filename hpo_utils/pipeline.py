@@ -17,9 +17,9 @@ from papermill.exceptions import PapermillExecutionError
 
 from hpo_utils.config import Config
 from hpo_utils.errors import HpoError
+from hpo_utils.formatting import clock
 from hpo_utils.parameters import load_notebook_config
 from hpo_utils.paths import new_directory, project_root, relative_to_root, resolve
-from hpo_utils.progress import clock
 from hpo_utils.report import report_path
 from hpo_utils.storage import best_of, score_of
 from hpo_utils.study import check_study, load_existing_study

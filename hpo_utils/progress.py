@@ -9,6 +9,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo_utils.formatting import clock
 from hpo_utils.storage import FINISHED, best_of, score_of, trial_seconds
 
 WANTED = "n_trials"  # attribute of a study: the finished trials that it is to have
@@ -146,12 +147,3 @@ def _running_line(trial: FrozenTrial) -> str:
     owner = trial.user_attrs.get("owner", {})
     where = f"  process {owner['pid']} on {owner['host']}" if owner else ""
     return f"trial {trial.number:>3}  RUNNING   {reached}{since}{where}"
-
-
-def clock(seconds: float) -> str:
-    """Return a duration in the two units that say most of it."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

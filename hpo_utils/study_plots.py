@@ -24,10 +24,10 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo_utils.formatting import short_name
 from hpo_utils.importances import position
 from hpo_utils.plots import GREY, PALETTE, WIDTH, grid, plain_log_ticks, styled
 from hpo_utils.storage import best_of, score_of
-from hpo_utils.tables import short_name
 
 MAX_MINUTES = 180  # of a timeline, then it counts in hours
 MAX_WORKERS = 25  # whose rows of a timeline have a name each

@@ -14,6 +14,7 @@ from hpo_utils.audit import Finding
 from hpo_utils.data import PreparedData
 from hpo_utils.evaluation import Evaluation, Examination, Standing
 from hpo_utils.examination import NETWORK, network_verdict
+from hpo_utils.formatting import interval_text, percent, short_name
 from hpo_utils.split import PARTS
 from hpo_utils.storage import trial_seconds
 from hpo_utils.timing import PHASES
@@ -267,19 +268,3 @@ def worst_table(
     )
     values = np.stack([y_true, y_pred], axis=1)  # (n_samples, 2, n_targets)
     return pd.DataFrame(values.reshape(-1, len(targets)).T, index=list(targets), columns=columns)
-
-
-def percent(share: float) -> str:
-    """Return a share as a percentage with the digits it needs, three at most."""
-    return f"{100 * share:.3g}%"
-
-
-def interval_text(interval: Sequence[float | None], digits: int = 3) -> str:
-    """Return an interval as text, a dash where there is none."""
-    low, high = interval
-    return "–" if low is None or high is None else f"[{low:.{digits}f}, {high:.{digits}f}]"
-
-
-def short_name(parameter: str) -> str:
-    """Return a parameter's name without its section, for labels."""
-    return parameter.rpartition(".")[2]

@@ -14,6 +14,7 @@ from hpo_utils.data import PreparedData
 from hpo_utils.data_sections import said_of_groups, show_leaks
 from hpo_utils.evaluation import Evaluation, Examination, Standing
 from hpo_utils.examination import NO_BETTER_THAN_MEAN, network_verdict
+from hpo_utils.formatting import percent
 from hpo_utils.looks import BY_HAND, TRIAL, looks_at_test, winners_heard
 from hpo_utils.paths import relative_to_root, resolve
 from hpo_utils.report import Report
@@ -23,7 +24,6 @@ from hpo_utils.tables import (
     contenders_table,
     coverage_table,
     held_out_table,
-    percent,
     physics_table,
     split_table,
 )

@@ -12,8 +12,8 @@ from hpo_utils.__main__ import main
 from hpo_utils.bundle import load_bundle, predict
 from hpo_utils.data import load_prepared
 from hpo_utils.errors import BundleError, DataError
+from hpo_utils.formatting import percent
 from hpo_utils.paths import resolve
-from hpo_utils.tables import percent
 from hpo_utils.winner import load_predictions, winner_directory
 
 

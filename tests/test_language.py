@@ -16,11 +16,12 @@ from hpo_utils.audit import audit_leakage
 from hpo_utils.config import load_config
 from hpo_utils.data import prepare_data
 from hpo_utils.errors import ConfigError
+from hpo_utils.formatting import short_name
 from hpo_utils.language import LANGUAGES, Language
 from hpo_utils.paths import project_root
 from hpo_utils.plots import styled
 from hpo_utils.report import Report
-from hpo_utils.tables import audit_table, short_name
+from hpo_utils.tables import audit_table
 from hpo_utils.winner import study_data
 
 CATALOGUE = yaml.safe_load(

@@ -1,24 +1,9 @@
 from datetime import timedelta
 
 import optuna
-import pytest
 from optuna.trial import TrialState, create_trial
 
-from hpo_utils.progress import WANTED, StudyProgress, clock, status
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0 s"),
-        (59.6, "1 min 00 s"),
-        (125, "2 min 05 s"),
-        (3599, "59 min 59 s"),
-        (7500, "2 h 05 min"),
-    ],
-)
-def test_clock(seconds, text):
-    assert clock(seconds) == text
+from hpo_utils.progress import WANTED, StudyProgress, status
 
 
 def lasting(seconds, **kwargs):

@@ -5,6 +5,7 @@ import importlib
 import re
 import subprocess
 import tomllib
+from graphlib import TopologicalSorter
 from importlib import metadata
 
 import pytest
@@ -70,40 +71,46 @@ def test_the_names_of_the_specification_are_where_the_package_says():
         assert found.__module__ == f"hpo_utils.{module}"
 
 
-LAYERS = [
-    {"errors", "interrupts"}, {"paths", "scaling", "language", "winograd", "flat_weights",
-     "features"},
-    {"settings", "optimizer", "convolutions"}, {"config"},
-    {"parameters", "split", "sources", "synthetic", "storage", "physics", "devices", "yardstick",
-     "stopping", "server", "folding"},
-    {"averaging", "checks", "intervals", "labels", "sampler", "losses", "metrics", "models",
-     "novelty",
-     "progress", "schedule", "study_files"},
-    {"data", "evaluation", "residuals", "sensitivity", "timing"},
-    {"batches", "baselines", "looks", "resplit", "bundle"}, {"audit", "examination", "onnx_file"},
-    {"checkpoints", "importances", "plots", "tables", "trade_offs"}, {"acceptance", "model_card"},
-    {"data_plots", "study_plots", "target_plots", "winner_plots", "trial_files", "report"},
-    {"members"},
-    {"training", "search_space", "ownership"}, {"objective"}, {"workers"}, {"team"},
-    {"processes", "cluster"}, {"executors"}, {"retraining"},
-    {"reevaluation"},
-    {"comparisons", "standings"}, {"data_sections", "study", "winner"},
-    {"analysis", "by_hand", "verdict"}, {"insight"},
-    {"pipeline", "dashboard", "proxy"}, {"__main__"},
-]  # fmt: skip
+LAYERS = {  # of the package, each standing on those below it
+    "commands": "__main__ pipeline dashboard proxy",
+    "report": "analysis data_sections verdict insight report tables data_plots study_plots"
+    " target_plots winner_plots importances trade_offs sensitivity",
+    "winner": "winner retraining reevaluation standings comparisons examination evaluation bundle"
+    " novelty onnx_file model_card acceptance",
+    "search": "study study_files by_hand search_space sampler storage objective ownership progress"
+    " workers team executors processes server cluster",
+    "training": "training batches flat_weights optimizer averaging schedule stopping checkpoints"
+    " timing trial_files members plots",
+    "model": "models convolutions winograd folding losses devices",
+    "scores": "yardstick metrics intervals residuals baselines",
+    "data": "data sources checks labels split resplit scaling synthetic physics features audit"
+    " looks",
+    "ground": "config settings parameters paths formatting language interrupts errors",
+}  # fmt: skip
 
 
-def test_imports_go_down_only():
-    level = {name: i for i, names in enumerate(LAYERS) for name in names}
+def test_imports_go_down_only_and_never_in_a_circle():
+    names = [layer.split() for layer in LAYERS.values()]
+    level = {name: i for i, layer in enumerate(names) for name in layer}
     modules = {path.stem: path for path in (ROOT / "hpo_utils").glob("*.py")}
     del modules["__init__"]
     assert set(modules) == set(level)
+    imports = {name: set[str]() for name in modules}
     for name, path in modules.items():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hpo_utils"):
                 parts = node.module.split(".")
-                imported = parts[1:] or [alias.name for alias in node.names]
-                assert all(level[i] < level[name] for i in imported), (name, imported)
+                imports[name] |= set(parts[1:] or [alias.name for alias in node.names])
+        above = {other for other in imports[name] if level[other] < level[name]}
+        assert not above, f"{name} imports what stands above it: {above}"
+    list(TopologicalSorter(imports).static_order())  # raises CycleError
+
+
+def test_the_tree_of_the_readme_has_the_layers():
+    for readme in ("README.md", "README.ja.md"):
+        _, package = (ROOT / readme).read_text().split("├── hpo_utils/")
+        tree = re.findall(r"^│   ├── (\w+)\.py", package.partition("├── runs/")[0], re.MULTILINE)
+        assert tree == [name for layer in LAYERS.values() for name in layer.split()]
 
 
 def test_every_attribute_of_studies_and_trials_is_explained():

@@ -1,0 +1,30 @@
+"""Numbers, durations and names as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def percent(share: float) -> str:
+    """Return a share as a percentage with the digits it needs, three at most."""
+    return f"{100 * share:.3g}%"
+
+
+def interval_text(interval: Sequence[float | None], digits: int = 3) -> str:
+    """Return an interval as text, a dash where there is none."""
+    low, high = interval
+    return "–" if low is None or high is None else f"[{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def short_name(parameter: str) -> str:
+    """Return a parameter's name without its section, for labels."""
+    return parameter.rpartition(".")[2]
+
+
+def clock(seconds: float) -> str:
+    """Return a duration in the two units that say most of it."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
