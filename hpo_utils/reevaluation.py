@@ -72,7 +72,7 @@ def reevaluate(
     """
     contenders = choose_contenders(study, cfg, space)
     seeds = fresh_seeds(cfg)
-    print(f"again: contenders: {len(contenders)}, fresh seeds for each: up to {len(seeds)}")
+    print(f"retraining: {len(contenders)} contenders, up to {len(seeds)} fresh seeds for each")
     done = min(FIRST_ROUND, len(seeds))
     while True:
         racing = [contender for contender in contenders if not contender.beaten]

@@ -55,21 +55,21 @@ def train_all(
     StopRequest
         If a person made the file ``optuna/STOP`` below ``outputs_root``.
     """
-    again = optuna.create_study(
+    retrained = optuna.create_study(
         study_name=f"{study.study_name}-{suffix}", storage=open_storage(cfg), load_if_exists=True
     )
     changes = {"study.pruner": "none", "study.max_consecutive_failures": 1, "study.timeout": None}
     cfg = updated(cfg, changes)
-    again.pruner = create_pruner(cfg)
+    retrained.pruner = create_pruner(cfg)
     names = {settings_key(settings): name for name, settings in wanted.items()}
     search = Search(cfg, widened(space), data, create_stop(cfg), queued_only=True)
     root = resolve(cfg.paths.outputs_root)
     asked, told = set[str](), False
 
     while True:
-        recover_interrupted(again, root, cfg.study.silent_after_s)
+        recover_interrupted(retrained, root, cfg.study.silent_after_s)
         # in this order: what another process ends between the two is in both, not in none
-        in_hand, finished = _in_hand(again), _finished(again, root)
+        in_hand, finished = _in_hand(retrained), _finished(retrained, root)
         missing = names.keys() - finished.keys()
         if not missing:
             return [finished[settings_key(settings)] for settings in wanted.values()]
@@ -77,18 +77,18 @@ def train_all(
         if failed := sorted(lost & asked):
             raise StudyError(
                 "every training must be finished before the winner is settled, but"
-                f" {names[failed[0]]} failed: {_failure(again, failed[0])}"
+                f" {names[failed[0]]} failed: {_failure(retrained, failed[0])}"
             )
         for settings in wanted.values():
             if settings_key(settings) in lost:
-                again.enqueue_trial(settings)
+                retrained.enqueue_trial(settings)
         asked |= lost
-        again.set_user_attr(WANTED, count_finished(again) + len(missing))
-        if n_waiting := len(again.get_trials(deepcopy=False, states=(TrialState.WAITING,))):
-            run_workers(again, search, n_waiting, lambda trial: _say(trial, names))
+        retrained.set_user_attr(WANTED, count_finished(retrained) + len(missing))
+        if n_waiting := len(retrained.get_trials(deepcopy=False, states=(TrialState.WAITING,))):
+            run_workers(retrained, search, n_waiting, lambda trial: _say(trial, names))
         elif not told:
             left = f"{len(missing)} of {len(wanted)}"
-            print(f"again: waiting for another process, which trains {left}", flush=True)
+            print(f"retraining: waiting for another process, which trains {left}", flush=True)
             told = True
         else:
             time.sleep(POLL)
@@ -99,7 +99,7 @@ def _say(trial: FrozenTrial, names: Mapping[str, str]) -> None:
     """Print a line on a training that has ended; ``names`` are those of the settings."""
     diverged = trial.value is None or trial.state != TrialState.COMPLETE
     score = "no score" if diverged else f"score {trial.value:.4f}"
-    print(f"again: {names.get(settings_key(trial.params), trial.params)}: {score}", flush=True)
+    print(f"retraining: {names.get(settings_key(trial.params), trial.params)}: {score}", flush=True)
 
 
 def complete_settings(cfg: Config, params: Settings, seed: int) -> Settings:
@@ -123,25 +123,25 @@ def settings_key(settings: Mapping[str, Any]) -> str:
     return json.dumps(settings, sort_keys=True)
 
 
-def _in_hand(again: optuna.Study) -> set[str]:
+def _in_hand(retrained: optuna.Study) -> set[str]:
     """Return what waits or is being trained, by whatever process."""
     states = (TrialState.WAITING, TrialState.RUNNING)
-    trials = again.get_trials(deepcopy=False, states=states)
+    trials = retrained.get_trials(deepcopy=False, states=states)
     return {settings_key(enqueued_params(trial) or {}) for trial in trials}
 
 
-def _finished(again: optuna.Study, root: Path) -> dict[str, FrozenTrial]:
+def _finished(retrained: optuna.Study, root: Path) -> dict[str, FrozenTrial]:
     """Return the trainings that have ended, but for those whose directories are gone."""
     return {
         settings_key(trial.params): trial
-        for trial in again.get_trials(deepcopy=False, states=FINISHED)
+        for trial in retrained.get_trials(deepcopy=False, states=FINISHED)
         if has_directory(trial, root)
     }
 
 
-def _failure(again: optuna.Study, key: str) -> str:
+def _failure(retrained: optuna.Study, key: str) -> str:
     """Return why the last training with these settings failed."""
-    failed = again.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+    failed = retrained.get_trials(deepcopy=False, states=(TrialState.FAIL,))
     said = [
         str(trial.user_attrs["failure"])
         for trial in failed

@@ -84,7 +84,7 @@ def test_the_bar_is_one_output_in_its_final_state(executed):
     lines = "".join(out.text for out in outputs if out.output_type == "stream").splitlines()
     searched = [line.split()[:2] for line in lines if line.startswith("trial ")]
     assert searched == [["trial", str(i)] for i in range(3)]
-    assert sum(line.startswith("again: ") for line in lines) >= 2
+    assert sum(line.startswith("retraining: ") for line in lines) >= 2
 
 
 def test_a_notebook_that_fails_is_named(tmp_path):
