@@ -32,6 +32,11 @@ SLOW = (
 PUBLIC_DATA = Path(os.environ.get("HPO_PUBLIC_DATA", project_root().parent / "shared" / "data"))
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return half as many processes again as cores: many tests wait for processes of their own."""
+    return max(2, 3 * len(os.sched_getaffinity(0)) // 2)
+
+
 def pytest_report_header() -> str:
     state = "found" if PUBLIC_DATA.is_dir() else "absent: tests on real data are skipped"
     return f"public data sets: {state}"
