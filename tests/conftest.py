@@ -34,7 +34,7 @@ PUBLIC_DATA = Path(os.environ.get("HPO_PUBLIC_DATA", project_root().parent / "sh
 
 def pytest_xdist_auto_num_workers() -> int:
     """Return half as many processes again as cores: many tests wait for processes of their own."""
-    return max(2, 3 * len(os.sched_getaffinity(0)) // 2)
+    return max(2, 3 * (os.cpu_count() or 1) // 2)
 
 
 def pytest_report_header() -> str:
