@@ -37,7 +37,7 @@ from hpo_utils.physics import Physics, kept_physics
 from hpo_utils.scaling import Standardizer
 from hpo_utils.sources import CHUNK_BYTES, open_array
 
-VERSION = 3
+VERSION = 4
 FAR = 5.0  # by Chebyshev's inequality at most 4 % of any training part is as far from its mean
 WEIGHTS = "weights.safetensors"
 
@@ -235,6 +235,12 @@ def load_bundle(directory: str | Path) -> Bundle:
     return Bundle(
         path, layout, cfg, RawModel(layout, members, kept_physics(cfg, _physics(layout))).eval()
     )
+
+
+def is_current(directory: Path) -> bool:
+    """Return whether a bundle is there, and this version can read it."""
+    file = directory / "bundle.json"
+    return file.is_file() and json.loads(file.read_text("utf-8"))["version"] == VERSION
 
 
 def predict(

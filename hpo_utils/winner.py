@@ -18,7 +18,7 @@ import optuna
 from numpy.typing import NDArray
 
 from hpo_utils.baselines import fit_baselines
-from hpo_utils.bundle import describe_layout, write_bundle
+from hpo_utils.bundle import describe_layout, is_current, write_bundle
 from hpo_utils.comparisons import on_random_split, without_physics
 from hpo_utils.config import Config, with_target_weights
 from hpo_utils.data import PreparedData, load_prepared
@@ -89,7 +89,7 @@ def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
     }
     directory = winner_directory(root, study.study_name)
     before = load_evaluation(study, root)
-    if before and _agree(before, settlement) and (directory / "bundle").is_dir():
+    if before and _agree(before, settlement) and is_current(directory / "bundle"):
         examination = before["examination"]
     else:
         examination = _examine_and_bundle(directory, root, data, settlement)

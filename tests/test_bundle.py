@@ -151,14 +151,14 @@ def damage(bundle, name):
     """Ruin a file of a bundle in the way that its kind is ruined."""
     file = bundle / name
     if name.endswith("json"):
-        file.write_text(file.read_text().replace('"version": 3', '"version": 99'))
+        file.write_text(file.read_text().replace('"version": 4', '"version": 99'))
     else:
         file.write_bytes(file.read_bytes()[:100])
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("bundle.json", "must have version 3 to be read, got 99"),
+    [("bundle.json", "must have version 4 to be read, got 99"),
      ("weights.safetensors", "a bundle must be readable")],
 )  # fmt: skip
 def test_a_damaged_bundle_is_said(home, tmp_path, name, message):

@@ -6,6 +6,7 @@ import pytest
 
 from hpo_utils import objective as objective_module
 from hpo_utils import winner
+from hpo_utils.bundle import load_bundle
 from hpo_utils.by_hand import train_by_hand
 from hpo_utils.config import load_config
 from hpo_utils.data import prepare_data
@@ -94,6 +95,22 @@ def test_names_may_be_corrected_without_a_new_look(make_config, make_arrays):
     assert sum(look.kind == "winner" for look in looks_at_test(data)) == 1
     card = data.directory.parents[1] / "winners" / "smoke" / "bundle" / "MODEL_CARD.md"
     assert "| p |" in card.read_text()
+
+
+def test_a_bundle_of_an_earlier_version_is_written_anew_without_a_new_look(
+    make_config, make_arrays
+):
+    arrays = {**make_arrays(), "evaluation.n_seeds": 0, "study.n_trials": 1}
+    cfg = make_config(*QUICK, **arrays)
+    study = run_study(cfg)
+    settle_winner(study, cfg)
+    data = prepare_data(cfg)
+    bundle = winner_directory(data.directory.parents[1], "smoke") / "bundle"
+    file = bundle / "bundle.json"
+    file.write_text(file.read_text().replace('"version": ', '"version": -'))
+    settle_winner(study, cfg)
+    load_bundle(bundle)
+    assert sum(look.kind == "winner" for look in looks_at_test(data)) == 1
 
 
 def test_a_study_keeps_its_physics_whatever_others_know_of_the_data(make_config, make_arrays):
