@@ -13,11 +13,11 @@ demo: $(VENV)/installed  ## install, run the four notebooks on the demo data, sa
 	$(BIN)/python -m hpo_utils run
 
 test: lint  ## install the test tools and run everything that CI runs
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --durations=10
+	$(BIN)/python -m pytest -n auto --dist loadfile --durations=10
 	$(BIN)/python -m pytest --nbmake notebooks/
 
 quick: lint  ## while you work: style, types and the quick tests, 4 min on two cores
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
 test-faults: $(VENV)/installed-test  ## kill studies 200 times at random instants, for an hour or more
 	$(BIN)/python tests/faults/driver.py --kills 200

@@ -23,19 +23,13 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 if n_processes := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # that share the cores
     torch.set_num_threads(max(1, torch.get_num_threads() // int(n_processes)))
 
-# modules whose tests run whole studies, other processes or servers: they come last, the longest
-# first, so that the processes end together
+# modules whose tests run whole studies, other processes or servers, in the order of their runs
 SLOW = (
-    "test_kills", "test_storage_trouble", "test_cluster", "test_pipeline", "test_browser",
-    "test_winner", "test_study", "test_postgres", "test_notebooks", "test_reevaluation",
-    "test_checkpoints", "test_recipes", "test_kernel", "test_by_hand", "test_memory", "test_proxy",
+    "test_proxy", "test_memory", "test_by_hand", "test_kernel", "test_checkpoints", "test_recipes",
+    "test_postgres", "test_cluster", "test_kills", "test_storage_trouble", "test_reevaluation",
+    "test_winner", "test_study", "test_notebooks", "test_pipeline", "test_browser",
 )  # fmt: skip
 PUBLIC_DATA = Path(os.environ.get("HPO_PUBLIC_DATA", project_root().parent / "shared" / "data"))
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """Return half as many processes again as cores: many tests wait for processes of their own."""
-    return max(2, 3 * (os.cpu_count() or 1) // 2)
 
 
 def pytest_report_header() -> str:
