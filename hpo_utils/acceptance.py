@@ -57,21 +57,7 @@ def evaluate(
     known = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
     names = known.layout.target_names
     promised = _test_metrics(known)
-    if isinstance(t, str | Path):
-        t = open_array(Path(t).expanduser(), t_key, "t").read()
-    y_true = real_array(t, "t")
-    if y_true.ndim == 1:
-        y_true = y_true[:, None]  # (n_samples,) -> (n_samples, 1)
-    if y_true.shape[1:] != (len(names),):
-        raise DataError(
-            f"t must have shape (n_samples, {len(names)}), a column for each target"
-            f" ({', '.join(names)}), got {y_true.shape}"
-        )
-    if not representable(y_true).all():
-        raise DataError(
-            "t must be finite, but is not everywhere: leave samples without a measured target out"
-            " of x and t"
-        )
+    y_true = _measured(t, t_key, names)
     found = predict(known, x, device, x_key)
     if len(y_true) != len(found.y):
         raise DataError(
@@ -86,6 +72,26 @@ def evaluate(
         inside = (np.abs(found.y - y_true) <= found.half_width).mean(axis=0)
         table[f"inside {percent(found.confidence)} intervals"] = [percent(i) for i in inside]
     return table.rename(columns=MEASURES).rename_axis("target")
+
+
+def _measured(t: NDArray[Any] | str | Path, key: str | None, names: list[str]) -> NDArray[Any]:
+    """Return the targets (n_samples, n_targets), checked."""
+    if isinstance(t, str | Path):
+        t = open_array(Path(t).expanduser(), key, "t").read()
+    y_true = real_array(t, "t")
+    if y_true.ndim == 1:
+        y_true = y_true[:, None]  # (n_samples,) -> (n_samples, 1)
+    if y_true.shape[1:] != (len(names),):
+        raise DataError(
+            f"t must have shape (n_samples, {len(names)}), a column for each target"
+            f" ({', '.join(names)}), got {y_true.shape}"
+        )
+    if not representable(y_true).all():
+        raise DataError(
+            "t must be finite, but is not everywhere: leave samples without a measured target out"
+            " of x and t"
+        )
+    return y_true
 
 
 def _test_metrics(bundle: Bundle) -> dict[str, Any]:
