@@ -10,8 +10,9 @@ from hpo_utils.checkpoints import CHECKPOINT_FILE
 from hpo_utils.config import (
     Config,
     as_dict,
+    config_from_dict,
     load_config,
-    read_saved_config,
+    read_saved_settings,
     with_target_weights,
 )
 from hpo_utils.data import prepare_data
@@ -105,9 +106,9 @@ def find_interrupted(cfg: Config, dataset_id: str) -> tuple[Path, Config] | None
         info = read_trial_info(file.parent)
         if "trial_number" in info or info["dataset_id"] != dataset_id or not _was_cut_short(info):
             continue
-        saved, wanted = read_saved_config(file.parent), as_begun(cfg, file.parent)
-        if all(as_dict(saved)[section] == as_dict(wanted)[section] for section in COMPARED):
-            return file.parent, saved
+        saved, wanted = read_saved_settings(file.parent), as_dict(as_begun(cfg, file.parent))
+        if all(saved[section] == wanted[section] for section in COMPARED):
+            return file.parent, config_from_dict(saved)
     return None
 
 

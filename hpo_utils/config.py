@@ -68,10 +68,14 @@ def config_from_dict(content: dict[str, Any]) -> Config:
     return _merge([content])
 
 
+def read_saved_settings(directory: Path) -> dict[str, Any]:
+    """Return ``config.yaml`` of a training or a bundle as it is, perhaps of an earlier version."""
+    return dict(yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8")))
+
+
 def read_saved_config(directory: Path) -> Config:
     """Return the configuration that a training, or a bundle, has in its directory."""
-    saved = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
-    return config_from_dict(saved)
+    return config_from_dict(read_saved_settings(directory))
 
 
 def with_target_weights(cfg: Config, n_targets: int) -> Config:

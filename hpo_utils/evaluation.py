@@ -6,7 +6,9 @@ from typing import Any, TypedDict
 
 from hpo_utils.intervals import Interval
 
-Metrics = dict[str, Any]  # of one target: mse, mae, rmse, bias, r2, and intervals of r2 and rmse
+TargetMetrics = dict[
+    str, Any
+]  # of one target: mse, mae, rmse, bias, r2, and intervals of r2 and rmse
 
 
 class Standing(TypedDict):
@@ -57,8 +59,8 @@ class Examination(TypedDict):
     n_test: int
     n_test_groups: int | None
     n_test_units: int  # that err independently
-    validation: dict[str, Metrics]  # of the network, by target
-    test: dict[str, dict[str, Metrics]]  # by model and target
+    validation: dict[str, TargetMetrics]  # of the network, by target
+    test: dict[str, dict[str, TargetMetrics]]  # by model and target
     best_baseline: list[str]  # of each target, by the validation part
     skill: list[Skill]  # of the network over it, for each target
     skill_over_mean: dict[str, list[Skill]]  # by model, for each target

@@ -17,7 +17,7 @@ from scipy import stats
 from hpo_utils.baselines import MEAN, Baseline, best_baselines
 from hpo_utils.config import Config
 from hpo_utils.data import PreparedData
-from hpo_utils.evaluation import Coverage, Examination, Metrics, Skill
+from hpo_utils.evaluation import Coverage, Examination, Skill, TargetMetrics
 from hpo_utils.intervals import Interval, count_units, ratio_interval, unexplained_interval
 from hpo_utils.metrics import Calibration, target_metrics
 from hpo_utils.physics import violations
@@ -121,11 +121,11 @@ def errors_with_intervals(
     names: list[str],
     groups: NDArray[np.int64] | None,
     confidence: float,
-) -> dict[str, dict[str, Metrics]]:
+) -> dict[str, dict[str, TargetMetrics]]:
     """Return for each model and target the metrics, and intervals of R² and RMSE."""
     truth = y_true.astype(np.float64)
     varies = truth.var(axis=0) > _rounding(y_true)
-    found: dict[str, dict[str, Metrics]] = {}
+    found: dict[str, dict[str, TargetMetrics]] = {}
     for model, y_pred in predictions.items():
         errors = (y_pred.astype(np.float64) - truth) ** 2
         unexplained = unexplained_interval(errors, truth, groups, confidence)

@@ -45,7 +45,7 @@ def model_card(data: PreparedData, evaluation: Evaluation, made_with: dict[str, 
         " baseline's squared error that it removes.",
         _table(data, found),
         "## What to beware of",
-        *_warnings(found, len(winners_heard(data)) - 1),
+        *_warnings(found, max(len(winners_heard(data)) - 1, 0)),
         "## Where it comes from",
         f"Data `{evaluation['dataset_id']}`: "
         + ", ".join(f"{PART_NAMES[part]} {n}" for part, n in data.manifest["n_samples"].items())

@@ -140,13 +140,12 @@ def race(contenders: list[Contender], confidence: float) -> None:
     score in the study flattered it would look worse than it is, were it asked until it looks bad.
     """
     racing = [contender for contender in contenders if not contender.beaten]
-    leader = min(racing, key=lambda contender: contender.mean)
+    leader, best = min(racing, key=lambda contender: contender.mean), luckiest(contenders)
     for contender in racing:
         theirs = [contender.scores[seed] for seed in leader.scores]
         p_value = paired_p_value(theirs, list(leader.scores.values()), "greater")
-        worse = p_value is not None and p_value < 1 - confidence
-        spared = worse and contender is not luckiest(contenders)
-        if contender is not leader and (spared or np.isinf(contender.mean)):
+        worse = contender is not best and p_value is not None and p_value < 1 - confidence
+        if contender is not leader and (worse or np.isinf(contender.mean)):
             contender.beaten = True
 
 

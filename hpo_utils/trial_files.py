@@ -27,7 +27,7 @@ from optuna.trial import FrozenTrial
 from torch import Tensor
 
 from hpo_utils.checkpoints import CHECKPOINT_FILE
-from hpo_utils.config import Config, as_dict, read_saved_config, updated
+from hpo_utils.config import Config, as_dict, read_saved_settings, updated
 from hpo_utils.data import PreparedData
 from hpo_utils.errors import DivergenceError, StopRequest, StudyError
 from hpo_utils.interrupts import was_interrupted
@@ -192,9 +192,9 @@ def as_begun(cfg: Config, output_dir: Path) -> Config:
 
     Another number of threads, or another precision, would give other numbers from here on.
     """
-    saved = read_saved_config(output_dir).training
+    saved = read_saved_settings(output_dir)["training"]
     chosen = {
-        f"training.{key}": getattr(saved, key)
+        f"training.{key}": saved[key]
         for key, left_open in LEFT_OPEN.items()
         if getattr(cfg.training, key) == left_open
     }

@@ -89,7 +89,8 @@ def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
     }
     directory = winner_directory(root, study.study_name)
     before = load_evaluation(study, root)
-    if before and _agree(before, settlement) and is_current(directory / "bundle"):
+    current = is_current(directory / "bundle")
+    if before and current and _decisive(before) == _decisive(settlement):
         examination = before["examination"]
     else:
         examination = _examine_and_bundle(directory, root, data, settlement)
@@ -99,16 +100,12 @@ def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
     return evaluation
 
 
-def _agree(before: Settlement, now: Settlement) -> bool:
-    """Return whether what the test part said before holds for the winner of now."""
-
-    def decisive(each: Settlement) -> list[object]:
-        return [
-            each["members"], each["confidence"], each["dataset_id"], each["target_names"],
-            each["target_units"],
-        ]  # fmt: skip
-
-    return decisive(before) == decisive(now)
+def _decisive(settlement: Settlement) -> tuple[object, ...]:
+    """Return on what it depends what the test part says of a winner."""
+    return (
+        settlement["members"], settlement["confidence"], settlement["dataset_id"],
+        settlement["target_names"], settlement["target_units"],
+    )  # fmt: skip
 
 
 def study_data(study: optuna.Study, cfg: Config) -> PreparedData:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
-from hpo_utils.evaluation import Metrics, Standing
+from hpo_utils.evaluation import Standing, TargetMetrics
 from hpo_utils.plots import (
     GREY,
     PALETTE,
@@ -54,7 +54,7 @@ def plot_race(contenders: Sequence[Standing], score_name: str) -> Figure:
 
 @styled
 def plot_test_intervals(
-    test: Mapping[str, Mapping[str, Metrics]], target_names: Sequence[str]
+    test: Mapping[str, Mapping[str, TargetMetrics]], target_names: Sequence[str]
 ) -> Figure:
     """Draw R² with its interval for each target and model: filled the network, hollow the others.
 

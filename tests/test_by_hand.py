@@ -8,8 +8,9 @@ import time
 import pytest
 import yaml
 
-from hpo_utils.by_hand import load_training_config, train_by_hand
-from hpo_utils.config import as_dict, load_config
+from hpo_utils.by_hand import find_interrupted, load_training_config, train_by_hand
+from hpo_utils.checkpoints import CHECKPOINT_FILE
+from hpo_utils.config import as_dict, load_config, with_target_weights
 from hpo_utils.data import prepare_data
 from hpo_utils.errors import HpoError, ParameterError, StudyError
 from hpo_utils.training import train_trial
@@ -94,3 +95,15 @@ def test_what_02_trains(tmp_path):
         load_training_config(None, "", trial_number="x")
     with pytest.raises(StudyError, match="must be a study called"):
         load_training_config("params/smoke.yaml", root, trial_number=0)
+
+
+def test_what_an_earlier_version_left_half_done_stops_nobody(make_config):
+    cfg = with_target_weights(make_config(), 6)
+    directory = create_trial_output_dir(cfg.paths.outputs_root)
+    (directory / CHECKPOINT_FILE).touch()
+    info = {"state": "WAITING", "dataset_id": "demo"}
+    (directory / "trial_info.yaml").write_text(yaml.safe_dump(info))
+    saved = as_dict(cfg)
+    saved["training"]["no_more"] = 1
+    (directory / "config.yaml").write_text(yaml.safe_dump(saved))
+    assert find_interrupted(cfg, "demo") is None
