@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,11 @@ def without_physics(
     part alone is looked at.
     """
     constrained = winner.params.get(CONSTRAIN, cfg.model.constrain_outputs)
-    if not (data.physics and constrained and _seeds(winner)):
+    seeds = raced_seeds(winner)
+    if not (data.physics and constrained and seeds):
         return None
-    what, changes = "without constraints", {CONSTRAIN: False}
-    free = _train_winner(study, AGAIN, cfg, space, data, winner, what, changes)
+    variants = {"without constraints": {CONSTRAIN: False}}
+    (free,) = train_winner(study, AGAIN, cfg, space, data, winner, seeds, variants)
     if not free:
         return None
     root = resolve(cfg.paths.outputs_root)
@@ -68,11 +70,12 @@ def on_random_split(
         return {"why_not": "There are no groups to keep together (`dataset.groups`)."}
     if cfg.data_split.method == "random":
         return {"why_not": "The split ignores the groups already (`data_split.method`)."}
-    if not (cfg.evaluation.compare_random_split and _seeds(winner)):
+    seeds = raced_seeds(winner)
+    if not (cfg.evaluation.compare_random_split and seeds):
         return {"why_not": "Nothing was trained on a random split, to compare with."}
     dealt = RandomSplit(data.directory, data.manifest)
-    what = "on a random split"
-    at_random = _train_winner(study, RANDOM_SPLIT, cfg, space, dealt, winner, what, {})
+    variants: dict[str, Settings] = {"on a random split": {}}
+    (at_random,) = train_winner(study, RANDOM_SPLIT, cfg, space, dealt, winner, seeds, variants)
     if not at_random:
         return {"why_not": "Every training on a random split diverged."}
     root, names = resolve(cfg.paths.outputs_root), data.target_names
@@ -83,39 +86,39 @@ def on_random_split(
     return {kind: _mean_validation(each, names) for kind, each in directories.items()}
 
 
-def _seeds(winner: Contender) -> list[int]:
+def raced_seeds(winner: Contender, most: int = N_COMPARED) -> list[int]:
     """Return the seeds of the race that the winner is trained with in another way."""
-    return [seed for seed, score in winner.scores.items() if np.isfinite(score)][:N_COMPARED]
+    return [seed for seed, score in winner.scores.items() if np.isfinite(score)][:most]
 
 
-def _train_winner(
+def train_winner(
     study: optuna.Study,
     suffix: str,
     cfg: Config,
     space: SearchSpace,
     data: PreparedData,
     winner: Contender,
-    what: str,
-    changes: Settings,
-) -> dict[int, FrozenTrial]:
-    """Train the winner with ``changes``, which are called ``what``; return who completed, by seed.
+    seeds: Sequence[int],
+    variants: Mapping[str, Settings],
+) -> list[dict[int, FrozenTrial]]:
+    """Train the winner with other settings; return for each variant who completed, by seed.
 
-    The test part stays shut.
+    ``variants`` are the changed settings, by what they are called. The test part stays shut.
     """
-    seeds, searched = _seeds(winner), widened(space)
+    searched = widened(space)
     settings = {
         f"{what}, seed {seed}": searched_in(
             searched, cfg, {**complete_settings(cfg, winner.params, seed), **changes}
         )
+        for what, changes in variants.items()
         for seed in seeds
     }
     shut = updated(cfg, {"evaluation.strict_test": True})
-    trials = train_all(study, suffix, shut, space, data, settings)
-    return {
-        seed: trial
-        for seed, trial in zip(seeds, trials, strict=True)
-        if trial.state == TrialState.COMPLETE
-    }
+    trials = iter(train_all(study, suffix, shut, space, data, settings))
+    return [
+        {seed: t for seed in seeds if (t := next(trials)).state == TrialState.COMPLETE}
+        for _ in variants
+    ]
 
 
 def searched_in(space: SearchSpace, cfg: Config, settings: Settings) -> Settings:

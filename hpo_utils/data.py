@@ -169,6 +169,10 @@ class PreparedData:
         n_blocks = min(n_samples, max(MIN_UNITS, math.isqrt(n_samples)))
         return np.arange(n_samples) * n_blocks // n_samples
 
+    def used_by(self, cfg: Config) -> PreparedData:
+        """Return what a training with ``cfg`` is to see: these data."""
+        return self
+
 
 def prepare_data(cfg: Config) -> PreparedData:
     """Prepare the data that ``cfg`` asks for, or find them prepared.

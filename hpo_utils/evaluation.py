@@ -79,6 +79,21 @@ class WithoutPhysics(TypedDict):
     violations: dict[str, float]  # by rule, without constraints
 
 
+class AllFolds(TypedDict):
+    """The winner's configuration on every fold: each sample tested once by who never saw it."""
+
+    members: list[list[str]]  # directories of the trainings, by fold
+    n_samples: int
+    n_groups: int | None
+    n_units: int  # that err independently
+    fold_r2: list[list[float | None]]  # of the network, by fold, for each target
+    fold_skill: list[list[float | None]]  # over the fold's best baseline, likewise
+    test: dict[str, dict[str, TargetMetrics]]  # all folds together, by model and target
+    skill: list[Skill]  # over the folds' best baselines, for each target
+    skill_over_mean: list[Skill]  # over the folds' training means, for each target
+    confidence: float
+
+
 class Settlement(Race):
     """What is known once the race has ended, before the test part speaks."""
 
@@ -101,3 +116,4 @@ class Evaluation(Settlement):
     """All that was found when the winner was settled."""
 
     examination: Examination
+    all_folds: AllFolds | str  # or why there is nothing to say

@@ -109,10 +109,15 @@ def network_verdict(examination: Examination, k: int) -> str:
     Against the best baseline. But that was chosen on the validation part and may fail on the test
     part: to beat it is worth nothing (``NO_BETTER_THAN_MEAN``) unless the mean is beaten as well.
     """
-    verdict = str(examination["skill"][k]["verdict"])
-    over_mean = examination["skill_over_mean"][NETWORK][k]["verdict"]
-    beats_mean = over_mean == "better" or examination["best_baseline"][k] == MEAN
-    return NO_BETTER_THAN_MEAN if verdict == "better" and not beats_mean else verdict
+    skill, over_mean = examination["skill"][k], examination["skill_over_mean"][NETWORK][k]
+    is_mean = examination["best_baseline"][k] == MEAN
+    return joint_verdict(skill, skill if is_mean else over_mean)
+
+
+def joint_verdict(skill: Skill, over_mean: Skill) -> str:
+    """Return the verdict over the best baseline, which is worth nothing if the mean holds out."""
+    beats_in_vain = skill["verdict"] == "better" and over_mean["verdict"] != "better"
+    return NO_BETTER_THAN_MEAN if beats_in_vain else skill["verdict"]
 
 
 def errors_with_intervals(

@@ -90,7 +90,7 @@ def objective(
     }
     try:
         report = _reporter(trial, base_cfg.study.n_warmup_steps)
-        metrics = train_trial(cfg, output_dir, data, report, identity, effort, stop)
+        metrics = train_trial(cfg, output_dir, data.used_by(cfg), report, identity, effort, stop)
     except DivergenceError as error:
         trial.set_user_attr("failure", f"DivergenceError: {error}")
         raise optuna.TrialPruned(str(error)) from error

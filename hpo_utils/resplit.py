@@ -1,4 +1,4 @@
-"""The same data split as if nobody knew of its groups, to show what that would promise."""
+"""The same data split in another way: as if nobody knew of their groups, or into each fold."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo_utils.data import PreparedData
+from hpo_utils.config import Config, updated
+from hpo_utils.data import PreparedData, prepare_data
+from hpo_utils.errors import DataError
 
 SEED = 0  # of the shuffle
+FOLD = "data_split.fold"
 
 
 @dataclass(frozen=True)
@@ -54,3 +57,40 @@ class RandomSplit(PreparedData):
         gathered[:first] = sources[0][rows[:first]]
         gathered[first:] = sources[1][rows[first:] - n_train]
         return gathered
+
+
+@dataclass(frozen=True)
+class FoldedData(PreparedData):
+    """Prepared data that are one fold, and with them all folds, each prepared on its own."""
+
+    folds: tuple[PreparedData, ...]
+
+    def used_by(self, cfg: Config) -> PreparedData:
+        """Return the fold that a training with ``cfg`` is to see."""
+        return self.folds[cfg.data_split.fold]
+
+
+def prepare_folds(cfg: Config, data: PreparedData) -> FoldedData:
+    """Prepare the other folds of data that are one of ``data_split.n_folds``.
+
+    Raises
+    ------
+    DataError
+        If the arrays are gone, or others than ``data`` were made of, or are too few.
+    """
+    folds = tuple(
+        data if fold == cfg.data_split.fold else prepare_data(updated(cfg, {FOLD: fold}))
+        for fold in range(cfg.data_split.n_folds or 0)
+    )
+    for fold in folds:
+        if _content(fold) != _content(data):
+            raise DataError(
+                "the arrays must be those that the study was made on, but their content has changed"
+                " since: run the search again"
+            )
+    return FoldedData(data.directory, data.manifest, folds)
+
+
+def _content(data: PreparedData) -> list[str]:
+    """Return digests of the arrays that the data were made of."""
+    return [source["sha256"] for source in data.manifest["sources"]]

@@ -60,6 +60,8 @@ class DataSplitConfig:
     method: str = _one_of("auto", "auto", "random", "group", "time")
     gap: int = _within(0, 0, 1e6)  # samples left out between two parts of a split by time
     seed: int = _within(42, 0, 2**32 - 1)
+    n_folds: int | None = _within(None, 3, 1000)  # instead of the ratios: parts of one size, where
+    fold: int = _within(0, 0, 999)  # this one tests, the one before it validates, the others train
 
 
 @dataclass
@@ -130,6 +132,7 @@ class EvaluationConfig:
     ensemble: bool = True  # take home the mean of the winner's seeds; else the best of them
     strict_test: bool = False  # trials leave the validation part; the test part is opened once
     compare_random_split: bool = True  # with groups: what a split that ignores them would promise
+    all_folds: bool = True  # with data_split.n_folds: ask the winner on each fold in its turn
 
 
 @dataclass

@@ -6,6 +6,7 @@ part, else the test score measures memory.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,8 @@ def split_indices(
     n_samples
         Number of samples.
     cfg
-        Ratios of the parts, how samples are dealt out, the seed of the shuffle.
+        Ratios of the parts, or into how many folds to cut and which of them tests; how samples are
+        dealt out; the seed of the shuffle.
     groups
         Group id of each sample, of shape (n_samples,). Without them, or by ``method`` random,
         every sample is its own group; by time a group is placed where its first sample stands.
@@ -57,32 +59,49 @@ def split_indices(
             " set the method, or the gap to 0"
         )
     members = _group_members(n_samples, None if cfg.method == "random" else groups)
+    shares = {"train": cfg.train_ratio, "val": cfg.val_ratio, "test": cfg.test_ratio}
+    if cfg.n_folds is not None:
+        shares = {f"fold {number}": 1 / cfg.n_folds for number in range(cfg.n_folds)}
     assign = _assign_in_order if cfg.method == "time" else _assign_at_random
-    assigned = assign(members, cfg)
-    empty = [part for part in PARTS if not len(assigned[part])]
+    assigned = assign(members, shares, cfg)
+    empty = [part for part, samples in assigned.items() if not len(samples)]
     if empty:
         what = "samples" if len(members) == n_samples else "groups"
-        ratios = (cfg.train_ratio, cfg.val_ratio, cfg.test_ratio)
-        gap = f" with a gap of {cfg.gap} (data_split.gap)" if cfg.gap else ""
         raise DataError(
             f"each part of the split must get at least one sample, but {' and '.join(empty)} got"
-            f" none of {len(members)} {what} by the ratios {', '.join(map(str, ratios))}"
-            f"{gap}: use more {what}{', a smaller gap' if gap else ''} or other ratios"
+            f" none of {len(members)} {what} {_asked(cfg)}: use more {what}"
+            f"{', a smaller gap' if cfg.gap else ''} or"
+            f" {'fewer folds' if cfg.n_folds else 'other ratios'}"
         )
-    return assigned
+    return assigned if cfg.n_folds is None else _parts(list(assigned.values()), cfg.fold)
 
 
-def _assign_at_random(members: list[Indices], cfg: DataSplitConfig) -> dict[str, Indices]:
+def _parts(folds: list[Indices], test: int) -> dict[str, Indices]:
+    """Return the parts where one fold tests, and the one before it validates."""
+    val = (test - 1) % len(folds)
+    train = [samples for fold, samples in enumerate(folds) if fold not in (val, test)]
+    return {"train": _sorted(train), "val": folds[val], "test": folds[test]}
+
+
+def _asked(cfg: DataSplitConfig) -> str:
+    """Return in words how large the parts should be."""
+    ratios = f"{cfg.train_ratio}, {cfg.val_ratio}, {cfg.test_ratio}"
+    size = f"in {cfg.n_folds} folds" if cfg.n_folds else f"by the ratios {ratios}"
+    return f"{size} with a gap of {cfg.gap} (data_split.gap)" if cfg.gap else size
+
+
+def _assign_at_random(
+    members: list[Indices], shares: Mapping[str, float], cfg: DataSplitConfig
+) -> dict[str, Indices]:
     """Shuffle the groups and give each to the part that lacks it most."""
     n_samples = sum(map(len, members))
     order = np.random.default_rng(cfg.seed).permutation(len(members))
-    ratios = {"train": cfg.train_ratio, "val": cfg.val_ratio, "test": cfg.test_ratio}
-    wanted = {part: ratio * n_samples for part, ratio in ratios.items()}
-    assigned: dict[str, list[Indices]] = {part: [] for part in PARTS}
-    filled = dict.fromkeys(PARTS, 0)
+    wanted = {part: share * n_samples for part, share in shares.items()}
+    assigned: dict[str, list[Indices]] = {part: [] for part in shares}
+    filled = dict.fromkeys(shares, 0)
     for position, index in enumerate(order):
         group = members[index]
-        candidates = [part for part in PARTS if wanted[part] > 0]
+        candidates = [part for part in shares if wanted[part] > 0]
         waiting = [part for part in candidates if not filled[part]]
         if len(order) - position <= len(waiting):
             candidates = waiting  # the last groups go to parts that would else stay empty
@@ -93,23 +112,25 @@ def _assign_at_random(members: list[Indices], cfg: DataSplitConfig) -> dict[str,
     return {part: _sorted(pieces) for part, pieces in assigned.items()}
 
 
-def _assign_in_order(members: list[Indices], cfg: DataSplitConfig) -> dict[str, Indices]:
-    """Cut the groups, in the order of their first samples, into train, val and test.
+def _assign_in_order(
+    members: list[Indices], shares: Mapping[str, float], cfg: DataSplitConfig
+) -> dict[str, Indices]:
+    """Cut the groups, in the order of their first samples, into parts that follow each other.
 
     ``data_split.gap`` samples before each cut are left out: where windows overlap, those next to
     the cut would be on both sides of it.
     """
     members = sorted(members, key=lambda group: int(group[0]))
     ends = np.cumsum([len(group) for group in members])
-    cuts = np.cumsum([cfg.train_ratio, cfg.val_ratio]) * ends[-1]
+    cuts = np.cumsum(list(shares.values()))[:-1] * ends[-1]
     # a group belongs to the part in which its middle falls
     middles = ends - np.array([len(group) for group in members]) / 2
     part_of = np.searchsorted(cuts, middles, side="right")
     assigned = {
         part: _sorted([group for group, k in zip(members, part_of, strict=True) if k == number])
-        for number, part in enumerate(PARTS)
+        for number, part in enumerate(shares)
     }
-    for part in ("train", "val"):
+    for part in list(shares)[:-1]:
         assigned[part] = assigned[part][: max(0, len(assigned[part]) - cfg.gap)]
     return assigned
 

@@ -50,8 +50,13 @@ from hpo_utils.paths import resolve
 GRPC = "grpc://"
 Trials = Iterable[FrozenTrial]
 AT_ONCE = (IntegrityError, OperationalError, ProgrammingError)  # two that create the same tables
-AGAIN, RANDOM_SPLIT = "again", "random-split"  # suffixes of the studies beside a study
-AFTERWARDS = {AGAIN: "its best again, on fresh seeds", RANDOM_SPLIT: "its winner, split at random"}
+# suffixes of the studies beside a study, and what they hold
+AGAIN, RANDOM_SPLIT, ALL_FOLDS = "again", "random-split", "all-folds"
+AFTERWARDS = {
+    AGAIN: "its best again, on fresh seeds",
+    RANDOM_SPLIT: "its winner, split at random",
+    ALL_FOLDS: "its winner, on the other folds",
+}
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 SQLITE_TIMEOUT = 60  # seconds to wait for another process's lock
 CONNECT_S = 10  # seconds in which a database server must answer

@@ -12,8 +12,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.audit import Finding
 from hpo_utils.data import PreparedData
-from hpo_utils.evaluation import Evaluation, Examination, Standing
-from hpo_utils.examination import NETWORK, network_verdict
+from hpo_utils.evaluation import AllFolds, Evaluation, Examination, Standing
+from hpo_utils.examination import NETWORK, joint_verdict, network_verdict
 from hpo_utils.formatting import interval_text, percent, short_name
 from hpo_utils.split import PARTS
 from hpo_utils.storage import trial_seconds
@@ -210,6 +210,30 @@ def held_out_table(found: Examination) -> pd.DataFrame:
                 "skill over it": skill["skill"],
                 "interval of the skill": interval_text(skill["interval"]),
                 "verdict": network_verdict(found, k),
+            }
+        )
+    return pd.DataFrame(rows).set_index("target")
+
+
+def folds_table(folds: AllFolds, here: Examination) -> pd.DataFrame:
+    """Return one row per target: R² in the study's test part, in each fold, in all together."""
+    rows = []
+    for k, (name, errors) in enumerate(folds["test"][NETWORK].items()):
+        r2 = [value for of_fold in folds["fold_r2"] if (value := of_fold[k]) is not None]
+        ahead = [(of_fold[k] or 0.0) > 0 for of_fold in folds["fold_skill"]]
+        skill = folds["skill"][k]
+        rows.append(
+            {
+                "target": name,
+                "R² in this test part": here["test"][NETWORK][name]["r2"],
+                "lowest fold": min(r2, default=None),
+                "highest fold": max(r2, default=None),
+                "all folds": errors["r2"],
+                "interval": interval_text(errors["r2_interval"]),
+                "skill over the best baselines": skill["skill"],
+                "interval of the skill": interval_text(skill["interval"]),
+                "ahead in": f"{sum(ahead)} of {len(ahead)} folds",
+                "verdict": joint_verdict(skill, folds["skill_over_mean"][k]),
             }
         )
     return pd.DataFrame(rows).set_index("target")

@@ -1,8 +1,8 @@
-"""Sections of the notebooks that say who won, and how far the winner can be trusted."""
+"""Sections of the notebooks that say who won, and against whom."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -12,8 +12,8 @@ import optuna
 from hpo_utils.config import Config
 from hpo_utils.data import PreparedData
 from hpo_utils.data_sections import said_of_groups, show_leaks
-from hpo_utils.evaluation import Evaluation, Examination, Standing
-from hpo_utils.examination import NO_BETTER_THAN_MEAN, network_verdict
+from hpo_utils.evaluation import AllFolds, Evaluation, Examination, Standing
+from hpo_utils.examination import NO_BETTER_THAN_MEAN, joint_verdict, network_verdict
 from hpo_utils.formatting import percent
 from hpo_utils.looks import BY_HAND, TRIAL, looks_at_test, winners_heard
 from hpo_utils.paths import relative_to_root, resolve
@@ -22,10 +22,7 @@ from hpo_utils.split import MIN_UNITS
 from hpo_utils.storage import count_finished
 from hpo_utils.tables import (
     contenders_table,
-    coverage_table,
     held_out_table,
-    physics_table,
-    split_table,
 )
 from hpo_utils.winner import load_evaluation, study_data, winner_directory
 from hpo_utils.winner_plots import plot_race, plot_test_intervals
@@ -81,6 +78,8 @@ def show_answer(report: Report, study: optuna.Study, cfg: Config) -> None:
         report.show(UNSETTLED)
         return
     report.show(beats_baselines(evaluation["examination"]))
+    if not isinstance(evaluation["all_folds"], str):
+        report.show(said_of_folds(evaluation["all_folds"], evaluation["target_names"]))
     report.show(number_one(evaluation))
     show_leaks(report, study_data(study, cfg))
     n_finished = count_finished(study)
@@ -139,6 +138,21 @@ def beats_baselines(found: Examination) -> str:
             f" {', '.join(hopeless)}."
         )
     return said
+
+
+def said_of_folds(folds: AllFolds, names: Sequence[str]) -> str:
+    """Return which targets all folds together show to be predicted better, or worse."""
+    verdicts = list(map(joint_verdict, folds["skill"], folds["skill_over_mean"]))
+    better, worse = (
+        [name for name, verdict in zip(names, verdicts, strict=True) if verdict == wanted]
+        for wanted in ("better", "worse")
+    )
+    said = (
+        f"Over all {len(folds['members'])} folds, which test each sample once, the network is shown"
+        f" to beat the best baseline for **{len(better)} of {len(names)}** targets"
+    )
+    said += f" ({', '.join(better)})" if 0 < len(better) < len(names) else ""
+    return said + (f", and to be worse for {', '.join(worse)}." if worse else ".")
 
 
 def number_one(evaluation: Evaluation) -> str:
@@ -210,9 +224,10 @@ def show_test(report: Report, settled: Settled) -> None:
     evaluation = settled.evaluation
     data, found = settled.data, settled.examination
     few = f"; fewer than {MIN_UNITS} give none" if found["n_test_units"] < MIN_UNITS else ""
+    units = described_units(found["n_test"], found["n_test_groups"], found["n_test_units"])
     report.show(
         f"{found['n_test']} test samples; intervals of {percent(evaluation['confidence'])} from"
-        f" {described_units(found)}{few}."
+        f" {units}{few}."
     )
     report.show(
         plot_test_intervals(found["test"], evaluation["target_names"]),
@@ -236,12 +251,11 @@ def said_of_choice(evaluation: Evaluation) -> str:
     )
 
 
-def described_units(found: Examination) -> str:
-    """Return what of the test part is taken to err independently, for intervals."""
-    n_units, n_groups = found["n_test_units"], found["n_test_groups"]
+def described_units(n_samples: int, n_groups: int | None, n_units: int) -> str:
+    """Return what of the samples is taken to err independently, for intervals."""
     if n_groups is not None:
         return f"{said_of_groups(n_groups, n_units)}, taken whole"
-    if n_units < found["n_test"]:
+    if n_units < n_samples:
         return f"{n_units} blocks of neighbours, taken whole"
     return f"{n_units} single samples"
 
@@ -271,66 +285,6 @@ def said_of_looks(data: PreparedData) -> str:
             " should trust its numbers less."
         )
     return " ".join(said)
-
-
-@when_settled
-def show_uncertainty(report: Report, settled: Settled) -> None:
-    """Show whether the members' spread says how far a prediction may be off."""
-    if settled.examination["coverage"] is None:
-        report.show(
-            "One network alone does not say how unsure it is (`evaluation.n_seeds`,"
-            " `evaluation.ensemble`)."
-        )
-        return
-    report.show(coverage_table(settled.examination, settled.evaluation["target_units"]))
-    wanted, promised = settled.evaluation["confidence"], settled.examination["spread_confidence"]
-    if promised < wanted:
-        report.show(
-            f"The validation part is too small to promise {percent(wanted)}: of so few independent"
-            f" samples, groups or blocks, an interval can promise {percent(promised)} at most."
-        )
-
-
-@when_settled
-def show_physics(report: Report, settled: Settled) -> None:
-    """Show how often each model breaks what is known of the targets."""
-    evaluation = settled.evaluation
-    if not settled.data.physics:
-        report.show(
-            "Nothing is known of these targets (`dataset.fractions`, `dataset.non_negative`)."
-        )
-        return
-    report.show(physics_table(evaluation))
-    without = evaluation["without_physics"]
-    if without is not None:
-        kept, free = (
-            sum(without[key]) / len(without[key]) for key in ("constrained_scores", "scores")
-        )
-        report.show(
-            f"The winner scores {kept:.4f} with its constraints and {free:.4f} without them (means"
-            f" over the same {len(without['scores'])} seeds)."
-        )
-
-
-@when_settled
-def show_split(report: Report, settled: Settled) -> None:
-    """Show what a split that ignores the groups would have promised."""
-    evaluation = settled.evaluation
-    compared = evaluation["random_split"]
-    if "why_not" in compared:
-        report.show(compared["why_not"])
-        return
-    report.show(split_table(compared))
-    said = "The same configuration on the same samples, dealt out anew at random."
-    kept, dealt = (compared[split]["scores"] for split in ("as_split", "at_random"))
-    if max(dealt) < min(kept):
-        said += (
-            " Every training scores better there. Where that is more than the luck of another"
-            " validation part, it is memory of the recordings, and is gone with the next recording."
-        )
-    else:
-        said += " A random split is not shown to promise more here."
-    report.show(said)
 
 
 @when_settled

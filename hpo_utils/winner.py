@@ -25,6 +25,7 @@ from hpo_utils.data import PreparedData, load_prepared
 from hpo_utils.errors import StudyError
 from hpo_utils.evaluation import Evaluation, Examination, Settlement
 from hpo_utils.examination import examine
+from hpo_utils.folds import on_all_folds
 from hpo_utils.looks import WINNER, note_look
 from hpo_utils.members import Member, load_member, predict_part
 from hpo_utils.model_card import model_card
@@ -36,7 +37,7 @@ from hpo_utils.standings import describe_race, read_sample_scores
 from hpo_utils.storage import best_of, count_finished
 from hpo_utils.trial_files import environment
 
-VERSION = 4  # of evaluation.json: another number when 04 needs something new or baselines are added
+VERSION = 5  # of evaluation.json: another number when 04 needs something new or baselines are added
 
 
 def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
@@ -94,7 +95,11 @@ def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
         examination = before["examination"]
     else:
         examination = _examine_and_bundle(directory, root, data, settlement)
-    evaluation: Evaluation = {**settlement, "examination": examination}
+    others = on_all_folds(
+        study, cfg, space, data, contenders[0], _winner(settlement),
+        before["all_folds"] if before else None,
+    )  # fmt: skip
+    evaluation: Evaluation = {**settlement, "examination": examination, "all_folds": others}
     write_json(directory / "evaluation.json", evaluation)
     study.set_user_attr("settled", members)  # the same, whichever of several processes settles
     return evaluation
@@ -106,6 +111,12 @@ def _decisive(settlement: Settlement) -> tuple[object, ...]:
         settlement["members"], settlement["confidence"], settlement["dataset_id"],
         settlement["target_names"], settlement["target_units"],
     )  # fmt: skip
+
+
+def _winner(settlement: Settlement) -> str:
+    """Return in words who won: to the test part, another training is another winner."""
+    first, members = settlement["contenders"][0]["name"], settlement["members"]
+    return f"{first} of study {settlement['study_name']}, {members[0]}"
 
 
 def study_data(study: optuna.Study, cfg: Config) -> PreparedData:
@@ -178,7 +189,7 @@ def _examine_and_bundle(
     made_with = {
         **environment(), "study": settlement["study_name"], "members": settlement["members"],
     }  # fmt: skip
-    card = model_card(data, {**settlement, "examination": examination}, made_with)
+    card = model_card(data, settlement, examination, made_with)
     states = [state for _, state in members]
     with whole_directory(directory / "bundle", replace=True) as partial:
         model = write_bundle(partial, cfg, layout, states, examination, made_with, card)
@@ -200,9 +211,7 @@ def _held_out(
             return held
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "evaluation.json").unlink(missing_ok=True)  # of another winner
-    first = settlement["contenders"][0]["name"]
-    by = f"{first} of study {settlement['study_name']}, {settlement['members'][0]}"
-    note_look(data, by, WINNER)
+    note_look(data, _winner(settlement), WINNER)
     held = {
         "members": np.array(settlement["members"]),
         "val_true": data.targets("val"),

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
-from hpo_utils.evaluation import Standing, TargetMetrics
+from hpo_utils.evaluation import AllFolds, Standing, TargetMetrics
 from hpo_utils.plots import (
     GREY,
     PALETTE,
@@ -65,18 +66,10 @@ def plot_test_intervals(
     offsets = np.linspace(-0.28, 0.28, len(models))
     for j, (model, offset) in enumerate(zip(models, offsets, strict=True)):
         for k, name in enumerate(target_names):
-            found, y = test[model][name], k + offset
-            if found["r2"] is None:
-                continue
-            low, high = found["r2_interval"]
-            if low is not None and high is not None:
-                ends = [max(low, -1.0), max(high, -1.0)]
-                axes.plot(ends, [y, y], color=target_color(k), linewidth=2.4 if j == 0 else 1.0)
-            face = target_color(k) if j == 0 else "white"
-            marker = MARKERS[j % len(MARKERS)] if found["r2"] > -1 else "<"
-            axes.plot(
-                max(found["r2"], -1.0), y, marker, color=target_color(k), markerfacecolor=face,
-                markersize=7 if j == 0 else 5,
+            _draw_r2(
+                axes, test[model][name], k + offset, target_color(k), 2.4 if j == 0 else 1.0,
+                marker=MARKERS[j % len(MARKERS)], markersize=7 if j == 0 else 5,
+                markerfacecolor=target_color(k) if j == 0 else "white",
             )  # fmt: skip
     for j, model in enumerate(models):
         face = "black" if j == 0 else "white"
@@ -90,6 +83,58 @@ def plot_test_intervals(
     axes.set_title("What the test part says")
     figure.legend(loc="outside lower center", ncols=2)
     return figure
+
+
+@styled
+def plot_folds(
+    folds: AllFolds,
+    here: Mapping[str, Mapping[str, TargetMetrics]],
+    target_names: Sequence[str],
+) -> Figure:
+    """Draw R² of the network in each fold, and of network and best baselines in all together.
+
+    ``here`` is what the study's own test part says, by model and target. What lies below -1 is
+    drawn at the edge.
+    """
+    figure, (axes,) = grid(1, 1, 1.6 + 0.62 * len(target_names))
+    network, baseline = folds["test"].values()
+    for k, name in enumerate(target_names):
+        color = target_color(k)
+        of_folds = [max(r2[k] or 0.0, -1.0) for r2 in folds["fold_r2"] if r2[k] is not None]
+        axes.plot(of_folds, [k] * len(of_folds), "o", color=color, markersize=4, alpha=0.6)
+        bar = {"marker": "|", "markersize": 16, "markeredgewidth": 2.5}
+        _draw_r2(axes, network[name], k, color, 1.4, **bar)
+        hollow = {"marker": "s", "markersize": 5, "markerfacecolor": "white"}
+        _draw_r2(axes, baseline[name], k + 0.24, color, 1.4, **hollow)
+        alone = next(iter(here.values()))[name]["r2"]
+        if alone is not None:
+            axes.plot(max(alone, -1.0), k - 0.28, "v", color="black", markersize=5)
+    for marker, size, label in (
+        ("o", 4, "network in one fold"), ("|", 14, "network in all folds with interval"),
+        ("s", 5, "best baselines in all folds"), ("v", 5, "network in this study's test part"),
+    ):  # fmt: skip
+        face = "white" if marker == "s" else "black"
+        axes.plot([], [], marker, color="black", markersize=size, markerfacecolor=face, label=label)
+    axes.set_yticks(range(len(target_names)), target_names)
+    left = max(-1.05, min(axes.dataLim.x0, 0.9) - 0.05)
+    axes.set(ylim=(len(target_names) - 0.5, -0.6), xlim=(left, 1.02), xlabel="R² in the test part")
+    axes.axvline(0, color=GREY, linestyle="--", linewidth=1)
+    axes.set_title("Every fold in its turn")
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+def _draw_r2(
+    axes: Axes, found: TargetMetrics, y: float, color: str, linewidth: float, **marker: Any
+) -> None:
+    """Draw R² with its interval at height ``y``; what lies below -1 at the edge, as an arrow."""
+    low, high = found["r2_interval"]
+    if low is not None and high is not None:
+        ends = [max(low, -1.0), max(high, -1.0)]
+        axes.plot(ends, [y, y], color=color, linewidth=linewidth)
+    if found["r2"] is not None:
+        shape = {**marker, "marker": "<"} if found["r2"] <= -1 else marker
+        axes.plot(max(found["r2"], -1.0), y, color=color, **shape)
 
 
 @styled

@@ -27,7 +27,7 @@ if n_processes := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # that share the
 SLOW = (
     "test_proxy", "test_memory", "test_by_hand", "test_kernel", "test_checkpoints", "test_recipes",
     "test_postgres", "test_cluster", "test_kills", "test_storage_trouble", "test_reevaluation",
-    "test_winner", "test_study", "test_notebooks", "test_pipeline", "test_browser",
+    "test_winner", "test_folds", "test_study", "test_notebooks", "test_pipeline", "test_browser",
 )  # fmt: skip
 PUBLIC_DATA = Path(os.environ.get("HPO_PUBLIC_DATA", project_root().parent / "shared" / "data"))
 
@@ -77,7 +77,7 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, optuna.St
     Read only: its files serve all tests.
     """
     root = tmp_path_factory.mktemp("settled") / "runs"
-    cfg = load_config("params/smoke.yaml", [f"paths.outputs_root={root}"])
+    cfg = load_config("params/smoke.yaml", [f"paths.outputs_root={root}", "data_split.n_folds=5"])
     study = run_study(cfg)
     settle_winner(study, cfg)
     return cfg, study

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from hpo_utils import analysis, data_sections, insight, verdict
+from hpo_utils import analysis, data_sections, insight, trust, verdict
 from hpo_utils.audit import audit_leakage
 from hpo_utils.config import load_config
 from hpo_utils.data import prepare_data
@@ -172,7 +172,7 @@ def test_all_that_a_report_shows_is_japanese(settled, monkeypatch):
     monkeypatch.setattr(Language, "table", table)
     report = Report("04_analyze.ipynb", "ja")
     for section in (verdict.show_answer, verdict.show_test, verdict.show_race,
-                    verdict.show_uncertainty, verdict.show_physics, verdict.show_split,
+                    trust.show_uncertainty, trust.show_folds, trust.show_physics, trust.show_split,
                     analysis.show_best_trial, insight.show_predictions_of_winner,
                     insight.show_residuals, insight.show_worst, insight.show_sensitivity,
                     verdict.show_bundle):  # fmt: skip

@@ -73,10 +73,10 @@ def test_the_names_of_the_specification_are_where_the_package_says():
 
 LAYERS = {  # of the package, each standing on those below it
     "commands": "__main__ pipeline dashboard proxy",
-    "report": "analysis data_sections verdict insight report tables data_plots study_plots"
+    "report": "analysis data_sections verdict trust insight report tables data_plots study_plots"
     " target_plots winner_plots importances trade_offs sensitivity",
-    "winner": "winner retraining reevaluation standings comparisons examination evaluation bundle"
-    " novelty onnx_file model_card acceptance",
+    "winner": "winner retraining reevaluation standings comparisons folds examination evaluation"
+    " bundle novelty onnx_file model_card acceptance",
     "search": "study study_files by_hand search_space sampler storage objective ownership progress"
     " workers team executors processes server cluster",
     "training": "training batches flat_weights optimizer averaging schedule stopping checkpoints"

@@ -91,6 +91,41 @@ def test_at_random_groups_are_torn():
     np.testing.assert_array_equal(split["test"], alone["test"])
 
 
+@settings(max_examples=30, deadline=None)
+@given(
+    n=st.integers(12, 200),
+    n_folds=st.integers(3, 12),
+    method=st.sampled_from(["random", "time"]),
+    seed=st.integers(0, 99),
+)
+def test_each_sample_tests_in_one_fold_and_validates_in_one(n, n_folds, method, seed):
+    cfg, splits = split_config(seed, n_folds=n_folds, method=method), []
+    for cfg.fold in range(n_folds):  # a configuration of its own for each takes long
+        splits.append(split_indices(n, cfg))
+    for split in splits:
+        assert_partition(split, n)
+        assert abs(len(split["test"]) - n / n_folds) <= 1
+    for part in ("val", "test"):
+        assert_partition({"train": [], "val": [], "test": [],
+                          part: np.concatenate([split[part] for split in splits])}, n)  # fmt: skip
+
+
+def test_folds_keep_groups_whole_and_gaps_between():
+    groups = np.repeat(np.arange(12), 5)
+    for fold in range(4):
+        split = split_indices(60, split_config(n_folds=4, fold=fold), groups)
+        owners = [set(groups[split[part]]) for part in PARTS]
+        assert sum(map(len, owners)) == 12
+    split = split_indices(100, split_config(n_folds=5, fold=4, method="time", gap=3))
+    assert [(split[part][0], split[part][-1]) for part in PARTS] == [(0, 56), (60, 76), (80, 99)]
+
+
+def test_fewer_groups_than_folds_are_said():
+    message = "fold 4 and fold 5 got none of 4 groups in 6 folds: use more groups or fewer folds"
+    with pytest.raises(DataError, match=message):
+        split_indices(8, split_config(n_folds=6), np.repeat(np.arange(4), 2))
+
+
 def test_by_group_needs_groups():
     with pytest.raises(DataError, match="dataset.groups names no file"):
         split_indices(100, split_config(method="group"))

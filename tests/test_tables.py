@@ -3,7 +3,13 @@ from datetime import datetime, timedelta
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_utils.tables import effort_table, seconds_saved, trials_table, with_effort
+from hpo_utils.tables import (
+    effort_table,
+    folds_table,
+    seconds_saved,
+    trials_table,
+    with_effort,
+)
 
 
 def trial(state, n_done, n_planned, train=8.0, **attrs):
@@ -45,3 +51,17 @@ def test_what_was_saved_is_the_epochs_that_were_not_trained():
     ]
     assert seconds_saved(with_effort(trials), TrialState.COMPLETE) == pytest.approx(15)
     assert seconds_saved(with_effort(trials), TrialState.PRUNED) == pytest.approx(15)
+
+
+def test_a_row_of_all_folds_says_lowest_highest_and_how_often_ahead():
+    errors = {"r2": 0.6, "r2_interval": (0.5, 0.7)}
+    skill = {"skill": 0.3, "interval": (0.1, 0.5), "verdict": "better"}
+    folds = {
+        "test": {"network": {"a": errors}}, "fold_r2": [[0.4], [None], [0.8]],
+        "fold_skill": [[0.2], [None], [-0.1]], "skill": [skill],
+        "skill_over_mean": [{**skill, "verdict": "unclear"}],
+    }  # fmt: skip
+    row = folds_table(folds, {"test": {"network": {"a": {"r2": 0.9}}}}).loc["a"]
+    assert row[["lowest fold", "highest fold", "all folds"]].tolist() == [0.4, 0.8, 0.6]
+    assert row["ahead in"] == "1 of 3 folds"
+    assert row["verdict"] == "not shown to beat the mean"

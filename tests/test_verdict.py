@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from hpo_utils import data_sections, insight, verdict
+from hpo_utils import data_sections, insight, trust, verdict
 from hpo_utils.data import prepare_data
 from hpo_utils.looks import note_look
 from hpo_utils.report import Report
@@ -14,7 +14,8 @@ from hpo_utils.winner import study_data
 SECTIONS = [
     verdict.show_answer, verdict.show_race, verdict.show_test, insight.show_predictions_of_winner,
     insight.show_residuals, insight.show_worst, insight.show_sensitivity,
-    verdict.show_uncertainty, verdict.show_physics, verdict.show_split, verdict.show_bundle,
+    trust.show_uncertainty, trust.show_folds, trust.show_physics, trust.show_split,
+    verdict.show_bundle,
 ]  # fmt: skip
 
 
@@ -75,6 +76,22 @@ def race(gap=0.01, **second):
             "best_trial": 2, "raced": True}  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("verdicts", "said"),
+    [
+        (("better", "better"), "baseline for **2 of 2** targets."),
+        (("better", "worse"), "for **1 of 2** targets (a), and to be worse for b."),
+        (("unclear", "worse"), "for **0 of 2** targets, and to be worse for b."),
+    ],
+)
+def test_the_sentence_about_all_folds(verdicts, said):
+    skill = [{"verdict": verdict} for verdict in verdicts]
+    folds = {"members": [["x"]] * 7, "skill": skill, "skill_over_mean": [{"verdict": "better"}] * 2}
+    assert said in verdict.said_of_folds(folds, "ab")
+    in_vain = {**folds, "skill_over_mean": [{"verdict": "unclear"}] * 2}
+    assert "for **0 of 2** targets" in verdict.said_of_folds(in_vain, "ab")
+
+
 def test_too_few_groups_are_said():
     examination = found("unclear", "unclear")
     examination["skill"] = [
@@ -117,11 +134,12 @@ def test_every_section_of_a_settled_study(report, settled, capsys):
     for text in ("Trained again with 2 fresh seeds", "The leakage audit found no leak",
                  "single samples", "for the winner (trial",
                  "with its constraints and", "There are no groups to keep together",
-                 "fractions do not sum to 1", "inside, calibrated to 87.5%",
+                 "fractions do not sum to 1", "inside, calibrated to 9",
+                     "48 samples in 5 folds, each predicted once", "Over all 5 folds",
                  "--out y.csv --half-width half_width.csv", "network without constraints",
                  "R² lost in the validation part when", "measured"):  # fmt: skip
         assert text in said, text
-    assert said.count("[figure: ") == 7
+    assert said.count("[figure: ") == 8
     assert re.search(r"for the winner \(trial \d.* of study smoke, .*\), \d+ by trials", said)
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from hpo_utils.winner_plots import (
     plot_error_correlations,
+    plot_folds,
     plot_race,
     plot_residuals,
     plot_sensitivity,
@@ -42,6 +43,18 @@ def test_each_target_has_every_model(n_targets):
     assert [label.get_text() for label in axes.get_yticklabels()] == names
     assert axes.get_xlim()[0] > -1.2  # what is far off does not squeeze the rest
     assert "below -1" in [text.get_text() for text in figure.legends[0].get_texts()]
+    figure.canvas.draw()
+
+
+@pytest.mark.parametrize(("lowest", "left"), [(0.8, 0.75), (-7.0, -1.05)])
+def test_the_axis_of_all_folds_begins_below_the_lowest(lowest, left):
+    far = {"r2": -9.0, "r2_interval": (None, None)} if lowest < -1 else {"r2": 0.9,
+           "r2_interval": (0.85, 0.95)}  # fmt: skip
+    both = {"a": {"r2": 0.9, "r2_interval": (0.85, 0.95)}, "b": far}
+    folds = {"fold_r2": [[0.9, lowest], [0.95, None]], "test": {"network": both, "best": both}}
+    figure = plot_folds(folds, {"network": both}, ["a", "b"])
+    (axes,) = figure.axes
+    assert axes.get_xlim() == pytest.approx((left, 1.02))
     figure.canvas.draw()
 
 

@@ -1,0 +1,90 @@
+"""Sections of the notebooks that say how far a settled winner can be trusted."""
+
+from __future__ import annotations
+
+from hpo_utils.formatting import percent
+from hpo_utils.report import Report
+from hpo_utils.tables import coverage_table, folds_table, physics_table, split_table
+from hpo_utils.verdict import Settled, described_units, when_settled
+from hpo_utils.winner_plots import plot_folds
+
+
+@when_settled
+def show_folds(report: Report, settled: Settled) -> None:
+    """Show what all folds say of the winner's configuration, beside the study's own test part."""
+    folds = settled.evaluation["all_folds"]
+    if isinstance(folds, str):
+        report.show(folds)
+        return
+    units = described_units(folds["n_samples"], folds["n_groups"], folds["n_units"])
+    n_trainings = max(map(len, folds["members"]))
+    by = "a training" if n_trainings == 1 else f"the mean of {n_trainings} trainings"
+    report.show(
+        f"{folds['n_samples']} samples in {len(folds['members'])} folds, each predicted once, by"
+        f" {by} that never saw it; intervals of {percent(folds['confidence'])} from {units}."
+    )
+    report.show(
+        plot_folds(folds, settled.examination["test"], settled.evaluation["target_names"]),
+        "R² of the network in the test part of each fold and in all of them",
+    )
+    report.show(folds_table(folds, settled.examination))
+
+
+@when_settled
+def show_uncertainty(report: Report, settled: Settled) -> None:
+    """Show whether the members' spread says how far a prediction may be off."""
+    if settled.examination["coverage"] is None:
+        report.show(
+            "One network alone does not say how unsure it is (`evaluation.n_seeds`,"
+            " `evaluation.ensemble`)."
+        )
+        return
+    report.show(coverage_table(settled.examination, settled.evaluation["target_units"]))
+    wanted, promised = settled.evaluation["confidence"], settled.examination["spread_confidence"]
+    if promised < wanted:
+        report.show(
+            f"The validation part is too small to promise {percent(wanted)}: of so few independent"
+            f" samples, groups or blocks, an interval can promise {percent(promised)} at most."
+        )
+
+
+@when_settled
+def show_physics(report: Report, settled: Settled) -> None:
+    """Show how often each model breaks what is known of the targets."""
+    evaluation = settled.evaluation
+    if not settled.data.physics:
+        report.show(
+            "Nothing is known of these targets (`dataset.fractions`, `dataset.non_negative`)."
+        )
+        return
+    report.show(physics_table(evaluation))
+    without = evaluation["without_physics"]
+    if without is not None:
+        kept, free = (
+            sum(without[key]) / len(without[key]) for key in ("constrained_scores", "scores")
+        )
+        report.show(
+            f"The winner scores {kept:.4f} with its constraints and {free:.4f} without them (means"
+            f" over the same {len(without['scores'])} seeds)."
+        )
+
+
+@when_settled
+def show_split(report: Report, settled: Settled) -> None:
+    """Show what a split that ignores the groups would have promised."""
+    evaluation = settled.evaluation
+    compared = evaluation["random_split"]
+    if "why_not" in compared:
+        report.show(compared["why_not"])
+        return
+    report.show(split_table(compared))
+    said = "The same configuration on the same samples, dealt out anew at random."
+    kept, dealt = (compared[split]["scores"] for split in ("as_split", "at_random"))
+    if max(dealt) < min(kept):
+        said += (
+            " Every training scores better there. Where that is more than the luck of another"
+            " validation part, it is memory of the recordings, and is gone with the next recording."
+        )
+    else:
+        said += " A random split is not shown to promise more here."
+    report.show(said)

@@ -1,0 +1,72 @@
+"""The winner on every fold, of a real small study and of none."""
+
+import json
+
+import numpy as np
+import pytest
+
+from hpo_utils.config import updated
+from hpo_utils.data import prepare_data
+from hpo_utils.folds import on_all_folds
+from hpo_utils.looks import WINNER, looks_at_test
+from hpo_utils.reevaluation import Contender
+from hpo_utils.resplit import prepare_folds
+from hpo_utils.study import run_study
+from hpo_utils.trial_files import read_trial_info
+from hpo_utils.winner import settle_winner
+
+N_FOLDS = 4
+
+
+@pytest.fixture
+def grouped(make_config, make_arrays, tmp_path):
+    """A configuration for data whose targets are seen at once: 16 groups of three samples."""
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "g.npy", np.repeat(np.arange(16), 3))
+    t = rng.normal(size=(48, 2))
+    x = np.repeat(t[:, :, None], 16, axis=2) + 0.1 * rng.normal(size=(48, 2, 16))
+    settings = {
+        "dataset.groups": str(tmp_path / "g.npy"), "data_split.n_folds": N_FOLDS,
+        "data_split.fold": 1, "study.n_trials": 1,
+    }  # fmt: skip
+    return make_config("training.epochs=4", **make_arrays(x, t), **settings)
+
+
+def test_every_sample_is_tested_once_by_who_never_saw_it(grouped, capsys):
+    study, data = run_study(grouped), prepare_data(grouped)
+    found = settle_winner(study, grouped)
+    folds, parts = found["all_folds"], prepare_folds(grouped, data).folds
+    assert sorted(np.concatenate([each.sample_numbers("test") for each in parts])) == list(
+        range(48)
+    )
+    root = data.directory.parents[1]
+    trained_on = [read_trial_info(root / each[0])["dataset_id"] for each in folds["members"]]
+    assert trained_on == [each.dataset_id for each in parts]
+    assert [len(each) for each in folds["members"]] == [2] * N_FOLDS
+    assert folds["members"][1] == found["members"][:2]  # the race's own trainings
+    assert (folds["n_samples"], folds["n_groups"], folds["n_units"]) == (48, 16, 16)
+
+    def n_heard():
+        return [sum(look.kind == WINNER for look in looks_at_test(each)) for each in parts]
+
+    assert n_heard() == [1] * N_FOLDS
+    capsys.readouterr()
+    again = settle_winner(study, grouped)["all_folds"]
+    assert again == json.loads(json.dumps(folds))
+    assert "fold" not in capsys.readouterr().out
+    assert n_heard() == [1] * N_FOLDS
+
+
+def test_why_nothing_is_said_of_folds(grouped, tmp_path):
+    data, winner = prepare_data(grouped), Contender(0, False, {}, 1.0, {7: 1.0}, {7: "a"})
+
+    def said(contender=winner, **settings):
+        cfg = updated(grouped, settings)
+        return on_all_folds(None, cfg, None, data, contender, "nobody")
+
+    assert "`data_split.n_folds`" in said(**{"data_split.n_folds": None})
+    assert said(**{"evaluation.all_folds": False}) == "Nothing was trained on the other folds."
+    assert said(Contender(0, False, {}, 1.0)) == "Nothing was trained on the other folds."
+    assert "17 folds: use more groups or fewer" in said(**{"data_split.n_folds": 17})
+    np.save(tmp_path / "t.npy", np.random.default_rng(1).normal(size=(48, 2)))
+    assert "their content has changed since" in said()
