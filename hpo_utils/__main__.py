@@ -50,6 +50,12 @@ def main(arguments: list[str] | None = None) -> int:
     )
     evaluate.add_argument("t", type=Path, help=".npy or .npz: what was measured, in the same units")
     evaluate.add_argument("--t-key", default=None, help="array of an .npz file, if it has more")
+    evaluate.add_argument(
+        "--groups",
+        type=Path,
+        default=None,
+        help=".npy or .npz: which recording each sample is from; its samples err together",
+    )
     options = parser.parse_args(arguments)
     try:
         options.execute(options)
@@ -147,7 +153,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     from hpo_utils.acceptance import evaluate
 
     files = (options.bundle.absolute(), options.x.absolute(), options.t.absolute())
-    table = evaluate(*files, options.device, options.x_key, options.t_key)
+    groups = None if options.groups is None else options.groups.absolute()
+    table = evaluate(*files, options.device, options.x_key, options.t_key, groups)
     print(table.to_string(float_format="{:.4g}".format))
 
 

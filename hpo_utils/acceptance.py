@@ -11,14 +11,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hpo_utils.bundle import Bundle, load_bundle, predict
-from hpo_utils.checks import real_array, representable
+from hpo_utils.checks import group_ids, real_array, representable
 from hpo_utils.errors import BundleError, DataError
-from hpo_utils.examination import NETWORK
-from hpo_utils.formatting import percent
-from hpo_utils.metrics import target_metrics
+from hpo_utils.examination import NETWORK, errors_with_intervals
+from hpo_utils.formatting import percent, significant_interval
 from hpo_utils.sources import open_array
 
 MEASURES = {"r2": "R²", "rmse": "RMSE", "mae": "MAE", "bias": "bias"}
+WITH_INTERVALS = ("r2", "rmse")
 
 
 def evaluate(
@@ -28,6 +28,7 @@ def evaluate(
     device: str = "auto",
     x_key: str | None = None,
     t_key: str | None = None,
+    groups: NDArray[Any] | str | Path | None = None,
 ) -> pd.DataFrame:
     """Compare a bundle's predictions with what was measured, beside what its test part promised.
 
@@ -40,12 +41,16 @@ def evaluate(
         or an .npy or .npz file with them.
     t_key
         Which array of an .npz file; None if it holds one only.
+    groups
+        Which recording each sample is from, numbers or names of shape (n_samples,), or a file with
+        them: samples of one err together and make the intervals wider.
 
     Returns
     -------
     DataFrame
-        One row per target: R², RMSE, MAE and bias, R² and RMSE of the test part, and the share of
-        the samples whose interval holds what was measured, unless the bundle is one network.
+        One row per target: R² and RMSE with the intervals that the bundle is made for, MAE and
+        bias, R² and RMSE of the test part, and the share of the samples whose interval holds what
+        was measured, unless the bundle is one network.
 
     Raises
     ------
@@ -63,15 +68,32 @@ def evaluate(
         raise DataError(
             f"t must have a row for each of the {len(found.y)} samples of x, got {len(y_true)}"
         )
-    table = pd.DataFrame(target_metrics(y_true, found.y, names), list(MEASURES)).T
-    for measure in ("r2", "rmse"):
+    units, confidence = _units(groups, len(y_true)), known.layout.confidence
+    errors = errors_with_intervals(y_true, {NETWORK: found.y}, names, units, confidence)[NETWORK]
+    columns: dict[str, list[Any]] = {}
+    for measure, title in MEASURES.items():
+        columns[title] = [errors[name][measure] for name in names]
+        if measure in WITH_INTERVALS:
+            intervals = (errors[name][f"{measure}_interval"] for name in names)
+            columns[f"interval of {title}"] = [significant_interval(each) for each in intervals]
+    for measure in WITH_INTERVALS:
         of_test = [promised[NETWORK][name][measure] for name in names]
-        table[f"{MEASURES[measure]} of the test part"] = of_test
+        columns[f"{MEASURES[measure]} of the test part"] = of_test
+    table = pd.DataFrame(columns, index=pd.Index(names, name="target"))
     table["unit"] = known.layout.target_units
     if found.half_width is not None:
         inside = (np.abs(found.y - y_true) <= found.half_width).mean(axis=0)
         table[f"inside {percent(found.confidence)} intervals"] = [percent(i) for i in inside]
-    return table.rename(columns=MEASURES).rename_axis("target")
+    return table
+
+
+def _units(groups: NDArray[Any] | str | Path | None, n_samples: int) -> NDArray[np.int64] | None:
+    """Return the number of each sample's group; None where each sample is by itself."""
+    if groups is None:
+        return None
+    if isinstance(groups, str | Path):
+        groups = open_array(Path(groups).expanduser(), None, "groups", kinds="iufbUS").read()
+    return np.unique(group_ids(np.asarray(groups), n_samples, "groups"), return_inverse=True)[1]
 
 
 def _measured(t: NDArray[Any] | str | Path, key: str | None, names: list[str]) -> NDArray[Any]:

@@ -124,25 +124,30 @@ def fit_target_scaler(targets: NDArray[np.float32], names: list[str]) -> Standar
     return statistics.standardizer()
 
 
-def scan_groups(groups: ArraySource, n_samples: int) -> NDArray[Any]:
-    """Return the group ids of shape (n_samples,), or raise DataError if their number is wrong."""
-    if groups.shape != (n_samples,):
+def group_ids(ids: NDArray[Any], n_samples: int, name: str = "dataset.groups") -> NDArray[Any]:
+    """Return the ids of groups, as text where they were bytes.
+
+    Raises
+    ------
+    DataError
+        If they are not of shape (n_samples,), no text, or not finite; ``name`` is what they are
+        called.
+    """
+    if ids.shape != (n_samples,):
         raise DataError(
-            f"dataset.groups must hold one id for each of {n_samples} samples, got shape"
-            f" {groups.shape}"
+            f"{name} must hold one id for each of {n_samples} samples, got shape {ids.shape}"
         )
-    ids = groups.read()
     if ids.dtype.kind == "S":
         try:
             ids = np.char.decode(ids, "utf-8")
         except UnicodeDecodeError as error:
             raise DataError(
-                f"dataset.groups must hold names in UTF-8, got {error.object!r}: save them as text,"
+                f"{name} must hold names in UTF-8, got {error.object!r}: save them as text,"
                 " of dtype str"
             ) from None
     if ids.dtype.kind == "f" and not np.isfinite(ids).all():
         raise DataError(
-            f"dataset.groups must name a group for each sample, got {(~np.isfinite(ids)).sum()}"
+            f"{name} must name a group for each sample, got {(~np.isfinite(ids)).sum()}"
             " values that are not finite: give these samples groups of their own"
         )
     return ids

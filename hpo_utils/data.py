@@ -27,8 +27,8 @@ from hpo_utils.checks import (
     check_downsampling,
     check_shapes,
     fit_target_scaler,
+    group_ids,
     kept_channels,
-    scan_groups,
     scan_inputs,
     scan_targets,
 )
@@ -311,7 +311,7 @@ def _prepare(
     n_samples = min(x.shape[0], cfg.dataset.limit or x.shape[0])
     channels = kept_channels(x, cfg.dataset.exclude_channels)
     targets = scan_targets(t, n_samples, names["target_names"])
-    ids = scan_groups(groups[0], x.shape[0])[:n_samples] if groups else None
+    ids = group_ids(groups[0].read(), x.shape[0])[:n_samples] if groups else None
     split = split_indices(n_samples, cfg.data_split, ids)
     check_targets(targets, labelled_physics(names), names["target_names"])
     target_scaler = fit_target_scaler(targets[split["train"]], names["target_names"])

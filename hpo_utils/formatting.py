@@ -16,6 +16,12 @@ def interval_text(interval: Sequence[float | None], digits: int = 3) -> str:
     return "–" if low is None or high is None else f"[{low:.{digits}f}, {high:.{digits}f}]"
 
 
+def significant_interval(interval: Sequence[float | None]) -> str:
+    """Return an interval as text with three significant digits, a dash where there is none."""
+    low, high = interval
+    return "–" if low is None or high is None else f"[{low:.3g}, {high:.3g}]"
+
+
 def short_name(parameter: str) -> str:
     """Return a parameter's name without its section, for labels."""
     return parameter.rpartition(".")[2]

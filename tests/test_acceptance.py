@@ -50,11 +50,32 @@ def test_other_samples_are_measured_as_scikit_learn_does(later):
     assert table["unit"].iloc[0] == "m/s"
 
 
+def test_samples_of_one_recording_make_wider_intervals(later):
+    bundle, x, t, _, _ = later
+    twice = np.repeat(np.arange(len(x)), 2)
+    once, alone, together = (
+        evaluate(bundle, x[rows], t[rows], groups=groups)["interval of RMSE"]
+        for rows, groups in (
+            (slice(None), None), (twice, None), (twice, [f"run {number}" for number in twice]),
+        )
+    )  # fmt: skip
+    assert list(once) == list(together)  # the same samples, each of them twice
+    width = [
+        [float(v) for v in text.strip("[]").split(",")] for text in (once.iloc[0], alone.iloc[0])
+    ]
+    assert width[0][0] < width[1][0] < width[1][1] < width[0][1]
+    assert set(evaluate(bundle, x[:7], t[:7])["interval of R²"]) == {"–"}  # too few
+    with pytest.raises(DataError, match="groups must hold one id for each of 5 samples"):
+        evaluate(bundle, x[:5], t[:5], groups=[1, 2])
+
+
 def test_the_command_prints_the_table(later, tmp_path, capsys):
     bundle, x, t, _, _ = later
     np.savez(tmp_path / "later.npz", x=x[:9], t=t[:9])
+    np.save(tmp_path / "g.npy", np.arange(9))
     file = str(tmp_path / "later.npz")
-    assert main(["evaluate", str(bundle), file, file, "--x-key", "x", "--t-key", "t"]) == 0
+    keys = ["--x-key", "x", "--t-key", "t", "--groups", str(tmp_path / "g.npy")]
+    assert main(["evaluate", str(bundle), file, file, *keys]) == 0
     printed = capsys.readouterr().out
     assert "Gas Velocity" in printed
     assert "RMSE of the test part" in printed
