@@ -80,8 +80,9 @@ class WithoutPhysics(TypedDict):
 
 
 class AllFolds(TypedDict):
-    """The winner's configuration on every fold: each sample tested once by who never saw it."""
+    """What all folds say together: each sample tested once, by who never saw it."""
 
+    searched: bool  # anew on each fold; else the winner's configuration was trained there
     members: list[list[str]]  # directories of the trainings, by fold
     n_samples: int
     n_groups: int | None

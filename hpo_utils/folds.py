@@ -1,14 +1,16 @@
-"""The winner on every fold: each sample is tested once, by trainings that never saw it.
+"""Every fold in its turn: each sample is tested once, by trainings that never saw it.
 
-One test part is a draw of luck, and of a hundred samples a small one. Here the winner's
-configuration is trained on each fold's training part in turn, and all folds speak together. Its
-settings were chosen on one fold, whose validation and training samples test in others: that
-flatters a little. Who wants none of it searches anew for each ``data_split.fold``.
+One test part is a draw of luck, and of a hundred samples a small one. Here all folds speak
+together. Trained on each is the winner's configuration, whose settings were chosen on one fold: its
+training and validation samples test in others, which flatters a little. Or each fold has a search
+of its own (nested cross-validation: Varma and Simon, BMC Bioinformatics 7 (2006), 91), which takes
+as many times as long and judges the search with all that it does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import optuna
@@ -17,7 +19,7 @@ from optuna.distributions import IntDistribution
 
 from hpo_utils.baselines import MEAN, best_baselines, fit_baselines
 from hpo_utils.comparisons import raced_seeds, train_winner
-from hpo_utils.config import Config
+from hpo_utils.config import Config, updated
 from hpo_utils.data import PreparedData
 from hpo_utils.errors import DataError
 from hpo_utils.evaluation import AllFolds
@@ -28,7 +30,7 @@ from hpo_utils.members import load_member, predict_part
 from hpo_utils.metrics import target_metrics
 from hpo_utils.paths import resolve
 from hpo_utils.reevaluation import Contender
-from hpo_utils.resplit import FOLD, prepare_folds
+from hpo_utils.resplit import FOLD, FoldedData, prepare_folds
 from hpo_utils.search_space import Parameter, SearchSpace
 from hpo_utils.storage import ALL_FOLDS
 
@@ -38,71 +40,110 @@ BEST_BASELINE = "best baseline"  # of each fold, by its validation part
 Array = NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class SettledFold:
+    """What is settled on the study's own fold.
+
+    ``members`` are the directories of the trainings that won there, ``by`` says who they are to the
+    test parts; ``before`` is what all folds said earlier, to be said again of the same trainings.
+    """
+
+    winner: Contender
+    members: list[str]
+    by: str
+    before: AllFolds | str | None = None
+
+
 def on_all_folds(
     study: optuna.Study,
     cfg: Config,
     space: SearchSpace,
     data: PreparedData,
-    winner: Contender,
-    by: str,
-    before: AllFolds | str | None = None,
+    settled: SettledFold,
+    search: Callable[[Config], list[str]],
 ) -> AllFolds | str:
-    """Train the winner's configuration on every fold and let all test parts speak together.
+    """Train the winner's configuration on every fold, or search anew, and hear all test parts.
 
     Parameters
     ----------
     study, cfg, space, data
         The study, whose data are one of the folds.
-    winner
-        Who won the race: on the study's own fold, its trainings there are taken.
-    by
-        Who looks at the test parts.
-    before
-        What was found earlier: returned if it is of the same trainings.
+    settled
+        What is settled on that fold.
+    search
+        Searches with a configuration; returns the directories of the trainings that won.
 
     Returns
     -------
     AllFolds or str
         What was found, or why there is nothing.
     """
-    n_folds, own = cfg.data_split.n_folds, cfg.data_split.fold
+    n_folds, own, how = cfg.data_split.n_folds, cfg.data_split.fold, cfg.evaluation.other_folds
     if n_folds is None:
         return "The samples were split once (`data_split.n_folds`)."
-    seeds = raced_seeds(winner, N_SEEDS)
-    if not (cfg.evaluation.all_folds and seeds):
+    if how == "none" or (how == "train" and not raced_seeds(settled.winner)):
         return "Nothing was trained on the other folds."
     try:
         prepared = prepare_folds(cfg, data)
     except DataError as error:
         return f"The other folds cannot be prepared: {error}."
-    others = [fold for fold in range(n_folds) if fold != own]
+    if how == "search":
+        members = _search_others(cfg, study.study_name, settled.members, search)
+    else:
+        members = _train_others(study, cfg, space, prepared, settled.winner)
+    if diverged := [fold for fold in range(n_folds) if not members[fold]]:
+        return f"Every training on fold {diverged[0]} diverged."
+    before, confidence = settled.before, cfg.evaluation.confidence
+    if isinstance(before, dict) and (before["members"], before["confidence"]) == (
+        members, confidence,
+    ):  # fmt: skip
+        return before
+    if how == "train":
+        for fold in range(n_folds):
+            if fold != own:
+                note_look(prepared.folds[fold], settled.by, WINNER)
+    return _examine(cfg, prepared.folds, members, how == "search")
+
+
+def _search_others(
+    cfg: Config, study_name: str, own: list[str], search: Callable[[Config], list[str]]
+) -> list[list[str]]:
+    """Search on each other fold, in a study of its own; return who won, by fold."""
+    members = []
+    for fold in range(cfg.data_split.n_folds or 0):
+        if fold == cfg.data_split.fold:
+            members.append(own)
+            continue
+        name = f"{study_name}-fold-{fold}"
+        print(f"searching anew on fold {fold}: study {name}", flush=True)
+        changes = {"study.name": name, FOLD: fold, **{
+            "evaluation.other_folds": "none", "evaluation.compare_random_split": False,
+        }}  # fmt: skip
+        members.append(search(updated(cfg, changes)))
+    return members
+
+
+def _train_others(
+    study: optuna.Study, cfg: Config, space: SearchSpace, prepared: FoldedData, winner: Contender
+) -> list[list[str]]:
+    """Train the winner's configuration on each other fold; return who completed, by fold."""
+    seeds, n_folds = raced_seeds(winner, N_SEEDS), len(prepared.folds)
+    others = [fold for fold in range(n_folds) if fold != cfg.data_split.fold]
     with_fold = SearchSpace((Parameter(FOLD, IntDistribution(0, n_folds - 1)), *space.parameters))
     variants = {f"fold {fold}": {FOLD: fold} for fold in others}
     trained = train_winner(study, ALL_FOLDS, cfg, with_fold, prepared, winner, seeds, variants)
-    members = {
-        own: [winner.directories[seed] for seed in seeds],
-        **{
-            fold: [trial.user_attrs["output_dir"] for trial in trials.values()]
-            for fold, trials in zip(others, trained, strict=True)
-        },
-    }
-    if diverged := [fold for fold in others if not members[fold]]:
-        return f"Every training on fold {diverged[0]} diverged."
-    in_order, confidence = [members[fold] for fold in range(n_folds)], cfg.evaluation.confidence
-    if isinstance(before, dict) and (before["members"], before["confidence"]) == (
-        in_order, confidence,
-    ):  # fmt: skip
-        return before
-    for fold in others:
-        note_look(prepared.folds[fold], by, WINNER)
-    return _examine(cfg, prepared.folds, in_order, confidence)
+    members = {cfg.data_split.fold: [winner.directories[seed] for seed in seeds]}
+    for fold, trials in zip(others, trained, strict=True):
+        members[fold] = [trial.user_attrs["output_dir"] for trial in trials.values()]
+    return [members[fold] for fold in range(n_folds)]
 
 
 def _examine(
-    cfg: Config, folds: Sequence[PreparedData], members: list[list[str]], confidence: float
+    cfg: Config, folds: Sequence[PreparedData], members: list[list[str]], searched: bool
 ) -> AllFolds:
     """Return what the test parts of all folds say of the network and their best baselines."""
     names, root = folds[0].target_names, resolve(cfg.paths.outputs_root)
+    confidence = cfg.evaluation.confidence
     truth = [fold.targets("test") for fold in folds]
     predicted = [
         predict_part([load_member(root / each) for each in directories], fold, "test").mean(axis=0)
@@ -113,6 +154,7 @@ def _examine(
     units = _joined_units(folds)
     models = {NETWORK: ours, BEST_BASELINE: best}
     return {
+        "searched": searched,
         "members": members,
         "n_samples": len(y),
         "n_groups": folds[0].manifest["n_groups"],

@@ -132,7 +132,8 @@ class EvaluationConfig:
     ensemble: bool = True  # take home the mean of the winner's seeds; else the best of them
     strict_test: bool = False  # trials leave the validation part; the test part is opened once
     compare_random_split: bool = True  # with groups: what a split that ignores them would promise
-    all_folds: bool = True  # with data_split.n_folds: ask the winner on each fold in its turn
+    # with data_split.n_folds, on the other folds: train the winner, search anew, or nothing
+    other_folds: str = _one_of("train", "train", "search", "none")
 
 
 @dataclass

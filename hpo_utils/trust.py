@@ -8,6 +8,11 @@ from hpo_utils.tables import coverage_table, folds_table, physics_table, split_t
 from hpo_utils.verdict import Settled, described_units, when_settled
 from hpo_utils.winner_plots import plot_folds
 
+SEARCHED = "Each fold had a search of its own: no setting was chosen by a sample that it predicts."
+NOT_SEARCHED = (
+    "The settings were chosen on one fold and taken to the others (`evaluation.other_folds`)."
+)
+
 
 @when_settled
 def show_folds(report: Report, settled: Settled) -> None:
@@ -23,6 +28,7 @@ def show_folds(report: Report, settled: Settled) -> None:
         f"{folds['n_samples']} samples in {len(folds['members'])} folds, each predicted once, by"
         f" {by} that never saw it; intervals of {percent(folds['confidence'])} from {units}."
     )
+    report.show(SEARCHED if folds["searched"] else NOT_SEARCHED)
     report.show(
         plot_folds(folds, settled.examination["test"], settled.evaluation["target_names"]),
         "R² of the network in the test part of each fold and in all of them",

@@ -25,7 +25,7 @@ from hpo_utils.data import PreparedData, load_prepared
 from hpo_utils.errors import StudyError
 from hpo_utils.evaluation import Evaluation, Examination, Settlement
 from hpo_utils.examination import examine
-from hpo_utils.folds import on_all_folds
+from hpo_utils.folds import SettledFold, on_all_folds
 from hpo_utils.looks import WINNER, note_look
 from hpo_utils.members import Member, load_member, predict_part
 from hpo_utils.model_card import model_card
@@ -35,8 +35,10 @@ from hpo_utils.reevaluation import Contender, reevaluate, wait_for_others
 from hpo_utils.search_space import load_search_space
 from hpo_utils.standings import describe_race, read_sample_scores
 from hpo_utils.storage import best_of, count_finished
+from hpo_utils.study import run_study
 from hpo_utils.trial_files import environment
 
+NOT_YET = "The other folds are not done yet: run `03_optimize` to its end."
 VERSION = 5  # of evaluation.json: another number when 04 needs something new or baselines are added
 
 
@@ -95,13 +97,14 @@ def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
         examination = before["examination"]
     else:
         examination = _examine_and_bundle(directory, root, data, settlement)
-    others = on_all_folds(
-        study, cfg, space, data, contenders[0], _winner(settlement),
-        before["all_folds"] if before else None,
-    )  # fmt: skip
-    evaluation: Evaluation = {**settlement, "examination": examination, "all_folds": others}
+    evaluation: Evaluation = {**settlement, "examination": examination, "all_folds": NOT_YET}
     write_json(directory / "evaluation.json", evaluation)
     study.set_user_attr("settled", members)  # the same, whichever of several processes settles
+    folds_before = before["all_folds"] if before else None
+    settled = SettledFold(contenders[0], members, _winner(settlement), folds_before)
+    # last, since a search on each takes long: what is known so far can be seen meanwhile
+    evaluation["all_folds"] = on_all_folds(study, cfg, space, data, settled, _search_anew)
+    write_json(directory / "evaluation.json", evaluation)
     return evaluation
 
 
@@ -111,6 +114,12 @@ def _decisive(settlement: Settlement) -> tuple[object, ...]:
         settlement["members"], settlement["confidence"], settlement["dataset_id"],
         settlement["target_names"], settlement["target_units"],
     )  # fmt: skip
+
+
+def _search_anew(cfg: Config) -> list[str]:
+    """Search and settle the winner; return the directories of its trainings, none if all failed."""
+    evaluation = settle_winner(run_study(cfg), cfg)
+    return [] if evaluation is None else evaluation["members"]
 
 
 def _winner(settlement: Settlement) -> str:

@@ -3,14 +3,16 @@
 import json
 
 import numpy as np
+import optuna
 import pytest
 
 from hpo_utils.config import updated
 from hpo_utils.data import prepare_data
-from hpo_utils.folds import on_all_folds
+from hpo_utils.folds import SettledFold, on_all_folds
 from hpo_utils.looks import WINNER, looks_at_test
 from hpo_utils.reevaluation import Contender
 from hpo_utils.resplit import prepare_folds
+from hpo_utils.storage import open_storage
 from hpo_utils.study import run_study
 from hpo_utils.trial_files import read_trial_info
 from hpo_utils.winner import settle_winner
@@ -57,16 +59,39 @@ def test_every_sample_is_tested_once_by_who_never_saw_it(grouped, capsys):
     assert n_heard() == [1] * N_FOLDS
 
 
+def test_each_fold_may_have_a_search_of_its_own(grouped, capsys):
+    cfg = updated(grouped, {
+        "evaluation.other_folds": "search", "evaluation.n_seeds": 0, "training.epochs": 1,
+        "evaluation.compare_random_split": False, "data_split.n_folds": 3, "data_split.fold": 2,
+    })  # fmt: skip
+    study = run_study(cfg)
+    folds = settle_winner(study, cfg)["all_folds"]
+    assert folds["searched"]
+    assert [len(each) for each in folds["members"]] == [1, 1, 1]
+    storage, root = open_storage(cfg), prepare_data(cfg).directory.parents[1]
+    for fold, (member,) in enumerate(folds["members"]):
+        name = study.study_name + (f"-fold-{fold}" if fold != 2 else "")
+        (trial,) = optuna.load_study(study_name=name, storage=storage).trials
+        assert trial.user_attrs["output_dir"] == member
+        data = prepare_data(updated(cfg, {"data_split.fold": fold}))
+        assert read_trial_info(root / member)["dataset_id"] == data.dataset_id
+    capsys.readouterr()
+    assert settle_winner(study, cfg)["all_folds"]["members"] == folds["members"]
+    assert "COMPLETE" not in capsys.readouterr().out
+
+
 def test_why_nothing_is_said_of_folds(grouped, tmp_path):
     data, winner = prepare_data(grouped), Contender(0, False, {}, 1.0, {7: 1.0}, {7: "a"})
 
     def said(contender=winner, **settings):
         cfg = updated(grouped, settings)
-        return on_all_folds(None, cfg, None, data, contender, "nobody")
+        settled = SettledFold(contender, ["a"], "nobody")
+        return on_all_folds(None, cfg, None, data, settled, None)
 
     assert "`data_split.n_folds`" in said(**{"data_split.n_folds": None})
-    assert said(**{"evaluation.all_folds": False}) == "Nothing was trained on the other folds."
-    assert said(Contender(0, False, {}, 1.0)) == "Nothing was trained on the other folds."
+    nothing = "Nothing was trained on the other folds."
+    assert said(**{"evaluation.other_folds": "none"}) == nothing
+    assert said(Contender(0, False, {}, 1.0)) == nothing
     assert "17 folds: use more groups or fewer" in said(**{"data_split.n_folds": 17})
     np.save(tmp_path / "t.npy", np.random.default_rng(1).normal(size=(48, 2)))
     assert "their content has changed since" in said()
