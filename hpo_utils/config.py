@@ -142,10 +142,10 @@ def check_config(cfg: Config) -> None:
             f" {split.train_ratio} + {split.val_ratio} + {split.test_ratio} = {total:g}:"
             " change one of the three"
         )
-    if split.n_folds is not None and split.fold >= split.n_folds:
+    if split.fold >= (split.n_folds or 1):
         raise ConfigError(
-            f"data_split.fold must be one of 0 to {split.n_folds - 1}, as data_split.n_folds is"
-            f" {split.n_folds}, got {split.fold}"
+            "data_split.fold must be one of data_split.n_folds, counted from 0, got"
+            f" {split.fold} of {split.n_folds}: change one of the two"
         )
     if (cfg.dataset.x_train is None) != (cfg.dataset.t_train is None):
         given, missing = ("x_train", "t_train") if cfg.dataset.x_train else ("t_train", "x_train")

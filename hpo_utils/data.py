@@ -39,9 +39,10 @@ from hpo_utils.paths import resolve, whole_directory, writable_directory, write_
 from hpo_utils.physics import Physics, check_targets
 from hpo_utils.scaling import Standardizer, in_blocks
 from hpo_utils.sources import ArraySource, describe, open_array
-from hpo_utils.split import MIN_UNITS, PARTS, split_indices
+from hpo_utils.split import PARTS, split_indices, time_blocks
 
 MANIFEST_VERSION = 2
+RATIOS = ("train_ratio", "val_ratio", "test_ratio")
 DECISIVE = ("name", "x_key", "t_key", "groups_key", "exclude_channels", "limit")
 
 
@@ -159,15 +160,12 @@ class PreparedData:
         """Return the number of the unit that each sample of a part counts with.
 
         How sure an error is, is asked of units that err independently: of the groups; where the
-        split is by time without groups, of blocks, since neighbours err together (of n samples
-        about sqrt(n), and at least ``MIN_UNITS``); else of the samples themselves, None.
+        split is by time without groups, of blocks; else of the samples themselves, None.
         """
         groups = self.groups(part)
         if groups is not None or self.manifest["settings"]["data_split"]["method"] != "time":
             return groups
-        n_samples = int(self.manifest["n_samples"][part])
-        n_blocks = min(n_samples, max(MIN_UNITS, math.isqrt(n_samples)))
-        return np.arange(n_samples) * n_blocks // n_samples
+        return time_blocks(int(self.manifest["n_samples"][part]))
 
     def used_by(self, cfg: Config) -> PreparedData:
         """Return what a training with ``cfg`` is to see: these data."""
@@ -278,9 +276,10 @@ def _open_sources(cfg: Config) -> list[ArraySource]:
 def _settings(cfg: Config) -> dict[str, Any]:
     """Return the settings that the prepared arrays depend on: names and units are none of them."""
     sections = as_dict(cfg)
+    unused = RATIOS if cfg.data_split.n_folds else ("n_folds", "fold")
     return {
         "dataset": {key: sections["dataset"][key] for key in DECISIVE},
-        "data_split": sections["data_split"],
+        "data_split": {k: v for k, v in sections["data_split"].items() if k not in unused},
     }
 
 

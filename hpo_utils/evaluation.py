@@ -79,11 +79,11 @@ class WithoutPhysics(TypedDict):
     violations: dict[str, float]  # by rule, without constraints
 
 
-class AllFolds(TypedDict):
-    """What all folds say together: each sample tested once, by who never saw it."""
+class Heard(TypedDict):
+    """What the test parts of several folds say together."""
 
-    searched: bool  # anew on each fold; else the winner's configuration was trained there
     members: list[list[str]]  # directories of the trainings, by fold
+    leaking: list[int]  # folds in which the audit found a leak
     n_samples: int
     n_groups: int | None
     n_units: int  # that err independently
@@ -93,6 +93,15 @@ class AllFolds(TypedDict):
     skill: list[Skill]  # over the folds' best baselines, for each target
     skill_over_mean: list[Skill]  # over the folds' training means, for each target
     confidence: float
+
+
+class AllFolds(Heard):
+    """What folds say of the winner, or of the search, each sample tested by who never saw it."""
+
+    searched: bool  # anew on each fold; else the winner's configuration was trained there
+    folds: list[int]  # that test: without a search on each not the one that chose the winner
+    own: int  # the fold of the study
+    n_folds: int
 
 
 class Settlement(Race):

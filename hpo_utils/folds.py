@@ -1,28 +1,34 @@
 """Every fold in its turn: each sample is tested once, by trainings that never saw it.
 
-One test part is a draw of luck, and of a hundred samples a small one. Here all folds speak
-together. Trained on each is the winner's configuration, whose settings were chosen on one fold: its
-training and validation samples test in others, which flatters a little. Or each fold has a search
-of its own (nested cross-validation: Varma and Simon, BMC Bioinformatics 7 (2006), 91), which takes
-as many times as long and judges the search with all that it does.
+One test part is a draw of luck, and of a hundred samples a small one. Here folds speak together.
+Trained on each is the winner's configuration, but for the fold whose samples chose the winner,
+which would flatter it. Or each fold has a search of its own (nested cross-validation: Varma and
+Simon, BMC Bioinformatics 7 (2006), 91), which takes as many times as long and judges the search
+with all that it does.
+
+The intervals are somewhat too narrow, since all samples of a fold share their trainings, and folds
+share most of their training samples (Bengio and Grandvalet, J. Mach. Learn. Res. 5 (2004),
+1089-1105).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 import optuna
 from numpy.typing import NDArray
 from optuna.distributions import IntDistribution
 
+from hpo_utils.audit import LEAK, audit_leakage
 from hpo_utils.baselines import MEAN, best_baselines, fit_baselines
 from hpo_utils.comparisons import raced_seeds, train_winner
 from hpo_utils.config import Config, updated
 from hpo_utils.data import PreparedData
 from hpo_utils.errors import DataError
-from hpo_utils.evaluation import AllFolds
+from hpo_utils.evaluation import AllFolds, Heard
 from hpo_utils.examination import NETWORK, errors_with_intervals, skill_with_intervals
 from hpo_utils.intervals import count_units
 from hpo_utils.looks import WINNER, note_look
@@ -32,6 +38,7 @@ from hpo_utils.paths import resolve
 from hpo_utils.reevaluation import Contender
 from hpo_utils.resplit import FOLD, FoldedData, prepare_folds
 from hpo_utils.search_space import Parameter, SearchSpace
+from hpo_utils.split import time_blocks
 from hpo_utils.storage import ALL_FOLDS
 
 N_SEEDS = 2  # trainings on each fold, at most
@@ -51,7 +58,7 @@ class SettledFold:
     winner: Contender
     members: list[str]
     by: str
-    before: AllFolds | str | None = None
+    before: AllFolds | str
 
 
 def on_all_folds(
@@ -80,29 +87,39 @@ def on_all_folds(
     """
     n_folds, own, how = cfg.data_split.n_folds, cfg.data_split.fold, cfg.evaluation.other_folds
     if n_folds is None:
-        return "The samples were split once (`data_split.n_folds`)."
+        return "The samples were split once; with `data_split.n_folds` each of them is tested."
     if how == "none" or (how == "train" and not raced_seeds(settled.winner)):
-        return "Nothing was trained on the other folds."
+        return "The other folds were not asked (`evaluation.other_folds`, `evaluation.n_seeds`)."
     try:
         prepared = prepare_folds(cfg, data)
-    except DataError as error:
+    except (DataError, OSError) as error:
         return f"The other folds cannot be prepared: {error}."
     if how == "search":
+        tested = list(range(n_folds))
         members = _search_others(cfg, study.study_name, settled.members, search)
     else:
-        members = _train_others(study, cfg, space, prepared, settled.winner)
-    if diverged := [fold for fold in range(n_folds) if not members[fold]]:
+        tested = [fold for fold in range(n_folds) if fold != (own - 1) % n_folds]
+        members = _train_others(study, cfg, space, prepared, tested, settled.winner)
+    if diverged := [fold for fold, each in zip(tested, members, strict=True) if not each]:
         return f"Every training on fold {diverged[0]} diverged."
-    before, confidence = settled.before, cfg.evaluation.confidence
-    if isinstance(before, dict) and (before["members"], before["confidence"]) == (
-        members, confidence,
-    ):  # fmt: skip
-        return before
+    if _is_known(settled.before, members, cfg.evaluation.confidence, data.target_names):
+        return settled.before
     if how == "train":
-        for fold in range(n_folds):
+        for fold in tested:
             if fold != own:
                 note_look(prepared.folds[fold], settled.by, WINNER)
-    return _examine(cfg, prepared.folds, members, how == "search")
+    found = _hear([prepared.folds[fold] for fold in tested], members, cfg)
+    return {"searched": how == "search", "folds": tested, "own": own, "n_folds": n_folds, **found}
+
+
+def _is_known(
+    before: AllFolds | str, members: list[list[str]], confidence: float, names: list[str]
+) -> TypeGuard[AllFolds]:
+    """Return whether this was said before of the same trainings, at the same level."""
+    return isinstance(before, dict) and (
+        (before["members"], before["confidence"], list(before["test"][NETWORK]))
+        == (members, confidence, names)
+    )
 
 
 def _search_others(
@@ -116,32 +133,34 @@ def _search_others(
             continue
         name = f"{study_name}-fold-{fold}"
         print(f"searching anew on fold {fold}: study {name}", flush=True)
-        changes = {"study.name": name, FOLD: fold, **{
-            "evaluation.other_folds": "none", "evaluation.compare_random_split": False,
-        }}  # fmt: skip
+        changes = {"study.name": name, FOLD: fold, "evaluation.other_folds": "none"}
         members.append(search(updated(cfg, changes)))
     return members
 
 
 def _train_others(
-    study: optuna.Study, cfg: Config, space: SearchSpace, prepared: FoldedData, winner: Contender
+    study: optuna.Study,
+    cfg: Config,
+    space: SearchSpace,
+    prepared: FoldedData,
+    tested: list[int],
+    winner: Contender,
 ) -> list[list[str]]:
     """Train the winner's configuration on each other fold; return who completed, by fold."""
-    seeds, n_folds = raced_seeds(winner, N_SEEDS), len(prepared.folds)
-    others = [fold for fold in range(n_folds) if fold != cfg.data_split.fold]
-    with_fold = SearchSpace((Parameter(FOLD, IntDistribution(0, n_folds - 1)), *space.parameters))
+    seeds = raced_seeds(winner, N_SEEDS if cfg.evaluation.ensemble else 1)
+    others = [fold for fold in tested if fold != cfg.data_split.fold]
+    number = IntDistribution(0, len(prepared.folds) - 1)
+    with_fold = SearchSpace((Parameter(FOLD, number), *space.parameters))
     variants = {f"fold {fold}": {FOLD: fold} for fold in others}
     trained = train_winner(study, ALL_FOLDS, cfg, with_fold, prepared, winner, seeds, variants)
     members = {cfg.data_split.fold: [winner.directories[seed] for seed in seeds]}
     for fold, trials in zip(others, trained, strict=True):
         members[fold] = [trial.user_attrs["output_dir"] for trial in trials.values()]
-    return [members[fold] for fold in range(n_folds)]
+    return [members[fold] for fold in tested]
 
 
-def _examine(
-    cfg: Config, folds: Sequence[PreparedData], members: list[list[str]], searched: bool
-) -> AllFolds:
-    """Return what the test parts of all folds say of the network and their best baselines."""
+def _hear(folds: list[PreparedData], members: list[list[str]], cfg: Config) -> Heard:
+    """Return what the test parts of the folds say of the network and their best baselines."""
     names, root = folds[0].target_names, resolve(cfg.paths.outputs_root)
     confidence = cfg.evaluation.confidence
     truth = [fold.targets("test") for fold in folds]
@@ -154,10 +173,14 @@ def _examine(
     units = _joined_units(folds)
     models = {NETWORK: ours, BEST_BASELINE: best}
     return {
-        "searched": searched,
         "members": members,
+        "leaking": [
+            fold.manifest["settings"]["data_split"]["fold"]
+            for fold in folds
+            if any(finding.verdict == LEAK for finding in audit_leakage(fold))
+        ],
         "n_samples": len(y),
-        "n_groups": folds[0].manifest["n_groups"],
+        "n_groups": _count_groups(folds),
         "n_units": count_units(len(y), units),
         "fold_r2": [
             [of["r2"] for of in target_metrics(*each, names).values()]
@@ -182,15 +205,16 @@ def _baseline_predictions(fold: PreparedData) -> tuple[Array, Array]:
     return mean, np.stack([each.test_pred[:, k] for k, each in enumerate(best)], axis=1)
 
 
-def _joined_units(folds: Sequence[PreparedData]) -> NDArray[np.int64] | None:
-    """Return the units of all test parts, one behind the other.
-
-    Groups have the same number in every fold; blocks in time are counted anew in each.
-    """
-    units = [units for fold in folds if (units := fold.units("test")) is not None]
-    if not units:
+def _joined_units(folds: list[PreparedData]) -> NDArray[np.int64] | None:
+    """Return the units of all test parts, one behind the other: groups, or blocks in time."""
+    groups = [groups for fold in folds if (groups := fold.groups("test")) is not None]
+    if groups:  # numbered alike in all folds
+        return np.concatenate(groups)
+    if folds[0].units("test") is None:
         return None
-    if folds[0].groups("test") is None:
-        firsts = np.cumsum([0, *(each.max() + 1 for each in units[:-1])])
-        units = [each + first for each, first in zip(units, firsts, strict=True)]
-    return np.concatenate(units)
+    return time_blocks(sum(len(fold.targets("test")) for fold in folds))  # they are in order
+
+
+def _count_groups(folds: list[PreparedData]) -> int | None:
+    groups = [groups for fold in folds if (groups := fold.groups("test")) is not None]
+    return len(np.unique(np.concatenate(groups))) if groups else None

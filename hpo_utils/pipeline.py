@@ -24,7 +24,7 @@ from hpo_utils.report import report_path
 from hpo_utils.storage import best_of, score_of
 from hpo_utils.study import check_study, load_existing_study
 from hpo_utils.study_files import BEST_LINK
-from hpo_utils.verdict import beats_baselines, number_one
+from hpo_utils.verdict import beats_baselines, number_one, said_of_folds
 from hpo_utils.winner import load_evaluation, winner_directory
 
 WIDTH = 100  # of a line of text on the terminal
@@ -97,7 +97,10 @@ def print_results(cfg: Config) -> None:
     study = load_existing_study(cfg)
     evaluation = load_evaluation(study, root)
     if evaluation is not None:
-        for said in (beats_baselines(evaluation["examination"]), number_one(evaluation)):
+        sentences = [beats_baselines(evaluation["examination"]), number_one(evaluation)]
+        if not isinstance(evaluation["all_folds"], str):
+            sentences.insert(1, said_of_folds(evaluation["all_folds"], evaluation["target_names"]))
+        for said in sentences:
             print(textwrap.fill(re.sub("[*`]", "", said), WIDTH, break_on_hyphens=False))
         print()
     best = best_of(study.get_trials(deepcopy=False))

@@ -6,7 +6,9 @@ part, else the test score measures memory.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -62,10 +64,14 @@ def split_indices(
     shares = {"train": cfg.train_ratio, "val": cfg.val_ratio, "test": cfg.test_ratio}
     if cfg.n_folds is not None:
         shares = {f"fold {number}": 1 / cfg.n_folds for number in range(cfg.n_folds)}
-    assign = _assign_in_order if cfg.method == "time" else _assign_at_random
-    assigned = assign(members, shares, cfg)
-    empty = [part for part, samples in assigned.items() if not len(samples)]
-    if empty:
+    by_time = cfg.method == "time"
+    dealt = _in_order(members, shares) if by_time else _at_random(members, shares, cfg.seed)
+    part_of = {part: part for part in PARTS} if cfg.n_folds is None else _parts_of_folds(dealt, cfg)
+    kept = _with_gaps(dealt, part_of, cfg.gap)
+    assigned = {
+        part: _sorted([kept[piece] for piece in dealt if part_of[piece] == part]) for part in PARTS
+    }
+    if empty := _empty(dealt) or _empty(assigned):
         what = "samples" if len(members) == n_samples else "groups"
         raise DataError(
             f"each part of the split must get at least one sample, but {' and '.join(empty)} got"
@@ -73,14 +79,46 @@ def split_indices(
             f"{', a smaller gap' if cfg.gap else ''} or"
             f" {'fewer folds' if cfg.n_folds else 'other ratios'}"
         )
-    return assigned if cfg.n_folds is None else _parts(list(assigned.values()), cfg.fold)
+    return assigned
 
 
-def _parts(folds: list[Indices], test: int) -> dict[str, Indices]:
-    """Return the parts where one fold tests, and the one before it validates."""
-    val = (test - 1) % len(folds)
-    train = [samples for fold, samples in enumerate(folds) if fold not in (val, test)]
-    return {"train": _sorted(train), "val": folds[val], "test": folds[test]}
+def time_blocks(n_samples: int) -> Indices:
+    """Return for each sample of a recording, in order, the number of its block.
+
+    Neighbours err together, so blocks take the place of samples where independence is asked for: of
+    n samples about sqrt(n), and at least ``MIN_UNITS``.
+    """
+    n_blocks = min(n_samples, max(MIN_UNITS, math.isqrt(n_samples)))
+    return np.arange(n_samples) * n_blocks // max(n_samples, 1)
+
+
+def _parts_of_folds(folds: Iterable[str], cfg: DataSplitConfig) -> dict[str, str]:
+    """Return which part each fold is: one tests, the one before it validates, the others train."""
+    names = list(folds)
+    held_out = {names[cfg.fold]: "test", names[cfg.fold - 1]: "val"}
+    return {name: held_out.get(name, "train") for name in names}
+
+
+def _with_gaps(
+    pieces: Mapping[str, Indices], part_of: Mapping[str, str], gap: int
+) -> dict[str, Indices]:
+    """Leave ``gap`` samples out where two parts meet, of the earlier one unless it tests.
+
+    Where windows overlap, those next to the cut would be on both sides of it.
+    """
+    kept = dict(pieces)
+    for before, after in pairwise(pieces):
+        if part_of[before] == part_of[after]:
+            continue
+        if part_of[before] == "test":
+            kept[after] = kept[after][gap:]
+        else:
+            kept[before] = kept[before][: max(0, len(kept[before]) - gap)]
+    return kept
+
+
+def _empty(pieces: Mapping[str, Indices]) -> list[str]:
+    return [name for name, samples in pieces.items() if not len(samples)]
 
 
 def _asked(cfg: DataSplitConfig) -> str:
@@ -90,12 +128,12 @@ def _asked(cfg: DataSplitConfig) -> str:
     return f"{size} with a gap of {cfg.gap} (data_split.gap)" if cfg.gap else size
 
 
-def _assign_at_random(
-    members: list[Indices], shares: Mapping[str, float], cfg: DataSplitConfig
+def _at_random(
+    members: list[Indices], shares: Mapping[str, float], seed: int
 ) -> dict[str, Indices]:
     """Shuffle the groups and give each to the part that lacks it most."""
     n_samples = sum(map(len, members))
-    order = np.random.default_rng(cfg.seed).permutation(len(members))
+    order = np.random.default_rng(seed).permutation(len(members))
     wanted = {part: share * n_samples for part, share in shares.items()}
     assigned: dict[str, list[Indices]] = {part: [] for part in shares}
     filled = dict.fromkeys(shares, 0)
@@ -112,27 +150,18 @@ def _assign_at_random(
     return {part: _sorted(pieces) for part, pieces in assigned.items()}
 
 
-def _assign_in_order(
-    members: list[Indices], shares: Mapping[str, float], cfg: DataSplitConfig
-) -> dict[str, Indices]:
-    """Cut the groups, in the order of their first samples, into parts that follow each other.
-
-    ``data_split.gap`` samples before each cut are left out: where windows overlap, those next to
-    the cut would be on both sides of it.
-    """
+def _in_order(members: list[Indices], shares: Mapping[str, float]) -> dict[str, Indices]:
+    """Cut the groups, in the order of their first samples, into parts that follow each other."""
     members = sorted(members, key=lambda group: int(group[0]))
     ends = np.cumsum([len(group) for group in members])
     cuts = np.cumsum(list(shares.values()))[:-1] * ends[-1]
     # a group belongs to the part in which its middle falls
     middles = ends - np.array([len(group) for group in members]) / 2
     part_of = np.searchsorted(cuts, middles, side="right")
-    assigned = {
+    return {
         part: _sorted([group for group, k in zip(members, part_of, strict=True) if k == number])
         for number, part in enumerate(shares)
     }
-    for part in list(shares)[:-1]:
-        assigned[part] = assigned[part][: max(0, len(assigned[part]) - cfg.gap)]
-    return assigned
 
 
 def _sorted(pieces: list[Indices]) -> Indices:

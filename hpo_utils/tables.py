@@ -215,9 +215,9 @@ def held_out_table(found: Examination) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("target")
 
 
-def folds_table(folds: AllFolds, here: Examination) -> pd.DataFrame:
-    """Return one row per target: R² in the study's test part, in each fold, in all together."""
-    rows = []
+def folds_table(folds: AllFolds) -> pd.DataFrame:
+    """Return one row per target: R² in the study's own fold, in the others, in all together."""
+    rows, own = [], folds["folds"].index(folds["own"])
     for k, (name, errors) in enumerate(folds["test"][NETWORK].items()):
         r2 = [value for of_fold in folds["fold_r2"] if (value := of_fold[k]) is not None]
         ahead = [(of_fold[k] or 0.0) > 0 for of_fold in folds["fold_skill"]]
@@ -225,7 +225,7 @@ def folds_table(folds: AllFolds, here: Examination) -> pd.DataFrame:
         rows.append(
             {
                 "target": name,
-                "R² in this test part": here["test"][NETWORK][name]["r2"],
+                "R² in the study's fold": folds["fold_r2"][own][k],
                 "lowest fold": min(r2, default=None),
                 "highest fold": max(r2, default=None),
                 "all folds": errors["r2"],

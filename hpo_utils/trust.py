@@ -10,30 +10,38 @@ from hpo_utils.winner_plots import plot_folds
 
 SEARCHED = "Each fold had a search of its own: no setting was chosen by a sample that it predicts."
 NOT_SEARCHED = (
-    "The settings were chosen on one fold and taken to the others (`evaluation.other_folds`)."
+    "The settings were chosen on one fold and taken to the others (`evaluation.other_folds`). Fold"
+    " {chose} chose them, and does not test."
 )
 
 
 @when_settled
 def show_folds(report: Report, settled: Settled) -> None:
-    """Show what all folds say of the winner's configuration, beside the study's own test part."""
+    """Show what folds say together, beside the study's own."""
     folds = settled.evaluation["all_folds"]
     if isinstance(folds, str):
         report.show(folds)
         return
     units = described_units(folds["n_samples"], folds["n_groups"], folds["n_units"])
-    n_trainings = max(map(len, folds["members"]))
-    by = "a training" if n_trainings == 1 else f"the mean of {n_trainings} trainings"
+    counts = sorted({len(members) for members in folds["members"]})
+    by = "a training" if counts == [1] else f"the mean of {counts[-1]} trainings"
     report.show(
-        f"{folds['n_samples']} samples in {len(folds['members'])} folds, each predicted once, by"
-        f" {by} that never saw it; intervals of {percent(folds['confidence'])} from {units}."
+        f"{folds['n_samples']} samples in {len(folds['folds'])} of {folds['n_folds']} folds, each"
+        f" predicted once, by {by} that never saw it; intervals of {percent(folds['confidence'])}"
+        f" from {units}."
     )
-    report.show(SEARCHED if folds["searched"] else NOT_SEARCHED)
+    chose = (folds["own"] - 1) % folds["n_folds"]
+    report.show(SEARCHED if folds["searched"] else NOT_SEARCHED.format(chose=chose))
+    if leaking := ", ".join(map(str, folds["leaking"])):
+        report.show(
+            f"**The held-out parts leak in folds {leaking}**: 01 with that `data_split.fold` says"
+            " why."
+        )
     report.show(
-        plot_folds(folds, settled.examination["test"], settled.evaluation["target_names"]),
+        plot_folds(folds, settled.evaluation["target_names"]),
         "R² of the network in the test part of each fold and in all of them",
     )
-    report.show(folds_table(folds, settled.examination))
+    report.show(folds_table(folds))
 
 
 @when_settled

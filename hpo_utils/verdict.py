@@ -35,7 +35,7 @@ ONE_TARGET = {
     "better": "**The network beats the best baseline.**",
     NO_BETTER_THAN_MEAN: "The network beats the best baseline, but is not shown to beat the mean.",
     "worse": "**The network is worse than the best baseline.**",
-    "unclear": "The test part cannot tell the network from the best baseline.",
+    "unclear": "The network cannot be told from the best baseline.",
 }
 
 
@@ -100,7 +100,7 @@ def beats_baselines(found: Examination) -> str:
             f"**The test part has too few {drawn} to be sure of anything**: of so few no interval"
             " can be drawn, and no model is shown to beat another or the mean. By the numbers of"
             f" these few alone, the best baseline errs less than the network for {n_behind} of"
-            f" {len(names)} targets. More {drawn}, or a larger `data_split.test_ratio`, can tell."
+            f" {len(names)} targets. More {drawn}, or `data_split.n_folds`, can tell."
         )
     verdicts = [network_verdict(found, k) for k in range(len(names))]
     hopeless = [
@@ -115,6 +115,26 @@ def beats_baselines(found: Examination) -> str:
             " to predict any target better than its training mean does. What the inputs hold of"
             " these targets, if anything, was not found."
         )
+    said = said_of_verdicts(names, verdicts)
+    if hopeless:
+        said += (
+            " Taken over all targets and models together, none beats the mean beyond chance for"
+            f" {', '.join(hopeless)}."
+        )
+    return said
+
+
+def said_of_folds(folds: AllFolds, names: Sequence[str]) -> str:
+    """Return the same of folds that speak together."""
+    together = f"By {len(folds['folds'])} folds together, {folds['n_samples']} samples:"
+    if folds["n_units"] < MIN_UNITS:
+        return f"{together} Still too few to be sure of anything."
+    verdicts = list(map(joint_verdict, folds["skill"], folds["skill_over_mean"]))
+    return f"{together} {said_of_verdicts(names, verdicts)}"
+
+
+def said_of_verdicts(names: Sequence[str], verdicts: Sequence[str]) -> str:
+    """Return for which targets the network beats the best baseline, and for which not."""
     if len(names) == 1:
         return ONE_TARGET[verdicts[0]]
     better, vain, worse, unclear = (
@@ -132,27 +152,7 @@ def beats_baselines(found: Examination) -> str:
         said += f" **It is worse than the best baseline for {', '.join(worse)}.**"
     if unclear:
         said += f" For {', '.join(unclear)} it cannot be told from the best baseline."
-    if hopeless:
-        said += (
-            " Taken over all targets and models together, none beats the mean beyond chance for"
-            f" {', '.join(hopeless)}."
-        )
     return said
-
-
-def said_of_folds(folds: AllFolds, names: Sequence[str]) -> str:
-    """Return which targets all folds together show to be predicted better, or worse."""
-    verdicts = list(map(joint_verdict, folds["skill"], folds["skill_over_mean"]))
-    better, worse = (
-        [name for name, verdict in zip(names, verdicts, strict=True) if verdict == wanted]
-        for wanted in ("better", "worse")
-    )
-    said = (
-        f"Over all {len(folds['members'])} folds, which test each sample once, the network is shown"
-        f" to beat the best baseline for **{len(better)} of {len(names)}** targets"
-    )
-    said += f" ({', '.join(better)})" if 0 < len(better) < len(names) else ""
-    return said + (f", and to be worse for {', '.join(worse)}." if worse else ".")
 
 
 def number_one(evaluation: Evaluation) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import optuna
 from numpy.typing import NDArray
+from optuna.trial import FrozenTrial
 
 from hpo_utils.baselines import fit_baselines
 from hpo_utils.bundle import describe_layout, is_current, write_bundle
@@ -32,10 +33,11 @@ from hpo_utils.model_card import model_card
 from hpo_utils.onnx_file import write_onnx
 from hpo_utils.paths import resolve, whole_directory, write_json, write_with
 from hpo_utils.reevaluation import Contender, reevaluate, wait_for_others
-from hpo_utils.search_space import load_search_space
+from hpo_utils.search_space import SearchSpace, load_search_space
 from hpo_utils.standings import describe_race, read_sample_scores
 from hpo_utils.storage import best_of, count_finished
 from hpo_utils.study import run_study
+from hpo_utils.study_files import write_study_files
 from hpo_utils.trial_files import environment
 
 NOT_YET = "The other folds are not done yet: run `03_optimize` to its end."
@@ -61,15 +63,49 @@ def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
     data = study_data(study, cfg)
     cfg = with_target_weights(cfg, data.n_targets)
     space = load_search_space(cfg, data.n_targets)
-    raced = cfg.evaluation.n_seeds > 0
-    if raced:
-        contenders = reevaluate(study, cfg, space, data)
+    contenders = (
+        reevaluate(study, cfg, space, data) if cfg.evaluation.n_seeds else [_as_it_is(best, cfg)]
+    )
+    settlement = _settlement(study, cfg, space, data, contenders)
+    directory = winner_directory(root, study.study_name)
+    before = load_evaluation(study, root)
+    current = is_current(directory / "bundle")
+    if before and current and _decisive(before) == _decisive(settlement):
+        examination = before["examination"]
     else:
-        only = Contender(best.number, False, dict(best.params), best.value)
-        only.directories[cfg.training.seed] = best.user_attrs["output_dir"]
-        contenders = [only]
-    members = choose_members(contenders[0], cfg.evaluation.ensemble)
-    settlement: Settlement = {
+        examination = _examine_and_bundle(directory, root, data, settlement)
+    members = settlement["members"]  # the same, whichever of several processes settles
+    said_before = before["all_folds"] if before and before["members"] == members else NOT_YET
+    evaluation: Evaluation = {**settlement, "examination": examination, "all_folds": said_before}
+    write_json(directory / "evaluation.json", evaluation)
+    study.set_user_attr("settled", members)
+    settled = SettledFold(contenders[0], members, _winner(settlement), said_before)
+    # last, since a search on each takes long: what is known so far can be seen meanwhile
+    evaluation["all_folds"] = on_all_folds(study, cfg, space, data, settled, _search_anew)
+    write_json(directory / "evaluation.json", evaluation)
+    write_study_files(study, root)  # those of a search on another fold may have taken their place
+    return evaluation
+
+
+def _as_it_is(best: FrozenTrial, cfg: Config) -> Contender:
+    """Return the study's best trial as the only contender, which nobody trains again."""
+    only = Contender(best.number, False, dict(best.params), best.value)
+    only.directories[cfg.training.seed] = best.user_attrs["output_dir"]
+    return only
+
+
+def _settlement(
+    study: optuna.Study,
+    cfg: Config,
+    space: SearchSpace,
+    data: PreparedData,
+    contenders: list[Contender],
+) -> Settlement:
+    """Return what is known of the contenders, the winner first, before the test part speaks."""
+    raced, confidence = cfg.evaluation.n_seeds > 0, cfg.evaluation.confidence
+    root, winner = resolve(cfg.paths.outputs_root), contenders[0]
+    sample_scores = read_sample_scores(contenders, data, cfg, root) if raced else {}
+    return {
         "version": VERSION,
         "study_name": study.study_name,
         "dataset_id": data.dataset_id,
@@ -78,34 +114,13 @@ def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
         "settled": datetime.now().isoformat(timespec="milliseconds"),
         "n_trials": count_finished(study),
         "score_name": study.user_attrs["signature"]["score"],
-        "confidence": cfg.evaluation.confidence,
+        "confidence": confidence,
         "raced": raced,
-        **describe_race(
-            contenders,
-            read_sample_scores(contenders, data, cfg, root) if raced else {},
-            data.units("val"),
-            cfg.evaluation.confidence,
-        ),
-        "members": members,
-        "without_physics": without_physics(study, cfg, space, data, contenders[0]),
-        "random_split": on_random_split(study, cfg, space, data, contenders[0]),
+        **describe_race(contenders, sample_scores, data.units("val"), confidence),
+        "members": choose_members(winner, cfg.evaluation.ensemble),
+        "without_physics": without_physics(study, cfg, space, data, winner),
+        "random_split": on_random_split(study, cfg, space, data, winner),
     }
-    directory = winner_directory(root, study.study_name)
-    before = load_evaluation(study, root)
-    current = is_current(directory / "bundle")
-    if before and current and _decisive(before) == _decisive(settlement):
-        examination = before["examination"]
-    else:
-        examination = _examine_and_bundle(directory, root, data, settlement)
-    evaluation: Evaluation = {**settlement, "examination": examination, "all_folds": NOT_YET}
-    write_json(directory / "evaluation.json", evaluation)
-    study.set_user_attr("settled", members)  # the same, whichever of several processes settles
-    folds_before = before["all_folds"] if before else None
-    settled = SettledFold(contenders[0], members, _winner(settlement), folds_before)
-    # last, since a search on each takes long: what is known so far can be seen meanwhile
-    evaluation["all_folds"] = on_all_folds(study, cfg, space, data, settled, _search_anew)
-    write_json(directory / "evaluation.json", evaluation)
-    return evaluation
 
 
 def _decisive(settlement: Settlement) -> tuple[object, ...]:

@@ -86,32 +86,28 @@ def plot_test_intervals(
 
 
 @styled
-def plot_folds(
-    folds: AllFolds,
-    here: Mapping[str, Mapping[str, TargetMetrics]],
-    target_names: Sequence[str],
-) -> Figure:
+def plot_folds(folds: AllFolds, target_names: Sequence[str]) -> Figure:
     """Draw R² of the network in each fold, and of network and best baselines in all together.
 
-    ``here`` is what the study's own test part says, by model and target. What lies below -1 is
-    drawn at the edge.
+    What lies below -1 is drawn at the edge.
     """
+    own = folds["folds"].index(folds["own"])
     figure, (axes,) = grid(1, 1, 1.6 + 0.62 * len(target_names))
     network, baseline = folds["test"].values()
     for k, name in enumerate(target_names):
         color = target_color(k)
-        of_folds = [max(r2[k] or 0.0, -1.0) for r2 in folds["fold_r2"] if r2[k] is not None]
+        of_folds = [max(r2, -1.0) for of in folds["fold_r2"] if (r2 := of[k]) is not None]
         axes.plot(of_folds, [k] * len(of_folds), "o", color=color, markersize=4, alpha=0.6)
         bar = {"marker": "|", "markersize": 16, "markeredgewidth": 2.5}
         _draw_r2(axes, network[name], k, color, 1.4, **bar)
         hollow = {"marker": "s", "markersize": 5, "markerfacecolor": "white"}
         _draw_r2(axes, baseline[name], k + 0.24, color, 1.4, **hollow)
-        alone = next(iter(here.values()))[name]["r2"]
+        alone = folds["fold_r2"][own][k]
         if alone is not None:
             axes.plot(max(alone, -1.0), k - 0.28, "v", color="black", markersize=5)
     for marker, size, label in (
         ("o", 4, "network in one fold"), ("|", 14, "network in all folds with interval"),
-        ("s", 5, "best baselines in all folds"), ("v", 5, "network in this study's test part"),
+        ("s", 5, "best baselines in all folds"), ("v", 5, "network in the study's own fold"),
     ):  # fmt: skip
         face = "white" if marker == "s" else "black"
         axes.plot([], [], marker, color="black", markersize=size, markerfacecolor=face, label=label)

@@ -14,6 +14,7 @@ from hpo_utils.reevaluation import Contender
 from hpo_utils.resplit import prepare_folds
 from hpo_utils.storage import open_storage
 from hpo_utils.study import run_study
+from hpo_utils.study_files import last_searched
 from hpo_utils.trial_files import read_trial_info
 from hpo_utils.winner import settle_winner
 
@@ -38,25 +39,27 @@ def test_every_sample_is_tested_once_by_who_never_saw_it(grouped, capsys):
     study, data = run_study(grouped), prepare_data(grouped)
     found = settle_winner(study, grouped)
     folds, parts = found["all_folds"], prepare_folds(grouped, data).folds
-    assert sorted(np.concatenate([each.sample_numbers("test") for each in parts])) == list(
-        range(48)
-    )
+    assert folds["folds"] == [1, 2, 3]  # fold 0 chose the winner
+    parts = [parts[fold] for fold in folds["folds"]]
+    tested = np.concatenate([each.sample_numbers("test") for each in parts])
+    assert sorted([*tested, *data.sample_numbers("val")]) == list(range(48))
     root = data.directory.parents[1]
     trained_on = [read_trial_info(root / each[0])["dataset_id"] for each in folds["members"]]
     assert trained_on == [each.dataset_id for each in parts]
-    assert [len(each) for each in folds["members"]] == [2] * N_FOLDS
-    assert folds["members"][1] == found["members"][:2]  # the race's own trainings
-    assert (folds["n_samples"], folds["n_groups"], folds["n_units"]) == (48, 16, 16)
+    assert [len(each) for each in folds["members"]] == [2, 2, 2]
+    assert folds["members"][0] == found["members"][:2]  # the race's own trainings
+    assert (folds["n_samples"], folds["n_groups"], folds["n_units"]) == (36, 12, 12)
+    assert folds["leaking"] == []
 
     def n_heard():
         return [sum(look.kind == WINNER for look in looks_at_test(each)) for each in parts]
 
-    assert n_heard() == [1] * N_FOLDS
+    assert n_heard() == [1, 1, 1]
     capsys.readouterr()
     again = settle_winner(study, grouped)["all_folds"]
     assert again == json.loads(json.dumps(folds))
     assert "fold" not in capsys.readouterr().out
-    assert n_heard() == [1] * N_FOLDS
+    assert n_heard() == [1, 1, 1]
 
 
 def test_each_fold_may_have_a_search_of_its_own(grouped, capsys):
@@ -78,6 +81,10 @@ def test_each_fold_may_have_a_search_of_its_own(grouped, capsys):
     capsys.readouterr()
     assert settle_winner(study, cfg)["all_folds"]["members"] == folds["members"]
     assert "COMPLETE" not in capsys.readouterr().out
+    assert last_searched(root) == study.study_name  # though the others were searched after it
+    renamed = updated(cfg, {"dataset.target_names": ["a", "b"]})
+    prepare_data(renamed)
+    assert set(settle_winner(study, renamed)["all_folds"]["test"]["network"]) == {"a", "b"}
 
 
 def test_why_nothing_is_said_of_folds(grouped, tmp_path):
@@ -85,11 +92,11 @@ def test_why_nothing_is_said_of_folds(grouped, tmp_path):
 
     def said(contender=winner, **settings):
         cfg = updated(grouped, settings)
-        settled = SettledFold(contender, ["a"], "nobody")
+        settled = SettledFold(contender, ["a"], "nobody", "")
         return on_all_folds(None, cfg, None, data, settled, None)
 
-    assert "`data_split.n_folds`" in said(**{"data_split.n_folds": None})
-    nothing = "Nothing was trained on the other folds."
+    assert "`data_split.n_folds`" in said(**{"data_split.n_folds": None, "data_split.fold": 0})
+    nothing = "The other folds were not asked (`evaluation.other_folds`, `evaluation.n_seeds`)."
     assert said(**{"evaluation.other_folds": "none"}) == nothing
     assert said(Contender(0, False, {}, 1.0)) == nothing
     assert "17 folds: use more groups or fewer" in said(**{"data_split.n_folds": 17})

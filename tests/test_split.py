@@ -116,8 +116,17 @@ def test_folds_keep_groups_whole_and_gaps_between():
         split = split_indices(60, split_config(n_folds=4, fold=fold), groups)
         owners = [set(groups[split[part]]) for part in PARTS]
         assert sum(map(len, owners)) == 12
-    split = split_indices(100, split_config(n_folds=5, fold=4, method="time", gap=3))
-    assert [(split[part][0], split[part][-1]) for part in PARTS] == [(0, 56), (60, 76), (80, 99)]
+    ends = {
+        4: [(0, 56), (60, 76), (80, 99)],
+        2: [(0, 99), (20, 36), (40, 59)],
+        0: [(23, 76), (80, 99), (0, 19)],
+    }
+    for fold, expected in ends.items():  # the test part is whole, whatever lies beside it
+        split = split_indices(100, split_config(n_folds=5, fold=fold, method="time", gap=3))
+        assert [(split[part][0], split[part][-1]) for part in PARTS] == expected
+    split = split_indices(100, split_config(n_folds=5, fold=2, method="time", gap=3))
+    left_out = set(range(100)) - set(np.concatenate(list(split.values())).tolist())
+    assert left_out == {17, 18, 19, 37, 38, 39, 60, 61, 62}
 
 
 def test_fewer_groups_than_folds_are_said():

@@ -59,9 +59,10 @@ def test_a_row_of_all_folds_says_lowest_highest_and_how_often_ahead():
     folds = {
         "test": {"network": {"a": errors}}, "fold_r2": [[0.4], [None], [0.8]],
         "fold_skill": [[0.2], [None], [-0.1]], "skill": [skill],
-        "skill_over_mean": [{**skill, "verdict": "unclear"}],
+        "skill_over_mean": [{**skill, "verdict": "unclear"}], "folds": [0, 1, 4], "own": 4,
     }  # fmt: skip
-    row = folds_table(folds, {"test": {"network": {"a": {"r2": 0.9}}}}).loc["a"]
+    row = folds_table(folds).loc["a"]
+    assert row["R² in the study's fold"] == 0.8
     assert row[["lowest fold", "highest fold", "all folds"]].tolist() == [0.4, 0.8, 0.6]
     assert row["ahead in"] == "1 of 3 folds"
     assert row["verdict"] == "not shown to beat the mean"

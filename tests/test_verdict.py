@@ -48,7 +48,7 @@ def found(*verdicts, over_mean=None):
         (found("unclear", "better"), "For a it cannot be told from the best baseline."),
         (found("better"), "**The network beats the best baseline.**"),
         (found("worse"), "**The network is worse than the best baseline.**"),
-        (found("unclear"), "The test part cannot tell the network from the best baseline."),
+        (found("unclear"), "The network cannot be told from the best baseline."),
         (found("worse", "better", over_mean=["unclear", "better"]), "beyond chance for a."),
         (found("unclear", "worse", over_mean=["unclear", "worse"]), "**No model beats the mean**"),
         (found("better", over_mean=["worse"]), "**No model beats the mean**"),
@@ -79,17 +79,26 @@ def race(gap=0.01, **second):
 @pytest.mark.parametrize(
     ("verdicts", "said"),
     [
-        (("better", "better"), "baseline for **2 of 2** targets."),
-        (("better", "worse"), "for **1 of 2** targets (a), and to be worse for b."),
-        (("unclear", "worse"), "for **0 of 2** targets, and to be worse for b."),
+        (
+            ("better", "better"),
+            "samples: The network beats the best baseline for **2 of 2** targets.",
+        ),
+        (
+            ("better", "worse"),
+            "**1 of 2** targets (a). **It is worse than the best baseline for b.**",
+        ),
+        (("unclear", "worse"), "For a it cannot be told from the best baseline."),
+        (("better",), "By 2 folds together, 90 samples: **The network beats the best baseline.**"),
     ],
 )
 def test_the_sentence_about_all_folds(verdicts, said):
     skill = [{"verdict": verdict} for verdict in verdicts]
-    folds = {"members": [["x"]] * 7, "skill": skill, "skill_over_mean": [{"verdict": "better"}] * 2}
-    assert said in verdict.said_of_folds(folds, "ab")
+    folds = {"folds": [0, 2], "n_samples": 90, "n_units": 30, "skill": skill,
+             "skill_over_mean": [{"verdict": "better"}] * 2}  # fmt: skip
+    assert said in verdict.said_of_folds(folds, "ab"[: len(verdicts)])
     in_vain = {**folds, "skill_over_mean": [{"verdict": "unclear"}] * 2}
-    assert "for **0 of 2** targets" in verdict.said_of_folds(in_vain, "ab")
+    assert "**The network beats" not in verdict.said_of_folds(in_vain, "ab"[: len(verdicts)])
+    assert "too few" in verdict.said_of_folds({**folds, "n_units": 7}, "ab"[: len(verdicts)])
 
 
 def test_too_few_groups_are_said():
@@ -135,7 +144,8 @@ def test_every_section_of_a_settled_study(report, settled, capsys):
                  "single samples", "for the winner (trial",
                  "with its constraints and", "There are no groups to keep together",
                  "fractions do not sum to 1", "inside, calibrated to 9",
-                     "48 samples in 5 folds, each predicted once", "Over all 5 folds",
+                     "samples in 4 of 5 folds, each predicted once", "By 4 folds together",
+                     "Fold 4 chose them",
                  "--out y.csv --half-width half_width.csv", "network without constraints",
                  "R² lost in the validation part when", "measured"):  # fmt: skip
         assert text in said, text

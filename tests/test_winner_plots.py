@@ -51,8 +51,9 @@ def test_the_axis_of_all_folds_begins_below_the_lowest(lowest, left):
     far = {"r2": -9.0, "r2_interval": (None, None)} if lowest < -1 else {"r2": 0.9,
            "r2_interval": (0.85, 0.95)}  # fmt: skip
     both = {"a": {"r2": 0.9, "r2_interval": (0.85, 0.95)}, "b": far}
-    folds = {"fold_r2": [[0.9, lowest], [0.95, None]], "test": {"network": both, "best": both}}
-    figure = plot_folds(folds, {"network": both}, ["a", "b"])
+    folds = {"fold_r2": [[0.9, lowest], [0.95, None]], "test": {"network": both, "best": both},
+             "folds": [1, 3], "own": 3}  # fmt: skip
+    figure = plot_folds(folds, ["a", "b"])
     (axes,) = figure.axes
     assert axes.get_xlim() == pytest.approx((left, 1.02))
     figure.canvas.draw()
