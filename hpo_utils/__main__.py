@@ -56,6 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         default=None,
         help=".npy or .npz: which recording each sample is from; its samples err together",
     )
+    evaluate.add_argument("--groups-key", default=None, help="array of an .npz file, likewise")
     options = parser.parse_args(arguments)
     try:
         options.execute(options)
@@ -154,7 +155,8 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     files = (options.bundle.absolute(), options.x.absolute(), options.t.absolute())
     groups = None if options.groups is None else options.groups.absolute()
-    table = evaluate(*files, options.device, options.x_key, options.t_key, groups)
+    keys = {"x_key": options.x_key, "t_key": options.t_key, "groups_key": options.groups_key}
+    table = evaluate(*files, options.device, groups=groups, **keys)
     print(table.to_string(float_format="{:.4g}".format))
 
 

@@ -29,6 +29,7 @@ def evaluate(
     x_key: str | None = None,
     t_key: str | None = None,
     groups: NDArray[Any] | str | Path | None = None,
+    groups_key: str | None = None,
 ) -> pd.DataFrame:
     """Compare a bundle's predictions with what was measured, beside what its test part promised.
 
@@ -39,7 +40,7 @@ def evaluate(
     t
         Targets of shape (n_samples, n_targets), or (n_samples,) of one, in the units of the bundle;
         or an .npy or .npz file with them.
-    t_key
+    t_key, groups_key
         Which array of an .npz file; None if it holds one only.
     groups
         Which recording each sample is from, numbers or names of shape (n_samples,), or a file with
@@ -48,9 +49,9 @@ def evaluate(
     Returns
     -------
     DataFrame
-        One row per target: R² and RMSE with the intervals that the bundle is made for, MAE and
-        bias, R² and RMSE of the test part, and the share of the samples whose interval holds what
-        was measured, unless the bundle is one network.
+        One row per target: R² and RMSE with intervals of ``evaluation.confidence``, by sample or by
+        group, MAE and bias, R² and RMSE of the test part, and the share of the samples whose
+        interval holds what was measured, unless the bundle is one network.
 
     Raises
     ------
@@ -68,14 +69,15 @@ def evaluate(
         raise DataError(
             f"t must have a row for each of the {len(found.y)} samples of x, got {len(y_true)}"
         )
-    units, confidence = _units(groups, len(y_true)), known.layout.confidence
+    units, confidence = _units(groups, groups_key, len(y_true)), known.cfg.evaluation.confidence
+    level = f"{percent(confidence)} interval by {'sample' if units is None else 'group'} of"
     errors = errors_with_intervals(y_true, {NETWORK: found.y}, names, units, confidence)[NETWORK]
     columns: dict[str, list[Any]] = {}
     for measure, title in MEASURES.items():
         columns[title] = [errors[name][measure] for name in names]
         if measure in WITH_INTERVALS:
             intervals = (errors[name][f"{measure}_interval"] for name in names)
-            columns[f"interval of {title}"] = [significant_interval(each) for each in intervals]
+            columns[f"{level} {title}"] = [significant_interval(each) for each in intervals]
     for measure in WITH_INTERVALS:
         of_test = [promised[NETWORK][name][measure] for name in names]
         columns[f"{MEASURES[measure]} of the test part"] = of_test
@@ -87,12 +89,14 @@ def evaluate(
     return table
 
 
-def _units(groups: NDArray[Any] | str | Path | None, n_samples: int) -> NDArray[np.int64] | None:
+def _units(
+    groups: NDArray[Any] | str | Path | None, key: str | None, n_samples: int
+) -> NDArray[np.int64] | None:
     """Return the number of each sample's group; None where each sample is by itself."""
     if groups is None:
         return None
     if isinstance(groups, str | Path):
-        groups = open_array(Path(groups).expanduser(), None, "groups", kinds="iufbUS").read()
+        groups = open_array(Path(groups).expanduser(), key, "groups", kinds="iufbUS").read()
     return np.unique(group_ids(np.asarray(groups), n_samples, "groups"), return_inverse=True)[1]
 
 

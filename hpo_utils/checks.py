@@ -130,9 +130,11 @@ def group_ids(ids: NDArray[Any], n_samples: int, name: str = "dataset.groups") -
     Raises
     ------
     DataError
-        If they are not of shape (n_samples,), no text, or not finite; ``name`` is what they are
-        called.
+        If they are not of shape (n_samples,), neither numbers nor text, bytes that are no UTF-8, or
+        not finite; ``name`` is what they are called.
     """
+    if ids.dtype.kind not in "iufbUS":
+        raise DataError(f"{name} must be numbers or names, got dtype {ids.dtype}")
     if ids.shape != (n_samples,):
         raise DataError(
             f"{name} must hold one id for each of {n_samples} samples, got shape {ids.shape}"

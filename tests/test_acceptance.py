@@ -54,7 +54,7 @@ def test_samples_of_one_recording_make_wider_intervals(later):
     bundle, x, t, _, _ = later
     twice = np.repeat(np.arange(len(x)), 2)
     once, alone, together = (
-        evaluate(bundle, x[rows], t[rows], groups=groups)["interval of RMSE"]
+        evaluate(bundle, x[rows], t[rows], groups=groups).filter(like="of RMSE").iloc[:, 0]
         for rows, groups in (
             (slice(None), None), (twice, None), (twice, [f"run {number}" for number in twice]),
         )
@@ -64,21 +64,23 @@ def test_samples_of_one_recording_make_wider_intervals(later):
         [float(v) for v in text.strip("[]").split(",")] for text in (once.iloc[0], alone.iloc[0])
     ]
     assert width[0][0] < width[1][0] < width[1][1] < width[0][1]
-    assert set(evaluate(bundle, x[:7], t[:7])["interval of R²"]) == {"–"}  # too few
+    assert set(evaluate(bundle, x[:7], t[:7])["95% interval by sample of R²"]) == {"–"}  # too few
     with pytest.raises(DataError, match="groups must hold one id for each of 5 samples"):
         evaluate(bundle, x[:5], t[:5], groups=[1, 2])
+    with pytest.raises(DataError, match="groups must be numbers or names, got dtype object"):
+        evaluate(bundle, x[:3], t[:3], groups=[1, None, "a"])
 
 
 def test_the_command_prints_the_table(later, tmp_path, capsys):
     bundle, x, t, _, _ = later
-    np.savez(tmp_path / "later.npz", x=x[:9], t=t[:9])
-    np.save(tmp_path / "g.npy", np.arange(9))
+    np.savez(tmp_path / "later.npz", x=x[:9], t=t[:9], g=np.arange(9))
     file = str(tmp_path / "later.npz")
-    keys = ["--x-key", "x", "--t-key", "t", "--groups", str(tmp_path / "g.npy")]
+    keys = ["--x-key", "x", "--t-key", "t", "--groups", file, "--groups-key", "g"]
     assert main(["evaluate", str(bundle), file, file, *keys]) == 0
     printed = capsys.readouterr().out
     assert "Gas Velocity" in printed
     assert "RMSE of the test part" in printed
+    assert "95% interval by group of RMSE" in printed
 
 
 def test_targets_that_do_not_fit_are_one_sentence(later):

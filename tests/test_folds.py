@@ -65,11 +65,13 @@ def test_every_sample_is_tested_once_by_who_never_saw_it(grouped, capsys):
 def test_each_fold_may_have_a_search_of_its_own(grouped, capsys):
     cfg = updated(grouped, {
         "evaluation.other_folds": "search", "evaluation.n_seeds": 0, "training.epochs": 1,
-        "evaluation.compare_random_split": False, "data_split.n_folds": 3, "data_split.fold": 2,
+        "data_split.n_folds": 3, "data_split.fold": 2, "data_split.method": "time",
+        "dataset.groups": None,
     })  # fmt: skip
     study = run_study(cfg)
     folds = settle_winner(study, cfg)["all_folds"]
     assert folds["searched"]
+    assert (folds["folds"], folds["n_samples"], folds["n_units"]) == ([0, 1, 2], 48, 8)  # blocks
     assert [len(each) for each in folds["members"]] == [1, 1, 1]
     storage, root = open_storage(cfg), prepare_data(cfg).directory.parents[1]
     for fold, (member,) in enumerate(folds["members"]):
