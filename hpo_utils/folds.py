@@ -13,7 +13,7 @@ share most of their training samples (Bengio and Grandvalet, J. Mach. Learn. Res
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeGuard
 
@@ -90,16 +90,16 @@ def on_all_folds(
         return "The samples were split once; with `data_split.n_folds` each of them is tested."
     if how == "none" or (how == "train" and not raced_seeds(settled.winner)):
         return "The other folds were not asked (`evaluation.other_folds`, `evaluation.n_seeds`)."
+    chose = (own - 1) % n_folds
+    tested = [fold for fold in range(n_folds) if how == "search" or fold != chose]
     try:
-        prepared = prepare_folds(cfg, data)
+        prepared = prepare_folds(cfg, data, tested)
     except (DataError, OSError) as error:
         return f"The other folds cannot be prepared: {error}."
     if how == "search":
-        tested = list(range(n_folds))
         members = _search_others(cfg, study.study_name, settled.members, search)
     else:
-        tested = [fold for fold in range(n_folds) if fold != (own - 1) % n_folds]
-        members = _train_others(study, cfg, space, prepared, tested, settled.winner)
+        members = _train_others(study, cfg, space, prepared, settled.winner)
     if diverged := [fold for fold, each in zip(tested, members, strict=True) if not each]:
         return f"Every training on fold {diverged[0]} diverged."
     if _is_known(settled.before, members, cfg.evaluation.confidence, data.target_names):
@@ -108,7 +108,7 @@ def on_all_folds(
         for fold in tested:
             if fold != own:
                 note_look(prepared.folds[fold], settled.by, WINNER)
-    found = _hear([prepared.folds[fold] for fold in tested], members, cfg)
+    found = _hear(prepared.folds, members, cfg)
     return {"searched": how == "search", "folds": tested, "own": own, "n_folds": n_folds, **found}
 
 
@@ -143,24 +143,24 @@ def _train_others(
     cfg: Config,
     space: SearchSpace,
     prepared: FoldedData,
-    tested: list[int],
     winner: Contender,
 ) -> list[list[str]]:
     """Train the winner's configuration on each other fold; return who completed, by fold."""
     seeds = raced_seeds(winner, N_SEEDS if cfg.evaluation.ensemble else 1)
-    others = [fold for fold in tested if fold != cfg.data_split.fold]
-    number = IntDistribution(0, len(prepared.folds) - 1)
+    others = [fold for fold in prepared.folds if fold != cfg.data_split.fold]
+    number = IntDistribution(0, (cfg.data_split.n_folds or 1) - 1)
     with_fold = SearchSpace((Parameter(FOLD, number), *space.parameters))
     variants = {f"fold {fold}": {FOLD: fold} for fold in others}
     trained = train_winner(study, ALL_FOLDS, cfg, with_fold, prepared, winner, seeds, variants)
     members = {cfg.data_split.fold: [winner.directories[seed] for seed in seeds]}
     for fold, trials in zip(others, trained, strict=True):
         members[fold] = [trial.user_attrs["output_dir"] for trial in trials.values()]
-    return [members[fold] for fold in tested]
+    return [members[fold] for fold in prepared.folds]
 
 
-def _hear(folds: list[PreparedData], members: list[list[str]], cfg: Config) -> Heard:
+def _hear(numbered: Mapping[int, PreparedData], members: list[list[str]], cfg: Config) -> Heard:
     """Return what the test parts of the folds say of the network and their best baselines."""
+    folds = list(numbered.values())
     names, root = folds[0].target_names, resolve(cfg.paths.outputs_root)
     confidence = cfg.evaluation.confidence
     truth = [fold.targets("test") for fold in folds]
@@ -175,8 +175,8 @@ def _hear(folds: list[PreparedData], members: list[list[str]], cfg: Config) -> H
     return {
         "members": members,
         "leaking": [
-            fold.manifest["settings"]["data_split"]["fold"]
-            for fold in folds
+            number
+            for number, fold in numbered.items()
             if any(finding.verdict == LEAK for finding in audit_leakage(fold))
         ],
         "n_samples": len(y),

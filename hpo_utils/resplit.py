@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -61,29 +62,30 @@ class RandomSplit(PreparedData):
 
 @dataclass(frozen=True)
 class FoldedData(PreparedData):
-    """Prepared data that are one fold, and with them all folds, each prepared on its own."""
+    """Prepared data that are one fold, and with them others, each prepared on its own."""
 
-    folds: tuple[PreparedData, ...]
+    folds: dict[int, PreparedData]
 
     def used_by(self, cfg: Config) -> PreparedData:
         """Return the fold that a training with ``cfg`` is to see."""
         return self.folds[cfg.data_split.fold]
 
 
-def prepare_folds(cfg: Config, data: PreparedData) -> FoldedData:
-    """Prepare the other folds of data that are one of ``data_split.n_folds``.
+def prepare_folds(cfg: Config, data: PreparedData, wanted: Iterable[int]) -> FoldedData:
+    """Prepare folds of the arrays whose fold ``data_split.fold`` are ``data``.
 
     Raises
     ------
     DataError
         If the arrays are gone, or others than ``data`` were made of, or are too few.
     """
-    folds = tuple(
-        data if fold == cfg.data_split.fold else prepare_data(updated(cfg, {FOLD: fold}))
-        for fold in range(cfg.data_split.n_folds or 0)
-    )
-    for fold in folds:
-        if _content(fold) != _content(data):
+    folds = {}
+    for fold in wanted:
+        if fold == cfg.data_split.fold:
+            folds[fold] = data
+            continue
+        folds[fold] = prepare_data(updated(cfg, {FOLD: fold}))
+        if _content(folds[fold]) != _content(data):
             raise DataError(
                 "the arrays must be those that the study was made on, but their content has changed"
                 " since: run the search again"

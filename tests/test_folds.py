@@ -38,9 +38,9 @@ def grouped(make_config, make_arrays, tmp_path):
 def test_every_sample_is_tested_once_by_who_never_saw_it(grouped, capsys):
     study, data = run_study(grouped), prepare_data(grouped)
     found = settle_winner(study, grouped)
-    folds, parts = found["all_folds"], prepare_folds(grouped, data).folds
+    folds = found["all_folds"]
     assert folds["folds"] == [1, 2, 3]  # fold 0 chose the winner
-    parts = [parts[fold] for fold in folds["folds"]]
+    parts = prepare_folds(grouped, data, folds["folds"]).folds.values()
     tested = np.concatenate([each.sample_numbers("test") for each in parts])
     assert sorted([*tested, *data.sample_numbers("val")]) == list(range(48))
     root = data.directory.parents[1]
