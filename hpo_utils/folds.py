@@ -1,4 +1,4 @@
-"""Every fold in its turn: each sample is tested once, by trainings that never saw it.
+"""The folds in their turn: their samples are tested once, by trainings that never saw them.
 
 One test part is a draw of luck, and of a hundred samples a small one. Here folds speak together.
 Trained on each is the winner's configuration, but for the fold whose samples chose the winner,
@@ -27,7 +27,7 @@ from hpo_utils.baselines import MEAN, best_baselines, fit_baselines
 from hpo_utils.comparisons import raced_seeds, train_winner
 from hpo_utils.config import Config, updated
 from hpo_utils.data import PreparedData
-from hpo_utils.errors import DataError
+from hpo_utils.errors import ConfigError, DataError
 from hpo_utils.evaluation import AllFolds, Heard
 from hpo_utils.examination import NETWORK, errors_with_intervals, skill_with_intervals
 from hpo_utils.intervals import count_units
@@ -39,7 +39,8 @@ from hpo_utils.reevaluation import Contender
 from hpo_utils.resplit import FOLD, FoldedData, prepare_folds
 from hpo_utils.search_space import Parameter, SearchSpace
 from hpo_utils.split import time_blocks
-from hpo_utils.storage import ALL_FOLDS
+from hpo_utils.storage import ALL_FOLDS, FOLD_SUFFIX, count_finished
+from hpo_utils.yardstick import create_yardstick
 
 N_SEEDS = 2  # trainings on each fold, at most
 BEST_BASELINE = "best baseline"  # of each fold, by its validation part
@@ -69,7 +70,7 @@ def on_all_folds(
     settled: SettledFold,
     search: Callable[[Config], list[str]],
 ) -> AllFolds | str:
-    """Train the winner's configuration on every fold, or search anew, and hear all test parts.
+    """Train the winner's configuration on the folds, or search anew, and hear their test parts.
 
     Parameters
     ----------
@@ -87,21 +88,23 @@ def on_all_folds(
     """
     n_folds, own, how = cfg.data_split.n_folds, cfg.data_split.fold, cfg.evaluation.other_folds
     if n_folds is None:
-        return "The samples were split once; with `data_split.n_folds` each of them is tested."
+        return "The samples were split once; with `data_split.n_folds` nearly all are tested."
     if how == "none" or (how == "train" and not raced_seeds(settled.winner)):
         return "The other folds were not asked (`evaluation.other_folds`, `evaluation.n_seeds`)."
     chose = (own - 1) % n_folds
     tested = [fold for fold in range(n_folds) if how == "search" or fold != chose]
     try:
         prepared = prepare_folds(cfg, data, tested)
-    except (DataError, OSError) as error:
+        for each in prepared.folds.values():
+            create_yardstick(cfg, data.target_names, each.targets("val"))  # can it be scored?
+    except (DataError, ConfigError, OSError) as error:
         return f"The other folds cannot be prepared: {error}."
     if how == "search":
-        members = _search_others(cfg, study.study_name, settled.members, search)
+        members = _by_searching(cfg, study, settled.members, search)
     else:
-        members = _train_others(study, cfg, space, prepared, settled.winner)
-    if diverged := [fold for fold, each in zip(tested, members, strict=True) if not each]:
-        return f"Every training on fold {diverged[0]} diverged."
+        members = _by_training(study, cfg, space, prepared, settled)
+    if missing := [fold for fold, each in zip(tested, members, strict=True) if not each]:
+        return f"No training on fold {missing[0]} was completed."
     if _is_known(settled.before, members, cfg.evaluation.confidence, data.target_names):
         return settled.before
     if how == "train":
@@ -122,31 +125,41 @@ def _is_known(
     )
 
 
-def _search_others(
-    cfg: Config, study_name: str, own: list[str], search: Callable[[Config], list[str]]
+def _by_searching(
+    cfg: Config, study: optuna.Study, own: list[str], search: Callable[[Config], list[str]]
 ) -> list[list[str]]:
-    """Search on each other fold, in a study of its own; return who won, by fold."""
-    members = []
+    """Search on each other fold, in a study of its own; return who won, by fold, ``own`` included.
+
+    Each search has as many trials as the study has.
+    """
+    members, n_trials = [], count_finished(study)
     for fold in range(cfg.data_split.n_folds or 0):
         if fold == cfg.data_split.fold:
             members.append(own)
             continue
-        name = f"{study_name}-fold-{fold}"
+        name = f"{study.study_name}-{FOLD_SUFFIX}-{fold}"
         print(f"searching anew on fold {fold}: study {name}", flush=True)
-        changes = {"study.name": name, FOLD: fold, "evaluation.other_folds": "none"}
+        changes = {
+            FOLD: fold, "study.name": name, "study.n_trials": n_trials, "study.n_more": None,
+            "evaluation.other_folds": "none", "evaluation.compare_random_split": False,
+        }  # fmt: skip
         members.append(search(updated(cfg, changes)))
     return members
 
 
-def _train_others(
+def _by_training(
     study: optuna.Study,
     cfg: Config,
     space: SearchSpace,
     prepared: FoldedData,
-    winner: Contender,
+    settled: SettledFold,
 ) -> list[list[str]]:
-    """Train the winner's configuration on each other fold; return who completed, by fold."""
-    seeds = raced_seeds(winner, N_SEEDS if cfg.evaluation.ensemble else 1)
+    """Train the winner's configuration on each other fold; return who completed, by fold.
+
+    With seeds of the trainings that are taken home, which stand for the study's own fold.
+    """
+    winner, taken = settled.winner, settled.members
+    seeds = [seed for seed, trained in winner.directories.items() if trained in taken][:N_SEEDS]
     others = [fold for fold in prepared.folds if fold != cfg.data_split.fold]
     number = IntDistribution(0, (cfg.data_split.n_folds or 1) - 1)
     with_fold = SearchSpace((Parameter(FOLD, number), *space.parameters))

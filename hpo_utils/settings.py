@@ -60,8 +60,8 @@ class DataSplitConfig:
     method: str = _one_of("auto", "auto", "random", "group", "time")
     gap: int = _within(0, 0, 1e6)  # samples left out between two parts of a split by time
     seed: int = _within(42, 0, 2**32 - 1)
-    n_folds: int | None = _within(None, 3, 1000)  # instead of the ratios: parts of one size, where
-    # this one tests, the one before it validates, and the others train; by time, later ones, too
+    n_folds: int | None = _within(None, 3, 1000)  # instead of the ratios: parts of one size
+    # that tests; the one before it validates, the others train, by time also those after it
     fold: int = _within(0, 0, 999)
 
 

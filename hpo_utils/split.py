@@ -71,7 +71,7 @@ def split_indices(
     assigned = {
         part: _sorted([kept[piece] for piece in dealt if part_of[piece] == part]) for part in PARTS
     }
-    if empty := _empty(dealt) or _empty(assigned):
+    if empty := [name for name, samples in kept.items() if not len(samples)]:
         what = "samples" if len(members) == n_samples else "groups"
         raise DataError(
             f"each part of the split must get at least one sample, but {' and '.join(empty)} got"
@@ -115,10 +115,6 @@ def _with_gaps(
         else:
             kept[before] = kept[before][: max(0, len(kept[before]) - gap)]
     return kept
-
-
-def _empty(pieces: Mapping[str, Indices]) -> list[str]:
-    return [name for name, samples in pieces.items() if not len(samples)]
 
 
 def _asked(cfg: DataSplitConfig) -> str:

@@ -52,6 +52,7 @@ Trials = Iterable[FrozenTrial]
 AT_ONCE = (IntegrityError, OperationalError, ProgrammingError)  # two that create the same tables
 # suffixes of the studies beside a study, and what they hold
 AGAIN, RANDOM_SPLIT, ALL_FOLDS = "again", "random-split", "all-folds"
+FOLD_SUFFIX = "fold"  # with a number: of a search on another fold
 AFTERWARDS = {
     AGAIN: "its best again, on fresh seeds",
     RANDOM_SPLIT: "its winner, split at random",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections import Counter
 from datetime import datetime
@@ -28,6 +29,7 @@ from hpo_utils.stopping import create_stop
 from hpo_utils.storage import (
     AFTERWARDS,
     FINISHED,
+    FOLD_SUFFIX,
     count_finished,
     create_pruner,
     default_database,
@@ -45,12 +47,13 @@ SIGNING_S = 5.0  # seconds in which a process that creates a study has signed it
 COMPARABLE = ("dataset_id", "score", "physics")  # of two studies whose trials can be mixed
 
 
-def run_study(cfg: Config) -> optuna.Study:
+def run_study(cfg: Config, may_delete: bool = True) -> optuna.Study:
     """Search until the study has the trials that ``cfg`` asks for, and write its files.
 
     Running again finishes the work rather than adding to it: trials that were interrupted go on
     from their checkpoints. The files are written while it goes on and when it ends, also by an
-    interrupt, so that a killed search leaves them nearly up to date.
+    interrupt, so that a killed search leaves them nearly up to date. Without ``may_delete`` no
+    study is started over, whatever the settings say.
 
     Returns
     -------
@@ -70,7 +73,7 @@ def run_study(cfg: Config) -> optuna.Study:
     try:
         start_server(cfg)
         data = prepare_data(cfg)
-        study = open_study(cfg, space, data)
+        study = open_study(cfg, space, data, may_delete)
         search(study, cfg, space, data)
     except (OSError, StorageInternalError) as error:
         raise StudyError(unusable(error)) from error
@@ -137,7 +140,9 @@ def check_study(cfg: Config) -> tuple[Config, SearchSpace]:
     return cfg, space
 
 
-def open_study(cfg: Config, space: SearchSpace, data: PreparedData) -> optuna.Study:
+def open_study(
+    cfg: Config, space: SearchSpace, data: PreparedData, may_delete: bool = True
+) -> optuna.Study:
     """Open the study that fits the configuration, or create it.
 
     A study holds trials of one search space with one set of other settings, on one data set, scored
@@ -148,7 +153,8 @@ def open_study(cfg: Config, space: SearchSpace, data: PreparedData) -> optuna.St
     ``study.delete_study`` or ``OPTUNA_DELETE_STUDY=true`` in the environment starts over.
     """
     storage = open_storage(cfg)
-    if cfg.study.delete_study or os.environ.get("OPTUNA_DELETE_STUDY", "").lower() == "true":
+    wished = os.environ.get("OPTUNA_DELETE_STUDY", "").lower() == "true"
+    if may_delete and (cfg.study.delete_study or wished):
         _delete_stored(storage, cfg.study.name)
     signature = {
         "search_space": space.digest,
@@ -217,13 +223,25 @@ def with_those_after(study: optuna.Study) -> dict[str, optuna.Study]:
     Under what each is called where a user reads of it.
     """
     storage = study._storage
-    begun = set(optuna.get_all_study_names(storage))
     after = {
         title: optuna.load_study(study_name=name, storage=storage)
-        for suffix, title in AFTERWARDS.items()
-        if (name := f"{study.study_name}-{suffix}") in begun
+        for name, title in _names_after(storage, study.study_name).items()
     }
     return {f"study {study.study_name}": study, **after}
+
+
+def _names_after(storage: optuna.storages.BaseStorage, name: str) -> dict[str, str]:
+    """Return the names of the studies that stand beside a study, and what each is called.
+
+    Among them are the searches on its other folds, and what stands beside those.
+    """
+    begun = optuna.get_all_study_names(storage)
+    found = {n: t for suffix, t in AFTERWARDS.items() if (n := f"{name}-{suffix}") in begun}
+    for each in begun:
+        if fold := re.fullmatch(re.escape(f"{name}-{FOLD_SUFFIX}-") + r"(\d+)(-.+)?", each):
+            beside = f", {AFTERWARDS[fold[2][1:]]}" if (fold[2] or "")[1:] in AFTERWARDS else ""
+            found[each] = f"the search on fold {fold[1]}{beside}"
+    return found
 
 
 def load_existing_study(cfg: Config, study_name: object = None) -> optuna.Study:
@@ -312,7 +330,7 @@ def carry_over(
 def _delete_stored(storage: optuna.storages.BaseStorage, name: str) -> None:
     known = optuna.get_all_study_names(storage)
     for stored in stored_names(storage, name):
-        for each in (stored, *(f"{stored}-{suffix}" for suffix in AFTERWARDS)):
+        for each in (stored, *_names_after(storage, stored)):
             if each in known:
                 optuna.delete_study(study_name=each, storage=storage)
         print(f"deleted study {stored!r}; the directories of its trials stay")

@@ -24,7 +24,8 @@ def show_folds(report: Report, settled: Settled) -> None:
         return
     units = described_units(folds["n_samples"], folds["n_groups"], folds["n_units"])
     counts = sorted({len(members) for members in folds["members"]})
-    by = "a training" if counts == [1] else f"the mean of {counts[-1]} trainings"
+    up_to = "up to " if len(counts) > 1 else ""  # a seed may have diverged
+    by = "a training" if counts == [1] else f"the mean of {up_to}{counts[-1]} trainings"
     report.show(
         f"{folds['n_samples']} samples in {len(folds['folds'])} of {folds['n_folds']} folds, each"
         f" predicted once, by {by} that never saw it; intervals of {percent(folds['confidence'])}"

@@ -100,7 +100,7 @@ def beats_baselines(found: Examination) -> str:
             f"**The test part has too few {drawn} to be sure of anything**: of so few no interval"
             " can be drawn, and no model is shown to beat another or the mean. By the numbers of"
             f" these few alone, the best baseline errs less than the network for {n_behind} of"
-            f" {len(names)} targets. More {drawn}, or `data_split.n_folds`, can tell."
+            f" {len(names)} targets. More {drawn} can tell."
         )
     verdicts = [network_verdict(found, k) for k in range(len(names))]
     hopeless = [

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +82,9 @@ def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
     study.set_user_attr("settled", members)
     settled = SettledFold(contenders[0], members, _winner(settlement), said_before)
     # last, since a search on each takes long: what is known so far can be seen meanwhile
-    evaluation["all_folds"] = on_all_folds(study, cfg, space, data, settled, _search_anew)
+    search = partial(_search_anew, study, root)
+    evaluation["all_folds"] = on_all_folds(study, cfg, space, data, settled, search)
     write_json(directory / "evaluation.json", evaluation)
-    write_study_files(study, root)  # those of a search on another fold may have taken their place
     return evaluation
 
 
@@ -131,9 +132,16 @@ def _decisive(settlement: Settlement) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _search_anew(cfg: Config) -> list[str]:
-    """Search and settle the winner; return the directories of its trainings, none if all failed."""
-    evaluation = settle_winner(run_study(cfg), cfg)
+def _search_anew(study: optuna.Study, root: Path, cfg: Config) -> list[str]:
+    """Search on another fold than ``study``; return the directories of the trainings that won.
+
+    None if all failed. The files of the study are written again: those of the search took their
+    place.
+    """
+    try:
+        evaluation = settle_winner(run_study(cfg, may_delete=False), cfg)
+    finally:
+        write_study_files(study, root)
     return [] if evaluation is None else evaluation["members"]
 
 

@@ -115,7 +115,7 @@ def plot_folds(folds: AllFolds, target_names: Sequence[str]) -> Figure:
     left = max(-1.05, min(axes.dataLim.x0, 0.9) - 0.05)
     axes.set(ylim=(len(target_names) - 0.5, -0.6), xlim=(left, 1.02), xlabel="R² in the test part")
     axes.axvline(0, color=GREY, linestyle="--", linewidth=1)
-    axes.set_title("Every fold in its turn")
+    axes.set_title("The folds in their turn")
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 

@@ -13,7 +13,7 @@ from hpo_utils.looks import WINNER, looks_at_test
 from hpo_utils.reevaluation import Contender
 from hpo_utils.resplit import prepare_folds
 from hpo_utils.storage import open_storage
-from hpo_utils.study import run_study
+from hpo_utils.study import run_study, with_those_after
 from hpo_utils.study_files import last_searched
 from hpo_utils.trial_files import read_trial_info
 from hpo_utils.winner import settle_winner
@@ -83,10 +83,13 @@ def test_each_fold_may_have_a_search_of_its_own(grouped, capsys):
     capsys.readouterr()
     assert settle_winner(study, cfg)["all_folds"]["members"] == folds["members"]
     assert "COMPLETE" not in capsys.readouterr().out
+    assert [*with_those_after(study)][1:] == ["the search on fold 0", "the search on fold 1"]
     assert last_searched(root) == study.study_name  # though the others were searched after it
     renamed = updated(cfg, {"dataset.target_names": ["a", "b"]})
     prepare_data(renamed)
     assert set(settle_winner(study, renamed)["all_folds"]["test"]["network"]) == {"a", "b"}
+    run_study(updated(cfg, {"study.delete_study": True}))
+    assert optuna.get_all_study_names(storage) == [study.study_name]
 
 
 def test_why_nothing_is_said_of_folds(grouped, tmp_path):

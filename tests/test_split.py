@@ -127,6 +127,8 @@ def test_folds_keep_groups_whole_and_gaps_between():
     split = split_indices(100, split_config(n_folds=5, fold=2, method="time", gap=3))
     left_out = set(range(100)) - set(np.concatenate(list(split.values())).tolist())
     assert left_out == {17, 18, 19, 37, 38, 39, 60, 61, 62}
+    with pytest.raises(DataError, match="fold 1 and fold 3 got none .* a smaller gap or fewer"):
+        split_indices(100, split_config(n_folds=5, method="time", gap=25))
 
 
 def test_fewer_groups_than_folds_are_said():

@@ -424,7 +424,11 @@ def test_a_twin_is_carried_over_as_a_trial_of_its_own(make_config, instant, tmp_
 def test_the_races_of_a_study_are_found_with_it(settled):
     _, study = settled
     found = {title: each.study_name for title, each in with_those_after(study).items()}
-    assert found == {"study smoke": "smoke", "its best again, on fresh seeds": "smoke-again"}
+    assert found == {
+        "study smoke": "smoke",
+        "its best again, on fresh seeds": "smoke-again",
+        "its winner, on the other folds": "smoke-all-folds",
+    }
 
 
 def test_without_the_base_the_sampler_begins(make_config, instant):
