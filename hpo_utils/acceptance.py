@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hpo_utils.bundle import Bundle, load_bundle, predict
+from hpo_utils.bundle import Bundle, Prediction, load_bundle, predict
 from hpo_utils.checks import group_ids, real_array, representable
 from hpo_utils.errors import BundleError, DataError
 from hpo_utils.examination import NETWORK, errors_with_intervals
@@ -69,7 +69,18 @@ def evaluate(
         raise DataError(
             f"t must have a row for each of the {len(found.y)} samples of x, got {len(y_true)}"
         )
-    units, confidence = _units(groups, groups_key, len(y_true)), known.cfg.evaluation.confidence
+    return _table(known, promised, y_true, found, _units(groups, groups_key, len(y_true)))
+
+
+def _table(
+    bundle: Bundle,
+    promised: dict[str, Any],
+    y_true: NDArray[Any],
+    found: Prediction,
+    units: NDArray[np.int64] | None,
+) -> pd.DataFrame:
+    """Return what ``evaluate`` does; ``promised`` are the metrics of the test part."""
+    names, confidence = bundle.layout.target_names, bundle.cfg.evaluation.confidence
     level = f"{percent(confidence)} interval by {'sample' if units is None else 'group'} of"
     errors = errors_with_intervals(y_true, {NETWORK: found.y}, names, units, confidence)[NETWORK]
     columns: dict[str, list[Any]] = {}
@@ -82,7 +93,7 @@ def evaluate(
         of_test = [promised[NETWORK][name][measure] for name in names]
         columns[f"{MEASURES[measure]} of the test part"] = of_test
     table = pd.DataFrame(columns, index=pd.Index(names, name="target"))
-    table["unit"] = known.layout.target_units
+    table["unit"] = bundle.layout.target_units
     if found.half_width is not None:
         inside = (np.abs(found.y - y_true) <= found.half_width).mean(axis=0)
         table[f"inside {percent(found.confidence)} intervals"] = [percent(i) for i in inside]
