@@ -14,7 +14,7 @@ from hpo_utils.bundle import Bundle, Prediction, load_bundle, predict
 from hpo_utils.checks import group_ids, real_array, representable
 from hpo_utils.errors import BundleError, DataError
 from hpo_utils.examination import NETWORK, errors_with_intervals
-from hpo_utils.formatting import percent, significant_interval
+from hpo_utils.formatting import interval_text, percent
 from hpo_utils.sources import open_array
 
 MEASURES = {"r2": "R²", "rmse": "RMSE", "mae": "MAE", "bias": "bias"}
@@ -88,7 +88,7 @@ def _table(
         columns[title] = [errors[name][measure] for name in names]
         if measure in WITH_INTERVALS:
             intervals = (errors[name][f"{measure}_interval"] for name in names)
-            columns[f"{level} {title}"] = [significant_interval(each) for each in intervals]
+            columns[f"{level} {title}"] = [interval_text(each, ".3g") for each in intervals]
     for measure in WITH_INTERVALS:
         of_test = [promised[NETWORK][name][measure] for name in names]
         columns[f"{MEASURES[measure]} of the test part"] = of_test

@@ -68,6 +68,16 @@ def fit_baselines(data: PreparedData) -> list[Baseline]:
     return found
 
 
+def training_mean(baselines: list[Baseline]) -> NDArray[np.float32]:
+    """Return the test part as the mean of the training part predicts it."""
+    return next(baseline.test_pred for baseline in baselines if baseline.name == MEAN)
+
+
+def joined_test(best: list[Baseline]) -> NDArray[np.float32]:
+    """Return the test part with each target as its own baseline predicts it."""
+    return np.stack([baseline.test_pred[:, k] for k, baseline in enumerate(best)], axis=1)
+
+
 def _fit(data: PreparedData) -> list[Baseline]:
     z_train = data.target_scaler.transform(data.targets("train")).astype(np.float64)
     zeros = {part: np.zeros_like(data.targets(part)) for part in ("val", "test")}

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import stats
 
-from hpo_utils.baselines import MEAN, Baseline, best_baselines
+from hpo_utils.baselines import MEAN, Baseline, best_baselines, joined_test, training_mean
 from hpo_utils.config import Config
 from hpo_utils.data import PreparedData
 from hpo_utils.evaluation import Coverage, Examination, Skill, TargetMetrics
@@ -44,8 +44,7 @@ def examine(
     y_val, y_test = held["val_true"], held["test_true"]
     val_pred, test_pred = held["val"].mean(axis=0), held["test"].mean(axis=0)
     best = best_baselines(baselines, y_val)
-    reference = np.stack([b.test_pred[:, k] for k, b in enumerate(best)], axis=1)
-    mean = next(b.test_pred for b in baselines if b.name == MEAN)
+    reference, mean = joined_test(best), training_mean(baselines)
     models = {NETWORK: test_pred, **{b.name: b.test_pred for b in baselines}}
     n_models = len(models) - 1  # that might beat the mean
     singles = [target_metrics(y_test, member, names) for member in held["test"]]

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from optuna.distributions import IntDistribution
 
 from hpo_utils.audit import LEAK, audit_leakage
-from hpo_utils.baselines import MEAN, best_baselines, fit_baselines
+from hpo_utils.baselines import best_baselines, fit_baselines, joined_test, training_mean
 from hpo_utils.comparisons import raced_seeds, train_winner
 from hpo_utils.config import Config, updated
 from hpo_utils.data import PreparedData
@@ -183,7 +183,9 @@ def _hear(numbered: Mapping[int, PreparedData], members: list[list[str]], cfg: C
     ]
     means, bests = zip(*map(_baseline_predictions, folds), strict=True)
     y, ours, mean, best = (np.concatenate(each) for each in (truth, predicted, means, bests))
-    units = _joined_units(folds)
+    units = groups = _joined_groups(folds)
+    if groups is None and folds[0].units("test") is not None:  # by time: the folds are in order
+        units = time_blocks(len(y))
     models = {NETWORK: ours, BEST_BASELINE: best}
     return {
         "members": members,
@@ -193,7 +195,7 @@ def _hear(numbered: Mapping[int, PreparedData], members: list[list[str]], cfg: C
             if any(finding.verdict == LEAK for finding in audit_leakage(fold))
         ],
         "n_samples": len(y),
-        "n_groups": _count_groups(folds),
+        "n_groups": None if groups is None else len(np.unique(groups)),
         "n_units": count_units(len(y), units),
         "fold_r2": [
             [of["r2"] for of in target_metrics(*each, names).values()]
@@ -213,21 +215,10 @@ def _hear(numbered: Mapping[int, PreparedData], members: list[list[str]], cfg: C
 def _baseline_predictions(fold: PreparedData) -> tuple[Array, Array]:
     """Return the test part as its training mean and as its best baselines predict it, in units."""
     baselines = fit_baselines(fold)
-    best = best_baselines(baselines, fold.targets("val"))
-    mean = next(each.test_pred for each in baselines if each.name == MEAN)
-    return mean, np.stack([each.test_pred[:, k] for k, each in enumerate(best)], axis=1)
+    return training_mean(baselines), joined_test(best_baselines(baselines, fold.targets("val")))
 
 
-def _joined_units(folds: list[PreparedData]) -> NDArray[np.int64] | None:
-    """Return the units of all test parts, one behind the other: groups, or blocks in time."""
+def _joined_groups(folds: list[PreparedData]) -> NDArray[np.int64] | None:
+    """Return the groups of all test parts, one behind the other; they are numbered alike."""
     groups = [groups for fold in folds if (groups := fold.groups("test")) is not None]
-    if groups:  # numbered alike in all folds
-        return np.concatenate(groups)
-    if folds[0].units("test") is None:
-        return None
-    return time_blocks(sum(len(fold.targets("test")) for fold in folds))  # they are in order
-
-
-def _count_groups(folds: list[PreparedData]) -> int | None:
-    groups = [groups for fold in folds if (groups := fold.groups("test")) is not None]
-    return len(np.unique(np.concatenate(groups))) if groups else None
+    return np.concatenate(groups) if groups else None

@@ -10,16 +10,10 @@ def percent(share: float) -> str:
     return f"{100 * share:.3g}%"
 
 
-def interval_text(interval: Sequence[float | None], digits: int = 3) -> str:
-    """Return an interval as text, a dash where there is none."""
+def interval_text(interval: Sequence[float | None], form: str = ".3f") -> str:
+    """Return an interval as text, its ends in Python's ``form``; a dash where there is none."""
     low, high = interval
-    return "–" if low is None or high is None else f"[{low:.{digits}f}, {high:.{digits}f}]"
-
-
-def significant_interval(interval: Sequence[float | None]) -> str:
-    """Return an interval as text with three significant digits, a dash where there is none."""
-    low, high = interval
-    return "–" if low is None or high is None else f"[{low:.3g}, {high:.3g}]"
+    return "–" if low is None or high is None else f"[{low:{form}}, {high:{form}}]"
 
 
 def short_name(parameter: str) -> str:

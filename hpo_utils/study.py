@@ -328,11 +328,9 @@ def carry_over(
 
 
 def _delete_stored(storage: optuna.storages.BaseStorage, name: str) -> None:
-    known = optuna.get_all_study_names(storage)
     for stored in stored_names(storage, name):
         for each in (stored, *_names_after(storage, stored)):
-            if each in known:
-                optuna.delete_study(study_name=each, storage=storage)
+            optuna.delete_study(study_name=each, storage=storage)
         print(f"deleted study {stored!r}; the directories of its trials stay")
 
 

@@ -183,9 +183,9 @@ def contenders_table(contenders: Sequence[Standing], confidence: float) -> pd.Da
             "score in the study": row["study_score"],
             "seeds": len(row["scores"]),
             "mean": row["mean"],
-            f"{percent(confidence)} interval": interval_text(row["interval"], 4),
+            f"{percent(confidence)} interval": interval_text(row["interval"], ".4f"),
             "p of its seeds against the winner's": row["p_value"],
-            "score over the winner's, by samples": interval_text(row["ratio_interval"], 2),
+            "score over the winner's, by samples": interval_text(row["ratio_interval"], ".2f"),
             "": "given up early" if row["beaten"] else "",
         }
         for row in contenders
