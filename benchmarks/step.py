@@ -38,6 +38,7 @@ CASES = [
     (64, 8, 128, 256, False),
     (24, 32, 64, 128, False),
 ]
+FULL_SIZE = [(64, 8, 1400, 2500, True), (64, 8, 1400, 2500, False)]  # the flow's, on GPUs alone
 STEPS, REPEATS = 5, 9
 
 
@@ -79,7 +80,7 @@ def main() -> None:
     print(f"{device}, {precision}; hidden, batch, H, W, residual")
     for threads in options.threads:
         torch.set_num_threads(threads)
-        for case in CASES:
+        for case in CASES + (FULL_SIZE if device.type == "cuda" else []):
             steps, flops = make_step(case, device, precision)
             steps()
             times, shares = [], []

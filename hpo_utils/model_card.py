@@ -5,20 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 from hpo_utils.data import PreparedData
-from hpo_utils.evaluation import Examination, Settlement
-from hpo_utils.examination import NETWORK, network_verdict
+from hpo_utils.evaluation import AllFolds, Examination, Settlement
+from hpo_utils.examination import NETWORK, joint_verdict, network_verdict
 from hpo_utils.formatting import interval_text, percent
 from hpo_utils.looks import winners_heard
 from hpo_utils.split import MIN_UNITS, PART_NAMES
 
 
 def model_card(
-    data: PreparedData, settlement: Settlement, found: Examination, made_with: dict[str, Any]
+    data: PreparedData,
+    settlement: Settlement,
+    found: Examination,
+    folds: AllFolds | str,
+    made_with: dict[str, Any],
 ) -> str:
     """Return the card in Markdown (after Mitchell et al., Model Cards, FAT* 2019).
 
-    ``made_with`` is the content of the JSON file of that name. The test part has spoken for this
-    winner already.
+    ``made_with`` is the content of ``environment.json``. The test part has spoken for this winner
+    already; ``folds`` may have nothing to say.
     """
     shape = ", ".join(map(str, data.manifest["sources"][0]["shape"][1:]))
     n_members = len(settlement["members"])
@@ -45,6 +49,7 @@ def model_card(
         f" {_intervals(found, settlement['confidence'])}; the skill is the share of the best"
         " baseline's squared error that it removes.",
         _table(data, found),
+        *([] if isinstance(folds, str) else _of_folds(folds)),
         "## What to beware of",
         *_warnings(found, max(len(winners_heard(data)) - 1, 0)),
         "## Where it comes from",
@@ -79,6 +84,25 @@ def _table(data: PreparedData, found: Examination) -> str:
         ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _of_folds(folds: AllFolds) -> list[str]:
+    """Return what several test parts say of other trainings than those of the bundle."""
+    trained = "searches of their own" if folds["searched"] else "trainings of this configuration"
+    lines = ["| target | R² | interval | skill |", "|---|---|---|---|"]
+    for (name, errors), skill, over_mean in zip(
+        folds["test"][NETWORK].items(), folds["skill"], folds["skill_over_mean"], strict=True
+    ):
+        cells = [
+            name.replace("|", r"\|"), _number(errors["r2"]), interval_text(errors["r2_interval"]),
+            f"{_number(skill['skill'])} ({joint_verdict(skill, over_mean)})",
+        ]  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
+    return [
+        f"And on {folds['n_samples']} samples in {len(folds['folds'])} of {folds['n_folds']} folds,"
+        f" each predicted once, by {trained} that never saw it:",
+        "\n".join(lines),
+    ]
 
 
 def _warnings(found: Examination, n_before: int) -> list[str]:

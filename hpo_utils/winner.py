@@ -24,7 +24,7 @@ from hpo_utils.bundle import describe_layout, is_current, write_bundle
 from hpo_utils.comparisons import on_random_split, without_physics
 from hpo_utils.config import Config, with_target_weights
 from hpo_utils.data import PreparedData, load_prepared
-from hpo_utils.errors import StudyError
+from hpo_utils.errors import DivergenceError
 from hpo_utils.evaluation import Evaluation, Examination, Settlement
 from hpo_utils.examination import examine
 from hpo_utils.folds import SettledFold, on_all_folds
@@ -32,7 +32,7 @@ from hpo_utils.looks import WINNER, note_look
 from hpo_utils.members import Member, load_member, predict_part
 from hpo_utils.model_card import model_card
 from hpo_utils.onnx_file import write_onnx
-from hpo_utils.paths import resolve, whole_directory, write_json, write_with
+from hpo_utils.paths import resolve, whole_directory, write_json, write_text, write_with
 from hpo_utils.reevaluation import Contender, reevaluate, wait_for_others
 from hpo_utils.search_space import SearchSpace, load_search_space
 from hpo_utils.standings import describe_race, read_sample_scores
@@ -85,6 +85,7 @@ def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
     search = partial(_search_anew, study, root)
     evaluation["all_folds"] = on_all_folds(study, cfg, space, data, settled, search)
     write_json(directory / "evaluation.json", evaluation)
+    _write_card(directory / "bundle", data, evaluation)
     return evaluation
 
 
@@ -135,11 +136,14 @@ def _decisive(settlement: Settlement) -> tuple[object, ...]:
 def _search_anew(study: optuna.Study, root: Path, cfg: Config) -> list[str]:
     """Search on another fold than ``study``; return the directories of the trainings that won.
 
-    None if all failed. The files of the study are written again: those of the search took their
-    place.
+    None if all failed or diverged. The files of the study are written again: those of the search
+    took their place.
     """
     try:
         evaluation = settle_winner(run_study(cfg, may_delete=False), cfg)
+    except DivergenceError as error:
+        print(error, flush=True)
+        return []
     finally:
         write_study_files(study, root)
     return [] if evaluation is None else evaluation["members"]
@@ -194,14 +198,14 @@ def choose_members(winner: Contender, ensemble: bool) -> list[str]:
 
     Raises
     ------
-    StudyError
+    DivergenceError
         If every one of them diverged.
     """
     if not winner.scores:  # the study's best, as it is
         return list(winner.directories.values())
     finite = {seed: score for seed, score in winner.scores.items() if np.isfinite(score)}
     if not finite:
-        raise StudyError(
+        raise DivergenceError(
             f"a winner must train on some seed, but {winner.name} diverged on each of"
             f" {list(winner.scores)}: lower the learning rates of the search space"
         )
@@ -221,12 +225,21 @@ def _examine_and_bundle(
     made_with = {
         **environment(), "study": settlement["study_name"], "members": settlement["members"],
     }  # fmt: skip
-    card = model_card(data, settlement, examination, made_with)
+    card = model_card(data, settlement, examination, NOT_YET, made_with)
     states = [state for _, state in members]
     with whole_directory(directory / "bundle", replace=True) as partial:
         model = write_bundle(partial, cfg, layout, states, examination, made_with, card)
         write_onnx(partial / "model.onnx", model, layout)
     return examination
+
+
+def _write_card(bundle: Path, data: PreparedData, evaluation: Evaluation) -> None:
+    """Write the card of a bundle again, now that the other folds have spoken."""
+    made_with = json.loads((bundle / "environment.json").read_text(encoding="utf-8"))
+    card = model_card(
+        data, evaluation, evaluation["examination"], evaluation["all_folds"], made_with
+    )
+    write_text(bundle / "MODEL_CARD.md", card)
 
 
 def _held_out(

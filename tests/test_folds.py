@@ -6,8 +6,10 @@ import numpy as np
 import optuna
 import pytest
 
+from hpo_utils import winner
 from hpo_utils.config import updated
 from hpo_utils.data import prepare_data
+from hpo_utils.errors import DivergenceError
 from hpo_utils.folds import SettledFold, on_all_folds
 from hpo_utils.looks import WINNER, looks_at_test
 from hpo_utils.reevaluation import Contender
@@ -16,7 +18,7 @@ from hpo_utils.storage import open_storage
 from hpo_utils.study import run_study, with_those_after
 from hpo_utils.study_files import last_searched
 from hpo_utils.trial_files import read_trial_info
-from hpo_utils.winner import settle_winner
+from hpo_utils.winner import choose_members, settle_winner
 
 N_FOLDS = 4
 
@@ -50,6 +52,9 @@ def test_every_sample_is_tested_once_by_who_never_saw_it(grouped, capsys):
     assert folds["members"][0] == found["members"][:2]  # the race's own trainings
     assert (folds["n_samples"], folds["n_groups"], folds["n_units"]) == (36, 12, 12)
     assert folds["leaking"] == []
+    card = (root / "winners" / study.study_name / "bundle" / "MODEL_CARD.md").read_text()
+    assert "36 samples in 3 of 4 folds" in card
+    assert "by trainings of this configuration" in card
 
     def n_heard():
         return [sum(look.kind == WINNER for look in looks_at_test(each)) for each in parts]
@@ -92,10 +97,30 @@ def test_each_fold_may_have_a_search_of_its_own(grouped, capsys):
     assert optuna.get_all_study_names(storage) == [study.study_name]
 
 
-def test_why_nothing_is_said_of_folds(grouped, tmp_path):
-    data, winner = prepare_data(grouped), Contender(0, False, {}, 1.0, {7: 1.0}, {7: "a"})
+def test_a_search_whose_winner_diverges_stops_no_other(grouped, monkeypatch, capsys):
+    cfg = updated(grouped, {
+        "evaluation.other_folds": "search", "evaluation.n_seeds": 0, "training.epochs": 1,
+        "data_split.n_folds": 3, "dataset.groups": None,
+    })  # fmt: skip
+    asked = []
 
-    def said(contender=winner, **settings):
+    def diverging_on_fold_0(*args):
+        asked.append(args)
+        if len(asked) == 2:
+            raise DivergenceError("a winner must train on some seed")
+        return choose_members(*args)
+
+    monkeypatch.setattr(winner, "choose_members", diverging_on_fold_0)
+    found = settle_winner(run_study(cfg), cfg)
+    assert found["all_folds"] == "No training on fold 0 was completed."
+    assert len(asked) == 3
+    assert "a winner must train on some seed" in capsys.readouterr().out
+
+
+def test_why_nothing_is_said_of_folds(grouped, tmp_path):
+    data, alone = prepare_data(grouped), Contender(0, False, {}, 1.0, {7: 1.0}, {7: "a"})
+
+    def said(contender=alone, **settings):
         cfg = updated(grouped, settings)
         settled = SettledFold(contender, ["a"], "nobody", "")
         return on_all_folds(None, cfg, None, data, settled, None)

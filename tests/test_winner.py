@@ -10,7 +10,7 @@ from hpo_utils.bundle import load_bundle
 from hpo_utils.by_hand import train_by_hand
 from hpo_utils.config import load_config
 from hpo_utils.data import prepare_data
-from hpo_utils.errors import StudyError
+from hpo_utils.errors import DivergenceError
 from hpo_utils.evaluation import Evaluation, Examination, Standing, WithoutPhysics
 from hpo_utils.looks import looks_at_test
 from hpo_utils.reevaluation import Contender
@@ -133,7 +133,7 @@ def test_seeds_that_diverge_are_left_out():
     assert choose_members(contender, ensemble=True) == ["a", "c"]
     assert choose_members(contender, ensemble=False) == ["c"]
     lost = Contender(0, False, {}, 0.3, {1: float("inf")}, {1: "a"})
-    with pytest.raises(StudyError, match="trial 0 diverged on each of"):
+    with pytest.raises(DivergenceError, match="trial 0 diverged on each of"):
         choose_members(lost, ensemble=True)
 
 
