@@ -32,7 +32,7 @@ from hpo_utils.metrics import Calibration
 from hpo_utils.models import create_network, evaluation_batch
 from hpo_utils.models import predict as predict_z
 from hpo_utils.novelty import KnownRange
-from hpo_utils.paths import write_json, write_text, write_yaml
+from hpo_utils.paths import write_json, write_yaml
 from hpo_utils.physics import Physics, kept_physics
 from hpo_utils.scaling import Standardizer
 from hpo_utils.sources import CHUNK_BYTES, open_array
@@ -174,13 +174,11 @@ def write_bundle(
     states: Sequence[dict[str, Tensor]],
     metrics: Mapping[str, Any],
     environment: dict[str, Any],
-    card: str,
 ) -> RawModel:
-    """Write everything but the ONNX file, and return the model.
+    """Write everything but the ONNX file and the card, and return the model.
 
     ``states`` are the state dicts of the members.
     """
-    directory.mkdir(parents=True, exist_ok=True)
     tensors = {
         f"{i}.{name}": value.contiguous()
         for i, state in enumerate(states)
@@ -193,7 +191,6 @@ def write_bundle(
     write_json(directory / "bundle.json", content)
     write_json(directory / "metrics.json", metrics)
     write_json(directory / "environment.json", environment)
-    write_text(directory / "MODEL_CARD.md", card)
     return load_bundle(directory).model
 
 

@@ -86,9 +86,9 @@ def on_random_split(
     return {kind: _mean_validation(each, names) for kind, each in directories.items()}
 
 
-def raced_seeds(winner: Contender, most: int = N_COMPARED) -> list[int]:
+def raced_seeds(winner: Contender) -> list[int]:
     """Return the seeds of the race that the winner is trained with in another way."""
-    return [seed for seed, score in winner.scores.items() if np.isfinite(score)][:most]
+    return [seed for seed, score in winner.scores.items() if np.isfinite(score)][:N_COMPARED]
 
 
 def train_winner(

@@ -6,9 +6,8 @@ from typing import Any, TypedDict
 
 from hpo_utils.intervals import Interval
 
-TargetMetrics = dict[
-    str, Any
-]  # of one target: mse, mae, rmse, bias, r2, and intervals of r2 and rmse
+# of one target: mse, mae, rmse, bias, r2, and intervals of r2 and rmse
+TargetMetrics = dict[str, Any]
 
 
 class Standing(TypedDict):

@@ -100,7 +100,7 @@ def on_all_folds(
     except (DataError, ConfigError, OSError) as error:
         return f"The other folds cannot be prepared: {error}."
     if how == "search":
-        members = _by_searching(cfg, study, settled.members, search)
+        members = _by_searching(study, cfg, prepared, settled, search)
     else:
         members = _by_training(study, cfg, space, prepared, settled)
     if missing := [fold for fold, each in zip(tested, members, strict=True) if not each]:
@@ -126,16 +126,20 @@ def _is_known(
 
 
 def _by_searching(
-    cfg: Config, study: optuna.Study, own: list[str], search: Callable[[Config], list[str]]
+    study: optuna.Study,
+    cfg: Config,
+    prepared: FoldedData,
+    settled: SettledFold,
+    search: Callable[[Config], list[str]],
 ) -> list[list[str]]:
-    """Search on each other fold, in a study of its own; return who won, by fold, ``own`` included.
+    """Search on each other fold, in a study of its own; return who won, by fold.
 
     Each search has as many trials as the study has.
     """
     members, n_trials = [], count_finished(study)
-    for fold in range(cfg.data_split.n_folds or 0):
+    for fold in prepared.folds:
         if fold == cfg.data_split.fold:
-            members.append(own)
+            members.append(settled.members)
             continue
         name = f"{study.study_name}-{FOLD_SUFFIX}-{fold}"
         print(f"searching anew on fold {fold}: study {name}", flush=True)

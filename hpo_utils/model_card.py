@@ -5,36 +5,31 @@ from __future__ import annotations
 from typing import Any
 
 from hpo_utils.data import PreparedData
-from hpo_utils.evaluation import AllFolds, Examination, Settlement
+from hpo_utils.evaluation import AllFolds, Evaluation, Examination
 from hpo_utils.examination import NETWORK, joint_verdict, network_verdict
 from hpo_utils.formatting import interval_text, percent
 from hpo_utils.looks import winners_heard
 from hpo_utils.split import MIN_UNITS, PART_NAMES
 
 
-def model_card(
-    data: PreparedData,
-    settlement: Settlement,
-    found: Examination,
-    folds: AllFolds | str,
-    made_with: dict[str, Any],
-) -> str:
+def model_card(data: PreparedData, evaluation: Evaluation, made_with: dict[str, Any]) -> str:
     """Return the card in Markdown (after Mitchell et al., Model Cards, FAT* 2019).
 
     ``made_with`` is the content of ``environment.json``. The test part has spoken for this winner
-    already; ``folds`` may have nothing to say.
+    already.
     """
+    found, folds = evaluation["examination"], evaluation["all_folds"]
     shape = ", ".join(map(str, data.manifest["sources"][0]["shape"][1:]))
-    n_members = len(settlement["members"])
+    n_members = len(evaluation["members"])
     kind = (
         "one network"
         if n_members == 1
         else f"the mean of {n_members} networks of one configuration trained with different seeds"
     )
     sections = [
-        f"# {settlement['study_name']}: {', '.join(data.target_names)}",
-        f"A convolutional regressor, {kind}. It won study `{settlement['study_name']}`"
-        f" ({settlement['n_trials']} trials) by {settlement['score_name']}.",
+        f"# {evaluation['study_name']}: {', '.join(data.target_names)}",
+        f"A convolutional regressor, {kind}. It won study `{evaluation['study_name']}`"
+        f" ({evaluation['n_trials']} trials) by {evaluation['score_name']}.",
         "## Use",
         f"Input: raw arrays of shape (n_samples, {shape}), with all that was recorded"
         f" ({', '.join(data.manifest['channel_names'])}), of which it uses"
@@ -46,14 +41,14 @@ def model_card(
         " input `x`, outputs `y` and `spread`.",
         "## How good it is",
         f"On {found['n_test']} samples{_groups(found)} that neither trained nor chose it,"
-        f" {_intervals(found, settlement['confidence'])}; the skill is the share of the best"
+        f" {_intervals(found, evaluation['confidence'])}; the skill is the share of the best"
         " baseline's squared error that it removes.",
         _table(data, found),
         *([] if isinstance(folds, str) else _of_folds(folds)),
         "## What to beware of",
         *_warnings(found, max(len(winners_heard(data)) - 1, 0)),
         "## Where it comes from",
-        f"Data `{settlement['dataset_id']}`: "
+        f"Data `{evaluation['dataset_id']}`: "
         + ", ".join(f"{PART_NAMES[part]} {n}" for part, n in data.manifest["n_samples"].items())
         + " samples. Configuration: `config.yaml`. Made with hpo_utils"
         f" {made_with['packages']['hpo_utils']}, PyTorch {made_with['packages']['torch']}"

@@ -11,6 +11,7 @@ from typing import Any
 
 import optuna
 import psutil
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.storage import stored_trial
@@ -90,19 +91,32 @@ def recover_interrupted(
     recovered = []
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         if _is_abandoned(study, trial, outputs_root, silent_after_s):
-            _note_death(study, trial, outputs_root, MAX_DEATHS)
-            recovered.append(trial.number)
+            recovered += _note_death(study, trial, outputs_root, MAX_DEATHS)
+    return recovered
+
+
+def recover_from(
+    study: optuna.Study, worker: str, outputs_root: Path, most_deaths: int = MAX_DEATHS_ALONE
+) -> list[int]:
+    """Do the same with what a worker ran that is dead for certain; return the numbers."""
+    recovered = []
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if trial.user_attrs.get("owner", {}).get("worker") == worker:
+            recovered += _note_death(study, trial, outputs_root, most_deaths)
     return recovered
 
 
 def give_back(
     study: optuna.Study,
     trial: FrozenTrial | optuna.Trial,
+    owner: Mapping[str, Any],
     outputs_root: Path,
     reason: str,
 ) -> None:
-    """Put a running trial back among those that wait, with what it has."""
-    with suppress(optuna.exceptions.UpdateFinishedTrialError):  # it had just been told
+    """Put a trial that ``owner`` runs back among those that wait, with what it has."""
+    if not is_run_by(study, trial, owner):
+        return
+    with suppress(UpdateFinishedTrialError):  # it had just been told
         # who asks for it next is alive, but has not signed it at once
         study._storage.set_trial_user_attr(trial._trial_id, "owner", {})
         # Optuna has no public way to do that; a trial that waits keeps its parameters and values
@@ -111,37 +125,43 @@ def give_back(
         correct_state(outputs_root / trial.user_attrs["output_dir"], "WAITING", reason)
 
 
-def recover_from(
-    study: optuna.Study, worker: str, outputs_root: Path, most_deaths: int = MAX_DEATHS_ALONE
+def is_run_by(
+    study: optuna.Study, trial: FrozenTrial | optuna.Trial, owner: Mapping[str, Any]
+) -> bool:
+    """Return whether ``owner`` still runs a trial; of one that nobody has signed it is empty.
+
+    The trial may have been given up as dead meanwhile, and may be another's now.
+    """
+    stored = stored_trial(study, trial.number)
+    return stored.state == TrialState.RUNNING and stored.user_attrs.get("owner", {}) == owner
+
+
+def _note_death(
+    study: optuna.Study, trial: FrozenTrial, outputs_root: Path, most: int
 ) -> list[int]:
-    """Do the same with what a worker ran that is dead for certain; return the numbers."""
-    numbers = []
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if trial.user_attrs.get("owner", {}).get("worker") == worker:
-            _note_death(study, trial, outputs_root, most_deaths)
-            numbers.append(trial.number)
-    return numbers
+    """Give a trial back whose process died, or have it fail if that happened too often.
 
-
-def _note_death(study: optuna.Study, trial: FrozenTrial, outputs_root: Path, most: int) -> None:
-    """Give a trial back whose process died, or have it fail if that happened too often."""
+    Returns
+    -------
+    list of int
+        Its number; nothing if another process was faster, or it has ended.
+    """
+    owner = trial.user_attrs.get("owner", {})
+    if not is_run_by(study, trial, owner):
+        return []
     epochs = len(trial.intermediate_values)
     before, times = trial.user_attrs.get("died", (epochs, 0))
     times = times + 1 if before == epochs else 1
-    study._storage.set_trial_user_attr(trial._trial_id, "died", (epochs, times))
+    with suppress(UpdateFinishedTrialError):
+        study._storage.set_trial_user_attr(trial._trial_id, "died", (epochs, times))
     if times < most:
-        give_back(study, trial, outputs_root, "its process died")
-        return
+        give_back(study, trial, owner, outputs_root, "its process died")
+        return [trial.number]
     failure = f"its process died {times} times in one epoch, perhaps for want of memory"
     study._storage.set_trial_user_attr(trial._trial_id, "failure", failure)
     study.tell(trial.number, state=TrialState.FAIL)
     correct_state(outputs_root / trial.user_attrs.get("output_dir", ""), "FAIL", failure)
-
-
-def is_ours(study: optuna.Study, trial: optuna.Trial, owner: Mapping[str, Any]) -> bool:
-    """Return whether a trial is still run by us: it may have been given up as dead meanwhile."""
-    stored = stored_trial(study, trial.number)
-    return stored.state == TrialState.RUNNING and stored.user_attrs.get("owner") == owner
+    return [trial.number]
 
 
 def _is_abandoned(

@@ -58,8 +58,7 @@ def train_all(
     retrained = optuna.create_study(
         study_name=f"{study.study_name}-{suffix}", storage=open_storage(cfg), load_if_exists=True
     )
-    changes = {"study.pruner": "none", "study.max_consecutive_failures": 1, "study.timeout": None}
-    cfg = updated(cfg, changes)
+    cfg = updated(cfg, {"study.pruner": "none", "study.timeout": None})
     retrained.pruner = create_pruner(cfg)
     names = {settings_key(settings): name for name, settings in wanted.items()}
     search = Search(cfg, widened(space), data, create_stop(cfg), queued_only=True)
@@ -71,7 +70,9 @@ def train_all(
         # in this order: what another process ends between the two is in both, not in none
         in_hand, finished = _in_hand(retrained), _finished(retrained, root)
         missing = names.keys() - finished.keys()
-        if not missing:
+        # of two that asked at the same moment, each waits for what the other asked for, too
+        unfinished = missing | (names.keys() & in_hand)
+        if not unfinished:
             return [finished[settings_key(settings)] for settings in wanted.values()]
         lost = missing - in_hand
         if failed := sorted(lost & asked):
@@ -83,11 +84,11 @@ def train_all(
             if settings_key(settings) in lost:
                 retrained.enqueue_trial(settings)
         asked |= lost
-        retrained.set_user_attr(WANTED, count_finished(retrained) + len(missing))
+        retrained.set_user_attr(WANTED, count_finished(retrained) + len(unfinished))
         if n_waiting := len(retrained.get_trials(deepcopy=False, states=(TrialState.WAITING,))):
             run_workers(retrained, search, n_waiting, lambda trial: _say(trial, names))
         elif not told:
-            left = f"{len(missing)} of {len(wanted)}"
+            left = f"{len(unfinished)} of {len(wanted)}"
             print(f"retraining: waiting for another process, which trains {left}", flush=True)
             told = True
         else:
@@ -131,12 +132,13 @@ def _in_hand(retrained: optuna.Study) -> set[str]:
 
 
 def _finished(retrained: optuna.Study, root: Path) -> dict[str, FrozenTrial]:
-    """Return the trainings that have ended, but for those whose directories are gone."""
-    return {
-        settings_key(trial.params): trial
-        for trial in retrained.get_trials(deepcopy=False, states=FINISHED)
-        if has_directory(trial, root)
-    }
+    """Return the trainings that have ended, but for those whose directories are gone.
+
+    Of two with the same settings the first, for every process and every time.
+    """
+    trials = retrained.get_trials(deepcopy=False, states=FINISHED)
+    there = [trial for trial in trials if has_directory(trial, root)]
+    return {settings_key(trial.params): trial for trial in reversed(there)}
 
 
 def _failure(retrained: optuna.Study, key: str) -> str:

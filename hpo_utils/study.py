@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import optuna
-from optuna.exceptions import DuplicatedStudyError, StorageInternalError
+from optuna.exceptions import DuplicatedStudyError
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.config import Config, updated, with_target_weights
@@ -38,7 +38,7 @@ from hpo_utils.storage import (
     stored_names,
 )
 from hpo_utils.study_files import last_searched, write_study_files
-from hpo_utils.workers import Search, unusable
+from hpo_utils.workers import Search, needing_storage
 from hpo_utils.yardstick import check_target, create_yardstick
 
 FILES_INTERVAL = 10.0  # seconds between two writings of the study's files while it runs
@@ -70,13 +70,11 @@ def run_study(cfg: Config, may_delete: bool = True) -> optuna.Study:
         If a person made the file ``optuna/STOP`` below ``outputs_root``.
     """
     cfg, space = check_study(cfg)
-    try:
+    with needing_storage():
         start_server(cfg)
         data = prepare_data(cfg)
         study = open_study(cfg, space, data, may_delete)
         search(study, cfg, space, data)
-    except (OSError, StorageInternalError) as error:
-        raise StudyError(unusable(error)) from error
     return study
 
 
@@ -104,7 +102,8 @@ def search(study: optuna.Study, cfg: Config, space: SearchSpace, data: PreparedD
     finally:
         write_study_files(study, root)
         progress.close()
-    left = remaining - progress.n_done
+    shared = cfg.study.n_more is None  # with other processes, which have done some of them
+    left = count_remaining(study, cfg) if shared else remaining - progress.n_done
     if left > 0 and (reason := stop.reason()):
         sentence = f"the search stops because {reason}: {left} trials are left, run again to go on"
         if not stop.overdue():

@@ -20,7 +20,7 @@ from hpo_utils.ownership import MAX_DEATHS, recover_from, recover_interrupted
 from hpo_utils.paths import resolve
 from hpo_utils.sampler import create_sampler
 from hpo_utils.storage import create_pruner, open_storage, stored_trial
-from hpo_utils.workers import Search, Tickets, run_trials
+from hpo_utils.workers import Search, Tickets, needing_storage, run_trials
 
 MANY = 1024  # workers, more than there will be
 TRIALS_PER_WORKER = 5  # of a search, at least: the sampler learns from the trials before
@@ -74,11 +74,12 @@ class Job:
         cfg = self.search.cfg
         torch.set_num_threads(self.n_threads)
         try:
-            study = optuna.load_study(
-                study_name=self.study_name, storage=open_storage(cfg), pruner=create_pruner(cfg)
-            )
-            study.sampler = create_sampler(cfg)
-            run_trials(study, self.search, tickets, lambda trial: ended.put(trial.number), name)
+            with needing_storage():
+                study = optuna.load_study(
+                    study_name=self.study_name, storage=open_storage(cfg), pruner=create_pruner(cfg)
+                )
+                study.sampler = create_sampler(cfg)
+                run_trials(study, self.search, tickets, lambda trial: ended.put(trial.number), name)
         except HpoError as error:
             ended.put(str(error))
         except KeyboardInterrupt:
@@ -121,9 +122,8 @@ class Team:
         self._workers: dict[int, tuple[str, Worker]] = {}
         self._deaths: Counter[int] = Counter()  # of each index, since a trial ended
         self._n_left = n_trials
-        self._n_lost = (
-            0  # upper bound on the tickets of workers that died before they signed a trial
-        )
+        # upper bound on the tickets of workers that died before they signed a trial
+        self._n_lost = 0
 
     def __enter__(self) -> Self:
         return self

@@ -40,11 +40,13 @@ from hpo_utils.storage import best_of, count_finished
 from hpo_utils.study import run_study
 from hpo_utils.study_files import write_study_files
 from hpo_utils.trial_files import environment
+from hpo_utils.workers import needing_storage
 
 NOT_YET = "The other folds are not done yet: run `03_optimize` to its end."
 VERSION = 5  # of evaluation.json: another number when 04 needs something new or baselines are added
 
 
+@needing_storage()
 def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
     """Race the best trials, examine the winner on the test part, write everything down.
 
@@ -79,6 +81,7 @@ def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
     said_before = before["all_folds"] if before and before["members"] == members else NOT_YET
     evaluation: Evaluation = {**settlement, "examination": examination, "all_folds": said_before}
     write_json(directory / "evaluation.json", evaluation)
+    _write_card(directory / "bundle", data, evaluation)
     study.set_user_attr("settled", members)
     settled = SettledFold(contenders[0], members, _winner(settlement), said_before)
     # last, since a search on each takes long: what is known so far can be seen meanwhile
@@ -103,7 +106,10 @@ def _settlement(
     data: PreparedData,
     contenders: list[Contender],
 ) -> Settlement:
-    """Return what is known of the contenders, the winner first, before the test part speaks."""
+    """Return what is known of the contenders, the winner first, before the test part speaks.
+
+    Trains the winner's configuration without its constraints, and on a random split, for that.
+    """
     raced, confidence = cfg.evaluation.n_seeds > 0, cfg.evaluation.confidence
     root, winner = resolve(cfg.paths.outputs_root), contenders[0]
     sample_scores = read_sample_scores(contenders, data, cfg, root) if raced else {}
@@ -136,7 +142,7 @@ def _decisive(settlement: Settlement) -> tuple[object, ...]:
 def _search_anew(study: optuna.Study, root: Path, cfg: Config) -> list[str]:
     """Search on another fold than ``study``; return the directories of the trainings that won.
 
-    None if all failed or diverged. The files of the study are written again: those of the search
+    Empty if all failed or diverged. The files of the study are written again: those of the search
     took their place.
     """
     try:
@@ -225,21 +231,17 @@ def _examine_and_bundle(
     made_with = {
         **environment(), "study": settlement["study_name"], "members": settlement["members"],
     }  # fmt: skip
-    card = model_card(data, settlement, examination, NOT_YET, made_with)
     states = [state for _, state in members]
-    with whole_directory(directory / "bundle", replace=True) as partial:
-        model = write_bundle(partial, cfg, layout, states, examination, made_with, card)
-        write_onnx(partial / "model.onnx", model, layout)
+    with whole_directory(directory / "bundle", replace=True) as unfinished:
+        model = write_bundle(unfinished, cfg, layout, states, examination, made_with)
+        write_onnx(unfinished / "model.onnx", model, layout)
     return examination
 
 
 def _write_card(bundle: Path, data: PreparedData, evaluation: Evaluation) -> None:
-    """Write the card of a bundle again, now that the other folds have spoken."""
+    """Write the card of a bundle: with it, and again when the other folds have spoken."""
     made_with = json.loads((bundle / "environment.json").read_text(encoding="utf-8"))
-    card = model_card(
-        data, evaluation, evaluation["examination"], evaluation["all_folds"], made_with
-    )
-    write_text(bundle / "MODEL_CARD.md", card)
+    write_text(bundle / "MODEL_CARD.md", model_card(data, evaluation, made_with))
 
 
 def _held_out(

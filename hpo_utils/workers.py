@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import gc
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,7 +19,7 @@ from hpo_utils.devices import release_memory, select_device
 from hpo_utils.errors import StopRequest, StudyError
 from hpo_utils.interrupts import was_interrupted
 from hpo_utils.objective import objective
-from hpo_utils.ownership import give_back, is_ours, register, sign
+from hpo_utils.ownership import give_back, is_run_by, register, sign
 from hpo_utils.paths import resolve
 from hpo_utils.search_space import SearchSpace
 from hpo_utils.stopping import Stop
@@ -99,24 +99,25 @@ def run_trials(
             if search.queued_only and enqueued_params(stored_trial(study, trial.number)) is None:
                 study.tell(trial, state=TrialState.FAIL)  # another process was faster
                 break
+            signed: dict[str, Any] = {}
             try:
                 signed = sign(trial, owner)
                 outcome = run_trial(trial, search)
                 release_memory(device)
-                if not is_ours(study, trial, signed):
+                if not is_run_by(study, trial, signed):
                     continue  # given up as dead, such as while the machine slept: another's now
                 study.tell(trial, *outcome)
             except UpdateFinishedTrialError:
                 continue  # likewise, and finished there
             except StopRequest as request:
-                give_back(study, trial, root, str(request))
+                give_back(study, trial, signed, root, str(request))
                 break
             except (OSError, StorageInternalError) as error:
                 with suppress(StorageInternalError):
-                    give_back(study, trial, root, str(error))
-                raise StudyError(unusable(error)) from error
+                    give_back(study, trial, signed, root, str(error))
+                raise StudyError(_unusable(error)) from error
             except BaseException:
-                give_back(study, trial, root, "interrupted")
+                give_back(study, trial, signed, root, "interrupted")
                 raise
             ended = stored_trial(study, trial.number)
             failures = failures + 1 if ended.state == TrialState.FAIL else 0
@@ -162,7 +163,16 @@ def run_trial(trial: optuna.Trial, search: Search) -> tuple[float | None, TrialS
         return None, TrialState.FAIL
 
 
-def unusable(error: Exception) -> str:
+@contextmanager
+def needing_storage() -> Iterator[None]:
+    """Raise ``StudyError`` if the block, or a function, meets a file or a storage it cannot use."""
+    try:
+        yield
+    except (OSError, StorageInternalError) as error:
+        raise StudyError(_unusable(error)) from error
+
+
+def _unusable(error: Exception) -> str:
     """Return the sentence on a file or a storage that cannot be read or written to."""
     reason = " ".join(str(error.__cause__ or error).split())
     remedy = "make room or set the permissions right"

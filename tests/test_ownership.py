@@ -16,7 +16,7 @@ from hpo_utils.ownership import (
     WORKER,
     current_owner,
     give_back,
-    is_ours,
+    is_run_by,
     owner_is_alive,
     recover_from,
     recover_interrupted,
@@ -89,7 +89,7 @@ def test_a_trial_given_back_goes_on_with_what_it_has(tmp_path):
     x = trial.suggest_float("x", 0, 1)
     trial.report(0.5, 1)
     trial.set_user_attr("note", "kept")
-    give_back(study, trial, tmp_path, "interrupted")
+    give_back(study, trial, {}, tmp_path, "interrupted")
     assert states(study) == [TrialState.WAITING]
     again = study.ask()
     assert (again.number, again.suggest_float("x", 0, 1)) == (trial.number, x)
@@ -101,8 +101,21 @@ def test_a_finished_trial_is_not_given_back(tmp_path):
     study = optuna.create_study()
     trial = study.ask()
     study.tell(trial, 1.0)
-    give_back(study, trial, tmp_path, "interrupted")
+    give_back(study, trial, {}, tmp_path, "interrupted")
     assert states(study) == [TrialState.COMPLETE]
+
+
+def test_a_trial_that_another_took_over_is_not_given_back_by_who_had_it(tmp_path, neighbour):
+    study = optuna.create_study()
+    trial = study.ask()
+    signed = sign(trial, dead_owner())
+    (seen,) = study.trials
+    trial.set_user_attr("owner", neighbour)  # between the look at it and the judgement
+    give_back(study, trial, signed, tmp_path, "its time is over")
+    assert ownership._note_death(study, seen, tmp_path, MAX_DEATHS) == []
+    assert states(study) == [TrialState.RUNNING]
+    study.tell(trial, 1.0)
+    assert ownership._note_death(study, seen, tmp_path, MAX_DEATHS) == []
 
 
 def test_the_files_of_a_dead_trial_tell_the_truth(tmp_path):
@@ -182,6 +195,6 @@ def test_a_trial_that_was_given_to_another_is_not_ours():
     study = optuna.create_study()
     trial = study.ask()
     signed = sign(trial, current_owner())
-    assert is_ours(study, trial, signed)
+    assert is_run_by(study, trial, signed)
     trial.set_user_attr("owner", {**signed, "pid": 1})
-    assert not is_ours(study, trial, signed)
+    assert not is_run_by(study, trial, signed)

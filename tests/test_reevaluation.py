@@ -1,4 +1,6 @@
+import os
 import shutil
+import threading
 import time
 
 import numpy as np
@@ -21,7 +23,7 @@ from hpo_utils.reevaluation import (
     reevaluate,
     wait_for_others,
 )
-from hpo_utils.retraining import SEED
+from hpo_utils.retraining import SEED, complete_settings, train_all, widened
 from hpo_utils.search_space import load_search_space
 from hpo_utils.storage import open_storage
 from hpo_utils.study import run_study
@@ -157,6 +159,37 @@ def test_an_interrupted_race_goes_on(make_config, lucky, monkeypatch):
     contenders = reevaluate(study, cfg, space, data)
     assert len(lucky) - n_searched == sum(len(c.scores) for c in contenders)
     assert len(set(lucky[n_searched:])) == len(lucky) - n_searched  # nothing twice
+
+
+def test_two_that_ask_for_the_same_at_one_moment_take_home_the_same(make_config, lucky):
+    study, cfg, space, data = study_of(make_config)
+    settings = complete_settings(cfg, study.best_trial.params, 7)
+    retrained = optuna.create_study(study_name="smoke-again", storage=open_storage(cfg))
+    theirs = {**current_owner(), "host": "another"}
+    retrained.enqueue_trial(settings)
+    other = retrained.ask()  # theirs runs, ours waits
+    other.set_user_attr("owner", {**theirs, "since": time.time()})
+    retrained.enqueue_trial(settings)
+    n_searched = len(lucky)
+
+    def end_theirs():
+        while len(lucky) == n_searched:
+            time.sleep(0.05)
+        time.sleep(0.5)  # ours has ended by then
+        for parameter in widened(space).parameters:
+            other._suggest(parameter.name, parameter.distribution)
+        directory = cfg.paths.outputs_root + "/theirs"
+        os.mkdir(directory)
+        other.set_user_attr("output_dir", "theirs")
+        retrained.tell(other, 0.25)
+
+    thread = threading.Thread(target=end_theirs)
+    thread.start()
+    for _ in range(2):  # at once, and when it is asked again
+        (trial,) = train_all(study, "again", cfg, space, data, {"it": settings})
+        assert trial.user_attrs["output_dir"] == "theirs"  # the first, not ours
+        assert [t.state for t in retrained.trials] == [TrialState.COMPLETE] * 2
+    thread.join()
 
 
 def test_several_workers_share_the_race(make_config):

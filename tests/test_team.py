@@ -3,10 +3,15 @@ import threading
 
 import optuna
 import pytest
+import torch
+from optuna.exceptions import StorageInternalError
 
 from hpo_utils.errors import StudyError
+from hpo_utils.search_space import SearchSpace
+from hpo_utils.stopping import create_stop
 from hpo_utils.storage import open_storage
-from hpo_utils.team import Team
+from hpo_utils.team import Job, Team
+from hpo_utils.workers import Search
 
 
 class Sketch:
@@ -78,3 +83,14 @@ def test_the_number_of_trials_is_exact_however_workers_die(make_config, fates):
 def test_workers_that_only_die_end_it(make_config):
     with pytest.raises(StudyError, match=r"3 died in a row, the last with at its start"):
         follow(make_config("study.max_consecutive_failures=1"), ["at its start"] * 50)
+
+
+def test_a_storage_that_fails_between_two_trials_is_said_in_one_sentence(make_config, monkeypatch):
+    def fail(_):
+        raise StorageInternalError("the server closed the connection")
+
+    monkeypatch.setattr("hpo_utils.team.open_storage", fail)
+    cfg, ended = make_config(), queue.Queue()
+    search = Search(cfg, SearchSpace(()), None, create_stop(cfg))
+    Job(search, "study", torch.get_num_threads(), {}).run("it", threading.Semaphore(1), ended)
+    assert "must be usable, but there was the server closed the connection" in ended.get(timeout=0)
