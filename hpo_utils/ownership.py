@@ -95,15 +95,23 @@ def recover_interrupted(
     return recovered
 
 
-def recover_from(
-    study: optuna.Study, worker: str, outputs_root: Path, most_deaths: int = MAX_DEATHS_ALONE
-) -> list[int]:
-    """Do the same with what a worker ran that is dead for certain; return the numbers."""
+def recover_from(study: optuna.Study, worker: str, outputs_root: Path) -> list[int]:
+    """Do the same with what a worker ran that died while others live on; return the numbers."""
     recovered = []
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if trial.user_attrs.get("owner", {}).get("worker") == worker:
-            recovered += _note_death(study, trial, outputs_root, most_deaths)
+    for trial in _run_by_worker(study, worker):
+        recovered += _note_death(study, trial, outputs_root, MAX_DEATHS_ALONE)
     return recovered
+
+
+def give_back_from(study: optuna.Study, worker: str, outputs_root: Path) -> None:
+    """Give back what a worker ran that was ended on purpose, which counts as no death."""
+    for trial in _run_by_worker(study, worker):
+        give_back(study, trial, trial.user_attrs["owner"], outputs_root, "interrupted")
+
+
+def _run_by_worker(study: optuna.Study, worker: str) -> list[FrozenTrial]:
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    return [trial for trial in running if trial.user_attrs.get("owner", {}).get("worker") == worker]
 
 
 def give_back(

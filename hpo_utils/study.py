@@ -236,10 +236,13 @@ def _names_after(storage: optuna.storages.BaseStorage, name: str) -> dict[str, s
     """
     begun = optuna.get_all_study_names(storage)
     found = {n: t for suffix, t in AFTERWARDS.items() if (n := f"{name}-{suffix}") in begun}
+    suffixes = "|".join(AFTERWARDS)
+    fold = re.escape(f"{name}-{FOLD_SUFFIX}-") + rf"(\d+)(-[\d-]+)?(?:-({suffixes}))?"
     for each in begun:
-        if fold := re.fullmatch(re.escape(f"{name}-{FOLD_SUFFIX}-") + r"(\d+)(-.+)?", each):
-            beside = f", {AFTERWARDS[fold[2][1:]]}" if (fold[2] or "")[1:] in AFTERWARDS else ""
-            found[each] = f"the search on fold {fold[1]}{beside}"
+        if parts := re.fullmatch(fold, each):
+            number, stamp, beside = parts.groups(default="")
+            search = f"the search on fold {number}" + (f" of {stamp[1:]}" if stamp else "")
+            found[each] = search + (f", {AFTERWARDS[beside]}" if beside else "")
     return found
 
 

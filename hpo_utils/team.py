@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.config import Config
 from hpo_utils.errors import HpoError, StudyError
-from hpo_utils.ownership import MAX_DEATHS, recover_from, recover_interrupted
+from hpo_utils.ownership import give_back_from, recover_from, recover_interrupted
 from hpo_utils.paths import resolve
 from hpo_utils.sampler import create_sampler
 from hpo_utils.storage import create_pruner, open_storage, stored_trial
@@ -139,7 +139,7 @@ class Team:
                 worker.interrupt()
         for name, worker in self._workers.values():
             worker.end()
-            recover_from(self._study, name, self._root, MAX_DEATHS)
+            give_back_from(self._study, name, self._root)
         recover_interrupted(self._study, self._root, self._silent_after_s)
 
     def follow(self, n_workers: int) -> None:

@@ -97,6 +97,22 @@ def test_each_fold_may_have_a_search_of_its_own(grouped, capsys):
     assert optuna.get_all_study_names(storage) == [study.study_name]
 
 
+def test_searches_on_a_fold_and_what_stands_beside_them_are_told_apart():
+    storage = optuna.storages.InMemoryStorage()
+    beside = ["fold-0", "fold-0-again", "fold-0-20261127-120000", "fold-0-20261127-120000-again"]
+    for name in ("x", "x-fold", "x-fold-0-else", "xy", *(f"x-{each}" for each in beside)):
+        optuna.create_study(study_name=name, storage=storage)
+    study = optuna.load_study(study_name="x", storage=storage)
+    assert {title: each.study_name for title, each in with_those_after(study).items()} == {
+        "study x": "x",
+        "the search on fold 0": "x-fold-0",
+        "the search on fold 0, its best again, on fresh seeds": "x-fold-0-again",
+        "the search on fold 0 of 20261127-120000": "x-fold-0-20261127-120000",
+        "the search on fold 0 of 20261127-120000, its best again, on fresh seeds":
+            "x-fold-0-20261127-120000-again",
+    }  # fmt: skip
+
+
 def test_a_search_whose_winner_diverges_stops_no_other(grouped, monkeypatch, capsys):
     cfg = updated(grouped, {
         "evaluation.other_folds": "search", "evaluation.n_seeds": 0, "training.epochs": 1,

@@ -16,6 +16,7 @@ from hpo_utils.ownership import (
     WORKER,
     current_owner,
     give_back,
+    give_back_from,
     is_run_by,
     owner_is_alive,
     recover_from,
@@ -175,6 +176,17 @@ def test_a_trial_that_kills_its_workers_fails_in_the_end(tmp_path):
         assert tuple(study.trials[0].user_attrs["died"]) == (0, times)
     assert states(study) == [TrialState.FAIL]
     assert "died 2 times" in study.trials[0].user_attrs["failure"]
+
+
+def test_who_is_ended_on_purpose_did_not_die(tmp_path):
+    study = optuna.create_study()
+    for _ in range(MAX_DEATHS + 1):
+        study.ask().set_user_attr("owner", {**dead_owner(), "worker": "it"})
+        give_back_from(study, "another", tmp_path)
+        assert states(study) == [TrialState.RUNNING]
+        give_back_from(study, "it", tmp_path)
+        assert states(study) == [TrialState.WAITING]
+    assert "died" not in study.trials[0].user_attrs
 
 
 def test_power_cuts_are_forgiven_as_long_as_the_trial_gets_on(tmp_path):
