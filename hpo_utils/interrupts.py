@@ -1,17 +1,20 @@
-"""Interrupts, which ctrl-C and a notebook's stop button send: what they may not cut short."""
+"""What cuts a training short that is not at fault: interrupts, and disks and storages that fail."""
 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from optuna.exceptions import StorageInternalError
+
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """Have an interrupt wait for the block's end; a second one does not wait.
+    """Have an interrupt, by ctrl-C or a stop button, wait for the block's end; a second does not.
 
     Only the main thread gets interrupts, so that nothing is done in others, nor in a block within
     a block.
@@ -49,3 +52,9 @@ def was_interrupted(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def outages() -> tuple[type[Exception], ...]:
+    """Return the errors of a disk, a database or a proxy that fails."""
+    grpc = sys.modules.get("grpc")  # there if a proxy is used
+    return (OSError, StorageInternalError, *([grpc.RpcError] if grpc else []))

@@ -30,7 +30,7 @@ from hpo_utils.checkpoints import CHECKPOINT_FILE
 from hpo_utils.config import Config, as_dict, read_saved_settings, updated
 from hpo_utils.data import PreparedData
 from hpo_utils.errors import DivergenceError, StopRequest, StudyError
-from hpo_utils.interrupts import was_interrupted
+from hpo_utils.interrupts import outages, was_interrupted
 from hpo_utils.metrics import standardized_errors, target_metrics
 from hpo_utils.paths import (
     new_directory,
@@ -134,10 +134,10 @@ class TrialRecord:
         if error is None:
             self._write_info("COMPLETE")
         elif isinstance(error, Exception) and not (
-            isinstance(error, StopRequest | OSError) or was_interrupted(error)
+            isinstance(error, (StopRequest, *outages())) or was_interrupted(error)
         ):
             self._write_failure(error, trace)
-        else:  # an interrupt, or a disk that is full: the training can go on
+        else:  # an interrupt, a disk that is full, a database that is gone: the training can go on
             reason = f"{type(error).__name__}: {error}"
             if was_interrupted(error):
                 reason = "interrupted"

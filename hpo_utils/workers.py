@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -10,22 +9,20 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import optuna
-from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.config import Config, as_dict, config_from_dict
 from hpo_utils.data import PreparedData
 from hpo_utils.devices import release_memory, select_device
 from hpo_utils.errors import StopRequest, StudyError
-from hpo_utils.interrupts import was_interrupted
+from hpo_utils.interrupts import outages, was_interrupted
 from hpo_utils.objective import objective
 from hpo_utils.ownership import give_back, is_run_by, register, sign
 from hpo_utils.paths import resolve
 from hpo_utils.search_space import SearchSpace
 from hpo_utils.stopping import Stop
 from hpo_utils.storage import count_finished, enqueued_params, stored_trial
-
-GONE = (errno.ENOENT, errno.EIO, errno.ESTALE, errno.ENOTCONN)  # a file, a disk, a network drive
 
 
 @dataclass(frozen=True)
@@ -112,8 +109,8 @@ def run_trials(
             except StopRequest as request:
                 give_back(study, trial, signed, root, str(request))
                 break
-            except (OSError, StorageInternalError) as error:
-                with suppress(StorageInternalError):
+            except outages() as error:
+                with suppress(*outages()):
                     give_back(study, trial, signed, root, str(error))
                 raise StudyError(_unusable(error)) from error
             except BaseException:
@@ -154,7 +151,9 @@ def run_trial(trial: optuna.Trial, search: Search) -> tuple[float | None, TrialS
         return score, TrialState.COMPLETE
     except optuna.TrialPruned:
         return None, TrialState.PRUNED
-    except (StopRequest, OSError, StorageInternalError, UpdateFinishedTrialError):
+    except (StopRequest, UpdateFinishedTrialError):
+        raise
+    except outages():
         raise
     except Exception as error:
         if was_interrupted(error):
@@ -168,17 +167,17 @@ def needing_storage() -> Iterator[None]:
     """Raise ``StudyError`` if the block, or a function, meets a file or a storage it cannot use."""
     try:
         yield
-    except (OSError, StorageInternalError) as error:
+    except outages() as error:
         raise StudyError(_unusable(error)) from error
 
 
 def _unusable(error: Exception) -> str:
     """Return the sentence on a file or a storage that cannot be read or written to."""
-    reason = " ".join(str(error.__cause__ or error).split())
-    remedy = "make room or set the permissions right"
-    if isinstance(error, OSError) and error.errno in GONE:
-        remedy = "bring it back"
+    cause = error.__cause__ or error
+    details = getattr(cause, "details", None)  # of gRPC, whose own text has many lines
+    reason = " ".join(str(details() if callable(details) else cause).split())
     return (
-        f"the study's files and storage must be usable, but there was {reason}: {remedy} and run"
-        " again, every trial goes on from where it was"
+        f"the study's files and storage must be usable, but there was {reason}: make room, set the"
+        " permissions right or bring back what is gone, and run again; every trial goes on from"
+        " where it was"
     )

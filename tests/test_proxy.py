@@ -3,15 +3,18 @@
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
+import yaml
 
 from hpo_utils import storage
 from hpo_utils.errors import HpoError, StudyError
 from hpo_utils.paths import project_root
 from hpo_utils.proxy import serve_proxy
 from hpo_utils.study import load_existing_study, run_study
+from hpo_utils.trial_files import read_trial_info
 
 
 @pytest.fixture
@@ -24,6 +27,13 @@ def port():
 @pytest.fixture
 def proxy(port, tmp_path):
     """The address of a proxy in front of an SQLite file."""
+    process = start_proxy(port, tmp_path)
+    yield f"grpc://127.0.0.1:{port}"
+    process.terminate()
+    process.communicate(timeout=20)
+
+
+def start_proxy(port, tmp_path):
     command = [sys.executable, "-m", "hpo_utils", "proxy", "--port", str(port),
                "--params-file", "params/smoke.yaml", "--overrides",
                f"paths.outputs_root={tmp_path}/runs study.storage=sqlite:///{tmp_path}/behind.db",
@@ -32,9 +42,7 @@ def proxy(port, tmp_path):
         command, cwd=project_root(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     assert "answers for sqlite" in process.stdout.readline()
-    yield f"grpc://127.0.0.1:{port}"
-    process.terminate()
-    process.communicate(timeout=20)
+    return process
 
 
 def test_two_workers_share_a_study_through_the_proxy(proxy, make_config, tmp_path):
@@ -49,6 +57,44 @@ def test_two_workers_share_a_study_through_the_proxy(proxy, make_config, tmp_pat
     assert len(load_existing_study(behind).trials) == 4  # it is all in the database
     more = make_config(f"study.storage={proxy}", "study.n_trials=5", "study.n_workers=1")
     assert len(run_study(more).trials) == 5
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_a_proxy_that_ends_is_one_sentence_and_every_trial_goes_on(
+    port, make_config, tmp_path, n_workers
+):
+    process = start_proxy(port, tmp_path)
+    cfg = make_config(
+        f"study.storage=grpc://127.0.0.1:{port}", "study.n_trials=2", "training.epochs=60",
+        f"study.n_workers={n_workers}", "training.patience=null", "study.checkpoint_every_s=0",
+    )  # fmt: skip
+    runs = tmp_path / "runs"
+
+    def end_proxy():
+        while len(list(runs.glob("20*/*/checkpoint.pt"))) < n_workers:
+            time.sleep(0.05)
+        process.kill()
+        process.communicate()
+
+    thread = threading.Thread(target=end_proxy)
+    thread.start()
+    with pytest.raises(StudyError, match="storage must be usable, but there was"):
+        run_study(cfg)
+    thread.join()
+    infos = [yaml.safe_load(file.read_text()) for file in runs.glob("20*/*/trial_info.yaml")]
+    assert [info["state"] for info in infos] == ["WAITING"] * n_workers
+    assert len(list(runs.glob("20*/*/checkpoint.pt"))) == n_workers
+    process = start_proxy(port, tmp_path)
+    try:
+        study = run_study(cfg)
+        assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 2
+        restarts = [
+            read_trial_info(runs / t.user_attrs["output_dir"])["restarts"] for t in study.trials
+        ]
+        assert sum(map(bool, restarts)) == n_workers
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
 
 
 def test_a_proxy_that_does_not_answer_is_one_sentence(make_config, port, monkeypatch):
