@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,10 @@ import torch
 from optuna.trial import TrialState, create_trial
 
 from hpo_utils.config import Config, load_config
+from hpo_utils.errors import StudyError
 from hpo_utils.paths import project_root
 from hpo_utils.study import run_study
+from hpo_utils.trial_files import read_trial_info
 from hpo_utils.winner import settle_winner
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -121,3 +125,40 @@ def interruptible():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def outlives(make_config, tmp_path):
+    """Return a function that ends the storage of a study in the midst of its trials.
+
+    Every trial must wait with its checkpoint then, and go on from it when the storage is back.
+    """
+
+    def check(storage: str, n_workers: int, end: Callable[[], None], begin: Callable[[], None]):
+        cfg = make_config(
+            "study.n_trials=2", "training.epochs=120", "training.patience=null",
+            "study.checkpoint_every_s=0", f"study.n_workers={n_workers}",
+            **{"study.storage": storage, "study.name": f"outlives-{n_workers}"},
+        )  # fmt: skip
+        runs = tmp_path / "runs"
+
+        def end_in_the_midst():
+            while len(list(runs.glob("20*/*/checkpoint.pt"))) < n_workers:
+                time.sleep(0.05)
+            end()
+
+        thread = threading.Thread(target=end_in_the_midst, daemon=True)
+        thread.start()
+        with pytest.raises(StudyError, match="storage must be usable, but there was"):
+            run_study(cfg)
+        thread.join()
+        assert len(list(runs.glob("20*/*/checkpoint.pt"))) == n_workers
+        infos = [read_trial_info(file.parent) for file in runs.glob("20*/*/trial_info.yaml")]
+        assert [info["state"] for info in infos] == ["WAITING"] * n_workers
+        begin()
+        trials = run_study(cfg).trials
+        assert [trial.state.name for trial in trials] == ["COMPLETE"] * 2
+        infos = [read_trial_info(runs / trial.user_attrs["output_dir"]) for trial in trials]
+        assert sum(bool(info["restarts"]) for info in infos) == n_workers
+
+    return check

@@ -12,6 +12,7 @@ import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import optuna
 import pytest
@@ -25,6 +26,7 @@ from hpo_utils.study import run_study
 
 SERVERS = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 PROGRAMS = SERVERS[-1].parent if SERVERS else None
+HOME = Path("/tmp") / f"hpo-postgres-{os.getpid()}"  # the server's user must get there
 PASSWORD = "not-to-be-found-anywhere"
 AS_ROOT = os.geteuid() == 0  # who may not run the server
 pytestmark = pytest.mark.skipif(
@@ -42,29 +44,36 @@ def as_server(*command):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """The address of an empty server's database, without the password."""
-    home = Path("/tmp") / f"hpo-postgres-{os.getpid()}"  # the server's user must get there
-    home.mkdir(mode=0o700)
+    HOME.mkdir(mode=0o700)
     if AS_ROOT:
-        shutil.chown(home, "postgres")
-    secret = home / "secret"
+        shutil.chown(HOME, "postgres")
+    secret = HOME / "secret"
     secret.write_text(PASSWORD)
     if AS_ROOT:
         shutil.chown(secret, "postgres")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    made = as_server(PROGRAMS / "initdb", "-D", home / "data", "-U", "tuner",
+    made = as_server(PROGRAMS / "initdb", "-D", HOME / "data", "-U", "tuner",
                      "--auth=scram-sha-256", f"--pwfile={secret}", "--no-sync")  # fmt: skip
     assert made.returncode == 0, made.stderr
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
-    started = as_server(PROGRAMS / "pg_ctl", "-D", home / "data", "-l", home / "log", "-w", "-o",
-                        options, "start")  # fmt: skip
-    assert started.returncode == 0, started.stdout
+    start_database(port)
     # workers are forked from a server, which is older than the password here
     start_server(load_config("params/smoke.yaml", ["study.n_workers=2"]))
     yield f"postgresql+psycopg://tuner@127.0.0.1:{port}/postgres"
-    as_server(PROGRAMS / "pg_ctl", "-D", home / "data", "-m", "immediate", "stop")
-    shutil.rmtree(home)
+    stop_database()
+    shutil.rmtree(HOME)
+
+
+def start_database(port):
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
+    started = as_server(PROGRAMS / "pg_ctl", "-D", HOME / "data", "-l", HOME / "log", "-w", "-o",
+                        options, "start")  # fmt: skip
+    assert started.returncode == 0, started.stdout
+
+
+def stop_database():
+    as_server(PROGRAMS / "pg_ctl", "-D", HOME / "data", "-m", "immediate", "stop")
 
 
 @pytest.fixture
@@ -167,3 +176,8 @@ def test_a_server_that_does_not_answer_is_one_sentence(make_config, monkeypatch)
         address = f"postgresql+psycopg://tuner@127.0.0.1:{taken.getsockname()[1]}/hpo"
         with pytest.raises(StudyError, match="study.storage must be a database of Optuna's"):
             run_study(make_config(f"study.storage={address}"))
+
+
+def test_a_server_that_is_gone_is_one_sentence_and_every_trial_goes_on(address, outlives):
+    port = urlsplit(address).port
+    outlives(address, 2, stop_database, lambda: start_database(port))

@@ -3,18 +3,15 @@
 import socket
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
-import yaml
 
 from hpo_utils import storage
 from hpo_utils.errors import HpoError, StudyError
 from hpo_utils.paths import project_root
 from hpo_utils.proxy import serve_proxy
 from hpo_utils.study import load_existing_study, run_study
-from hpo_utils.trial_files import read_trial_info
 
 
 @pytest.fixture
@@ -61,40 +58,21 @@ def test_two_workers_share_a_study_through_the_proxy(proxy, make_config, tmp_pat
 
 @pytest.mark.parametrize("n_workers", [1, 2])
 def test_a_proxy_that_ends_is_one_sentence_and_every_trial_goes_on(
-    port, make_config, tmp_path, n_workers
+    port, tmp_path, n_workers, outlives
 ):
     process = start_proxy(port, tmp_path)
-    cfg = make_config(
-        f"study.storage=grpc://127.0.0.1:{port}", "study.n_trials=2", "training.epochs=60",
-        f"study.n_workers={n_workers}", "training.patience=null", "study.checkpoint_every_s=0",
-    )  # fmt: skip
-    runs = tmp_path / "runs"
 
-    def end_proxy():
-        while len(list(runs.glob("20*/*/checkpoint.pt"))) < n_workers:
-            time.sleep(0.05)
+    def end():
         process.kill()
         process.communicate()
 
-    thread = threading.Thread(target=end_proxy)
-    thread.start()
-    with pytest.raises(StudyError, match="storage must be usable, but there was"):
-        run_study(cfg)
-    thread.join()
-    infos = [yaml.safe_load(file.read_text()) for file in runs.glob("20*/*/trial_info.yaml")]
-    assert [info["state"] for info in infos] == ["WAITING"] * n_workers
-    assert len(list(runs.glob("20*/*/checkpoint.pt"))) == n_workers
-    process = start_proxy(port, tmp_path)
-    try:
-        study = run_study(cfg)
-        assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 2
-        restarts = [
-            read_trial_info(runs / t.user_attrs["output_dir"])["restarts"] for t in study.trials
-        ]
-        assert sum(map(bool, restarts)) == n_workers
-    finally:
-        process.terminate()
-        process.communicate(timeout=20)
+    def begin():
+        nonlocal process
+        process = start_proxy(port, tmp_path)
+
+    outlives(f"grpc://127.0.0.1:{port}", n_workers, end, begin)
+    process.terminate()
+    process.communicate(timeout=20)
 
 
 def test_a_proxy_that_does_not_answer_is_one_sentence(make_config, port, monkeypatch):
