@@ -6,6 +6,7 @@ import queue
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -16,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.config import Config
 from hpo_utils.errors import HpoError, StudyError
+from hpo_utils.interrupts import outages
 from hpo_utils.ownership import give_back_from, recover_from, recover_interrupted
 from hpo_utils.paths import resolve
 from hpo_utils.sampler import create_sampler
@@ -137,10 +139,12 @@ class Team:
         if self._n_left > 0:
             for _, worker in self._workers.values():
                 worker.interrupt()
-        for name, worker in self._workers.values():
+        for _, worker in self._workers.values():
             worker.end()
-            give_back_from(self._study, name, self._root)
-        recover_interrupted(self._study, self._root, self._silent_after_s)
+        with suppress(*outages()):  # else who opens the study next finds their trials
+            for name, _ in self._workers.values():
+                give_back_from(self._study, name, self._root)
+            recover_interrupted(self._study, self._root, self._silent_after_s)
 
     def follow(self, n_workers: int) -> None:
         """Start the workers and pass on what they report until all have ended."""
