@@ -43,7 +43,7 @@ class DataError(HpoError):
 
 
 class DivergenceError(HpoError):
-    """The loss of a training became NaN or infinite; in a study this prunes the trial."""
+    """The loss became NaN or infinite, which prunes a trial; or on every seed of a winner."""
 
 
 class InfeasibleError(HpoError):

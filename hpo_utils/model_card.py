@@ -73,11 +73,11 @@ def _table(data: PreparedData, found: Examination) -> str:
     for k, (name, unit) in enumerate(zip(data.target_names, data.target_units, strict=True)):
         errors, skill = found["test"][NETWORK][name], found["skill"][k]
         cells = [
-            name.replace("|", r"\|"), _number(errors["r2"]), interval_text(errors["r2_interval"]),
+            name, _number(errors["r2"]), interval_text(errors["r2_interval"]),
             f"{errors['rmse']:.3g}", unit, found["best_baseline"][k],
             f"{_number(skill['skill'])} ({network_verdict(found, k)})",
         ]  # fmt: skip
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append(_row(cells))
     return "\n".join(lines)
 
 
@@ -89,15 +89,19 @@ def _of_folds(folds: AllFolds) -> list[str]:
         folds["test"][NETWORK].items(), folds["skill"], folds["skill_over_mean"], strict=True
     ):
         cells = [
-            name.replace("|", r"\|"), _number(errors["r2"]), interval_text(errors["r2_interval"]),
+            name, _number(errors["r2"]), interval_text(errors["r2_interval"]),
             f"{_number(skill['skill'])} ({joint_verdict(skill, over_mean)})",
         ]  # fmt: skip
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append(_row(cells))
     return [
         f"And on {folds['n_samples']} samples in {len(folds['folds'])} of {folds['n_folds']} folds,"
         f" each predicted once, by {trained} that never saw it:",
         "\n".join(lines),
     ]
+
+
+def _row(cells: list[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
 
 
 def _warnings(found: Examination, n_before: int) -> list[str]:
