@@ -23,6 +23,7 @@ from hpo_utils.errors import ConfigError
 from hpo_utils.paths import MARKER, resolve
 from hpo_utils.settings import Config as Config
 from hpo_utils.settings import TrainingConfig
+from hpo_utils.written import as_meant, is_text, null_or_text, read_written
 
 # what a search may vary without changing which samples are scored, or how
 SEARCHABLE = re.compile(r"(model|training)\.\w+|dataset\.downsample_factor")
@@ -185,6 +186,7 @@ def _check_section(section: Any, schema: type, prefix: str) -> None:
 
 def _merge(layers: list[dict[str, Any]], n_weights: int = 0) -> Config:
     """Merge the layers onto the schema and check the result."""
+    layers = [as_meant(layer, Config) for layer in layers]
     _refuse_resolvers(layers)
     for name, value in ((name, value) for layer in layers for name, value in layer.items()):
         if not isinstance(value, dict):
@@ -245,7 +247,7 @@ def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
 def _read_yaml(path: str | Path) -> dict[str, Any]:
     file = resolve(path)
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = read_written(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(
             f"the params file must exist, got {path!s}, looked for at {file}: check the name"
@@ -254,19 +256,44 @@ def _read_yaml(path: str | Path) -> dict[str, Any]:
         where = " ".join(str(error).split())
         raise ConfigError(f"the params file must be readable YAML, got {path!s}: {where}") from None
     if not isinstance(content, dict | None):
-        raise ConfigError(f"the params file must hold keys and values, got {path!s}: {content!r}")
+        raise ConfigError(
+            f"the params file must hold keys and values, got {path!s}: {as_meant(content, Any)!r}"
+        )
     return content or {}
 
 
 def _parse_dotlist(items: list[str]) -> dict[str, Any]:
+    """Return the sections and settings that items such as ``training.epochs=30`` name."""
+    layer: dict[str, Any] = {}
     for item in items:
         if not re.fullmatch(r"[A-Za-z_][\w.]*=.*", item, re.DOTALL):
             raise ConfigError(
                 "an override must have the form section.key=value without spaces around '=',"
                 f" got {item!r}: for example training.epochs=30"
             )
+        key, _, value = item.partition("=")
+        *sections, name = key.split(".")
+        section = layer
+        for each in sections:
+            inner = section.get(each)
+            section[each] = section = inner if isinstance(inner, dict) else {}
+        section[name] = _parse_value(key, value)
+    return layer
+
+
+def _parse_value(key: str, value: str) -> Any:
+    """Return what an override's value is: of a text setting as it stands, else by YAML."""
+    if is_text(Config, key):
+        return null_or_text(value)
     try:
-        return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.from_dotlist(items)))
-    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        return read_written(_quoted_as_it_stands(value))
+    except (RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
-        raise ConfigError(f"overrides must be readable, got {' '.join(items)}: {reason}") from None
+        raise ConfigError(f"overrides must be readable, got {key}={value}: {reason}") from None
+
+
+def _quoted_as_it_stands(value: str) -> str:
+    """Return a value with single quotes for double ones, in which YAML keeps a backslash."""
+    if "'" in value:
+        return value
+    return re.sub(r'"([^"]*)"', r"'\1'", value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import difflib
-import shlex
+import re
 from collections.abc import Iterable, Mapping
 
 from hpo_utils.config import Config, load_config
@@ -21,6 +21,8 @@ CONFIG_KEYS = {
     "delete_study": "study.delete_study",
 }
 NULLS = ("", "none", "null")
+QUOTED = r"'[^']*'|\"[^\"]*\""
+WORD = rf"(?:[^\s'\"]|{QUOTED})+"
 
 
 def load_notebook_config(
@@ -57,25 +59,34 @@ def load_notebook_config(
 
 
 def split_overrides(overrides: object) -> list[str]:
-    """Return the dotlist items of ``overrides``, given as one string, a list of items, or None."""
+    """Return the dotlist items of ``overrides``, given as one string, a list of items, or None.
+
+    Quotes hold an item together. Those around a value, or inside a list, stay with it: they say
+    that it is text.
+    """
     if overrides is None:
         return []
     if isinstance(overrides, str):
-        words = shlex.shlex(overrides, posix=True)
-        words.whitespace_split, words.commenters = True, ""
-        words.escape = ""  # or C:\data would lose its backslash
-        try:
-            return list(words)
-        except ValueError as error:
-            raise ParameterError(
-                f"overrides must have its quotes in pairs, got {overrides!r} ({error})"
-            ) from None
+        words = re.findall(WORD, overrides)
+        if re.sub(WORD, "", overrides).strip():
+            raise ParameterError(f"overrides must have its quotes in pairs, got {overrides!r}")
+        return [_unquoted(word) for word in words]
     if isinstance(overrides, Iterable) and not isinstance(overrides, Mapping):
         return [str(item) for item in overrides]
     raise ParameterError(
         "overrides must be a string of dotlist items such as 'training.epochs=30 model.hidden=48',"
         f" got {overrides!r}"
     )
+
+
+def _unquoted(word: str) -> str:
+    """Return a word without the quotes that only hold it together."""
+    if re.fullmatch(QUOTED, word):
+        return word[1:-1]
+    key, equals, value = word.partition("=")
+    if re.fullmatch(QUOTED, value) or value.startswith(("[", "{")):
+        return word
+    return key + equals + re.sub(r"['\"]", "", value)
 
 
 def as_int(name: str, value: object) -> int | None:
@@ -106,11 +117,14 @@ def as_bool(name: str, value: object) -> bool | None:
 
 
 def as_text(name: str, value: object) -> str | None:
-    """Return ``value`` as text; None, ``''`` and ``'null'`` are None."""
+    """Return ``value`` as text; None, ``''`` and ``'null'`` are None.
+
+    Papermill turns digits into a number: ``-p study_name 2026`` arrives as one.
+    """
     if value is None or (isinstance(value, str) and value.strip().lower() in NULLS):
         return None
-    if isinstance(value, str):
-        return value
+    if isinstance(value, str | int | float):
+        return str(value)
     raise ParameterError(f"{name} must be text, got {value!r}")
 
 

@@ -34,12 +34,14 @@ def test_what_is_no_truth_value_is_rejected():
 
 def test_text_must_be_text():
     assert as_text("study_name", "none") is None
-    with pytest.raises(ParameterError, match="study_name must be text, got 3"):
-        as_text("study_name", 3)
+    assert as_text("study_name", 2026) == "2026"  # papermill turns -p study_name 2026 into a number
+    with pytest.raises(ParameterError, match=r"study_name must be text, got \[3\]"):
+        as_text("study_name", [3])
 
 
 def test_overrides_are_a_string_or_a_list():
-    assert split_overrides("a.b=1 c.d='x y/入力.npy'") == ["a.b=1", "c.d=x y/入力.npy"]
+    assert split_overrides("a.b=1 c.d='x y/入力.npy'") == ["a.b=1", "c.d='x y/入力.npy'"]
+    assert split_overrides("a.b=x' 'y") == ["a.b=x y"]
     assert split_overrides(r"""a.b=C:\data\x.npy 'c.d=D:\my data\t.npy' e.f=#1""") == [
         r"a.b=C:\data\x.npy", r"c.d=D:\my data\t.npy", "e.f=#1",
     ]  # fmt: skip

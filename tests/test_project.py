@@ -85,7 +85,7 @@ LAYERS = {  # of the package, each standing on those below it
     "scores": "yardstick metrics intervals residuals baselines",
     "data": "data sources checks labels split resplit scaling synthetic physics features audit"
     " looks",
-    "ground": "config settings parameters paths formatting language interrupts errors",
+    "ground": "config settings parameters written paths formatting language interrupts errors",
 }  # fmt: skip
 
 
