@@ -41,6 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument("x", type=Path, help=".npy or .npz: raw inputs, all channels included")
         command.add_argument("--x-key", default=None, help="array of an .npz file, if it has more")
         command.add_argument("--device", default="auto", help="where to compute: auto, cpu, cuda")
+        command.add_argument(
+            "--accept-outliers", action="store_true", help="values such as -9999 are measurements"
+        )
     predict.add_argument("--out", type=Path, required=True, help=".npy or .csv for the predictions")
     predict.add_argument(
         "--half-width",
@@ -121,7 +124,10 @@ def _predict(options: argparse.Namespace) -> None:
     from hpo_utils.bundle import load_bundle, predict
 
     bundle = load_bundle(options.bundle.absolute())
-    found = predict(bundle, options.x.absolute(), options.device, options.x_key)
+    _check_outputs([options.out, options.half_width], [options.x])
+    found = predict(
+        bundle, options.x.absolute(), options.device, options.x_key, options.accept_outliers
+    )
     outputs = {options.out: found.y}
     if options.half_width is not None:
         if found.half_width is None:
@@ -156,8 +162,26 @@ def _evaluate(options: argparse.Namespace) -> None:
     files = (options.bundle.absolute(), options.x.absolute(), options.t.absolute())
     groups = None if options.groups is None else options.groups.absolute()
     keys = {"x_key": options.x_key, "t_key": options.t_key, "groups_key": options.groups_key}
-    table = evaluate(*files, options.device, groups=groups, **keys)
+    accept = options.accept_outliers
+    table = evaluate(*files, options.device, groups=groups, accept_outliers=accept, **keys)
     print(table.to_string(float_format="{:.4g}".format))
+
+
+def _check_outputs(outputs: list[Path | None], inputs: list[Path]) -> None:
+    """Raise BundleError if a file cannot be written, or would take the place of another one."""
+    taken = {file.resolve(): file for file in inputs}
+    for path in (output for output in outputs if output is not None):
+        if path.suffix not in (".npy", ".csv"):
+            raise BundleError(
+                f"predictions must be written to an .npy or a .csv file, got {path.name}"
+            )
+        others = [file for file in taken if path.exists() and file.exists() and path.samefile(file)]
+        if others or path.resolve() in taken:
+            raise BundleError(
+                f"predictions must not take the place of another file of this command, got {path}"
+                " twice: choose another name"
+            )
+        taken[path.resolve()] = path
 
 
 def _write_predictions(path: Path, array: Any, names: list[str]) -> None:
@@ -166,12 +190,10 @@ def _write_predictions(path: Path, array: Any, names: list[str]) -> None:
 
     if path.suffix == ".npy":
         write_npy(path, array)
-    elif path.suffix == ".csv":
+    else:
         import pandas as pd
 
         write_text(path, pd.DataFrame(array, columns=names).to_csv(index=False))
-    else:
-        raise BundleError(f"predictions must be written to an .npy or a .csv file, got {path.name}")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from hpo_utils.checks import group_ids, real_array, representable
 from hpo_utils.errors import BundleError, DataError
 from hpo_utils.examination import NETWORK, errors_with_intervals
 from hpo_utils.formatting import interval_text, percent
+from hpo_utils.outliers import refuse_far_from
 from hpo_utils.sources import open_array
 
 MEASURES = {"r2": "R²", "rmse": "RMSE", "mae": "MAE", "bias": "bias"}
@@ -30,12 +31,13 @@ def evaluate(
     t_key: str | None = None,
     groups: NDArray[Any] | str | Path | None = None,
     groups_key: str | None = None,
+    accept_outliers: bool = False,
 ) -> pd.DataFrame:
     """Compare a bundle's predictions with what was measured, beside what its test part promised.
 
     Parameters
     ----------
-    bundle, x, device, x_key
+    bundle, x, device, x_key, accept_outliers
         As for ``bundle.predict``.
     t
         Targets of shape (n_samples, n_targets), or (n_samples,) of one, in the units of the bundle;
@@ -64,7 +66,11 @@ def evaluate(
     names = known.layout.target_names
     promised = _test_metrics(known)
     y_true = _measured(t, t_key, names)
-    found = predict(known, x, device, x_key)
+    if not accept_outliers:
+        scale = (known.layout.target_mean, known.layout.target_std)
+        meant = list(known.cfg.dataset.accept_outliers or [])
+        refuse_far_from(scale, y_true, 0, names, meant, "target")
+    found = predict(known, x, device, x_key, accept_outliers)
     if len(y_true) != len(found.y):
         raise DataError(
             f"t must have a row for each of the {len(found.y)} samples of x, got {len(y_true)}"

@@ -32,6 +32,7 @@ from hpo_utils.metrics import Calibration
 from hpo_utils.models import create_network, evaluation_batch
 from hpo_utils.models import predict as predict_z
 from hpo_utils.novelty import KnownRange
+from hpo_utils.outliers import refuse_far_from
 from hpo_utils.paths import write_json, write_yaml
 from hpo_utils.physics import Physics, kept_physics
 from hpo_utils.scaling import Standardizer
@@ -245,6 +246,7 @@ def predict(
     x: NDArray[Any] | str | Path,
     device: str = "auto",
     x_key: str | None = None,
+    accept_outliers: bool = False,
 ) -> Prediction:
     """Predict from raw arrays of the layout that the model was trained on.
 
@@ -259,18 +261,26 @@ def predict(
         Where to predict, whatever trained: ``auto``, ``cpu``, ``cuda``, ….
     x_key
         Which array of an .npz file; None if it holds one only.
+    accept_outliers
+        Whether values far outside all that was trained on, such as -9999, are measurements.
 
     Raises
     ------
     BundleError
         If the bundle cannot be read.
     DataError
-        If the inputs have another shape or type, or are not finite.
+        If the inputs have another shape or type, are not finite, or seem to hold codes.
     """
     known = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
     place = select_device(device)
     known.model.members.to(place)
-    pieces = [_predict_piece(known, piece, place) for piece in _pieces(x, x_key, known.layout)]
+    if accept_outliers:
+        meant = known.layout.channel_names
+    else:
+        meant = list(known.cfg.dataset.accept_outliers or [])
+    pieces = [
+        _predict_piece(known, piece, place) for piece in _pieces(x, x_key, known.layout, meant)
+    ]
     y, spread, is_new = (np.concatenate(each) for each in zip(*pieces, strict=True))
     calibration = known.layout.calibration
     if calibration is None:
@@ -313,9 +323,12 @@ def _physics(layout: Layout) -> Physics:
 
 
 def _pieces(
-    x: NDArray[Any] | str | Path, x_key: str | None, layout: Layout
+    x: NDArray[Any] | str | Path, x_key: str | None, layout: Layout, meant: Sequence[str]
 ) -> Iterator[NDArray[Any]]:
-    """Check raw inputs and yield them in pieces that PyTorch can take."""
+    """Check raw inputs and yield them in pieces that PyTorch can take.
+
+    ``meant`` are the names of channels whose far values are measurements.
+    """
     if isinstance(x, str | Path):
         source = open_array(Path(x).expanduser(), x_key, "x")
         _check_shape(source.shape, layout)
@@ -334,6 +347,10 @@ def _pieces(
                 "x must be finite, within float32, in the channels in use, but sample"
                 f" {start + int(fine.argmin())} is not: correct or remove it"
             )
+        with_channels = piece[:, None] if len(layout.raw_shape) == 1 else piece[:, used]
+        names = [layout.channel_names[i] for i in layout.channels]
+        scale = (layout.input_mean, layout.input_std)
+        refuse_far_from(scale, with_channels, start, names, meant, "channel")
         yield np.array(piece, dtype=kept, order="C")  # a copy of its own, which may be written
 
 
@@ -346,4 +363,6 @@ def _check_shape(shape: tuple[int, ...], layout: Layout) -> None:
         names = ", ".join(layout.channel_names)
         said += f" with all {wanted[0]} recorded channels ({names})"
     hint = ": add the axis of the samples with x[None]" if shape == wanted else ""
+    if shape[1:] == (*wanted[1:], *wanted[:1]):
+        hint = ": the channels come last, turn them with np.moveaxis(x, -1, 1)"
     raise DataError(f"{said}, got {shape}{hint}")

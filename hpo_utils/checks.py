@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hpo_utils.errors import DataError
+from hpo_utils.labels import is_no_label
+from hpo_utils.outliers import FarValues, refuse_outliers
 from hpo_utils.scaling import RunningStatistics, Standardizer
-from hpo_utils.sources import ArraySource
+from hpo_utils.sources import ArraySource, wrong_kind
 
 COARSE = 1e-3  # standard deviations of a target that rounding to float32 may take
 FAULTY_CHANNELS = [1, 3]  # left out by default when there are four: a saturated amplifier
-MANY_CHANNELS = 8  # an axis 1 this many times longer than the last is probably channels last
 SATURATED_SHARE = 1e-3  # a channel with more of its values at the rails counts as saturated
 FLOAT32_MAX = float(np.finfo(np.float32).max)
+MEANT = "name {name!r} in dataset.accept_outliers"
 
 
 def check_shapes(
@@ -31,12 +34,7 @@ def check_shapes(
             "dataset.x_train must have shape (N, L), (N, C, L) or (N, C, H, W) without an empty"
             f" axis, got {x.shape}"
         )
-    if len(x.shape) > 2 and channel_names is None and x.shape[1] >= MANY_CHANNELS * x.shape[-1]:
-        raise DataError(
-            f"dataset.x_train must have its channels first, got shape {x.shape}: if they come last,"
-            f" save np.moveaxis(x, -1, 1); if these are {x.shape[1]} channels, name them in"
-            " dataset.channel_names"
-        )
+    _check_channels_first(x.shape, channel_names)
     check_downsampling(x.shape[2] if len(x.shape) == 4 else x.shape[-1], factor)
     if len(t.shape) not in (1, 2) or 0 in t.shape:
         raise DataError(f"dataset.t_train must have shape (N, n_targets) or (N,), got {t.shape}")
@@ -44,6 +42,32 @@ def check_shapes(
         raise DataError(
             "dataset.x_train and dataset.t_train must have the same number of samples, got"
             f" {x.shape[0]} and {t.shape[0]}"
+            + (
+                ": the samples of x seem to come last, save np.moveaxis(x, -1, 0)"
+                if x.shape[-1] == t.shape[0]
+                else ""
+            )
+        )
+
+
+def _check_channels_first(shape: tuple[int, ...], channel_names: list[str] | None) -> None:
+    """Raise DataError if the channels of inputs (N, C, ...) seem to come last.
+
+    Few recordings have more channels than places along the last axis; those that do name them.
+    """
+    if len(shape) == 2:
+        return
+    turn = "save np.moveaxis(x, -1, 1)"
+    if channel_names is not None:
+        if len(channel_names) == shape[-1] != shape[1]:
+            raise DataError(
+                f"dataset.x_train must have its channels first, got shape {shape} and"
+                f" {len(channel_names)} dataset.channel_names: the channels come last, {turn}"
+            )
+    elif shape[1] > shape[-1]:
+        raise DataError(
+            f"dataset.x_train must have its channels first, got shape {shape}: if they come last,"
+            f" {turn}; if these are {shape[1]} channels, name them in dataset.channel_names"
         )
 
 
@@ -79,28 +103,48 @@ def kept_channels(x: ArraySource, exclude: list[int] | None) -> list[int]:
     return kept
 
 
-def scan_targets(t: ArraySource, n_samples: int, names: list[str]) -> NDArray[np.float32]:
-    """Return the targets of shape (n_samples, n_targets), or raise DataError if one is not finite.
+def scan_targets(
+    t: ArraySource, n_samples: int, names: list[str], meant: Sequence[str] = ()
+) -> NDArray[np.float32]:
+    """Return the targets of shape (n_samples, n_targets), checked.
 
-    ``names`` are the targets' names, for the message.
+    ``names`` are the targets' names; far values of those in ``meant`` are measurements.
+
+    Raises
+    ------
+    DataError
+        If a value is not finite, seems to be a code, or loses its digits in float32.
     """
     targets = t.read()[:n_samples].reshape(n_samples, -1)
     bad = np.argwhere(~representable(targets))
     if len(bad):
         sample, target = (int(i) for i in bad[0])
+        value = targets[sample, target]
+        remedy = "give the target another unit" if np.isfinite(value) else (
+            "correct or remove these samples"
+        )  # fmt: skip
         raise DataError(
-            f"targets must be finite numbers, got {targets[sample, target]} for"
-            f" {names[target]!r} in sample {sample} ({len(bad)} such values): correct or remove"
-            " these samples"
+            f"targets must be finite numbers within float32, got {value} for {names[target]!r} in"
+            f" sample {sample} ({len(bad)} such values): {remedy}"
         )
+    far = FarValues(targets)
+    far.update(targets)
+    asked = [k for k, name in enumerate(names) if name not in meant]
+    refuse_outliers(far, asked, names, "target", MEANT)
     kept = targets.astype(np.float32)
     exact = targets.astype(np.float64)
     coarse = np.spacing(np.abs(kept).max(axis=0)) > COARSE * exact.std(axis=0)
     lost = np.flatnonzero(coarse & (np.ptp(exact, axis=0) > 0))
     if len(lost):
+        spread = exact[:, lost[0]] - exact[:, lost[0]].mean()
+        centred = np.abs(spread).max().astype(np.float32)
+        remedy = "subtract a constant from it first"
+        if np.spacing(centred) > COARSE * spread.std():  # so small that a shift does not help
+            power = -round(float(np.log10(np.ptp(spread))))
+            remedy = f"give it another unit, such as by multiplying it by 1e{power}"
         raise DataError(
             f"targets must keep their digits in float32, but {names[lost[0]]!r} varies too"
-            " little for its size: subtract a constant from it first"
+            f" little for that: {remedy}"
         )
     return kept
 
@@ -134,7 +178,7 @@ def group_ids(ids: NDArray[Any], n_samples: int, name: str = "dataset.groups") -
         not finite; ``name`` is what they are called.
     """
     if ids.dtype.kind not in "iufbUS":
-        raise DataError(f"{name} must be numbers or names, got dtype {ids.dtype}")
+        raise DataError(wrong_kind(ids.dtype, name, "iufbUS"))
     if ids.shape != (n_samples,):
         raise DataError(
             f"{name} must hold one id for each of {n_samples} samples, got shape {ids.shape}"
@@ -152,6 +196,18 @@ def group_ids(ids: NDArray[Any], n_samples: int, name: str = "dataset.groups") -
             f"{name} must name a group for each sample, got {(~np.isfinite(ids)).sum()}"
             " values that are not finite: give these samples groups of their own"
         )
+    none = np.zeros(len(ids), dtype=bool)
+    if ids.dtype.kind == "U":
+        none = np.array([is_no_label(text) or text.strip() == "NA" for text in ids.tolist()])
+    elif ids.dtype.kind == "i" and ids.dtype.itemsize > 1:  # what NaN becomes as an integer
+        none = ids == np.iinfo(ids.dtype).min
+    if none.any():
+        first = int(none.argmax())
+        raise DataError(
+            f"{name} must name a group for each sample, got {ids[first].item()!r} for sample"
+            f" {first} ({none.sum()} such labels), which says that there is none: give these"
+            " samples groups of their own"
+        )
     return ids
 
 
@@ -161,6 +217,7 @@ def scan_inputs(
     train: NDArray[np.int64],
     channels: list[int],
     names: list[str],
+    meant: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Read all inputs once: check that they are usable, gather their statistics.
 
@@ -172,6 +229,8 @@ def scan_inputs(
         Sample numbers of the training part, which alone the statistics are taken from.
     channels, names
         Channels that are used, and the names of all channels.
+    meant
+        Names of channels whose far values are measurements.
 
     Returns
     -------
@@ -182,13 +241,17 @@ def scan_inputs(
     Raises
     ------
     DataError
-        If a value of a used channel is not finite, or a used channel is constant.
+        If a value of a used channel is not finite or seems to be a code, or a used channel is
+        constant.
     """
     statistics = RunningStatistics(len(names))
     in_train = np.zeros(n_samples, dtype=bool)
     in_train[train] = True
+    far: FarValues | None = None
     for start, piece in x.channel_chunks(n_samples):
         _check_finite(piece, start, channels, names)
+        far = FarValues(piece[:, channels]) if far is None else far
+        far.update(piece[:, channels])
         with np.errstate(invalid="ignore"):  # a channel that is left out may hold anything
             statistics.update(piece[in_train[start : start + len(piece)]])
     for channel in channels:
@@ -197,6 +260,10 @@ def scan_inputs(
                 f"channel {channel} ({names[channel]}) must vary in the training part, but is"
                 f" {statistics.min[channel]:g} throughout: add it to dataset.exclude_channels"
             )
+    if far is not None:
+        used = [names[channel] for channel in channels]
+        asked = [i for i, name in enumerate(used) if name not in meant]
+        refuse_outliers(far, asked, used, "channel", MEANT)
     rails = statistics.share_at_rails
     return {
         "channel_statistics": {
@@ -226,15 +293,19 @@ def _check_finite(piece: NDArray[Any], start: int, channels: list[int], names: l
 
 def real_array(values: ArrayLike, name: str) -> NDArray[Any]:
     """Return an array of real numbers; raise DataError, which calls it ``name``, if it is none."""
+    if isinstance(values, np.ma.MaskedArray) and np.ma.getmaskarray(values).any():
+        raise DataError(
+            f"{name} must have no masked values, got {np.ma.getmaskarray(values).sum()}: remove"
+            " their samples, since what lies under the mask would count as measured"
+        )
     try:
         array = np.asarray(values)
     except ValueError:
-        raise DataError(f"{name} must be an array, got a list of unequal parts") from None
-    if array.dtype.kind not in "iufb":
         raise DataError(
-            f"{name} must hold real numbers, got dtype {array.dtype}: convert it with"
-            " astype('float32')"
-        )
+            f"{name} must be an array, got a list of unequal parts: cut or pad them to one length"
+        ) from None
+    if array.dtype.kind not in "iufb":
+        raise DataError(wrong_kind(array.dtype, name, "iufb"))
     return array
 
 

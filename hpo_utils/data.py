@@ -192,6 +192,7 @@ def prepare_data(cfg: Config) -> PreparedData:
     found = _find_prepared(root, settings, sources)
     if found is None:
         return _prepare(root, settings, sources, cfg, names)
+    found = _without_outliers(found, sources, cfg, names)
     if any(found.manifest.get(key) != value for key, value in names.items()):
         check_targets(found.all_targets(), labelled_physics(names), names["target_names"])
         return _with_manifest(found.directory, {**found.manifest, **names})
@@ -309,12 +310,13 @@ def _prepare(
     x, t, *groups = sources
     n_samples = min(x.shape[0], cfg.dataset.limit or x.shape[0])
     channels = kept_channels(x, cfg.dataset.exclude_channels)
-    targets = scan_targets(t, n_samples, names["target_names"])
+    meant = list(cfg.dataset.accept_outliers or [])
+    targets = scan_targets(t, n_samples, names["target_names"], meant)
     ids = group_ids(groups[0].read(), x.shape[0])[:n_samples] if groups else None
     split = split_indices(n_samples, cfg.data_split, ids)
     check_targets(targets, labelled_physics(names), names["target_names"])
     target_scaler = fit_target_scaler(targets[split["train"]], names["target_names"])
-    statistics = scan_inputs(x, n_samples, split["train"], channels, names["channel_names"])
+    statistics = scan_inputs(x, n_samples, split["train"], channels, names["channel_names"], meant)
     described = [describe(source) for source in sources]
     manifest = {
         "version": MANIFEST_VERSION,
@@ -327,6 +329,7 @@ def _prepare(
         "sample_shape": [len(channels), *(x.shape[1:] if len(x.shape) == 2 else x.shape[2:])],
         "target_scaler": {"mean": target_scaler.mean.tolist(), "std": target_scaler.std.tolist()},
         **statistics,
+        "accept_outliers": meant,
         "settings": settings,
         "sources": described,
     }
@@ -345,6 +348,22 @@ def _prepare(
                 write_npy(partial / f"group_{part}.npy", numbers[split[part]])
         write_json(partial / "manifest.json", manifest)
     return PreparedData(directory, manifest)
+
+
+def _without_outliers(
+    found: PreparedData, sources: list[ArraySource], cfg: Config, names: dict[str, Any]
+) -> PreparedData:
+    """Check prepared data for codes, unless that was done with no more accepted than now."""
+    meant = list(cfg.dataset.accept_outliers or [])
+    known = found.manifest.get("accept_outliers")
+    if known is not None and set(known) <= set(meant):
+        return found
+    x, t, *_ = sources
+    n_samples = min(x.shape[0], cfg.dataset.limit or x.shape[0])
+    scan_targets(t, n_samples, names["target_names"], meant)
+    train, channels = found.sample_numbers("train"), found.manifest["channels"]
+    scan_inputs(x, n_samples, train, channels, names["channel_names"], meant)
+    return _with_manifest(found.directory, {**found.manifest, "accept_outliers": meant})
 
 
 def _manifest(directory: Path) -> dict[str, Any]:

@@ -13,6 +13,13 @@ from hpo_utils.errors import DataError
 from hpo_utils.physics import Physics, find_physics
 from hpo_utils.sources import ArraySource
 
+NO_LABELS = ("", "nan", "none", "null", "nat", "<na>", "n/a", "#n/a")  # of pandas, NumPy, Excel
+
+
+def is_no_label(text: str) -> bool:
+    """Return whether a name says that there is none."""
+    return text.strip().lower() in NO_LABELS
+
 
 def find_labels(cfg: Config, x: ArraySource, t: ArraySource) -> dict[str, Any]:
     """Return names and units of channels, targets and axes, made up where none are given.
@@ -58,6 +65,19 @@ def find_labels(cfg: Config, x: ArraySource, t: ArraySource) -> dict[str, Any]:
             "dataset.target_names must differ from each other, got"
             f" {', '.join(expected['target_names'])}"
         )
+    for key in ("channel_names", "target_names", "axis_names"):
+        if none := [name for name in expected[key] if is_no_label(name)]:
+            raise DataError(
+                f"dataset.{key} must hold names, got {none[0]!r}, which says that there is none:"
+                " choose another name"
+            )
+    known = [*expected["channel_names"], *expected["target_names"]]
+    for name in cfg.dataset.accept_outliers or []:
+        if name not in known:
+            raise DataError(
+                f"dataset.accept_outliers must name channels or targets of {', '.join(known)},"
+                f" got {name!r}"
+            )
     for name in (name for names in expected.values() for name in names if "$" in name):
         _check_mathematics(name)
     expected["fractions"] = list(cfg.dataset.fractions or [])

@@ -20,7 +20,8 @@ from hpo_utils.errors import DataError
 from hpo_utils.scaling import Standardizer
 
 TOLERANCE = 0.01  # in a sum of fractions, or below zero in standard deviations, of measured targets
-MIN_MEAN = 1e-4  # of a fraction: the logarithm needs one above zero
+MIN_MEAN = 1e-30  # of a fraction: the logarithm needs one above zero
+MIN_LEVEL = 1e-4  # standard deviations by which the mean of what cannot be negative is above zero
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class PhysicalOutput(nn.Module):
         non_negative = np.array(others, dtype=np.int64)
         share = np.maximum(mean[fractions], MIN_MEAN)
         level = mean[non_negative] / std[non_negative]
-        above_zero = np.maximum(level, MIN_MEAN)
+        above_zero = np.maximum(level, MIN_LEVEL)
         constants = {
             "fractions": fractions, "mean": mean[fractions], "std": std[fractions], "share": share,
             # of a single fraction: the logarithm of what it leaves of the whole
@@ -122,6 +123,8 @@ def find_physics(
     numbers = {name: k for k, name in enumerate(target_names)}
     for key, names in (("fractions", fractions), ("non_negative", non_negative)):
         for name in names:
+            if names.count(name) > 1:
+                raise DataError(f"dataset.{key} must name each target once, got {name!r} twice")
             if name not in numbers:
                 raise DataError(
                     f"dataset.{key} must name targets of {', '.join(target_names)}, got {name!r}"
@@ -150,8 +153,22 @@ def check_targets(y: NDArray[Any], physics: Physics, target_names: Sequence[str]
         raise DataError(
             "dataset.fractions must name targets in [0, 1] that sum to one, got"
             f" {', '.join(f'{share:g}' for share in shares[worst])} (sum {shares[worst].sum():g})"
-            f" in sample {worst}: take them off the list or correct the sample"
+            f" in sample {worst}: {_remedy(shares)}"
         )
+
+
+def _remedy(shares: NDArray[np.float64]) -> str:
+    """Return what to do with targets (n_samples, n_fractions) that are no fractions of one."""
+    whole = shares.sum(axis=1)
+    if shares.shape[1] == 1:  # in percent, if it fits
+        unit = 100.0 if 2.0 < shares.max() <= 100.0 * (1 + TOLERANCE) else 0.0
+    else:
+        unit = float(np.median(whole))
+        unit = float(f"{unit:.2g}") if np.abs(whole / unit - 1.0).max() <= TOLERANCE else 0.0
+    if unit > 1.0 and shares.min() >= -TOLERANCE * unit:
+        percent = ", as they are in percent" if unit == 100.0 else ""
+        return f"divide them by {unit:g}{percent}"
+    return "take them off the list or correct the sample"
 
 
 def violations(

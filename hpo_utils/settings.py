@@ -35,6 +35,7 @@ class DatasetConfig:
     exclude_channels: list[int] | None = None  # null: [1, 3] if there are 4 channels, else none
     fractions: list[str] | None = None  # targets in [0, 1] that sum to one
     non_negative: list[str] | None = None  # targets that cannot be below zero
+    accept_outliers: list[str] | None = None  # channels and targets whose far values are measured
     limit: int | None = _within(None, 1, 1e9)  # use the first so many samples
     downsample_factor: int = _within(1, 1, 1000)  # keep every n-th row of H (or L), unfiltered
 

@@ -119,17 +119,34 @@ def open_array(path: Path, key: str | None, name: str, kinds: str = "iufb") -> A
             f"{name} must be an array saved by numpy.save or numpy.savez, got {path.name}:"
             f" {reason}; save it again as .npy"
         ) from None
-    if dtype.kind == "c":
-        raise DataError(
-            f"{name} must hold real numbers, got dtype {dtype} in {path.name}: save real and"
-            " imaginary part, or magnitude and phase, as two channels"
-        )
     if dtype.kind not in kinds:
-        raise DataError(
-            f"{name} must hold real numbers, got dtype {dtype} in {path.name}: convert it with"
-            " astype('float32') and save it again"
-        )
+        raise DataError(wrong_kind(dtype, name, kinds, f" in {path.name}"))
     return ArraySource(path, member, shape, dtype, fortran_order)
+
+
+def wrong_kind(dtype: np.dtype[Any], name: str, kinds: str, where: str = "") -> str:
+    """Return the sentence on an array of a wrong dtype, whose advice can be followed.
+
+    ``kinds`` are NumPy's letters of the dtypes that will do, with ``U`` where names will.
+    """
+    if "U" in kinds:
+        advice = "save one of its fields" if dtype.kind == "V" else "save it with astype(str)"
+        return f"{name} must hold numbers or names, got dtype {dtype}{where}: {advice}"
+    of_targets = name.rpartition(".")[2].startswith("t")
+    plural, v = ("targets", "t") if of_targets else ("channels", "x")
+    advice = {
+        "c": f"save real and imaginary part, or magnitude and phase, as two {plural}",
+        "M": f"save seconds, ({v} - {v}.min()) / np.timedelta64(1, 's')",
+        "m": f"save seconds, {v} / np.timedelta64(1, 's')",
+        "V": f"save its fields as {plural}, np.lib.recfunctions.structured_to_unstructured({v})",
+        "O": f"save np.array({v}.tolist(), dtype='float64')"
+        + ("" if of_targets else "; signals of unequal length must be cut or padded to one first"),
+    }.get(
+        dtype.kind,
+        "replace text that is no number, and decimal commas by points, then save it with"
+        " astype('float64')",
+    )
+    return f"{name} must hold real numbers, got dtype {dtype}{where}: {advice}"
 
 
 def sha256(path: Path) -> str:

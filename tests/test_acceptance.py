@@ -67,7 +67,7 @@ def test_samples_of_one_recording_make_wider_intervals(later):
     assert set(evaluate(bundle, x[:7], t[:7])["95% interval by sample of R²"]) == {"–"}  # too few
     with pytest.raises(DataError, match="groups must hold one id for each of 5 samples"):
         evaluate(bundle, x[:5], t[:5], groups=[1, 2])
-    with pytest.raises(DataError, match="groups must be numbers or names, got dtype object"):
+    with pytest.raises(DataError, match="groups must hold numbers or names, got dtype object"):
         evaluate(bundle, x[:3], t[:3], groups=[1, None, "a"])
 
 
