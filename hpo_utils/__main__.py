@@ -96,11 +96,15 @@ def _run(options: argparse.Namespace) -> None:
 
 def _status(options: argparse.Namespace) -> None:
     from hpo_utils.parameters import load_notebook_config
+    from hpo_utils.paths import resolve
     from hpo_utils.progress import status
-    from hpo_utils.study import load_existing_study, with_those_after
+    from hpo_utils.study import differs_from, load_existing_study, with_those_after
 
     cfg = load_notebook_config(options.params_file, options.overrides)
-    studies = with_those_after(load_existing_study(cfg)).items()
+    shown = load_existing_study(cfg)
+    if sentence := differs_from(shown, cfg):
+        print(sentence.replace("*", "").replace("`", ""))
+    studies = with_those_after(shown, resolve(cfg.paths.outputs_root)).items()
     for i, (title, study) in enumerate(studies):
         print(status(study, title, with_best=i == 0))
 

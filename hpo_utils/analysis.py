@@ -23,6 +23,7 @@ from hpo_utils.plots import plot_learning_curves, plot_prediction_vs_truth
 from hpo_utils.report import Report, report_path
 from hpo_utils.split import PART_NAMES
 from hpo_utils.storage import best_of, score_of, trial_seconds
+from hpo_utils.study import differs_from
 from hpo_utils.study_plots import (
     plot_importances,
     plot_optimization_history,
@@ -57,8 +58,10 @@ N_PAIRS = 3  # of parameters, that are shown
 NO_COMPLETE = "No trial of this study is complete yet, so there is nothing to show here."
 
 
-def show_overview(report: Report, study: optuna.Study) -> None:
-    """Say in a few sentences what the study is and what it found."""
+def show_overview(report: Report, study: optuna.Study, cfg: Config) -> None:
+    """Say in a few sentences what the study is and what it found; first, if it is another one."""
+    if sentence := differs_from(study, cfg):
+        report.show(sentence)
     trials = study.get_trials(deepcopy=False)
     counts = {
         state.name.lower(): sum(trial.state == state for trial in trials)

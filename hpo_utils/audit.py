@@ -7,9 +7,9 @@ found in the prepared data and whether that is fine, worth a look, or a leak.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import combinations
 
@@ -19,7 +19,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from hpo_utils.data import PreparedData
 from hpo_utils.features import STATISTICS, band_means, channel_statistics
-from hpo_utils.paths import write_json
+from hpo_utils.paths import read_mapping, write_json
 from hpo_utils.scaling import RunningStatistics, in_blocks
 from hpo_utils.split import PARTS
 
@@ -64,9 +64,9 @@ def audit_leakage(data: PreparedData) -> list[Finding]:
     """Run all checks, or return what they found before: prepared data do not change."""
     file = data.directory / FILE
     made_of = {"version": VERSION, **{key: data.manifest[key] for key in NAMES}}
-    if file.is_file():
-        known = json.loads(file.read_text(encoding="utf-8"))
-        if made_of.items() <= known.items():
+    known = read_mapping(file) or {}
+    if made_of.items() <= known.items():
+        with suppress(TypeError, KeyError):  # damaged: it is made again
             return [Finding(**finding) for finding in known["findings"]]
     parts = {part: _digest(data, part) for part in PARTS}
     findings = [

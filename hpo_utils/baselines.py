@@ -9,6 +9,7 @@ validation part decides which one is the best, target by target.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 
 from hpo_utils.data import PreparedData
 from hpo_utils.features import MIN_SIGNAL, band_means, channel_statistics, spectral_features
-from hpo_utils.paths import write_with
+from hpo_utils.paths import is_whole_archive, write_with
 from hpo_utils.scaling import in_blocks
 
 FILE = "baselines-5.npz"  # another number when other baselines are fitted
@@ -54,8 +55,8 @@ def fit_baselines(data: PreparedData) -> list[Baseline]:
     Done once for prepared data: the predictions are kept beside them.
     """
     file = data.directory / FILE
-    if file.is_file():
-        with np.load(file, allow_pickle=False) as kept:
+    if is_whole_archive(file):
+        with suppress(ValueError, KeyError), np.load(file, allow_pickle=False) as kept:
             names = [str(name) for name in kept["names"]]
             return list(map(Baseline, names, kept["val"], kept["test"]))
     found = _fit(data)

@@ -11,9 +11,10 @@ MODEL_CARD.md         what it is for, how good it is, what to beware of
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,13 @@ from hpo_utils.models import create_network, evaluation_batch
 from hpo_utils.models import predict as predict_z
 from hpo_utils.novelty import KnownRange
 from hpo_utils.outliers import refuse_far_from
-from hpo_utils.paths import write_json, write_yaml
-from hpo_utils.physics import Physics, kept_physics
+from hpo_utils.paths import read_mapping, write_json, write_yaml
+from hpo_utils.physics import MIN_MEAN, Physics, kept_physics
 from hpo_utils.scaling import Standardizer
 from hpo_utils.sources import CHUNK_BYTES, open_array
 
-VERSION = 4
+VERSION, READABLE = 5, (4, 5)
+OLD_MIN_MEAN = 1e-4  # of a fraction, in networks of version 4
 FAR = 5.0  # by Chebyshev's inequality at most 4 % of any training part is as far from its mean
 WEIGHTS = "weights.safetensors"
 
@@ -188,7 +190,10 @@ def write_bundle(
     # not save_file: nobody else could read what it makes
     (directory / WEIGHTS).write_bytes(save(tensors))
     write_yaml(directory / "config.yaml", as_dict(cfg))
-    content = {"version": VERSION, "n_members": len(states), **asdict(layout)}
+    digest = _sha256(directory)
+    content = {
+        "version": VERSION, "n_members": len(states), "sha256": digest, **asdict(layout),
+    }  # fmt: skip
     write_json(directory / "bundle.json", content)
     write_json(directory / "metrics.json", metrics)
     write_json(directory / "environment.json", environment)
@@ -213,18 +218,21 @@ def load_bundle(directory: str | Path) -> Bundle:
     try:
         content = json.loads((path / "bundle.json").read_text(encoding="utf-8"))
         version, n_members = content.pop("version"), content.pop("n_members")
-        if version != VERSION:
+        if version not in READABLE:
             raise BundleError(
                 f"a bundle must have version {VERSION} to be read, got {version} in {path}:"
                 " use the version of hpo_utils named in its environment.json"
             )
+        if content.pop("sha256", digest := _sha256(path)) != digest:
+            raise ValueError(f"{WEIGHTS} is not the file that was written with it")
         content["known"] = KnownRange(**content["known"])
         if content["calibration"] is not None:
             content["calibration"] = Calibration(**content["calibration"])
         layout = Layout(**content)
         cfg = read_saved_config(path)
         tensors = load_file(path / WEIGHTS)
-        members = [_member(cfg, layout, tensors, i) for i in range(n_members)]
+        floor = OLD_MIN_MEAN if version == 4 else MIN_MEAN
+        members = [_member(cfg, layout, tensors, i, floor) for i in range(n_members)]
     except BundleError:
         raise
     except Exception as error:  # whatever a damaged file leads to
@@ -235,10 +243,19 @@ def load_bundle(directory: str | Path) -> Bundle:
     )
 
 
+def _sha256(directory: Path) -> str:
+    return hashlib.sha256((directory / WEIGHTS).read_bytes()).hexdigest()
+
+
 def is_current(directory: Path) -> bool:
     """Return whether a bundle is there, and this version can read it."""
-    file = directory / "bundle.json"
-    return file.is_file() and json.loads(file.read_text("utf-8"))["version"] == VERSION
+    try:
+        load_bundle(directory)
+    except BundleError:
+        return False
+    files = (read_mapping(directory / f"{name}.json") for name in ("bundle", "environment"))
+    found, made_with = (content or {} for content in files)
+    return found["version"] == VERSION and "packages" in made_with
 
 
 def predict(
@@ -305,12 +322,15 @@ def _predict_piece(
     return y, spread.numpy(), is_new | (np.abs(z_mean) > FAR).any(axis=1)
 
 
-def _member(cfg: Config, layout: Layout, tensors: dict[str, Tensor], index: int) -> nn.Module:
-    """Return a member of the ensemble with its weights."""
+def _member(
+    cfg: Config, layout: Layout, tensors: dict[str, Tensor], index: int, min_mean: float
+) -> nn.Module:
+    """Return a member of the ensemble with its weights; ``min_mean`` as for its physics."""
     scaler = Standardizer(np.array(layout.target_mean), np.array(layout.target_std))
     axes = max(len(layout.raw_shape) - 1, 1)
     sample = torch.zeros(1, len(layout.channels), *[1] * axes)
-    network = create_network(cfg, sample, scaler, _physics(layout))
+    known = replace(_physics(layout), min_mean=min_mean)
+    network = create_network(cfg, sample, scaler, known)
     prefix = f"{index}."
     network.load_state_dict(
         {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,11 @@ from hpo_utils.config import (
 )
 from hpo_utils.data import prepare_data
 from hpo_utils.devices import release_memory, select_device
-from hpo_utils.errors import ParameterError
+from hpo_utils.errors import ConfigError, ParameterError
 from hpo_utils.ownership import current_owner, owner_is_alive
 from hpo_utils.parameters import as_int, as_text, load_notebook_config, split_overrides
 from hpo_utils.paths import relative_to_root, resolve
-from hpo_utils.study import load_existing_study
+from hpo_utils.study import differs_from, load_existing_study
 from hpo_utils.training import train_trial
 from hpo_utils.trial_files import (
     as_begun,
@@ -73,6 +74,8 @@ def load_training_config(
         )
     if number is not None:
         study = load_existing_study(cfg)
+        if sentence := differs_from(study, cfg):
+            print(sentence.replace("*", "").replace("`", ""))
         path = str(find_trial_output_dir(study, number, cfg.paths.outputs_root) / "config.yaml")
     return cfg if path is None else load_config(path, split_overrides(overrides))
 
@@ -104,16 +107,18 @@ def find_interrupted(cfg: Config, dataset_id: str) -> tuple[Path, Config] | None
     """
     for file in sorted(resolve(cfg.paths.outputs_root).glob(f"20*/*/{CHECKPOINT_FILE}"))[::-1]:
         info = read_trial_info(file.parent)
-        if "trial_number" in info or info["dataset_id"] != dataset_id or not _was_cut_short(info):
+        theirs = "trial_number" in info or info.get("dataset_id") != dataset_id
+        if theirs or not _was_cut_short(info):
             continue
-        saved, wanted = read_saved_settings(file.parent), as_dict(as_begun(cfg, file.parent))
-        if all(saved[section] == wanted[section] for section in COMPARED):
-            return file.parent, config_from_dict(saved)
+        with suppress(ConfigError, KeyError):  # damaged: it is of no use
+            saved, wanted = read_saved_settings(file.parent), as_dict(as_begun(cfg, file.parent))
+            if all(saved[section] == wanted[section] for section in COMPARED):
+                return file.parent, config_from_dict(saved)
     return None
 
 
 def _was_cut_short(info: Mapping[str, Any]) -> bool:
     """Return whether a training waits to go on, or its process is gone."""
-    if info["state"] == "RUNNING":
-        return "owner" in info and not owner_is_alive(info["owner"])
-    return bool(info["state"] == "WAITING")
+    if info.get("state") == "RUNNING":
+        return bool(info.get("owner")) and not owner_is_alive(info["owner"])
+    return bool(info.get("state") == "WAITING")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
-import pickle
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +15,7 @@ from torch import Tensor, nn
 from hpo_utils.averaging import WeightAverage
 from hpo_utils.batches import Pieces
 from hpo_utils.optimizer import FlatAdam
-from hpo_utils.paths import write_with
+from hpo_utils.paths import is_whole_archive, write_with
 from hpo_utils.schedule import Schedule
 from hpo_utils.timing import Effort
 
@@ -117,15 +115,17 @@ class Checkpoint:
     def restore(self, state: TrainingState) -> bool:
         """Bring ``state`` to where the file says; return whether there is one that can be used.
 
-        A file that a power cut left damaged is as good as none: the training begins anew, and comes
+        A file that was cut, or has rotted, is as good as none: the training begins anew, and comes
         to the same end.
         """
-        if not self.file.is_file():
+        if not is_whole_archive(self.file):  # PyTorch itself does not look at the check sums
             return False
         try:
             # weights_only: a file cannot run code
             content = torch.load(self.file, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError):
+        except Exception:  # whatever a damaged file leads to
+            return False
+        if not isinstance(content, dict) or content.keys() != state.state_dict().keys():
             return False
         state.load_state_dict(content)
         return True
@@ -135,8 +135,6 @@ class Checkpoint:
 
         def write(file: BinaryIO) -> None:
             torch.save(state.state_dict(), file)
-            file.flush()
-            os.fsync(file.fileno())
 
         write_with(self.file, write)
         self._saved_at = time.monotonic()

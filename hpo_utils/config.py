@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hpo_utils.errors import ConfigError
-from hpo_utils.paths import MARKER, resolve
+from hpo_utils.paths import MARKER, read_mapping, resolve
 from hpo_utils.settings import Config as Config
 from hpo_utils.settings import TrainingConfig
 from hpo_utils.written import as_meant, is_text, null_or_text, read_written
@@ -70,8 +70,21 @@ def config_from_dict(content: dict[str, Any]) -> Config:
 
 
 def read_saved_settings(directory: Path) -> dict[str, Any]:
-    """Return ``config.yaml`` of a training or a bundle as it is, perhaps of an earlier version."""
-    return dict(yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8")))
+    """Return ``config.yaml`` of a training or a bundle as it is, perhaps of an earlier version.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read.
+    """
+    settings = read_mapping(directory / "config.yaml")
+    if settings is None or not all(isinstance(section, dict) for section in settings.values()):
+        raise ConfigError(
+            f"the settings of a training must be readable, but {directory / 'config.yaml'} is"
+            " missing or damaged: delete the folder of the training and run"
+            " notebooks/03_optimize.ipynb again"
+        )
+    return settings
 
 
 def read_saved_config(directory: Path) -> Config:

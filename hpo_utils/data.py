@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -35,7 +35,14 @@ from hpo_utils.checks import (
 from hpo_utils.config import Config, as_dict, updated
 from hpo_utils.errors import DataError
 from hpo_utils.labels import find_labels, labelled_physics
-from hpo_utils.paths import resolve, whole_directory, writable_directory, write_json, write_npy
+from hpo_utils.paths import (
+    read_mapping,
+    resolve,
+    whole_directory,
+    writable_directory,
+    write_json,
+    write_npy,
+)
 from hpo_utils.physics import Physics, check_targets
 from hpo_utils.scaling import Standardizer, in_blocks
 from hpo_utils.sources import ArraySource, describe, open_array
@@ -199,6 +206,26 @@ def prepare_data(cfg: Config) -> PreparedData:
     return found
 
 
+def find_prepared(cfg: Config) -> PreparedData | None:
+    """Return the data that ``cfg`` asks for if they are prepared, else None; write nothing.
+
+    Raises
+    ------
+    DataError
+        If the arrays are missing or malformed.
+    """
+    if cfg.dataset.x_train is None and not _simulated(cfg).is_dir():
+        return None
+    cfg = with_source(cfg)
+    sources = _open_sources(cfg)
+    root = resolve(cfg.paths.outputs_root) / "data"
+    found = _find_prepared(root, _settings(cfg), sources)
+    if found is None:
+        return None
+    x, t, *_ = sources
+    return PreparedData(found.directory, {**found.manifest, **find_labels(cfg, x, t)})
+
+
 def known_targets(cfg: Config) -> list[str]:
     """Return the names of the targets, from the checked headers of the arrays; write nothing.
 
@@ -223,12 +250,17 @@ def load_prepared(outputs_root: Path, dataset_id: str) -> PreparedData:
         If they are not there.
     """
     directory = outputs_root / "data" / dataset_id
-    if not (directory / "manifest.json").is_file():
+    manifest = read_mapping(directory / "manifest.json") or {}
+    try:
+        whole = _is_whole(directory, manifest)
+    except (KeyError, TypeError, AttributeError):
+        whole = False
+    if not whole:
         raise DataError(
-            f"the prepared data {dataset_id!r} must lie in {directory}, but do not: run"
-            " notebooks/01_prepare_data.ipynb with the same params_file"
+            f"the prepared data {dataset_id!r} must lie in {directory}, but are missing or damaged:"
+            " run notebooks/01_prepare_data.ipynb with the same params_file"
         )
-    return PreparedData(directory, _manifest(directory))
+    return PreparedData(directory, manifest)
 
 
 def with_source(cfg: Config) -> Config:
@@ -238,13 +270,11 @@ def with_source(cfg: Config) -> Config:
     """
     if cfg.dataset.x_train is not None:
         return cfg
-    size = cfg.synthetic
-    folder = f"demo-{size.n_samples}x{size.n_pulses}x{size.n_depths}-seed{size.seed}"
-    directory = resolve(cfg.paths.outputs_root) / "data" / "source" / folder
-    if not directory.is_dir():
+    size, directory = cfg.synthetic, _simulated(cfg)
+    if not _opens(directory):
         writable_directory(cfg.paths.outputs_root, "paths.outputs_root")
         x, t = synthetic.make_demo_data(size.n_samples, size.n_pulses, size.n_depths, size.seed)
-        with whole_directory(directory) as partial:
+        with whole_directory(directory, replace=directory.is_dir()) as partial:
             write_npy(partial / "x_train.npy", x)
             write_npy(partial / "t_train.npy", t)
     return updated(
@@ -260,6 +290,22 @@ def with_source(cfg: Config) -> Config:
             "dataset.non_negative": list(synthetic.VELOCITIES),
         },
     )
+
+
+def _opens(directory: Path) -> bool:
+    """Return whether simulated arrays are there and whole."""
+    with suppress(OSError, ValueError, EOFError, SyntaxError):
+        for name in ("x_train.npy", "t_train.npy"):
+            np.load(directory / name, mmap_mode="r", allow_pickle=False)
+        return True
+    return False
+
+
+def _simulated(cfg: Config) -> Path:
+    """Return where the simulated arrays of this size and seed lie, or would."""
+    size = cfg.synthetic
+    folder = f"demo-{size.n_samples}x{size.n_pulses}x{size.n_depths}-seed{size.seed}"
+    return resolve(cfg.paths.outputs_root) / "data" / "source" / folder
 
 
 def _open_sources(cfg: Config) -> list[ArraySource]:
@@ -290,13 +336,31 @@ def _find_prepared(
     """Return data prepared earlier with these settings from files unchanged since."""
     stamps = [source.stamp() for source in sources]
     for file in sorted(root.glob("[!.]*/manifest.json")):  # without those still being made
-        manifest = _manifest(file.parent)
-        if manifest["version"] != MANIFEST_VERSION or manifest["settings"] != settings:
+        manifest = read_mapping(file) or {}  # of other data, perhaps, that were damaged
+        if manifest.get("version") != MANIFEST_VERSION or manifest.get("settings") != settings:
             continue
-        known = [{key: source[key] for key in stamps[0]} for source in manifest["sources"]]
-        if known == stamps:
-            return PreparedData(file.parent, manifest)
+        with suppress(KeyError, TypeError):
+            known = [{key: source[key] for key in stamps[0]} for source in manifest["sources"]]
+            if known == stamps and _is_whole(file.parent, manifest):
+                return PreparedData(file.parent, manifest)
     return None
+
+
+def _is_whole(directory: Path, manifest: dict[str, Any]) -> bool:
+    """Return whether all arrays of prepared data are there, and none of them was cut."""
+    shape, n_targets = manifest["sample_shape"], len(manifest["target_names"])
+    by_sample = {"t": (n_targets,), "index": (), "group": ()}
+    kinds = ["x", "t", "index"] + ["group"] * (manifest["n_groups"] is not None)
+    for part, n_samples in manifest["n_samples"].items():
+        for kind in kinds:
+            wanted = (n_samples, *by_sample.get(kind, shape))
+            try:
+                array = np.load(directory / f"{kind}_{part}.npy", mmap_mode="r", allow_pickle=False)
+            except (OSError, ValueError, EOFError, SyntaxError):
+                return False
+            if array.shape != wanted or array.dtype.kind not in ("f" if kind in "xt" else "i"):
+                return False
+    return True
 
 
 def _prepare(
@@ -334,7 +398,10 @@ def _prepare(
         "sources": described,
     }
     directory = root / manifest["id"]
-    outdated = directory.is_dir() and _manifest(directory)["version"] != MANIFEST_VERSION
+    old = read_mapping(directory / "manifest.json") or {}
+    outdated = directory.is_dir() and not (
+        old.get("version") == MANIFEST_VERSION and _is_whole(directory, manifest)
+    )
     if directory.is_dir() and not outdated:  # from files that were copied or touched
         return _with_manifest(directory, manifest)
     writable_directory(cfg.paths.outputs_root, "paths.outputs_root")
@@ -364,10 +431,6 @@ def _without_outliers(
     train, channels = found.sample_numbers("train"), found.manifest["channels"]
     scan_inputs(x, n_samples, train, channels, names["channel_names"], meant)
     return _with_manifest(found.directory, {**found.manifest, "accept_outliers": meant})
-
-
-def _manifest(directory: Path) -> dict[str, Any]:
-    return dict(json.loads((directory / "manifest.json").read_text(encoding="utf-8")))
 
 
 def _with_manifest(directory: Path, manifest: dict[str, Any]) -> PreparedData:

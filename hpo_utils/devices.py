@@ -23,6 +23,7 @@ from hpo_utils.errors import ConfigError
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 STRICT_MEMORY = Path("/proc/sys/vm/overcommit_memory")  # 2: Linux promises only what it has
 CGROUPS, OWN_GROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+SCARCE = 2**28  # bytes of free memory, with which oneDNN may fail to make room for a step
 KEPT_BLOCKS = 2**30  # bytes; smaller blocks stay with the process when they are freed
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -151,11 +152,13 @@ def keep_freed_memory() -> None:
     Otherwise each step gives its large tensors back to Linux, which clears every page of them
     before the next step may have it: a tenth of the step. ``release_memory`` gives it back.
 
+    Not where the C library refuses so high a threshold, as older glibc does: the second setting
+    alone would switch off the threshold that adapts itself, and a step would take twice as long.
+
     Not where Linux refuses memory: kept blocks break up, so a batch cut into pieces would not fit
     either, and small requests of libraries that crash on a refusal are refused as well.
     """
-    if not _refuses_memory():
-        _call_c_library("mallopt", M_MMAP_THRESHOLD, KEPT_BLOCKS)
+    if not _refuses_memory() and _call_c_library("mallopt", M_MMAP_THRESHOLD, KEPT_BLOCKS):
         _call_c_library("mallopt", M_TRIM_THRESHOLD, KEPT_BLOCKS)
 
 
@@ -168,10 +171,11 @@ def _refuses_memory() -> bool:
     return limited or STRICT_MEMORY.read_text(encoding="utf-8").strip() == "2"
 
 
-def _call_c_library(function: str, *arguments: int) -> None:
-    """Call a function of Linux's C library if this machine has it: not all of them do."""
+def _call_c_library(function: str, *arguments: int) -> bool:
+    """Return whether Linux's C library did what it was told: not all have each function."""
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), function):
-        getattr(library, function)(*arguments)
+        return bool(getattr(library, function)(*arguments))
+    return False
 
 
 def release_memory(device: torch.device) -> None:
@@ -200,10 +204,17 @@ def using_threads(n_threads: int) -> Iterator[None]:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether the error is the device's memory being too small."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    if isinstance(error, OSError):  # of a file's mapping
+        return error.errno == errno.ENOMEM
+    if not isinstance(error, RuntimeError):
+        return False
     # on the CPU it is a RuntimeError like any other
-    sentences = ("allocate memory", "not enough memory", "could not create a")
-    return (
-        isinstance(error, torch.OutOfMemoryError | MemoryError)
-        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)  # of a file's mapping
-        or (isinstance(error, RuntimeError) and any(each in str(error) for each in sentences))
-    )
+    sentences = ("allocate memory", "not enough memory", "could not create a memory")
+    said = str(error)
+    if any(each in said for each in sentences):
+        return True
+    # oneDNN says this of whatever went wrong; of a descriptor, that there is no such operation
+    vague = "could not create a primitive" in said and "descriptor" not in said
+    return vague and (_refuses_memory() or free_memory(torch.device("cpu")) < SCARCE)

@@ -24,6 +24,7 @@ from optuna.distributions import IntDistribution
 
 from hpo_utils.audit import LEAK, audit_leakage
 from hpo_utils.baselines import best_baselines, fit_baselines, joined_test, training_mean
+from hpo_utils.companions import companion_name
 from hpo_utils.comparisons import raced_seeds, train_winner
 from hpo_utils.config import Config, updated
 from hpo_utils.data import PreparedData
@@ -141,7 +142,8 @@ def _by_searching(
         if fold == cfg.data_split.fold:
             members.append(settled.members)
             continue
-        name = f"{study.study_name}-{FOLD_SUFFIX}-{fold}"
+        suffix, root = f"{FOLD_SUFFIX}-{fold}", resolve(cfg.paths.outputs_root)
+        name = companion_name(study._storage, study.study_name, suffix, root)
         print(f"searching anew on fold {fold}: study {name}", flush=True)
         changes = {
             FOLD: fold, "study.name": name, "study.n_trials": n_trials, "study.n_more": None,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import socket
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,7 @@ from pathlib import Path
 from hpo_utils.data import PreparedData
 
 TRIAL, BY_HAND, WINNER = "trial", "by hand", "winner"
+UNKNOWN = "unknown"  # of a line that cannot be read: it counts all the same
 
 
 @dataclass(frozen=True)
@@ -41,18 +43,33 @@ def note_look(data: PreparedData, by: str, kind: str) -> None:
     name = f"{_test_samples(data)}-{socket.gethostname()}.jsonl"
     file = looks_directory(data) / name
     file.parent.mkdir(exist_ok=True)
-    with file.open("a", encoding="utf-8") as opened:
-        opened.write(line + "\n")  # one short write: lines of several workers do not mix
+    with file.open("ab+") as opened:
+        opened.seek(0, os.SEEK_END)
+        if opened.tell():
+            opened.seek(-1, os.SEEK_END)
+            line = line if opened.read() == b"\n" else f"\n{line}"  # behind a half one
+        # one short write: lines of several workers do not mix
+        opened.write(f"{line}\n".encode())
 
 
 def looks_at_test(data: PreparedData) -> list[Look]:
     """Return all looks so far, the first first."""
     looks = [
-        Look(**json.loads(line))
+        _read(line)
         for file in sorted(looks_directory(data).glob(f"{_test_samples(data)}-*.jsonl"))
-        for line in file.read_text(encoding="utf-8").splitlines()
+        for line in file.read_bytes().splitlines()
+        if line.strip()
     ]
     return sorted(looks, key=lambda look: look.time)
+
+
+def _read(line: bytes) -> Look:
+    """Return the look that a line tells of, whatever a power cut left of it."""
+    try:
+        found = json.loads(line)
+        return Look(str(found["time"]), str(found["by"]), str(found["kind"]))
+    except (ValueError, TypeError, KeyError):
+        return Look("", UNKNOWN, UNKNOWN)
 
 
 def winners_heard(data: PreparedData) -> list[str]:

@@ -14,15 +14,25 @@ from hpo_utils.config import Config, read_saved_config
 from hpo_utils.data import PreparedData
 from hpo_utils.devices import select_device
 from hpo_utils.models import create_network, evaluation_batch, predict
+from hpo_utils.paths import is_whole_archive
 from hpo_utils.physics import in_units, kept_physics
-from hpo_utils.trial_files import WEIGHTS_FILE
+from hpo_utils.trial_files import WEIGHTS_FILE, damaged
 
 Member = tuple[Config, dict[str, Tensor]]  # configuration and weights
 
 
 def load_member(directory: Path) -> Member:
-    """Return configuration and weights of a finished training."""
-    state = torch.load(directory / WEIGHTS_FILE, weights_only=True, map_location="cpu")
+    """Return configuration and weights of a finished training.
+
+    Raises
+    ------
+    StudyError, ConfigError
+        If one of the two files is missing or damaged.
+    """
+    file = directory / WEIGHTS_FILE
+    if not is_whole_archive(file):
+        raise damaged(file)
+    state = torch.load(file, weights_only=True, map_location="cpu")
     return read_saved_config(directory), state
 
 

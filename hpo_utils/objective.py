@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo_utils.checkpoints import CHECKPOINT_FILE
 from hpo_utils.config import Config
 from hpo_utils.data import PreparedData
-from hpo_utils.errors import DivergenceError
+from hpo_utils.errors import ConfigError, DivergenceError, StudyError
 from hpo_utils.paths import resolve
 from hpo_utils.search_space import SearchSpace, suggest_hyperparameters
 from hpo_utils.stopping import Stop
@@ -80,9 +81,13 @@ def objective(
     output_dir = _output_dir(trial, cfg)
     info = read_trial_info(output_dir)
     if info.get("state") in ("COMPLETE", "PRUNED"):
-        return _take_over(trial, cfg, output_dir, info)
+        with suppress(StudyError, KeyError):  # damaged: it is trained anew
+            return _take_over(trial, cfg, output_dir, info)
     if (output_dir / CHECKPOINT_FILE).is_file():
-        cfg = as_begun(cfg, output_dir)
+        try:
+            cfg = as_begun(cfg, output_dir)
+        except (ConfigError, KeyError):  # nobody knows with which threads it began
+            (output_dir / CHECKPOINT_FILE).unlink()
     identity = {
         "trial_number": trial.number,
         "study_name": trial.study.study_name,

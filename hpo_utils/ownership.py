@@ -22,6 +22,7 @@ UNSIGNED_GRACE = 60.0  # seconds in which a living process must have signed the 
 # so often may processes die within one epoch of a trial before it is taken for the cause
 MAX_DEATHS = 5
 MAX_DEATHS_ALONE = 2  # where the other workers live on, so that it was no power cut
+NAMESPACE = Path("/proc/self/ns/pid")
 WORKER = "worker "  # begins the attributes of a study that name its workers
 
 
@@ -31,8 +32,31 @@ def current_owner(worker: str | None = None) -> dict[str, Any]:
     One that is a worker of a team goes by that name as well.
     """
     process = psutil.Process()
-    owner = {"host": socket.gethostname(), "pid": process.pid, "started": _started(process)}
+    owner = {
+        "host": socket.gethostname(), "pid": process.pid, "started": _started(process),
+        "namespace": _namespace(),
+    }  # fmt: skip
     return owner if worker is None else {**owner, "worker": worker}
+
+
+def _namespace() -> str | None:
+    """Return what tells containers of one machine, or of one host name, apart: both number from 1.
+
+    None where processes have no such name spaces.
+    """
+    with suppress(OSError):
+        return NAMESPACE.readlink().name
+    return None
+
+
+def _is_elsewhere(owner: Mapping[str, Any]) -> bool:
+    """Return whether a process is of another machine or container, where it cannot be seen.
+
+    Of an owner that was written by an earlier version the host name alone is known.
+    """
+    ours = _namespace()
+    there = (owner["host"], owner.get("namespace", ours))
+    return there != (socket.gethostname(), ours)
 
 
 def _started(process: psutil.Process) -> float:
@@ -47,13 +71,14 @@ def _started(process: psutil.Process) -> float:
 def register(study: optuna.Study, worker: str | None = None) -> dict[str, Any]:
     """Have the study know that this process may run trials of it, and return its owner."""
     owner = current_owner(worker)
-    study.set_user_attr(f"{WORKER}{owner['host']} {owner['pid']}", owner)
+    place = f"{owner['host']} {owner['namespace'] or ''}".strip()
+    study.set_user_attr(f"{WORKER}{place} {owner['pid']}", owner)
     return owner
 
 
 def owner_is_alive(owner: Mapping[str, Any]) -> bool:
-    """Return whether the process may still be at work; one of another machine always may."""
-    if owner["host"] != socket.gethostname():
+    """Return whether the process may still be at work; one that cannot be seen always may."""
+    if _is_elsewhere(owner):
         return True
     try:
         started = _started(psutil.Process(owner["pid"]))
@@ -183,10 +208,10 @@ def _is_abandoned(
         workers = [value for key, value in study.user_attrs.items() if key.startswith(WORKER)]
         living = any(owner_is_alive(worker) for worker in workers if worker != ours)
         return not living or silent > UNSIGNED_GRACE
-    if (owner["host"], owner["pid"]) == (ours["host"], ours["pid"]):
-        return True  # a process that looks for trials runs none
-    if owner["host"] != ours["host"]:
+    if _is_elsewhere(owner):
         return silent > silent_after_s
+    if owner["pid"] == ours["pid"]:
+        return True  # a process that looks for trials runs none
     return not owner_is_alive(owner)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import json
 import os
 import shutil
+import sys
 import uuid
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +22,7 @@ from numpy.typing import NDArray
 
 from hpo_utils.errors import ConfigError
 
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of renameat2(2)
 MARKER = Path("params") / "default.yaml"  # its presence makes a directory the project root
 
 
@@ -94,7 +98,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = _beside(path)
     try:
         yield temporary
+        if not temporary.is_symlink():
+            _flush(temporary)  # else after a power cut the name may stand for an empty file
         os.replace(temporary, path)
+        _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -110,7 +117,11 @@ def whole_directory(directory: Path, replace: bool = False) -> Iterator[Path]:
     partial.mkdir(parents=True)
     try:
         yield partial
-        if replace:
+        for file in (*partial.rglob("*"), partial):
+            _flush(file)
+        if replace and _exchange(partial, directory):
+            return
+        if replace:  # a file system that cannot: for a moment there is none
             with suppress(FileNotFoundError):
                 directory.rename(old)
         try:
@@ -120,6 +131,7 @@ def whole_directory(directory: Path, replace: bool = False) -> Iterator[Path]:
                 with suppress(OSError):
                     old.rename(directory)
                 raise
+        _flush(directory.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         if old.is_symlink():
@@ -128,9 +140,51 @@ def whole_directory(directory: Path, replace: bool = False) -> Iterator[Path]:
             shutil.rmtree(old, ignore_errors=True)
 
 
+def _flush(path: Path) -> None:
+    """Have a file, or the names in a directory, reach the disk."""
+    try:
+        opened = os.open(path, os.O_RDONLY)
+    except OSError:  # a directory cannot be opened everywhere
+        return
+    try:
+        with suppress(OSError):  # nor flushed
+            os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Return whether two directories changed names in one step, as Linux can (renameat2(2))."""
+    if not (sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "renameat2")):
+        return False
+    if not other.is_dir() or other.is_symlink():
+        return False
+    first, second = os.fsencode(one.absolute()), os.fsencode(other.absolute())
+    return bool(library.renameat2(AT_FDCWD, first, AT_FDCWD, second, RENAME_EXCHANGE) == 0)
+
+
 def _beside(path: Path) -> Path:
     """Return a hidden path that no other process has, on whatever machine it writes there."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+
+
+def is_whole_archive(file: Path) -> bool:
+    """Return whether every part of a zip archive, as PyTorch and NumPy write, has its check sum."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return archive.testzip() is None
+    except Exception:  # whatever a damaged file leads to
+        return False
+
+
+def read_mapping(file: Path) -> dict[str, Any] | None:
+    """Return the content of a JSON or YAML file of ours; None if it is missing or damaged."""
+    read = json.loads if file.suffix == ".json" else yaml.safe_load
+    try:
+        content = read(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -28,11 +28,13 @@ MIN_LEVEL = 1e-4  # standard deviations by which the mean of what cannot be nega
 class Physics:
     """Which targets, by number, are fractions of one whole, and which cannot be negative.
 
-    A single fraction leaves the rest of the whole unnamed: it lies in [0, 1].
+    A single fraction leaves the rest of the whole unnamed: it lies in [0, 1]. ``min_mean`` is the
+    smallest mean of a fraction that its layer takes at its word.
     """
 
     fractions: tuple[int, ...] = ()
     non_negative: tuple[int, ...] = ()
+    min_mean: float = MIN_MEAN
 
     def bounds(self, n_targets: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the lowest and the highest value of each target, infinite where none is known."""
@@ -78,13 +80,13 @@ class PhysicalOutput(nn.Module):
         fractions = np.array(physics.fractions, dtype=np.int64)
         others = [k for k in physics.non_negative if k not in physics.fractions]
         non_negative = np.array(others, dtype=np.int64)
-        share = np.maximum(mean[fractions], MIN_MEAN)
+        share = np.maximum(mean[fractions], physics.min_mean)
         level = mean[non_negative] / std[non_negative]
         above_zero = np.maximum(level, MIN_LEVEL)
         constants = {
             "fractions": fractions, "mean": mean[fractions], "std": std[fractions], "share": share,
             # of a single fraction: the logarithm of what it leaves of the whole
-            "rest": np.log(np.maximum(1.0 - share, MIN_MEAN)),
+            "rest": np.log(np.maximum(1.0 - share, physics.min_mean)),
             "non_negative": non_negative, "level": level,
             "shift": above_zero + np.log(-np.expm1(-above_zero)),  # inverse of softplus
         }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -120,6 +121,30 @@ def status(study: optuna.Study, title: str, with_best: bool = True) -> str:
         left = time_left(own, wanted - len(finished), len(running))
         text += f", {remaining_text(left)}"
     return "\n".join([text, *(_running_line(trial) for trial in running)])
+
+
+def why_none_completed(study: optuna.Study) -> str | None:
+    """Return what became of a study of which no trial was completed, and what to do.
+
+    None while there may be one: if a trial is complete, or runs, or none has ended.
+    """
+    trials = study.get_trials(deepcopy=False)
+    if not trials or not all(trial.state.is_finished() for trial in trials) or best_of(trials):
+        return None
+    reasons = Counter(
+        (trial.state.name.lower(), trial.user_attrs.get("failure", "its process died"))
+        for trial in trials
+        if "same_as" not in trial.user_attrs
+    )
+    (state, reason), _ = reasons.most_common(1)[0]
+    diverged = sum(t.user_attrs.get("failure", "").startswith("DivergenceError") for t in trials)
+    how = f"{diverged} diverged" if diverged else f"all {state}"
+    return (
+        f"No trial of study {study.study_name} was completed, so it has no winner: of"
+        f" {len(trials)} trials {how}, as by {' '.join(reason.split()).rstrip('.')}. Then run"
+        " `03_optimize` again: with `delete_study` it starts over, with a larger `n_trials` it"
+        " goes on."
+    )
 
 
 def remaining_text(seconds: float | None) -> str:

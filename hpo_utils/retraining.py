@@ -16,6 +16,7 @@ import optuna
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo_utils.companions import MARK, companion_name
 from hpo_utils.config import Config, updated
 from hpo_utils.data import PreparedData
 from hpo_utils.errors import StudyError
@@ -55,14 +56,14 @@ def train_all(
     StopRequest
         If a person made the file ``optuna/STOP`` below ``outputs_root``.
     """
-    retrained = optuna.create_study(
-        study_name=f"{study.study_name}-{suffix}", storage=open_storage(cfg), load_if_exists=True
-    )
+    storage, root = open_storage(cfg), resolve(cfg.paths.outputs_root)
+    name = companion_name(storage, study.study_name, suffix, root)
+    retrained = optuna.create_study(study_name=name, storage=storage, load_if_exists=True)
+    retrained.set_user_attr(MARK, study.study_name)
     cfg = updated(cfg, {"study.pruner": "none", "study.timeout": None})
     retrained.pruner = create_pruner(cfg)
     names = {settings_key(settings): name for name, settings in wanted.items()}
     search = Search(cfg, widened(space), data, create_stop(cfg), queued_only=True)
-    root = resolve(cfg.paths.outputs_root)
     asked, told = set[str](), False
 
     while True:

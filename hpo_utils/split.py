@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -102,18 +101,25 @@ def _parts_of_folds(folds: Iterable[str], cfg: DataSplitConfig) -> dict[str, str
 def _with_gaps(
     pieces: Mapping[str, Indices], part_of: Mapping[str, str], gap: int
 ) -> dict[str, Indices]:
-    """Leave ``gap`` samples out where two parts meet, of the earlier one unless it tests.
+    """Leave out samples that stand at most ``gap`` places from one of another part.
 
-    Where windows overlap, those next to the cut would be on both sides of it.
+    Where windows overlap, those next to a cut would be on both sides of it; and where groups
+    interleave in time, parts meet in many places. What trains gives way, then what validates.
     """
-    kept = dict(pieces)
-    for before, after in pairwise(pieces):
-        if part_of[before] == part_of[after]:
-            continue
-        if part_of[before] == "test":
-            kept[after] = kept[after][gap:]
-        else:
-            kept[before] = kept[before][: max(0, len(kept[before]) - gap)]
+    if gap == 0:
+        return dict(pieces)
+    joined = {
+        part: _sorted([samples for piece, samples in pieces.items() if part_of[piece] == part])
+        for part in PARTS
+    }
+    before = {"train": ("val", "test"), "val": ("test",), "test": ()}  # to which it gives way
+    kept = {}
+    for piece, samples in pieces.items():
+        near = np.zeros(len(samples), dtype=bool)
+        for other in before[part_of[piece]]:
+            first = np.searchsorted(joined[other], samples - gap)
+            near |= np.searchsorted(joined[other], samples + gap, side="right") > first
+        kept[piece] = samples[~near]
     return kept
 
 

@@ -15,6 +15,7 @@ carried_from  the study and trial that it was copied from
 Of a study:
 
 signature     what all its trials share: data, space, score, physics, settings that are not searched
+companion_of  the study whose winner it helps to settle; none, or missing, of a user's own
 target_names  as the data name them now
 n_trials      finished trials that it is to have
 settled       the trainings that its winner is made of

@@ -3,39 +3,38 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections import Counter
+from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.exceptions import DuplicatedStudyError
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo_utils.companions import MARK, companions_of, names_beside, own_names
 from hpo_utils.config import Config, updated, with_target_weights
-from hpo_utils.data import PreparedData, known_targets, prepare_data
+from hpo_utils.data import PreparedData, find_prepared, known_targets, prepare_data
 from hpo_utils.devices import select_device
-from hpo_utils.errors import SearchSpaceError, StopRequest, StudyError
+from hpo_utils.errors import HpoError, SearchSpaceError, StopRequest, StudyError
 from hpo_utils.executors import check_executor, run_workers
 from hpo_utils.ownership import recover_interrupted
 from hpo_utils.parameters import as_text
 from hpo_utils.paths import resolve, writable_directory
-from hpo_utils.progress import WANTED, StudyProgress
+from hpo_utils.progress import WANTED, StudyProgress, why_none_completed
 from hpo_utils.sampler import create_sampler
 from hpo_utils.search_space import SearchSpace, load_search_space
 from hpo_utils.server import start_server
 from hpo_utils.stopping import create_stop
 from hpo_utils.storage import (
-    AFTERWARDS,
     FINISHED,
-    FOLD_SUFFIX,
     count_finished,
     create_pruner,
     default_database,
     enqueued_params,
     open_storage,
-    stored_names,
 )
 from hpo_utils.study_files import last_searched, write_study_files
 from hpo_utils.workers import Search, needing_storage
@@ -47,13 +46,13 @@ SIGNING_S = 5.0  # seconds in which a process that creates a study has signed it
 COMPARABLE = ("dataset_id", "score", "physics")  # of two studies whose trials can be mixed
 
 
-def run_study(cfg: Config, may_delete: bool = True) -> optuna.Study:
+def run_study(cfg: Config, companion_of: str | None = None) -> optuna.Study:
     """Search until the study has the trials that ``cfg`` asks for, and write its files.
 
     Running again finishes the work rather than adding to it: trials that were interrupted go on
     from their checkpoints. The files are written while it goes on and when it ends, also by an
-    interrupt, so that a killed search leaves them nearly up to date. Without ``may_delete`` no
-    study is started over, whatever the settings say.
+    interrupt, so that a killed search leaves them nearly up to date. A search that helps to settle
+    the winner of another study is a ``companion_of`` it, and never started over alone.
 
     Returns
     -------
@@ -73,7 +72,7 @@ def run_study(cfg: Config, may_delete: bool = True) -> optuna.Study:
     with needing_storage():
         start_server(cfg)
         data = prepare_data(cfg)
-        study = open_study(cfg, space, data, may_delete)
+        study = open_study(cfg, space, data, companion_of)
         search(study, cfg, space, data)
     return study
 
@@ -83,6 +82,8 @@ def search(study: optuna.Study, cfg: Config, space: SearchSpace, data: PreparedD
     remaining = count_remaining(study, cfg)
     if remaining == 0:
         print(f"study {study.study_name!r} has its {count_finished(study)} trials: nothing to do")
+        if sentence := why_none_completed(study):
+            print(sentence)
     study.set_user_attr(WANTED, count_finished(study) + remaining)
     progress = StudyProgress(study, remaining)
     root = resolve(cfg.paths.outputs_root)
@@ -140,7 +141,7 @@ def check_study(cfg: Config) -> tuple[Config, SearchSpace]:
 
 
 def open_study(
-    cfg: Config, space: SearchSpace, data: PreparedData, may_delete: bool = True
+    cfg: Config, space: SearchSpace, data: PreparedData, companion_of: str | None = None
 ) -> optuna.Study:
     """Open the study that fits the configuration, or create it.
 
@@ -153,18 +154,12 @@ def open_study(
     """
     storage = open_storage(cfg)
     wished = os.environ.get("OPTUNA_DELETE_STUDY", "").lower() == "true"
-    if may_delete and (cfg.study.delete_study or wished):
-        _delete_stored(storage, cfg.study.name)
-    signature = {
-        "search_space": space.digest,
-        "held": space.held_in(cfg),
-        "dataset_id": data.dataset_id,
-        "score": create_yardstick(cfg, data.target_names, data.targets("val")).name,
-        "physics": {key: data.manifest[key] for key in ("fractions", "non_negative")},
-    }
+    if companion_of is None and (cfg.study.delete_study or wished):
+        _delete_stored(storage, cfg)
+    signature = signature_of(cfg, space, data)
     while True:
         try:
-            study = _fitting_or_new(storage, cfg, space, signature)
+            study = _fitting_or_new(storage, cfg, space, signature, companion_of)
             break
         except DuplicatedStudyError:  # made by another process a moment ago, or in this second
             time.sleep(1.0)
@@ -176,22 +171,41 @@ def open_study(
     return study
 
 
+def signature_of(cfg: Config, space: SearchSpace, data: PreparedData) -> dict[str, Any]:
+    """Return what all trials of a study share."""
+    return {
+        "search_space": space.digest,
+        "held": space.held_in(cfg),
+        "dataset_id": data.dataset_id,
+        "score": create_yardstick(cfg, data.target_names, data.targets("val")).name,
+        "physics": {key: data.manifest[key] for key in ("fractions", "non_negative")},
+    }
+
+
 def _fitting_or_new(
-    storage: optuna.storages.BaseStorage, cfg: Config, space: SearchSpace, signature: dict[str, Any]
+    storage: optuna.storages.BaseStorage,
+    cfg: Config,
+    space: SearchSpace,
+    signature: dict[str, Any],
+    companion_of: str | None,
 ) -> optuna.Study:
-    stored = [
-        optuna.load_study(study_name=name, storage=storage)
-        for name in stored_names(storage, cfg.study.name)
-    ]
+    root, name = resolve(cfg.paths.outputs_root), cfg.study.name
+    if companion_of is None:
+        names = own_names(storage, name, root)
+    else:
+        names = names_beside(storage, name, companion_of, root)
+    stored = [optuna.load_study(study_name=each, storage=storage) for each in names]
     _wait_for_signatures(stored, signature)
     for study in stored:
         if study.user_attrs.get("signature") == signature:
-            recover_interrupted(study, resolve(cfg.paths.outputs_root), cfg.study.silent_after_s)
+            recover_interrupted(study, root, cfg.study.silent_after_s)
             return study
-    stamp = f"-{datetime.now():%Y%m%d-%H%M%S}" if stored else ""
+    taken = name in optuna.get_all_study_names(storage)  # by a study with other settings
+    stamp = f"-{datetime.now():%Y%m%d-%H%M%S}" if taken else ""
     study = optuna.create_study(
         study_name=cfg.study.name + stamp, storage=storage, direction="minimize"
     )
+    study.set_user_attr(MARK, companion_of)
     study.set_user_attr("signature", signature)
     if stored:
         carried, dropped = carry_over(stored[0], study, space, cfg)
@@ -216,7 +230,7 @@ def _wait_for_signatures(studies: list[optuna.Study], signature: dict[str, Any])
                 time.sleep(0.1)
 
 
-def with_those_after(study: optuna.Study) -> dict[str, optuna.Study]:
+def with_those_after(study: optuna.Study, outputs_root: Path) -> dict[str, optuna.Study]:
     """Return the study, and those that its winner is settled by, as far as they have begun.
 
     Under what each is called where a user reads of it.
@@ -224,26 +238,9 @@ def with_those_after(study: optuna.Study) -> dict[str, optuna.Study]:
     storage = study._storage
     after = {
         title: optuna.load_study(study_name=name, storage=storage)
-        for name, title in _names_after(storage, study.study_name).items()
+        for name, title in companions_of(storage, study.study_name, outputs_root).items()
     }
     return {f"study {study.study_name}": study, **after}
-
-
-def _names_after(storage: optuna.storages.BaseStorage, name: str) -> dict[str, str]:
-    """Return the names of the studies that stand beside a study, and what each is called.
-
-    Among them are the searches on its other folds, and what stands beside those.
-    """
-    begun = optuna.get_all_study_names(storage)
-    found = {n: t for suffix, t in AFTERWARDS.items() if (n := f"{name}-{suffix}") in begun}
-    suffixes = "|".join(AFTERWARDS)
-    fold = re.escape(f"{name}-{FOLD_SUFFIX}-") + rf"(\d+)(-[\d-]+)?(?:-({suffixes}))?"
-    for each in begun:
-        if parts := re.fullmatch(fold, each):
-            number, stamp, beside = parts.groups(default="")
-            search = f"the search on fold {number}" + (f" of {stamp[1:]}" if stamp else "")
-            found[each] = search + (f", {AFTERWARDS[beside]}" if beside else "")
-    return found
 
 
 def load_existing_study(cfg: Config, study_name: object = None) -> optuna.Study:
@@ -252,10 +249,11 @@ def load_existing_study(cfg: Config, study_name: object = None) -> optuna.Study:
     Parameters
     ----------
     cfg
-        Of the studies called ``study.name``, with or without a time stamp, the one that was last
-        searched, else the newest.
+        Of the studies called ``study.name``, with or without a time stamp, the one that was made
+        with these settings, on these data; else the one that was last searched, else the newest:
+        ``differs_from`` says in what.
     study_name
-        The exact name of another one.
+        The exact name of another one, or the number that papermill made of its digits.
 
     Raises
     ------
@@ -265,16 +263,78 @@ def load_existing_study(cfg: Config, study_name: object = None) -> optuna.Study:
     wanted = as_text("study_name", study_name)
     names: list[str] = []
     if cfg.study.storage is not None or default_database(cfg).is_file():
-        storage = open_storage(cfg)
-        names = stored_names(storage, wanted or cfg.study.name)
-        last = last_searched(resolve(cfg.paths.outputs_root))
-        names = [name for name in (wanted or last, *names) if name in names]
-    if not names or (wanted is not None and names[0] != wanted):
+        storage, root = open_storage(cfg), resolve(cfg.paths.outputs_root)
+        if wanted is not None:
+            names = [n for n in optuna.get_all_study_names(storage) if _is_called(n, study_name)]
+            names = [wanted] if wanted in names else names
+        else:
+            names = own_names(storage, cfg.study.name, root)
+            names = _as_wished(storage, names, _wished(cfg)) or names
+            names = [last for last in [last_searched(root)] if last in names] or names
+    if not names or (wanted is not None and len(names) > 1):
         raise StudyError(
             f"there must be a study called {wanted or cfg.study.name!r} to look at, but none is"
             " stored: run notebooks/03_optimize.ipynb with the same params_file first"
         )
     return optuna.load_study(study_name=names[0], storage=storage)
+
+
+def _is_called(name: str, wanted: object) -> bool:
+    """Return whether a study is called so; papermill makes numbers of digits, as of 001 or 1_2."""
+    if not isinstance(wanted, int | float):
+        return name == wanted
+    for number in (int, float):
+        with suppress(ValueError):
+            return bool(number(name) == wanted)
+    return False
+
+
+def _as_wished(
+    storage: optuna.storages.BaseStorage, names: list[str], wished: dict[str, Any]
+) -> list[str]:
+    """Return the studies that were made with what is wished, as far as that is known."""
+    signatures = {
+        name: optuna.load_study(study_name=name, storage=storage).user_attrs.get("signature", {})
+        for name in names
+    }
+    return [name for name in names if wished and wished.items() <= signatures[name].items()]
+
+
+def _wished(cfg: Config) -> dict[str, Any]:
+    """Return the signature that a study with these settings has; of arrays that are gone a part."""
+    try:
+        names = known_targets(cfg)
+        data = find_prepared(cfg)
+    except HpoError:
+        return {}
+    cfg = with_target_weights(cfg, len(names))
+    try:
+        space = load_search_space(cfg, len(names))
+        if data is not None:
+            return signature_of(cfg, space, data)
+    except HpoError:
+        return {}
+    known = {"search_space": space.digest, "held": space.held_in(cfg)}
+    return {**known, "dataset_id": None}  # never prepared, so never searched
+
+
+def differs_from(study: optuna.Study, cfg: Config) -> str | None:
+    """Return in a sentence how a study differs from what the settings ask for; None if it fits."""
+    wished, signature = _wished(cfg), study.user_attrs.get("signature", {})
+    differing = [key for key in wished if signature and wished[key] != signature.get(key)]
+    if not differing:
+        return None
+    words = {"search_space": "search space", "held": "settings", "dataset_id": "data"}
+    what = ", ".join(words.get(key, key) for key in differing)
+    if "held" in differing:
+        held, theirs = wished["held"], signature.get("held", {})
+        changed = [key for key in held if key in theirs and held[key] != theirs[key]]
+        what += f" ({', '.join(changed)})" if changed else ""
+    return (
+        f"**Study {study.study_name} is not the one of these settings**: it was made with another"
+        f" {what}. Theirs has not been searched yet: run `03_optimize` with the same `params_file`"
+        " and `overrides`."
+    )
 
 
 def count_remaining(study: optuna.Study, cfg: Config) -> int:
@@ -329,9 +389,10 @@ def carry_over(
     return carried, dropped
 
 
-def _delete_stored(storage: optuna.storages.BaseStorage, name: str) -> None:
-    for stored in stored_names(storage, name):
-        for each in (stored, *_names_after(storage, stored)):
+def _delete_stored(storage: optuna.storages.BaseStorage, cfg: Config) -> None:
+    root = resolve(cfg.paths.outputs_root)
+    for stored in own_names(storage, cfg.study.name, root):
+        for each in (stored, *companions_of(storage, stored, root)):
             optuna.delete_study(study_name=each, storage=storage)
         print(f"deleted study {stored!r}; the directories of its trials stay")
 

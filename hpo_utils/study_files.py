@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_utils.paths import atomic_path, write_json, write_text, write_yaml
+from hpo_utils.paths import atomic_path, read_mapping, write_json, write_text, write_yaml
 from hpo_utils.storage import best_of, trial_seconds
 
 BEST_LINK = "optuna_best"
@@ -69,10 +68,9 @@ def generate_study_summary(study: optuna.Study) -> dict[str, Any]:
 
 def last_searched(outputs_root: Path) -> str | None:
     """Return the name of the study whose files these are, None if there are none."""
-    file = outputs_root / "optuna" / "study_summary.json"
-    if not file.is_file():
-        return None
-    return str(json.loads(file.read_text(encoding="utf-8"))["study_name"])
+    summary = read_mapping(outputs_root / "optuna" / "study_summary.json") or {}
+    name = summary.get("study_name")
+    return None if name is None else str(name)
 
 
 def link_best(link: Path, output_dir: str) -> None:

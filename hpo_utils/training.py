@@ -327,11 +327,7 @@ def _fit(
         with effort.spend("files"):
             record.log_epoch(state.epoch, train_loss, val_loss, score)
         if not (math.isfinite(train_loss) and math.isfinite(score)):
-            raise DivergenceError(
-                f"the loss must stay finite, but epoch {state.epoch} gave training loss"
-                f" {train_loss} and score {score}: lower training.learning_rate"
-                f" ({cfg.training.learning_rate:g})"
-            )
+            raise DivergenceError(_how_it_diverged(cfg, state.epoch, train_loss, score))
         if on_epoch is not None:
             with effort.spend("search"):
                 on_epoch(state.epoch, score)
@@ -343,6 +339,20 @@ def _fit(
     model.load_state_dict(state.best_state)
     _check_weights(model)
     return state.best_epoch, state.best_score
+
+
+def _how_it_diverged(cfg: Config, epoch: int, train_loss: float, score: float) -> str:
+    """Return in a sentence what was not finite after an epoch, and what to do."""
+    if math.isfinite(train_loss):
+        return (
+            f"the validation score must be finite, but epoch {epoch} gave {score} with a training"
+            f" loss of {train_loss:.3g}: look for values in the validation part that are unlike all"
+            " of the training part"
+        )
+    return (
+        f"the loss must stay finite, but epoch {epoch} gave training loss {train_loss} and score"
+        f" {score}: lower training.learning_rate ({cfg.training.learning_rate:g})"
+    )
 
 
 def _check_weights(model: nn.Module) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import socket
 import subprocess
@@ -20,7 +19,6 @@ from typing import Any, Self
 import numpy as np
 import optuna
 import torch
-import yaml
 from numpy.typing import NDArray
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial
@@ -35,6 +33,7 @@ from hpo_utils.metrics import standardized_errors, target_metrics
 from hpo_utils.paths import (
     new_directory,
     project_root,
+    read_mapping,
     resolve,
     write_json,
     write_npy,
@@ -97,7 +96,7 @@ class TrialRecord:
         before = read_trial_info(self.output_dir)
         now = datetime.now().isoformat(timespec="seconds")
         self._started = before.get("started", now)
-        self.restarts = [*before.get("restarts", [])]
+        self.restarts = [*(before.get("restarts") or [])]
         with self.effort.spend("files"):
             write_yaml(self.output_dir / "config.yaml", as_dict(self.cfg))
             self._write_info("RUNNING")
@@ -276,16 +275,30 @@ def has_directory(trial: FrozenTrial, outputs_root: Path) -> bool:
 
 
 def read_trial_info(output_dir: Path) -> dict[str, Any]:
-    """Return ``trial_info.yaml``, empty if there is none yet."""
-    file = output_dir / "trial_info.yaml"
-    if not file.is_file():
-        return {}
-    return dict(yaml.safe_load(file.read_text(encoding="utf-8")))
+    """Return ``trial_info.yaml``, empty if there is none yet, or none that can be read."""
+    return read_mapping(output_dir / "trial_info.yaml") or {}
 
 
 def read_metrics(output_dir: Path) -> dict[str, Any]:
-    """Return ``metrics.json`` of a finished training."""
-    return dict(json.loads((output_dir / "metrics.json").read_text(encoding="utf-8")))
+    """Return ``metrics.json`` of a finished training.
+
+    Raises
+    ------
+    StudyError
+        If it cannot be read.
+    """
+    metrics = read_mapping(output_dir / "metrics.json")
+    if metrics is None:
+        raise damaged(output_dir / "metrics.json")
+    return metrics
+
+
+def damaged(file: Path) -> StudyError:
+    """Return the sentence on a file of a training that cannot be read."""
+    return StudyError(
+        f"the files of a training must be whole, but {file} is missing or damaged: delete the"
+        " folder of the training and run notebooks/03_optimize.ipynb again, which trains it anew"
+    )
 
 
 def correct_state(output_dir: Path, state: str, reason: str) -> None:

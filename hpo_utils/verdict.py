@@ -17,6 +17,7 @@ from hpo_utils.examination import NO_BETTER_THAN_MEAN, joint_verdict, network_ve
 from hpo_utils.formatting import percent
 from hpo_utils.looks import BY_HAND, TRIAL, looks_at_test, winners_heard
 from hpo_utils.paths import relative_to_root, resolve
+from hpo_utils.progress import why_none_completed
 from hpo_utils.report import Report
 from hpo_utils.split import MIN_UNITS
 from hpo_utils.storage import count_finished
@@ -31,6 +32,7 @@ UNSETTLED = (
     "The winner of this study is not settled yet, so the test part stays silent: run"
     " `03_optimize` to its end."
 )
+NO_WINNER = "There is no settled winner yet, so there is nothing to show here."
 ONE_TARGET = {
     "better": "**The network beats the best baseline.**",
     NO_BETTER_THAN_MEAN: "The network beats the best baseline, but is not shown to beat the mean.",
@@ -63,7 +65,7 @@ def when_settled(
         root = resolve(cfg.paths.outputs_root)
         evaluation = load_evaluation(study, root)
         if evaluation is None:
-            report.show(UNSETTLED)
+            report.show(NO_WINNER)
             return
         directory = winner_directory(root, study.study_name)
         section(report, Settled(evaluation, study_data(study, cfg), directory))
@@ -75,7 +77,7 @@ def show_answer(report: Report, study: optuna.Study, cfg: Config) -> None:
     """Say in a few sentences who won, whether it beats the baselines, and whether it is sure."""
     evaluation = load_evaluation(study, resolve(cfg.paths.outputs_root))
     if evaluation is None:
-        report.show(UNSETTLED)
+        report.show(why_none_completed(study) or UNSETTLED)
         return
     report.show(beats_baselines(evaluation["examination"]))
     if not isinstance(evaluation["all_folds"], str):

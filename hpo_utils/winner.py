@@ -7,12 +7,12 @@ and ``bundle/``, the model to take home.
 
 from __future__ import annotations
 
-import json
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import optuna
@@ -32,14 +32,23 @@ from hpo_utils.looks import WINNER, note_look
 from hpo_utils.members import Member, load_member, predict_part
 from hpo_utils.model_card import model_card
 from hpo_utils.onnx_file import write_onnx
-from hpo_utils.paths import resolve, whole_directory, write_json, write_text, write_with
+from hpo_utils.paths import (
+    is_whole_archive,
+    read_mapping,
+    resolve,
+    whole_directory,
+    write_json,
+    write_text,
+    write_with,
+)
+from hpo_utils.progress import why_none_completed
 from hpo_utils.reevaluation import Contender, reevaluate, wait_for_others
 from hpo_utils.search_space import SearchSpace, load_search_space
 from hpo_utils.standings import describe_race, read_sample_scores
 from hpo_utils.storage import best_of, count_finished
 from hpo_utils.study import run_study
 from hpo_utils.study_files import write_study_files
-from hpo_utils.trial_files import environment
+from hpo_utils.trial_files import environment, read_trial_info
 from hpo_utils.workers import needing_storage
 
 NOT_YET = "The other folds are not done yet: run `03_optimize` to its end."
@@ -60,7 +69,8 @@ def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
     wait_for_others(study, cfg)
     best = best_of(study.get_trials(deepcopy=False))
     if best is None:
-        print(f"study {study.study_name!r} has no complete trial: there is no winner to settle")
+        none = f"study {study.study_name!r} has no complete trial: there is no winner to settle"
+        print(why_none_completed(study) or none)
         return None
     root = resolve(cfg.paths.outputs_root)
     data = study_data(study, cfg)
@@ -125,7 +135,7 @@ def _settlement(
         "confidence": confidence,
         "raced": raced,
         **describe_race(contenders, sample_scores, data.units("val"), confidence),
-        "members": choose_members(winner, cfg.evaluation.ensemble),
+        "members": choose_members(winner, cfg.evaluation.ensemble, root),
         "without_physics": without_physics(study, cfg, space, data, winner),
         "random_split": on_random_split(study, cfg, space, data, winner),
     }
@@ -146,7 +156,7 @@ def _search_anew(study: optuna.Study, root: Path, cfg: Config) -> list[str]:
     took their place.
     """
     try:
-        evaluation = settle_winner(run_study(cfg, may_delete=False), cfg)
+        evaluation = settle_winner(run_study(cfg, study.study_name), cfg)
     except DivergenceError as error:
         print(error, flush=True)
         return []
@@ -176,13 +186,13 @@ def study_data(study: optuna.Study, cfg: Config) -> PreparedData:
 
 def load_evaluation(study: optuna.Study, outputs_root: Path) -> Evaluation | None:
     """Return what was found when the winner was settled; None if it has not been."""
-    file = winner_directory(outputs_root, study.study_name) / "evaluation.json"
-    if not file.is_file():
-        return None
-    evaluation: Evaluation = json.loads(file.read_text(encoding="utf-8"))
+    found = read_mapping(winner_directory(outputs_root, study.study_name) / "evaluation.json") or {}
     # a file of a deleted study with the same name is none of ours, nor one of an earlier version
-    ours = study.user_attrs.get("settled") == evaluation["members"]
-    return evaluation if ours and evaluation.get("version") == VERSION else None
+    ours = study.user_attrs.get("settled") == found.get("members")
+    whole = Evaluation.__required_keys__ <= found.keys()
+    if not (ours and whole and found["version"] == VERSION):
+        return None
+    return cast(Evaluation, found)
 
 
 def load_predictions(directory: Path) -> dict[str, NDArray[Any]]:
@@ -199,8 +209,10 @@ def winner_directory(outputs_root: Path, study_name: str) -> Path:
     return outputs_root / "winners" / study_name
 
 
-def choose_members(winner: Contender, ensemble: bool) -> list[str]:
+def choose_members(winner: Contender, ensemble: bool, root: Path) -> list[str]:
     """Return the directories of the trainings that are taken home: all, or the best one's.
+
+    ``root`` is where they lie.
 
     Raises
     ------
@@ -211,9 +223,10 @@ def choose_members(winner: Contender, ensemble: bool) -> list[str]:
         return list(winner.directories.values())
     finite = {seed: score for seed, score in winner.scores.items() if np.isfinite(score)}
     if not finite:
+        first = read_trial_info(root / next(iter(winner.directories.values()))).get("reason")
         raise DivergenceError(
             f"a winner must train on some seed, but {winner.name} diverged on each of"
-            f" {list(winner.scores)}: lower the learning rates of the search space"
+            f" {list(winner.scores)}: {first or 'narrow the search space'}"
         )
     kept = finite if ensemble else [min(finite, key=lambda seed: finite[seed])]
     return [winner.directories[seed] for seed in kept]
@@ -240,7 +253,7 @@ def _examine_and_bundle(
 
 def _write_card(bundle: Path, data: PreparedData, evaluation: Evaluation) -> None:
     """Write the card of a bundle: with it, and again when the other folds have spoken."""
-    made_with = json.loads((bundle / "environment.json").read_text(encoding="utf-8"))
+    made_with = read_mapping(bundle / "environment.json") or environment()
     write_text(bundle / "MODEL_CARD.md", model_card(data, evaluation, made_with))
 
 
@@ -252,10 +265,11 @@ def _held_out(
 ) -> dict[str, NDArray[Any]]:
     """Return truth and predictions of the held-out parts; the test part is opened once a winner."""
     file = directory / "predictions.npz"
-    if file.is_file():
-        held = load_predictions(directory)
-        if held["members"].tolist() == settlement["members"]:
-            return held
+    if is_whole_archive(file):
+        with suppress(ValueError, KeyError):  # damaged: it is made again
+            held = load_predictions(directory)
+            if held["members"].tolist() == settlement["members"]:
+                return held
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "evaluation.json").unlink(missing_ok=True)  # of another winner
     note_look(data, _winner(settlement), WINNER)

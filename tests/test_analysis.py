@@ -31,7 +31,7 @@ def pruned_study():
 @pytest.mark.parametrize("make", [empty_study, pruned_study])
 def test_a_study_without_a_complete_trial(report, make_config, capsys, make):
     study = make()
-    analysis.show_overview(report, study)
+    analysis.show_overview(report, study, make_config())
     analysis.show_trials(report, study)
     analysis.show_search(report, study)
     analysis.show_effort(report, study)
@@ -80,7 +80,7 @@ def test_a_real_study(report, make_config, capsys, tmp_path):
     cfg = make_config("training.epochs=1", "model.hidden=4", **{"study.n_trials": 2})
     study = run_study(cfg)
     capsys.readouterr()
-    analysis.show_overview(report, study)
+    analysis.show_overview(report, study, cfg)
     analysis.show_best_trial(report, study, cfg)
     analysis.show_effort(report, study)
     analysis.save_report(report, study, cfg)

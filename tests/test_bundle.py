@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -158,7 +159,7 @@ def damage(bundle, name):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("bundle.json", "must have version 4 to be read, got 99"),
+    [("bundle.json", "must have version 5 to be read, got 99"),
      ("weights.safetensors", "a bundle must be readable")],
 )  # fmt: skip
 def test_a_damaged_bundle_is_said(home, tmp_path, name, message):
@@ -221,3 +222,28 @@ def test_signals_with_and_without_an_axis_of_channels(make_config, make_arrays, 
     session = onnxruntime.InferenceSession(str(bundle / "model.onnx"))
     y = session.run(None, {"x": x.astype(np.float32)})[0]
     np.testing.assert_allclose(y, found.y, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("out", "half_width"), [
+    ("y.npy", "y.npy"), ("y.csv", "./y.csv"), ("y.npy", "link.npy"), ("y.npy", "folder/../y.npy"),
+    ("x.npy", None), ("linked_x.npy", None), ("y.npy", "x.npy"), ("y.npy", "w.txt"),
+])  # fmt: skip
+def test_outputs_take_no_place_of_each_other_or_of_an_input(
+    settled, tmp_path, monkeypatch, capsys, out, half_width
+):
+    cfg, study = settled
+    bundle = winner_directory(Path(cfg.paths.outputs_root), study.study_name) / "bundle"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    shape = load_bundle(bundle).layout.raw_shape
+    x = np.random.default_rng(0).normal(size=(3, *shape)).astype(np.float32)
+    np.save("x.npy", x)
+    Path("link.npy").symlink_to("y.npy")
+    os.link("x.npy", "linked_x.npy")
+    before = {path.name for path in tmp_path.iterdir()}
+    given = ["predict", str(bundle), "x.npy", "--out", out]
+    given += [] if half_width is None else ["--half-width", half_width]
+    assert main(given) == 2
+    assert "predictions must" in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == before
+    np.testing.assert_array_equal(np.load("x.npy"), x)

@@ -138,3 +138,35 @@ def test_freed_memory_is_not_kept_where_memory_is_limited():
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["True"]
+
+
+def test_freed_memory_is_kept_only_where_the_c_library_takes_both_settings(monkeypatch):
+    """With the second alone each step takes twice as long."""
+    told = []
+
+    def refusing(function, *arguments):
+        told.append(arguments[0])
+        return False
+
+    monkeypatch.setattr(devices, "_refuses_memory", lambda: False)
+    monkeypatch.setattr(devices, "_call_c_library", refusing)
+    devices.keep_freed_memory.__wrapped__()
+    assert told == [devices.M_MMAP_THRESHOLD]
+
+
+@pytest.mark.parametrize(
+    ("said", "limited", "expected"),
+    [
+        ("could not create a primitive", False, False),
+        ("could not create a primitive", True, True),
+        ("could not create a primitive descriptor for a convolution", True, False),
+        ("could not create a memory object", False, True),
+        ("DefaultCPUAllocator: can't allocate memory: you tried", False, True),
+        ("mat1 and mat2 shapes cannot be multiplied", True, False),
+    ],
+)
+def test_what_onednn_says_is_a_lack_of_memory_only_where_there_is_one(
+    monkeypatch, said, limited, expected
+):
+    monkeypatch.setattr(devices, "_refuses_memory", lambda: limited)
+    assert devices.is_out_of_memory(RuntimeError(said)) is expected

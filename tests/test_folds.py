@@ -88,7 +88,7 @@ def test_each_fold_may_have_a_search_of_its_own(grouped, capsys):
     capsys.readouterr()
     assert settle_winner(study, cfg)["all_folds"]["members"] == folds["members"]
     assert "COMPLETE" not in capsys.readouterr().out
-    assert [*with_those_after(study)][1:] == ["the search on fold 0", "the search on fold 1"]
+    assert [*with_those_after(study, root)][1:] == ["the search on fold 0", "the search on fold 1"]
     assert last_searched(root) == study.study_name  # though the others were searched after it
     renamed = updated(cfg, {"dataset.target_names": ["a", "b"]})
     prepare_data(renamed)
@@ -97,13 +97,16 @@ def test_each_fold_may_have_a_search_of_its_own(grouped, capsys):
     assert optuna.get_all_study_names(storage) == [study.study_name]
 
 
-def test_searches_on_a_fold_and_what_stands_beside_them_are_told_apart():
+def test_searches_on_a_fold_and_what_stands_beside_them_are_told_apart(tmp_path):
     storage = optuna.storages.InMemoryStorage()
-    beside = ["fold-0", "fold-0-again", "fold-0-20261127-120000", "fold-0-20261127-120000-again"]
-    for name in ("x", "x-fold", "x-fold-0-else", "xy", *(f"x-{each}" for each in beside)):
-        optuna.create_study(study_name=name, storage=storage)
+    fold, stamped = "x-fold-0", "x-fold-0-20261127-120000"
+    parents = {fold: "x", stamped: "x", f"{fold}-again": fold, f"{stamped}-again": stamped}
+    for name in ("x", "x-fold", "x-fold-0-else", "x-fold-1", "x-again", "xy", *parents):
+        study = optuna.create_study(study_name=name, storage=storage)
+        study.set_user_attr("companion_of", parents.get(name))
     study = optuna.load_study(study_name="x", storage=storage)
-    assert {title: each.study_name for title, each in with_those_after(study).items()} == {
+    found = with_those_after(study, tmp_path)
+    assert {title: each.study_name for title, each in found.items()} == {
         "study x": "x",
         "the search on fold 0": "x-fold-0",
         "the search on fold 0, its best again, on fresh seeds": "x-fold-0-again",

@@ -173,18 +173,20 @@ def test_all_that_a_report_shows_is_japanese(settled, monkeypatch):
     report = Report("04_analyze.ipynb", "ja")
     for section in (verdict.show_answer, verdict.show_test, verdict.show_race,
                     trust.show_uncertainty, trust.show_folds, trust.show_physics, trust.show_split,
-                    analysis.show_best_trial, insight.show_predictions_of_winner,
+                    analysis.show_overview, analysis.show_best_trial,
+                    insight.show_predictions_of_winner,
                     insight.show_residuals, insight.show_worst, insight.show_sensitivity,
                     verdict.show_bundle):  # fmt: skip
         section(report, study, cfg)
-    for section in (analysis.show_overview, analysis.show_search, analysis.show_effort,
+    for section in (analysis.show_search, analysis.show_effort,
                     analysis.show_trials, analysis.show_importances, analysis.show_parameters,
                     analysis.show_trade_off, analysis.show_weights):  # fmt: skip
         section(report, study)
     data = study_data(study, cfg)
     data_sections.show_parts(report, data)
     data_sections.show_audit(report, data)
-    for section in (analysis.show_overview, analysis.show_search, analysis.show_importances,
+    analysis.show_overview(report, study_of(40, 5), cfg)
+    for section in (analysis.show_search, analysis.show_importances,
                     analysis.show_parameters, analysis.show_interactions):  # fmt: skip
         section(report, study_of(40, 5))
     assert not report._words.unknown

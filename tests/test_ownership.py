@@ -210,3 +210,14 @@ def test_a_trial_that_was_given_to_another_is_not_ours():
     assert is_run_by(study, trial, signed)
     trial.set_user_attr("owner", {**signed, "pid": 1})
     assert not is_run_by(study, trial, signed)
+
+
+def test_a_process_of_another_container_of_the_same_name_cannot_be_seen(monkeypatch):
+    """Its number may be free here, or another's: it counts as one of another machine."""
+    theirs = {**dead_owner(), "namespace": "pid:[1]"}
+    assert owner_is_alive(theirs)
+    assert not owner_is_alive(dead_owner())
+    before = {key: value for key, value in dead_owner().items() if key != "namespace"}
+    assert not owner_is_alive(before)  # written by an earlier version
+    monkeypatch.setattr(ownership, "NAMESPACE", ownership.Path("/nowhere"))
+    assert current_owner()["namespace"] is None

@@ -1,4 +1,6 @@
 import json
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +80,32 @@ def test_who_makes_a_directory_second_finds_the_first_ones(tmp_path):
     assert {f.name for f in tmp_path.iterdir()} == {"data", "elsewhere", "link"}
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux exchanges names")
+def test_a_directory_is_replaced_in_one_step(tmp_path, monkeypatch):
+    """Whoever reads at the same moment finds the old one or the new one."""
+    made = tmp_path / "data"
+    made.mkdir()
+    (made / "by").write_text("old")
+
+    def renamed(*_):
+        raise AssertionError("for a moment there would be none")
+
+    monkeypatch.setattr(Path, "rename", renamed)
+    with paths.whole_directory(made, replace=True) as new:
+        (new / "by").write_text("new")
+    assert (made / "by").read_text() == "new"
+    assert [f.name for f in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_file_reaches_the_disk_before_its_name_does(tmp_path, monkeypatch):
+    done = []
+    monkeypatch.setattr(os, "fsync", lambda _: done.append("flushed"))
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda *a: (done.append("renamed"), replace(*a)))
+    paths.write_text(tmp_path / "a", "x")
+    assert done == ["flushed", "renamed", "flushed"]
+
+
 def test_a_directory_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
     made, rename = tmp_path / "data", Path.rename
     made.mkdir()
@@ -89,6 +117,7 @@ def test_a_directory_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", refuse_the_new)
+    monkeypatch.setattr(paths, "_exchange", lambda *_: False)  # as on a file system without it
     with (
         pytest.raises(OSError, match="No space"),
         paths.whole_directory(made, replace=True) as new,

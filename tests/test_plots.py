@@ -89,7 +89,9 @@ def test_data_figures_and_tables_of_every_layout(make_config, make_arrays, shape
 
 def test_of_many_channels_the_first_are_drawn(make_config, make_arrays):
     x = np.random.default_rng(0).normal(size=(30, 40, 16))
-    figure = data_plots.plot_samples(prepare_data(make_config(**make_arrays(x))), target=0)
+    named = {"dataset.channel_names": [f"channel {i}" for i in range(40)]}
+    data = prepare_data(make_config(**make_arrays(x), **named))
+    figure = data_plots.plot_samples(data, target=0)
     assert len(figure.axes) == 3 * data_plots.MAX_DRAWN
     assert "the first 8 of 40 channels" in texts_of(figure)
 

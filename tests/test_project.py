@@ -77,8 +77,8 @@ LAYERS = {  # of the package, each standing on those below it
     " target_plots winner_plots importances trade_offs sensitivity",
     "winner": "winner retraining reevaluation standings comparisons folds examination evaluation"
     " bundle novelty onnx_file model_card acceptance",
-    "search": "study study_files by_hand search_space sampler storage objective ownership progress"
-    " workers team executors processes server cluster",
+    "search": "study study_files by_hand search_space sampler companions storage objective"
+    " ownership progress workers team executors processes server cluster",
     "training": "training batches flat_weights optimizer averaging schedule stopping checkpoints"
     " timing trial_files members plots",
     "model": "models convolutions winograd folding losses devices",

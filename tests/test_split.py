@@ -1,3 +1,5 @@
+from itertools import combinations
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -145,3 +147,19 @@ def test_by_group_needs_groups():
     for gap in (15, 16, 29, 30):  # a part that the gap swallows
         with pytest.raises(DataError, match="val got none"):
             split_indices(100, split_config(method="time", gap=gap))
+
+
+@pytest.mark.parametrize("gap", [1, 3, 6])
+@pytest.mark.parametrize("n_groups", [10, 16, 25, 40])
+def test_a_gap_is_kept_where_groups_interleave_in_time(gap, n_groups):
+    for seed in range(5):
+        order = np.random.default_rng(seed)
+        groups = np.minimum(np.arange(400) * n_groups // 400 + order.integers(0, 2, 400), n_groups)
+        for config in (
+            split_config(method="time", gap=gap),
+            *(split_config(method="time", gap=gap, n_folds=5, fold=k) for k in range(5)),
+        ):
+            split = split_indices(400, config, groups)
+            for one, other in combinations(PARTS, 2):
+                apart = np.abs(split[one][:, None] - split[other])
+                assert apart.min() > gap

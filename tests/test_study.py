@@ -19,10 +19,11 @@ from hpo_utils.by_hand import load_training_config, train_by_hand
 from hpo_utils.config import as_dict, with_target_weights
 from hpo_utils.data import prepare_data
 from hpo_utils.errors import ConfigError, SearchSpaceError, StudyError
-from hpo_utils.paths import project_root
+from hpo_utils.paths import project_root, resolve
 from hpo_utils.search_space import load_search_space
 from hpo_utils.storage import count_finished, open_storage
 from hpo_utils.study import (
+    differs_from,
     load_existing_study,
     open_study,
     run_study,
@@ -141,7 +142,8 @@ def test_another_space_moves_to_a_new_study_and_carries_over_what_fits(
     assert f"left behind, {6 - len(carried)}: training.batch_size is not in {{8}}" in said
     again = run_study(make_config(**changed))  # finds the new one
     assert (again.study_name, len(again.trials)) == (second.study_name, len(second.trials))
-    assert load_existing_study(make_config()).study_name == second.study_name
+    assert load_existing_study(make_config(**changed)).study_name == second.study_name
+    assert load_existing_study(make_config()).study_name == "smoke"
     assert (
         len(run_study(make_config(**{"study.n_trials": 6, "study.seed": 43})).trials) == 6
     )  # the first, untouched
@@ -192,12 +194,18 @@ def test_a_study_that_another_process_creates_at_this_moment_is_shared(
     assert theirs.user_attrs["signature"] == signature
 
 
-def test_the_analysis_follows_the_last_search(make_config, instant):
+def test_the_analysis_shows_the_study_of_its_settings(make_config, instant):
+    cfg, other = make_config(), make_config("training.epochs=1")
     first = run_study(make_config(**{"study.n_trials": 2}))
     second = run_study(make_config("training.epochs=1", **{"study.n_trials": 2}))
-    assert load_existing_study(make_config()).study_name == second.study_name
-    run_study(make_config(**{"study.n_trials": 2}))  # nothing to do, but asked for
-    assert load_existing_study(make_config()).study_name == first.study_name
+    for each, study in ((cfg, first), (other, second)):
+        assert load_existing_study(each).study_name == study.study_name
+        assert differs_from(study, each) is None
+    shown = load_existing_study(make_config("training.epochs=2"))  # never searched
+    assert shown.study_name == second.study_name  # the last
+    said = differs_from(shown, make_config("training.epochs=2"))
+    assert "not the one of these settings" in said
+    assert "another settings (training.epochs)" in said
     exact = load_existing_study(make_config(), second.study_name)
     assert exact.study_name == second.study_name
     with pytest.raises(StudyError, match="must be a study called 'smok'"):
@@ -422,8 +430,9 @@ def test_a_twin_is_carried_over_as_a_trial_of_its_own(make_config, instant, tmp_
 
 
 def test_the_races_of_a_study_are_found_with_it(settled):
-    _, study = settled
-    found = {title: each.study_name for title, each in with_those_after(study).items()}
+    cfg, study = settled
+    beside = with_those_after(study, resolve(cfg.paths.outputs_root))
+    found = {title: each.study_name for title, each in beside.items()}
     assert found == {
         "study smoke": "smoke",
         "its best again, on fresh seeds": "smoke-again",

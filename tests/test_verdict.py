@@ -2,14 +2,16 @@
 
 import re
 
+import numpy as np
 import pytest
 
 from hpo_utils import data_sections, insight, trust, verdict
 from hpo_utils.data import prepare_data
 from hpo_utils.looks import note_look
 from hpo_utils.report import Report
+from hpo_utils.split import split_indices
 from hpo_utils.study import run_study
-from hpo_utils.winner import study_data
+from hpo_utils.winner import settle_winner, study_data
 
 SECTIONS = [
     verdict.show_answer, verdict.show_race, verdict.show_test, insight.show_predictions_of_winner,
@@ -159,7 +161,31 @@ def test_an_unsettled_study_says_so_and_shows_no_test_number(report, make_config
     capsys.readouterr()
     for section in SECTIONS:
         section(report, study, cfg)
-    assert capsys.readouterr().out == (verdict.UNSETTLED + "\n") * len(SECTIONS)
+    said = capsys.readouterr().out.splitlines()
+    assert sorted(set(said)) == sorted({verdict.UNSETTLED, verdict.NO_WINNER})
+    assert len(said) == len(SECTIONS)
+    assert said.count(verdict.UNSETTLED) == 1
+
+
+def test_a_study_of_which_all_trials_diverged_says_so(report, make_config, make_arrays, capsys):
+    rng = np.random.default_rng(0)
+    x, t = rng.normal(size=(40, 2, 16)).astype(np.float32), rng.uniform(size=(40, 2))
+    rows = split_indices(40, make_config().data_split)
+    t[rows["val"][0], 1] = 9.96921e36
+    meant = {"dataset.accept_outliers": ["target 1"], "dataset.downsample_factor": 1}
+    cfg = make_config("training.epochs=1", **make_arrays(x, t, **meant), **{"study.n_trials": 2})
+    study = run_study(cfg)
+    assert [trial.state.name for trial in study.trials] == ["PRUNED"] * 2
+    said = capsys.readouterr().out
+    assert "the validation score must be finite" in said
+    assert "learning_rate" not in said  # which has nothing to do with it
+    for ask in (lambda: run_study(cfg), lambda: settle_winner(study, cfg),
+                lambda: verdict.show_answer(report, study, cfg)):  # fmt: skip
+        ask()
+        said = capsys.readouterr().out
+        assert "No trial of study smoke was completed" in said
+        assert "2 diverged, as by DivergenceError: the validation score" in said
+        assert "to its end" not in said
 
 
 def test_a_study_that_went_on_is_told(report, settled, capsys, monkeypatch):

@@ -127,14 +127,14 @@ def test_a_study_keeps_its_physics_whatever_others_know_of_the_data(make_config,
     assert study_data(study, cfg).physics.non_negative == (1,)
 
 
-def test_seeds_that_diverge_are_left_out():
+def test_seeds_that_diverge_are_left_out(tmp_path):
     scores = {1: 0.5, 2: float("inf"), 3: 0.4}
     contender = Contender(0, False, {}, 0.3, scores, {1: "a", 2: "b", 3: "c"})
-    assert choose_members(contender, ensemble=True) == ["a", "c"]
-    assert choose_members(contender, ensemble=False) == ["c"]
+    assert choose_members(contender, ensemble=True, root=tmp_path) == ["a", "c"]
+    assert choose_members(contender, ensemble=False, root=tmp_path) == ["c"]
     lost = Contender(0, False, {}, 0.3, {1: float("inf")}, {1: "a"})
     with pytest.raises(DivergenceError, match="trial 0 diverged on each of"):
-        choose_members(lost, ensemble=True)
+        choose_members(lost, ensemble=True, root=tmp_path)
 
 
 def test_without_seeds_the_best_trial_wins_as_it_is(make_config, tmp_path):
@@ -161,7 +161,7 @@ def test_a_study_without_a_complete_trial_has_no_winner(make_config, monkeypatch
 
     monkeypatch.setattr(objective_module, "train_trial", diverge)
     assert settle_winner(run_study(cfg), cfg) is None
-    assert "there is no winner to settle" in capsys.readouterr().out
+    assert "so it has no winner" in capsys.readouterr().out
 
 
 def test_files_of_a_deleted_study_are_not_taken_for_a_new_one(make_config):
