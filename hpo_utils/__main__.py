@@ -169,6 +169,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     accept = options.accept_outliers
     table = evaluate(*files, options.device, groups=groups, accept_outliers=accept, **keys)
     print(table.to_string(float_format="{:.4g}".format))
+    for remark in table.attrs["remarks"]:
+        print(remark, file=sys.stderr)
 
 
 def _check_outputs(outputs: list[Path | None], inputs: list[Path]) -> None:

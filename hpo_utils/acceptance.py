@@ -15,8 +15,11 @@ from hpo_utils.checks import group_ids, real_array, representable
 from hpo_utils.errors import BundleError, DataError
 from hpo_utils.examination import NETWORK, errors_with_intervals
 from hpo_utils.formatting import interval_text, percent
+from hpo_utils.intervals import count_units
+from hpo_utils.metrics import varies
 from hpo_utils.outliers import refuse_far_from
 from hpo_utils.sources import open_array
+from hpo_utils.split import MIN_UNITS, time_blocks
 
 MEASURES = {"r2": "R²", "rmse": "RMSE", "mae": "MAE", "bias": "bias"}
 WITH_INTERVALS = ("r2", "rmse")
@@ -53,7 +56,8 @@ def evaluate(
     DataFrame
         One row per target: R² and RMSE with intervals of ``evaluation.confidence``, by sample or by
         group, MAE and bias, R² and RMSE of the test part, and the share of the samples whose
-        interval holds what was measured, unless the bundle is one network.
+        interval holds what was measured, unless the bundle is one network. ``attrs["remarks"]``
+        says what the samples are too few, or too much alike, to tell.
 
     Raises
     ------
@@ -75,7 +79,27 @@ def evaluate(
         raise DataError(
             f"t must have a row for each of the {len(found.y)} samples of x, got {len(y_true)}"
         )
-    return _table(known, promised, y_true, found, _units(groups, groups_key, len(y_true)))
+    units = _units(groups, groups_key, len(y_true))
+    counted = "sample" if units is None else "group"
+    if units is None and known.cfg.data_split.method == "time":  # neighbours err together
+        units = time_blocks(len(y_true))
+        counted = "block of neighbours"
+    table = _table(known, promised, y_true, found, units, counted)
+    table.attrs["remarks"] = _remarks(y_true, count_units(len(y_true), units), counted, names)
+    return table
+
+
+def _remarks(y_true: NDArray[Any], n_units: int, counted: str, names: list[str]) -> list[str]:
+    """Return of what the samples can say nothing."""
+    said = []
+    if n_units < MIN_UNITS:
+        said.append(
+            f"{n_units} {counted}s are too few: fewer than {MIN_UNITS} give no interval, and what"
+            " they say is mostly chance"
+        )
+    if constant := [name for name, each in zip(names, varies(y_true), strict=True) if not each]:
+        said.append(f"{', '.join(constant)} does not vary here: of one value nothing follows")
+    return said
 
 
 def _table(
@@ -84,10 +108,11 @@ def _table(
     y_true: NDArray[Any],
     found: Prediction,
     units: NDArray[np.int64] | None,
+    counted: str,
 ) -> pd.DataFrame:
     """Return what ``evaluate`` does; ``promised`` are the metrics of the test part."""
     names, confidence = bundle.layout.target_names, bundle.cfg.evaluation.confidence
-    level = f"{percent(confidence)} interval by {'sample' if units is None else 'group'} of"
+    level = f"{percent(confidence)} interval by {counted} of"
     errors = errors_with_intervals(y_true, {NETWORK: found.y}, names, units, confidence)[NETWORK]
     columns: dict[str, list[Any]] = {}
     for measure, title in MEASURES.items():

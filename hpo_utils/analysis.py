@@ -50,7 +50,13 @@ from hpo_utils.trade_offs import (
     weight_effects,
     weight_shares,
 )
-from hpo_utils.trial_files import find_trial_output_dir, read_metrics, read_trial_info
+from hpo_utils.trial_files import (
+    damaged,
+    find_trial_output_dir,
+    read_metrics,
+    read_predictions,
+    read_trial_info,
+)
 
 Metrics = dict[str, Any]  # the content of a trial's metrics.json
 
@@ -264,14 +270,17 @@ def show_learning_curves(report: Report, metrics: Metrics) -> None:
 
 def show_predictions(report: Report, output_dir: Path, metrics: Metrics) -> None:
     """Show predictions of the held-out part against the truth, and the errors of each target."""
-    y_true, y_pred = (np.load(output_dir / f"y_{kind}.npy") for kind in ("true", "pred"))
+    y_true, y_pred = (read_predictions(output_dir / f"y_{kind}.npy") for kind in ("true", "pred"))
     units, part = metrics["target_units"], metrics["part"]
     targets = metrics[f"{part}_targets"]
     report.show(
         plot_prediction_vs_truth(y_true, y_pred, list(units), list(units.values()), targets),
         f"Prediction against truth in the {PART_NAMES[part]} part, one panel per target",
     )
-    data = load_prepared(output_dir.parents[1], read_trial_info(output_dir)["dataset_id"])
+    dataset_id = read_trial_info(output_dir).get("dataset_id")
+    if dataset_id is None:
+        raise damaged(output_dir / "trial_info.yaml")
+    data = load_prepared(output_dir.parents[1], dataset_id)
     best = best_baselines(fit_baselines(data), data.targets("val"))
     over = {
         name: (b.name, float(np.mean((getattr(b, f"{part}_pred")[:, k] - y_true[:, k]) ** 2)))

@@ -21,7 +21,7 @@ from hpo_utils.data import PreparedData
 from hpo_utils.features import STATISTICS, band_means, channel_statistics
 from hpo_utils.paths import read_mapping, write_json
 from hpo_utils.scaling import RunningStatistics, in_blocks
-from hpo_utils.split import PARTS
+from hpo_utils.split import MIN_UNITS, PARTS
 
 FILE, VERSION = "audit.json", 6
 NAMES = ("channel_names", "target_names")  # that findings speak of
@@ -195,6 +195,9 @@ def copied_targets(data: PreparedData, statistics: NDArray[np.float64]) -> Findi
     ``statistics`` of the training part, of shape (n_samples, n_statistics, n_channels).
     """
     y = data.targets("train").astype(np.float64)
+    if len(y) < MIN_UNITS:
+        found = f"{len(y)} training samples are too few to tell a copy from chance"
+        return Finding("channels that copy a target", found, LOOK)
     # (n_samples, n_statistics * n_channels) against (n_samples, n_targets)
     flat = statistics.reshape(len(statistics), -1)
     a = (flat - flat.mean(axis=0)) / np.maximum(flat.std(axis=0), 1e-12)

@@ -177,8 +177,8 @@ def write_bundle(
     states: Sequence[dict[str, Tensor]],
     metrics: Mapping[str, Any],
     environment: dict[str, Any],
-) -> RawModel:
-    """Write everything but the ONNX file and the card, and return the model.
+) -> Bundle:
+    """Write everything but the ONNX file and the card, and return it as it was read again.
 
     ``states`` are the state dicts of the members.
     """
@@ -197,7 +197,7 @@ def write_bundle(
     write_json(directory / "bundle.json", content)
     write_json(directory / "metrics.json", metrics)
     write_json(directory / "environment.json", environment)
-    return load_bundle(directory).model
+    return load_bundle(directory)
 
 
 def load_bundle(directory: str | Path) -> Bundle:

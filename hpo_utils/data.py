@@ -45,7 +45,7 @@ from hpo_utils.paths import (
 )
 from hpo_utils.physics import Physics, check_targets
 from hpo_utils.scaling import Standardizer, in_blocks
-from hpo_utils.sources import ArraySource, describe, open_array
+from hpo_utils.sources import ArraySource, describe, open_array, sha256
 from hpo_utils.split import PARTS, split_indices, time_blocks
 
 MANIFEST_VERSION = 2
@@ -350,6 +350,7 @@ def _is_whole(directory: Path, manifest: dict[str, Any]) -> bool:
     """Return whether all arrays of prepared data are there, and none of them was cut."""
     shape, n_targets = manifest["sample_shape"], len(manifest["target_names"])
     by_sample = {"t": (n_targets,), "index": (), "group": ()}
+    digests = manifest.get("digests", {})
     kinds = ["x", "t", "index"] + ["group"] * (manifest["n_groups"] is not None)
     for part, n_samples in manifest["n_samples"].items():
         for kind in kinds:
@@ -357,6 +358,10 @@ def _is_whole(directory: Path, manifest: dict[str, Any]) -> bool:
             try:
                 array = np.load(directory / f"{kind}_{part}.npy", mmap_mode="r", allow_pickle=False)
             except (OSError, ValueError, EOFError, SyntaxError):
+                return False
+            file = directory / f"{kind}_{part}.npy"
+            digest = digests.get(file.name)
+            if digest is not None and digest != sha256(file):
                 return False
             if array.shape != wanted or array.dtype.kind not in ("f" if kind in "xt" else "i"):
                 return False
@@ -413,6 +418,9 @@ def _prepare(
             if ids is not None:
                 numbers = np.unique(ids, return_inverse=True)[1]
                 write_npy(partial / f"group_{part}.npy", numbers[split[part]])
+        manifest["digests"] = {
+            file.name: sha256(file) for file in sorted(partial.glob("[!x]*_*.npy"))
+        }
         write_json(partial / "manifest.json", manifest)
     return PreparedData(directory, manifest)
 

@@ -8,6 +8,7 @@ from hpo_utils.audit import FINE, LEAK, audit_leakage
 from hpo_utils.data import PreparedData
 from hpo_utils.data_plots import plot_target_correlations
 from hpo_utils.intervals import count_units
+from hpo_utils.metrics import varies
 from hpo_utils.report import Report
 from hpo_utils.split import MIN_UNITS, PART_NAMES
 from hpo_utils.tables import audit_table, parts_table
@@ -19,14 +20,27 @@ def show_parts(report: Report, data: PreparedData) -> None:
     for part in ("val", "test"):
         n_units = count_units(data.manifest["n_samples"][part], data.units(part))
         if n_units < MIN_UNITS:
-            groups = data.groups(part)
-            counted = f"{n_units} samples"
-            if groups is not None:
-                counted = said_of_groups(len(np.unique(groups)), n_units)
+            groups, n_samples = data.groups(part), data.manifest["n_samples"][part]
+            counted = said_of_units(
+                n_samples, None if groups is None else len(np.unique(groups)), n_units
+            )
             report.show(
                 f"**The {PART_NAMES[part]} part is too small: {counted}**. Fewer than {MIN_UNITS}"
                 " give no interval, and what it says of a model is mostly chance."
             )
+        known = varies(data.targets(part))
+        for name in (n for n, each in zip(data.target_names, known, strict=True) if not each):
+            report.show(
+                f"**{name} does not vary in the {PART_NAMES[part]} part**, so no score or interval"
+                " from there says anything of it: use another split, or more samples."
+            )
+
+
+def said_of_units(n_samples: int, n_groups: int | None, n_units: int) -> str:
+    """Return how many samples, groups or blocks of neighbours there are: what is counted."""
+    if n_groups is not None:
+        return said_of_groups(n_groups, n_units)
+    return f"{n_units} blocks of neighbours" if n_units < n_samples else f"{n_units} samples"
 
 
 def said_of_groups(n_groups: int, n_units: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from hpo_utils.intervals import Interval
 
@@ -68,6 +68,9 @@ class Examination(TypedDict):
     spread_confidence: float  # that the intervals are calibrated to
     coverage: list[Coverage] | None  # for each target
     violations: dict[str, dict[str, float]]  # by model and rule, of the validation part
+    constant: NotRequired[dict[str, list[str]]]  # targets by part, val and test, that do not vary
+    n_val_units: NotRequired[int]  # that err independently
+    without_onnx: NotRequired[str | None]  # why there is no such file; None if there is
 
 
 class WithoutPhysics(TypedDict):

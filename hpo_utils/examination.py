@@ -19,7 +19,7 @@ from hpo_utils.config import Config
 from hpo_utils.data import PreparedData
 from hpo_utils.evaluation import Coverage, Examination, Skill, TargetMetrics
 from hpo_utils.intervals import Interval, count_units, ratio_interval, unexplained_interval
-from hpo_utils.metrics import Calibration, target_metrics
+from hpo_utils.metrics import Calibration, target_metrics, varies
 from hpo_utils.physics import violations
 from hpo_utils.yardstick import create_yardstick
 
@@ -70,6 +70,11 @@ def examine(
             if model != MEAN
         },
         "single_r2": [[single[name]["r2"] for name in names] for single in singles],
+        "constant": {
+            part: [name for name, known in zip(names, varies(y), strict=True) if not known]
+            for part, y in (("val", y_val), ("test", y_test))
+        },
+        "n_val_units": n_val_units,
         "intervals": None if calibration is None else asdict(calibration),
         # of few units the highest rank is less than what is wanted: Lei et al. 2018, sec. 2.2
         "spread_confidence": promised,
@@ -128,7 +133,7 @@ def errors_with_intervals(
 ) -> dict[str, dict[str, TargetMetrics]]:
     """Return for each model and target the metrics, and intervals of R² and RMSE."""
     truth = y_true.astype(np.float64)
-    varies = truth.var(axis=0) > _rounding(y_true)
+    known = varies(y_true)
     found: dict[str, dict[str, TargetMetrics]] = {}
     for model, y_pred in predictions.items():
         errors = (y_pred.astype(np.float64) - truth) ** 2
@@ -137,7 +142,7 @@ def errors_with_intervals(
         found[model] = {
             name: {
                 **metrics,
-                "r2_interval": _unlike(unexplained[k]) if varies[k] else (None, None),
+                "r2_interval": _unlike(unexplained[k]) if known[k] else (None, None),
                 "rmse_interval": _root(mse[k]),
             }
             for k, (name, metrics) in enumerate(target_metrics(y_true, y_pred, names).items())
@@ -156,7 +161,8 @@ def skill_with_intervals(
     """Return for each target the skill over a reference, its interval, and what it amounts to.
 
     The skill is 1 - MSE / MSE of the reference: 1 is perfect, 0 as good as the reference (Murphy,
-    Monthly Weather Review 116 (1988), 2417-2424); None where the reference is perfect.
+    Monthly Weather Review 116 (1988), 2417-2424); None where the reference is perfect, or the truth
+    does not vary: of one value nothing can be told.
     ``verdict`` is ``better`` or ``worse`` where the interval leaves out zero, else ``unclear``.
     Of many targets, in each of ``n_models`` models, one would do so by chance: the intervals are
     wider by Bonferroni's rule, so that ``confidence`` is that of all of them together.
@@ -165,6 +171,7 @@ def skill_with_intervals(
         (y.astype(np.float64) - y_true) ** 2 for y in (y_pred, reference)
     )  # (n_samples, n_targets)
     ratios = _ratio(ours.mean(axis=0), theirs.mean(axis=0), _rounding(y_true))
+    ratios[~varies(y_true)] = np.nan
     together = 1 - (1 - confidence) / (y_true.shape[1] * n_models)
     intervals = ratio_interval(ours, theirs, groups, together)
     return [_skill(ratio, *interval) for ratio, interval in zip(ratios, intervals, strict=True)]

@@ -125,6 +125,8 @@ def count_units(n_samples: int, groups: NDArray[np.int64] | None) -> int:
     if groups is None:
         return n_samples
     sizes = np.unique(groups, return_counts=True)[1]
+    if np.ptp(sizes) <= 1:  # as equal as they can be: none of them weighs less for one sample more
+        return len(sizes)
     return round(float(sizes.sum() ** 2 / (sizes**2).sum()))
 
 

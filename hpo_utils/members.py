@@ -36,11 +36,25 @@ def load_member(directory: Path) -> Member:
     return read_saved_config(directory), state
 
 
+def predict_samples(
+    members: list[Member], data: PreparedData, rows: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Return each member's predictions of training samples, (n_members, n_rows, n_targets)."""
+    first = members[0][0]
+    x = torch.from_numpy(data.inputs("train", first.dataset.downsample_factor)[rows])
+    return _predict(members, data, x, torch.device("cpu"))
+
+
 def predict_part(members: list[Member], data: PreparedData, part: str) -> NDArray[np.float32]:
     """Return each member's predictions in units, of shape (n_members, n_samples, n_targets)."""
     first = members[0][0]  # all of one configuration but for the seed
     device = select_device(first.training.device)
-    x = load_part(data, part, first, device).x
+    return _predict(members, data, load_part(data, part, first, device).x, device)
+
+
+def _predict(
+    members: list[Member], data: PreparedData, x: Tensor, device: torch.device
+) -> NDArray[np.float32]:
     found = []
     for cfg, state in members:
         network = create_network(cfg, x, data.target_scaler, data.physics, device)

@@ -35,6 +35,16 @@ def target_metrics(
     }
 
 
+def varies(y: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which targets of (n_samples, n_targets) vary by more than float32 rounds.
+
+    Of one that does not, no score says anything: it was measured at one value.
+    """
+    exact = y.astype(np.float64)
+    rounding = 4.0 * np.finfo(np.float32).eps * np.abs(exact).max(axis=0)
+    return np.asarray(np.ptp(exact, axis=0) > rounding)
+
+
 def standardized_errors(
     y_true: NDArray[Any], y_pred: NDArray[Any], scaler: Standardizer
 ) -> dict[str, float]:
@@ -48,7 +58,7 @@ def _metrics_of_one(truth: NDArray[Any], prediction: NDArray[Any]) -> dict[str, 
     mse = float(np.mean(error**2))
     # 1 - MSE / variance is scikit-learn's r2_score, but that is NaN or 0/0 of a constant truth, or
     # far below zero: the variance of equal numbers is not always zero, since their mean is rounded
-    variance = float(np.var(truth)) if np.ptp(truth) > 0 else 0.0
+    variance = float(np.var(truth)) if varies(truth[:, None])[0] else 0.0
     return {
         "mse": mse,
         "mae": float(np.mean(np.abs(error))),

@@ -37,8 +37,9 @@ def model_card(data: PreparedData, evaluation: Evaluation, made_with: dict[str, 
         f" {', '.join(data.target_names)}.",
         "```sh\npython -m hpo_utils predict BUNDLE x.npy --out y.npy\n"
         "python -m hpo_utils evaluate BUNDLE x_later.npy t_later.npy\n```",
-        "`model.onnx` gives the same numbers without PyTorch, as far as float32 holds the inputs:"
-        " input `x`, outputs `y` and `spread`.",
+        "`model.onnx` gives the same numbers without PyTorch: input `x`, outputs `y` and `spread`."
+        if (left_out := found.get("without_onnx")) is None
+        else f"There is no `model.onnx`: {left_out}.",
         "## How good it is",
         f"On {found['n_test']} samples{_groups(found)} that neither trained nor chose it,"
         f" {_intervals(found, evaluation['confidence'])}; the skill is the share of the best"
@@ -117,6 +118,17 @@ def _warnings(found: Examination, n_before: int) -> list[str]:
     if lost:
         said.append(
             f"It is not shown to beat both the best baseline and the mean for {', '.join(lost)}."
+        )
+    for part, constant in found.get("constant", {}).items():
+        if constant:
+            said.append(
+                f"{', '.join(constant)} did not vary in the {PART_NAMES[part]} part, so nothing"
+                " that was found there says anything of it."
+            )
+    if min(found["n_test_units"], found.get("n_val_units", MIN_UNITS)) < MIN_UNITS:
+        said.append(
+            f"Fewer than {MIN_UNITS} independent samples, groups or blocks were held out to"
+            " validate or to test: its numbers are mostly chance."
         )
     if n_before:
         said.append(

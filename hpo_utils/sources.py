@@ -72,6 +72,16 @@ class ArraySource:
         pieces = [piece for _, piece in self.chunks()]
         return np.concatenate(pieces) if pieces else np.empty(self.shape, self.dtype)
 
+    def rows(self, numbers: NDArray[np.int64]) -> NDArray[Any]:
+        """Return some samples, by their ascending numbers."""
+        if self.key is None:
+            return np.array(_load_whole(self.path, None)[numbers])
+        found = []
+        for start, piece in self.chunks():
+            inside = (numbers >= start) & (numbers < start + len(piece))
+            found.append(piece[numbers[inside] - start])
+        return np.concatenate(found)
+
     def stamp(self) -> dict[str, Any]:
         """Return what tells cheaply whether the file is still the one that was read."""
         status = self.path.stat()

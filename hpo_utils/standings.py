@@ -21,7 +21,7 @@ from hpo_utils.intervals import (
     ratio_interval,
 )
 from hpo_utils.reevaluation import Contender, luckiest
-from hpo_utils.trial_files import VAL_FILE
+from hpo_utils.trial_files import VAL_FILE, read_predictions
 from hpo_utils.yardstick import create_yardstick
 
 SampleScores = Mapping[str, NDArray[np.float64]]  # by directory of a training: (n_samples,)
@@ -143,7 +143,7 @@ def read_sample_scores(
     for directory in (d for c in contenders for d in c.directories.values()):
         file = outputs_root / directory / VAL_FILE
         if file.is_file():
-            y_pred = np.load(file, allow_pickle=False)
+            y_pred = read_predictions(file)
             z_pred = torch.from_numpy(data.target_scaler.transform(y_pred))
             found[directory] = yardstick.of_samples(z_pred, z_val).double().numpy()
     return found

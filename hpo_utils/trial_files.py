@@ -293,6 +293,23 @@ def read_metrics(output_dir: Path) -> dict[str, Any]:
     return metrics
 
 
+def read_predictions(file: Path) -> NDArray[np.float32]:
+    """Return predictions or truth, of shape (n_samples, n_targets), that a training wrote.
+
+    Raises
+    ------
+    StudyError
+        If they cannot be read.
+    """
+    try:
+        found: NDArray[np.float32] = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError, SyntaxError):
+        raise damaged(file) from None
+    if found.ndim != 2 or found.dtype != np.float32:
+        raise damaged(file)
+    return found
+
+
 def damaged(file: Path) -> StudyError:
     """Return the sentence on a file of a training that cannot be read."""
     return StudyError(

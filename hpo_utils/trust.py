@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from hpo_utils.evaluation import Examination
 from hpo_utils.formatting import percent
 from hpo_utils.report import Report
+from hpo_utils.split import MIN_UNITS, PART_NAMES
 from hpo_utils.tables import coverage_table, folds_table, physics_table, split_table
 from hpo_utils.verdict import Settled, described_units, when_settled
 from hpo_utils.winner_plots import plot_folds
@@ -55,12 +57,34 @@ def show_uncertainty(report: Report, settled: Settled) -> None:
         )
         return
     report.show(coverage_table(settled.examination, settled.evaluation["target_units"]))
+    for sentence in said_of_calibration(settled.examination):
+        report.show(sentence)
     wanted, promised = settled.evaluation["confidence"], settled.examination["spread_confidence"]
     if promised < wanted:
         report.show(
             f"The validation part is too small to promise {percent(wanted)}: of so few independent"
             f" samples, groups or blocks, an interval can promise {percent(promised)} at most."
         )
+
+
+def said_of_calibration(found: Examination) -> list[str]:
+    """Return what makes the intervals, or the share that they held, say nothing."""
+    said = []
+    if found.get("n_val_units", MIN_UNITS) < MIN_UNITS:
+        said.append(
+            f"The intervals were calibrated on {found['n_val_units']} independent samples, groups"
+            " or blocks: of so few their width is mostly chance."
+        )
+    if found["n_test_units"] < MIN_UNITS:
+        said.append("The test part is too small to tell whether they hold what they promise.")
+    constant = found.get("constant", {})
+    for part in ("val", "test"):
+        if names := ", ".join(constant.get(part, [])):
+            said.append(
+                f"{names} does not vary in the {PART_NAMES[part]} part: of one value alone nothing"
+                " follows for others."
+            )
+    return said
 
 
 @when_settled

@@ -97,6 +97,8 @@ def beats_baselines(found: Examination) -> str:
     names, skills = list(found["validation"]), found["skill"]
     if found["n_test_units"] < MIN_UNITS:
         drawn = "samples" if found["n_test_groups"] is None else "groups"
+        if found["n_test_groups"] is None and found["n_test_units"] < found["n_test"]:
+            drawn = "blocks of neighbours"
         n_behind = sum(skill["skill"] is not None and skill["skill"] < 0 for skill in skills)
         return (
             f"**The test part has too few {drawn} to be sure of anything**: of so few no interval"
@@ -298,6 +300,9 @@ def show_bundle(report: Report, settled: Settled) -> None:
         f"Weights, configuration, scalers, ONNX file and model card are in `{where}`. It predicts"
         " from raw arrays, as they were recorded:"
     )
+    if left_out := settled.examination.get("without_onnx"):
+        report.show(f"**There is no ONNX file**: {left_out}.")
+        said = said.replace(" ONNX file", "")
     if settled.examination["intervals"] is None:
         report.show(f"{said}\n\n```sh\n{command}\n```")
         return

@@ -19,6 +19,7 @@ import optuna
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
+from hpo_utils.agreement import check_written
 from hpo_utils.baselines import fit_baselines
 from hpo_utils.bundle import describe_layout, is_current, write_bundle
 from hpo_utils.comparisons import on_random_split, without_physics
@@ -246,8 +247,13 @@ def _examine_and_bundle(
     }  # fmt: skip
     states = [state for _, state in members]
     with whole_directory(directory / "bundle", replace=True) as unfinished:
-        model = write_bundle(unfinished, cfg, layout, states, examination, made_with)
-        write_onnx(unfinished / "model.onnx", model, layout)
+        written = write_bundle(unfinished, cfg, layout, states, examination, made_with)
+        onnx_file = unfinished / "model.onnx"
+        write_onnx(onnx_file, written.model, layout)
+        examination["without_onnx"] = check_written(written, onnx_file, members, data)
+        if examination["without_onnx"] is not None:
+            print(f"model.onnx is left out: {examination['without_onnx']}")
+            onnx_file.unlink()
     return examination
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hpo_utils.config import Config
 from hpo_utils.errors import ConfigError
+from hpo_utils.metrics import varies
 
 KINDS = {"mse": "MSE of standardised targets", "mae": "MAE of standardised targets",
          "r2": "1 - mean R²"}  # fmt: skip
@@ -80,7 +81,7 @@ def create_yardstick(
     kind, wanted = cfg.evaluation.score, cfg.evaluation.target
     name, names = f"validation {KINDS[kind]}", list(target_names)
     for k, target in enumerate(names):
-        if kind == "r2" and wanted in (None, target) and np.ptp(y_val[:, k]) == 0:
+        if kind == "r2" and wanted in (None, target) and not varies(y_val)[k]:
             raise ConfigError(
                 "evaluation.score r2 must have targets that vary in the validation part, but"
                 f" {target!r} is constant there: choose mse or mae, or another split"

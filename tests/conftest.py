@@ -29,8 +29,9 @@ if n_processes := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # that share the
 
 # modules whose tests run whole studies, other processes or servers, in the order of their runs
 SLOW = (
-    "test_proxy", "test_damaged_files", "test_memory", "test_by_hand", "test_kernel", "test_checkpoints", "test_recipes",
-    "test_postgres", "test_cluster", "test_kills", "test_storage_trouble", "test_reevaluation",
+    "test_proxy", "test_memory", "test_by_hand", "test_kernel", "test_checkpoints",
+    "test_recipes", "test_damaged_files", "test_postgres", "test_cluster", "test_kills",
+    "test_storage_trouble", "test_reevaluation",
     "test_winner", "test_folds", "test_study", "test_notebooks", "test_pipeline", "test_browser",
 )  # fmt: skip
 PUBLIC_DATA = Path(os.environ.get("HPO_PUBLIC_DATA", project_root().parent / "shared" / "data"))

@@ -152,7 +152,7 @@ def damage(bundle, name):
     """Ruin a file of a bundle in the way that its kind is ruined."""
     file = bundle / name
     if name.endswith("json"):
-        file.write_text(file.read_text().replace('"version": 4', '"version": 99'))
+        file.write_text(file.read_text().replace('"version": 5', '"version": 99'))
     else:
         file.write_bytes(file.read_bytes()[:100])
 

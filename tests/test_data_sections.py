@@ -1,3 +1,7 @@
+import re
+
+from hpo_utils.split import split_indices
+
 """What the sections on the data say."""
 
 import numpy as np
@@ -42,3 +46,37 @@ def test_a_leak_is_said_at_the_top(report, make_config, make_arrays, capsys):
     x[20:], t[20:] = x[:20], t[:20]
     data_sections.show_leaks(report, prepare_data(make_config(**make_arrays(x, t))))
     assert "**The held-out parts leak**, so every score" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("overrides", "counted"),
+    [
+        ({"data_split.method": "time"}, "6 samples"),
+        ({"data_split.method": "random"}, "6 samples"),
+        ({"dataset.groups": "g.npy"}, "groups"),
+    ],
+)
+def test_what_is_counted_is_what_is_named(
+    make_config, make_arrays, tmp_path, capsys, overrides, counted
+):
+    np.save(tmp_path / "g.npy", np.arange(40) // 3)
+    overrides = {k: str(tmp_path / v) if k == "dataset.groups" else v for k, v in overrides.items()}
+    data = prepare_data(make_config(**make_arrays(**overrides)))
+    data_sections.show_parts(Report("01_prepare_data.ipynb"), data)
+    assert re.search(rf"validation part is too small: .*{counted}", capsys.readouterr().out)
+
+
+def test_blocks_are_called_blocks():
+    assert data_sections.said_of_units(20, None, 5) == "5 blocks of neighbours"
+    assert data_sections.said_of_units(5, None, 5) == "5 samples"
+    assert data_sections.said_of_units(20, 3, 3) == "3 groups"
+
+
+def test_a_target_of_one_value_in_a_held_out_part_is_named(make_config, make_arrays, capsys):
+    t = np.random.default_rng(0).uniform(size=(40, 2))
+    t[split_indices(40, make_config().data_split)["test"], 1] = 0.5
+    data = prepare_data(make_config(**make_arrays(t=t)))
+    data_sections.show_parts(Report("01_prepare_data.ipynb"), data)
+    said = capsys.readouterr().out
+    assert "**target 1 does not vary in the test part**" in said
+    assert "does not vary in the validation part" not in said

@@ -136,3 +136,14 @@ def test_members_that_agree_by_chance_are_no_surer():
 
 def test_one_member_has_no_spread():
     assert calibrate_spread(Y, PREDICTION[None], 0.9) is None
+
+
+@pytest.mark.parametrize("constant", [0.1, 0.0, -3.0, 1e6, 1e-12, 7.0])
+def test_a_truth_of_one_value_tells_nobody_apart(constant):
+    truth = np.full((40, 1), constant, np.float32)
+    near, far = truth + np.float32(abs(constant) / 100 + 1), truth + np.float32(abs(constant) + 9)
+    (skill,) = skill_with_intervals(truth, near, far, None, 0.95)
+    assert skill == {"skill": None, "interval": (None, None), "verdict": "unclear"}
+    errors = errors_with_intervals(truth, {"network": near}, ["a"], None, 0.95)["network"]["a"]
+    assert (errors["r2"], errors["r2_interval"]) == (None, (None, None))
+    assert errors["rmse"] > 0  # which can be told

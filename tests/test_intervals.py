@@ -10,6 +10,7 @@ from hpo_utils.intervals import (
     ratio_interval,
     unexplained_interval,
 )
+from hpo_utils.split import time_blocks
 
 
 def test_a_known_interval_of_a_mean():
@@ -100,3 +101,15 @@ def test_too_few_groups_give_no_interval():
     assert ratio_interval(above, above, groups, 0.9) == [(None, None)] * 2
     assert count_units(70, groups) == 7
     assert count_units(70, None) == 70
+
+
+def test_more_samples_in_blocks_never_count_as_fewer():
+    counts = [count_units(n, time_blocks(n)) for n in range(1, 400)]
+    assert counts == sorted(counts)
+    assert counts[8:12] == [8] * 4  # 9 samples were 7
+
+
+@pytest.mark.parametrize("n_groups", [2, 8, 9, 30])
+def test_groups_that_differ_by_one_sample_all_count(n_groups):
+    groups = np.concatenate([np.arange(n_groups), np.arange(n_groups // 2)])
+    assert count_units(len(groups), groups) == n_groups

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from hpo_utils.metrics import standardized_errors, target_metrics
+from hpo_utils.metrics import standardized_errors, target_metrics, varies
 from hpo_utils.scaling import Standardizer
 
 
@@ -41,3 +41,23 @@ def test_standardised_errors_weigh_all_targets_alike():
     scaler = Standardizer(np.array([0.0, 0.0]), np.array([1.0, 100.0]))
     errors = standardized_errors(np.zeros((1, 2)), np.array([[1.0, 100.0]]), scaler)
     assert errors == {"mse": 1.0, "mae": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0.1] * 10, False),
+        ([5.0], False),
+        ([1e6, 1e6 + 0.06], False),  # float32 does not tell them apart
+        ([0.1, np.nextafter(np.float32(0.1), np.float32(1))], False),
+        ([0.0, 0.0, 0.0], False),
+        ([1.0, 1.001], True),
+        ([1e-20, 2e-20], True),
+        ([0.0, 1e-30], True),
+    ],
+)
+def test_what_does_not_vary_has_no_r2(values, expected):
+    y = np.array(values)[:, None]
+    assert varies(y)[0] == expected
+    found = target_metrics(y, y + 0.1 * np.abs(y), ["a"])["a"]
+    assert (found["r2"] is not None) == expected

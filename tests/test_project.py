@@ -76,7 +76,7 @@ LAYERS = {  # of the package, each standing on those below it
     "report": "analysis data_sections verdict trust insight report tables data_plots study_plots"
     " target_plots winner_plots importances trade_offs sensitivity",
     "winner": "winner retraining reevaluation standings comparisons folds examination evaluation"
-    " bundle novelty onnx_file model_card acceptance",
+    " agreement bundle novelty onnx_file model_card acceptance",
     "search": "study study_files by_hand search_space sampler companions storage objective"
     " ownership progress workers team executors processes server cluster",
     "training": "training batches flat_weights optimizer averaging schedule stopping checkpoints"

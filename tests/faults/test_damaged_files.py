@@ -1,4 +1,4 @@
-"""Every file that is read may be empty, cut or rotted: the next command goes on, or says why not."""
+"""Every file that is read may be empty, cut or rotted: the next command goes on, or says why."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from hpo_utils.winner import settle_winner, winner_directory
 
 TRAINING = "20*/*/"
 FILES = [
-    "data/smoke-*/manifest.json", "data/smoke-*/x_train.npy", "data/smoke-*/x_test.npy",
-    "data/smoke-*/t_val.npy", "data/smoke-*/index_test.npy", "data/smoke-*/audit.json",
-    "data/smoke-*/baselines-5.npz", "data/test_looks/*.jsonl", "data/source/*/x_train.npy",
+    "data/*-????????/manifest.json", "data/*-????????/x_train.npy", "data/*-????????/x_test.npy",
+    "data/*-????????/t_val.npy", "data/*-????????/index_test.npy", "data/*-????????/audit.json",
+    "data/*-????????/baselines-5.npz", "data/test_looks/*.jsonl", "data/source/*/x_train.npy",
     "data/source/*/t_train.npy", "optuna/study_summary.json", "winners/smoke/evaluation.json",
     "winners/smoke/predictions.npz", "winners/smoke/bundle/bundle.json",
     "winners/smoke/bundle/config.yaml", "winners/smoke/bundle/environment.json",
@@ -69,7 +69,7 @@ def everything(cfg, root: Path) -> list[float | None]:
     assert evaluation is not None
     x = np.load(prepare_data(cfg).manifest["sources"][0]["path"], mmap_mode="r")[:3]
     predict(winner_directory(root, study.study_name) / "bundle", np.array(x))
-    assert len(looks_at_test(prepare_data(cfg))) > 0
+    looks_at_test(prepare_data(cfg))
     return [trial.value for trial in study.get_trials()]
 
 
@@ -83,16 +83,18 @@ def test_a_damaged_file_stops_nothing_else(found, tmp_path, monkeypatch, pattern
     rng = np.random.default_rng(len(pattern))
     files = sorted(root.glob(pattern))
     assert files, pattern
-    for file in files if pattern.startswith(TRAINING) else files[:1]:
+    for file in files:
         file.write_bytes(damage(file.read_bytes(), rng))
         if pattern.startswith(TRAINING):
             shutil.copystat(whole / file.relative_to(root), file)
     before = {file: file.read_bytes() for file in root.glob("20*/*/weights/*.pth")}
+    sentence = ""
     try:
         assert len(everything(cfg, root)) >= 2
     except HpoError as error:
-        assert "\n" not in str(error)
-        assert len(str(error)) < 600
+        sentence = str(error)
+    assert "\n" not in sentence
+    assert len(sentence) < 600
     kept = [file for file in before if file.is_file() and file.read_bytes() == before[file]]
     assert len(kept) == len(before)
 
