@@ -1,8 +1,6 @@
-import re
-
-from hpo_utils.split import split_indices
-
 """What the sections on the data say."""
+
+import re
 
 import numpy as np
 import pytest
@@ -10,6 +8,7 @@ import pytest
 from hpo_utils import data_sections
 from hpo_utils.data import prepare_data
 from hpo_utils.report import Report
+from hpo_utils.split import split_indices
 
 
 @pytest.fixture
