@@ -113,3 +113,15 @@ def test_physics_stated_later_is_checked_and_needs_no_new_preparation(make_confi
     with pytest.raises(DataError, match="must name targets in \\[0, 1\\] that sum to one"):
         prepare_data(make_config(**arrays, **{"dataset.fractions": ["p", "q"]}))
     np.testing.assert_array_equal(first.all_targets(), t)
+
+
+@pytest.mark.parametrize("mean", [1e-3, 1e-5, 1e-6, 1e-8, 1e-12, 1e-20])
+@pytest.mark.parametrize("n_fractions", [1, 3])
+def test_outputs_of_zero_give_the_mean_of_a_trace(mean, n_fractions):
+    means = np.array([mean, 0.3, 0.7 - mean])[:n_fractions]
+    layer = PhysicalOutput(Physics(tuple(range(n_fractions))), means, means / 3)
+    z = layer(torch.zeros(2, n_fractions)).double().numpy()
+    np.testing.assert_allclose(z * means / 3 + means, np.tile(means, (2, 1)), rtol=1e-5)
+    layer = PhysicalOutput(Physics((), tuple(range(n_fractions))), means, means / 3)
+    z = layer(torch.zeros(2, n_fractions)).double().numpy()
+    np.testing.assert_allclose(z * means / 3 + means, np.tile(means, (2, 1)), rtol=1e-5)
