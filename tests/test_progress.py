@@ -1,9 +1,10 @@
 from datetime import timedelta
 
 import optuna
+import pytest
 from optuna.trial import TrialState, create_trial
 
-from hpo_utils.progress import WANTED, StudyProgress, status
+from hpo_utils.progress import WANTED, StudyProgress, status, why_none_completed
 
 
 def lasting(seconds, **kwargs):
@@ -80,3 +81,33 @@ def test_the_status_counts_and_names_what_runs():
 def test_the_status_of_an_empty_study():
     study = optuna.create_study(study_name="s")
     assert status(study, "study s").startswith("study s: 0 of 0 trials")
+
+
+DIVERGED = {"failure": "DivergenceError: the loss must stay finite"}
+BROKEN = {"failure": "ValueError: no such thing"}
+
+
+@pytest.mark.parametrize(
+    ("ended", "said"),
+    [
+        ([("PRUNED", DIVERGED)] * 2, "of 2 trials 2 diverged, as by DivergenceError"),
+        ([("FAIL", BROKEN)] * 3, "of 3 trials all fail, as by ValueError: no such thing"),
+        ([("FAIL", {})], "of 1 trials all fail, as by its process died"),
+        ([("PRUNED", DIVERGED), ("FAIL", BROKEN)], "of 2 trials 1 diverged"),
+        ([("PRUNED", DIVERGED), ("PRUNED", {"same_as": 0})], "of 2 trials 1 diverged"),
+        ([("PRUNED", DIVERGED), ("COMPLETE", {})], None),
+        ([("FAIL", BROKEN), ("RUNNING", {})], None),
+        ([("FAIL", BROKEN), ("WAITING", {})], None),
+        ([], None),
+    ],
+)
+def test_a_study_without_a_winner_says_what_became_of_its_trials(ended, said):
+    study = optuna.create_study(study_name="s")
+    for state, attributes in ended:
+        value = 1.0 if state == "COMPLETE" else None
+        study.add_trial(create_trial(state=TrialState[state], value=value, user_attrs=attributes))
+    found = why_none_completed(study)
+    assert (found is None) == (said is None)
+    if said is not None:
+        assert said in found
+        assert "`delete_study`" in found

@@ -461,3 +461,33 @@ def test_optuna_is_quiet(make_config, instant, capfd):
     run_study(make_config())
     assert capfd.readouterr().err == ""
     assert optuna.logging.get_verbosity() == optuna.logging.ERROR
+
+
+OTHERS = {  # settings that ask for another study of the same name
+    "other settings": {"model.use_statistics": True},
+    "another score": {"evaluation.score": "mae"},
+    "another target": {"evaluation.target": "Gas Velocity"},
+    "other data": {"synthetic.seed": 5},
+    "other samples": {"dataset.limit": 40},
+    "another split": {"data_split.seed": 7},
+    "a smaller space": {"study.fixed": ["model.hidden"]},
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_each_of_two_studies_of_one_name_is_shown_for_its_settings(make_config, instant, what):
+    one, other = make_config(**{"study.n_trials": 1}), make_config(
+        **{"study.n_trials": 1, **OTHERS[what]}
+    )  # fmt: skip
+    first = run_study(one)
+    said = differs_from(load_existing_study(other), other)
+    assert "is not the one of these settings" in said
+    assert "run `03_optimize`" in said
+    second = run_study(other)
+    assert second.study_name != first.study_name
+    run_study(one)  # the last that was searched
+    for cfg, study in ((one, first), (other, second)):
+        shown = load_existing_study(cfg)
+        assert shown.study_name == study.study_name
+        assert differs_from(shown, cfg) is None
+        assert differs_from(first if study is second else second, cfg) is not None
