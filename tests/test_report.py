@@ -11,7 +11,7 @@ from hpo_utils.plots import plot_learning_curves
 from hpo_utils.report import Report, _mime_bundle, report_path
 
 HISTORY = {"train_losses": [1.0, 0.5], "val_losses": [1.1, 0.7], "scores": [0.9, 0.8]}
-CELL = "analysis.show_overview(report, study, cfg)"  # a cell of 04_analyze
+CELL = "analysis.show_overview(report, study)"  # a cell of 04_analyze
 
 
 @pytest.fixture
