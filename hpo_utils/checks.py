@@ -250,8 +250,9 @@ def scan_inputs(
     far: FarValues | None = None
     for start, piece in x.channel_chunks(n_samples):
         _check_finite(piece, start, channels, names)
-        far = FarValues(piece[:, channels]) if far is None else far
-        far.update(piece[:, channels])
+        used = piece[:, channels]
+        far = FarValues(used) if far is None else far
+        far.update(used)
         with np.errstate(invalid="ignore"):  # a channel that is left out may hold anything
             statistics.update(piece[in_train[start : start + len(piece)]])
     for channel in channels:
@@ -261,9 +262,9 @@ def scan_inputs(
                 f" {statistics.min[channel]:g} throughout: add it to dataset.exclude_channels"
             )
     if far is not None:
-        used = [names[channel] for channel in channels]
-        asked = [i for i, name in enumerate(used) if name not in meant]
-        refuse_outliers(far, asked, used, "channel", MEANT)
+        theirs = [names[channel] for channel in channels]
+        asked = [i for i, name in enumerate(theirs) if name not in meant]
+        refuse_outliers(far, asked, theirs, "channel", MEANT)
     rails = statistics.share_at_rails
     return {
         "channel_statistics": {

@@ -47,6 +47,7 @@ from hpo_utils.physics import Physics, check_targets
 from hpo_utils.scaling import Standardizer, in_blocks
 from hpo_utils.sources import ArraySource, describe, open_array, sha256
 from hpo_utils.split import PARTS, split_indices, time_blocks
+from hpo_utils.wholeness import is_whole, opens
 
 MANIFEST_VERSION = 2
 RATIOS = ("train_ratio", "val_ratio", "test_ratio")
@@ -252,7 +253,7 @@ def load_prepared(outputs_root: Path, dataset_id: str) -> PreparedData:
     directory = outputs_root / "data" / dataset_id
     manifest = read_mapping(directory / "manifest.json") or {}
     try:
-        whole = _is_whole(directory, manifest)
+        whole = is_whole(directory, manifest)
     except (KeyError, TypeError, AttributeError):
         whole = False
     if not whole:
@@ -271,7 +272,7 @@ def with_source(cfg: Config) -> Config:
     if cfg.dataset.x_train is not None:
         return cfg
     size, directory = cfg.synthetic, _simulated(cfg)
-    if not _opens(directory):
+    if not opens(directory):
         writable_directory(cfg.paths.outputs_root, "paths.outputs_root")
         x, t = synthetic.make_demo_data(size.n_samples, size.n_pulses, size.n_depths, size.seed)
         with whole_directory(directory, replace=directory.is_dir()) as partial:
@@ -290,15 +291,6 @@ def with_source(cfg: Config) -> Config:
             "dataset.non_negative": list(synthetic.VELOCITIES),
         },
     )
-
-
-def _opens(directory: Path) -> bool:
-    """Return whether simulated arrays are there and whole."""
-    with suppress(OSError, ValueError, EOFError, SyntaxError):
-        for name in ("x_train.npy", "t_train.npy"):
-            np.load(directory / name, mmap_mode="r", allow_pickle=False)
-        return True
-    return False
 
 
 def _simulated(cfg: Config) -> Path:
@@ -341,31 +333,9 @@ def _find_prepared(
             continue
         with suppress(KeyError, TypeError):
             known = [{key: source[key] for key in stamps[0]} for source in manifest["sources"]]
-            if known == stamps and _is_whole(file.parent, manifest):
+            if known == stamps and is_whole(file.parent, manifest):
                 return PreparedData(file.parent, manifest)
     return None
-
-
-def _is_whole(directory: Path, manifest: dict[str, Any]) -> bool:
-    """Return whether all arrays of prepared data are there, and none of them was cut."""
-    shape, n_targets = manifest["sample_shape"], len(manifest["target_names"])
-    by_sample = {"t": (n_targets,), "index": (), "group": ()}
-    digests = manifest.get("digests", {})
-    kinds = ["x", "t", "index"] + ["group"] * (manifest["n_groups"] is not None)
-    for part, n_samples in manifest["n_samples"].items():
-        for kind in kinds:
-            wanted = (n_samples, *by_sample.get(kind, shape))
-            try:
-                array = np.load(directory / f"{kind}_{part}.npy", mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError, EOFError, SyntaxError):
-                return False
-            file = directory / f"{kind}_{part}.npy"
-            digest = digests.get(file.name)
-            if digest is not None and digest != sha256(file):
-                return False
-            if array.shape != wanted or array.dtype.kind not in ("f" if kind in "xt" else "i"):
-                return False
-    return True
 
 
 def _prepare(
@@ -405,7 +375,7 @@ def _prepare(
     directory = root / manifest["id"]
     old = read_mapping(directory / "manifest.json") or {}
     outdated = directory.is_dir() and not (
-        old.get("version") == MANIFEST_VERSION and _is_whole(directory, manifest)
+        old.get("version") == MANIFEST_VERSION and is_whole(directory, manifest)
     )
     if directory.is_dir() and not outdated:  # from files that were copied or touched
         return _with_manifest(directory, manifest)

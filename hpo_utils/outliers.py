@@ -93,16 +93,15 @@ class FarValues:
             first = int(below.argmax())  # nothing else is negative
             return first, float(low[first]), int(below.sum())
         counts = self._counts[feature]
-        filled = np.flatnonzero(counts)
+        filled, bins = np.flatnonzero(counts), _bin_of(distance)
         for near, far in pairwise(filled.tolist()):
-            beyond = int(counts[far:].sum())
-            values = farthest[_bin_of(distance) >= far]
             # of values that are all alike, nothing is
             reach = max(_lower_edge(near + 1) if near else 0.0, self.reach[feature])
-            if not len(values) or _lower_edge(far) <= CODE_RATIO / 2**0.25 * reach:
+            if _lower_edge(far) <= CODE_RATIO / 2**0.25 * reach:
                 continue
-            if self._is_far(feature, values, beyond, reach, low, high, distance):
-                first = int(np.flatnonzero(_bin_of(distance) >= far)[0])
+            beyond, values = int(counts[far:].sum()), farthest[bins >= far]
+            if len(values) and self._is_far(feature, values, beyond, reach, low, high, distance):
+                first = int(np.flatnonzero(bins >= far)[0])
                 return first, float(farthest[first]), beyond
         return None
 

@@ -10,6 +10,7 @@ import ast
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from hpo_utils.config import Config, load_config
 from hpo_utils.errors import ParameterError
@@ -126,6 +127,16 @@ def as_text(name: str, value: object) -> str | None:
     if isinstance(value, str | int | float):
         return str(value)
     raise ParameterError(f"{name} must be text, got {value!r}")
+
+
+def is_called(name: str, wanted: object) -> bool:
+    """Return whether a study is called so; papermill makes numbers of digits, as of 001 or 1_2."""
+    if not isinstance(wanted, int | float):
+        return name == wanted
+    for number in (int, float):
+        with suppress(ValueError):
+            return bool(number(name) == wanted)
+    return False
 
 
 def reject_unknown_parameters(injected: Iterable[str], known: Iterable[str]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from hpo_utils.devices import select_device
 from hpo_utils.errors import HpoError, SearchSpaceError, StopRequest, StudyError
 from hpo_utils.executors import check_executor, run_workers
 from hpo_utils.ownership import recover_interrupted
-from hpo_utils.parameters import as_text
+from hpo_utils.parameters import as_text, is_called
 from hpo_utils.paths import resolve, writable_directory
 from hpo_utils.progress import WANTED, StudyProgress, why_none_completed
 from hpo_utils.sampler import create_sampler
@@ -265,7 +264,7 @@ def load_existing_study(cfg: Config, study_name: object = None) -> optuna.Study:
     if cfg.study.storage is not None or default_database(cfg).is_file():
         storage, root = open_storage(cfg), resolve(cfg.paths.outputs_root)
         if wanted is not None:
-            names = [n for n in optuna.get_all_study_names(storage) if _is_called(n, study_name)]
+            names = [n for n in optuna.get_all_study_names(storage) if is_called(n, study_name)]
             names = [wanted] if wanted in names else names
         else:
             names = own_names(storage, cfg.study.name, root)
@@ -277,16 +276,6 @@ def load_existing_study(cfg: Config, study_name: object = None) -> optuna.Study:
             " stored: run notebooks/03_optimize.ipynb with the same params_file first"
         )
     return optuna.load_study(study_name=names[0], storage=storage)
-
-
-def _is_called(name: str, wanted: object) -> bool:
-    """Return whether a study is called so; papermill makes numbers of digits, as of 001 or 1_2."""
-    if not isinstance(wanted, int | float):
-        return name == wanted
-    for number in (int, float):
-        with suppress(ValueError):
-            return bool(number(name) == wanted)
-    return False
 
 
 def _as_wished(

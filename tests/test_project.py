@@ -83,8 +83,8 @@ LAYERS = {  # of the package, each standing on those below it
     " timing trial_files members plots",
     "model": "models convolutions winograd folding losses devices",
     "scores": "yardstick metrics intervals residuals baselines",
-    "data": "data sources checks outliers labels split resplit scaling synthetic physics features"
-    " audit looks",
+    "data": "data wholeness sources checks outliers labels split resplit scaling synthetic physics"
+    " features audit looks",
     "ground": "config settings parameters written paths formatting language interrupts errors",
 }  # fmt: skip
 
