@@ -121,7 +121,13 @@ print(kept - resident() > 10_000)
 @pytest.mark.skipif(sys.platform != "linux", reason="a setting of Linux's C library")
 def test_freed_memory_is_kept_until_it_is_released():
     done = subprocess.run([sys.executable, "-c", STEPS], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["True"] * 3
+    many_at_first, few_later, given_back = (line == "True" for line in done.stdout.split())
+    asked = f"import ctypes; print(ctypes.CDLL(None).mallopt(-3, {devices.KEPT_BLOCKS}))"
+    answer = subprocess.check_output([sys.executable, "-c", asked], text=True)
+    # glibc before 2.35 refuses so high a threshold, and then nothing may be changed
+    assert few_later == (answer.strip() == "1")
+    assert many_at_first
+    assert given_back or not few_later
 
 
 LIMITED = """
