@@ -106,7 +106,7 @@ def same_configurations(options: argparse.Namespace, scratch: Path) -> None:
 
 def shorten(options: argparse.Namespace, scratch: Path) -> str:
     """Return overrides that divide all epochs: of base configuration, search space and pruning."""
-    from hpo_utils.config import load_config
+    from hpo_utils.base.config import load_config
 
     cfg = load_config(options.params_file, options.overrides.split())
     space = yaml.safe_load(Path(cfg.study.search_space).read_text())
@@ -131,8 +131,8 @@ def best(trials: Trials) -> float:
 
 def prepare(options: argparse.Namespace, scratch: Path, seed: int) -> dict[str, Any]:
     """Have the arrays on disk, and return what both sides must know."""
-    from hpo_utils.config import load_config
-    from hpo_utils.data import prepare_data, with_source
+    from hpo_utils.base.config import load_config
+    from hpo_utils.data.preparation import prepare_data, with_source
 
     overrides = [*options.overrides.split(), f"paths.outputs_root={scratch / 'data'}"]
     cfg = with_source(load_config(options.params_file, overrides))
@@ -158,8 +158,8 @@ def draw(options: argparse.Namespace, settings: dict[str, Any]) -> list[dict[str
     """Return the base configuration and random others from the search space."""
     import optuna
 
-    from hpo_utils.config import load_config, with_target_weights
-    from hpo_utils.search_space import load_search_space, suggest_hyperparameters
+    from hpo_utils.base.config import load_config, with_target_weights
+    from hpo_utils.trials.search_space import load_search_space, suggest_hyperparameters
 
     n_targets = np.load(settings["t_train"], mmap_mode="r").shape[1]
     base = with_target_weights(load_config(options.params_file, settings["overrides"]), n_targets)
@@ -191,9 +191,9 @@ def run(side: str, settings: dict[str, Any], scratch: Path) -> Trials:
 
 def run_ours(settings: dict[str, Any]) -> None:
     """Be our side: search as notebook 03 does, and write down when each trial ended."""
-    from hpo_utils.config import load_config, with_target_weights
-    from hpo_utils.errors import StopRequest
-    from hpo_utils.server import start_server
+    from hpo_utils.base.config import load_config, with_target_weights
+    from hpo_utils.base.errors import StopRequest
+    from hpo_utils.workers.server import start_server
 
     root = Path(settings["outputs_root"])
     root.mkdir(parents=True)
@@ -209,9 +209,9 @@ def run_ours(settings: dict[str, Any]) -> None:
     cfg = load_config(settings["params_file"], [*overrides, *settings["ours"]])
     start_server(cfg)
 
-    from hpo_utils.data import prepare_data, with_source
-    from hpo_utils.search_space import load_search_space
-    from hpo_utils.study import load_existing_study, open_study, run_study
+    from hpo_utils.data.preparation import prepare_data, with_source
+    from hpo_utils.study.search import load_existing_study, open_study, run_study
+    from hpo_utils.trials.search_space import load_search_space
 
     cfg = with_source(cfg)
     if settings["configurations"]:

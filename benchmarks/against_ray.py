@@ -71,9 +71,9 @@ def train(params: dict[str, Any], config: dict[str, Any], data: Any) -> None:
     import torch
     from ray import tune
 
-    from hpo_utils.config import config_from_dict, updated
-    from hpo_utils.training import train_trial
-    from hpo_utils.trial_files import create_trial_output_dir
+    from hpo_utils.base.config import config_from_dict, updated
+    from hpo_utils.training.directory import create_trial_output_dir
+    from hpo_utils.training.train import train_trial
 
     torch.set_num_threads(1)
     cfg = updated(config_from_dict(config), params)
@@ -84,14 +84,14 @@ def train(params: dict[str, Any], config: dict[str, Any], data: Any) -> None:
 @cache
 def configuration(content: str) -> Any:
     """Return the base configuration; Ray pickles its arguments, and a Config cannot be."""
-    from hpo_utils.config import config_from_dict
+    from hpo_utils.base.config import config_from_dict
 
     return config_from_dict(json.loads(content))
 
 
 def suggest(trial: Any, content: str, space: Any) -> None:
     """Sample as our studies do."""
-    from hpo_utils.search_space import suggest_hyperparameters
+    from hpo_utils.trials.search_space import suggest_hyperparameters
 
     suggest_hyperparameters(trial, configuration(content), space)
 
@@ -100,9 +100,9 @@ def run_ray(settings: dict[str, Any]) -> None:
     """Be Ray's side: tune, and write down when each trial ended."""
     import ray
 
-    from hpo_utils.config import load_config, with_target_weights
-    from hpo_utils.data import prepare_data, with_source
-    from hpo_utils.search_space import load_search_space
+    from hpo_utils.base.config import load_config, with_target_weights
+    from hpo_utils.data.preparation import prepare_data, with_source
+    from hpo_utils.trials.search_space import load_search_space
 
     root = Path(settings["outputs_root"])
     root.mkdir(parents=True)
@@ -137,7 +137,7 @@ def tune_with_ray(
     from ray.tune.schedulers import ASHAScheduler, MedianStoppingRule
     from ray.tune.search.optuna import OptunaSearch
 
-    from hpo_utils.config import as_dict
+    from hpo_utils.base.config import as_dict
 
     class Clock(tune.Callback):  # type: ignore[misc]
         """Notes when a trial ended."""

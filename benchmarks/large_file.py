@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hpo_utils.config import load_config
-from hpo_utils.data import prepare_data
+from hpo_utils.base.config import load_config
+from hpo_utils.data.preparation import prepare_data
 
 SHAPE = (108, 4, 1400, 2500)
 
@@ -66,7 +66,7 @@ def main() -> None:
     prepare_data(cfg)
     print(f"prepare again: {time.perf_counter() - start:.3f} s ({data.dataset_id})")
     if options.study:
-        from hpo_utils.study import run_study
+        from hpo_utils.study.search import run_study
 
         start = time.perf_counter()
         run_study(cfg)

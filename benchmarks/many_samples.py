@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hpo_utils.audit import audit_leakage
-from hpo_utils.baselines import fit_baselines
-from hpo_utils.config import Config, load_config
-from hpo_utils.data import PreparedData, prepare_data
+from hpo_utils.base.config import Config, load_config
+from hpo_utils.data.audit import audit_leakage
+from hpo_utils.data.preparation import prepare_data
+from hpo_utils.data.prepared import PreparedData
+from hpo_utils.scores.baselines import fit_baselines
 
 
 def make_config(directory: Path, n_samples: int) -> Config:

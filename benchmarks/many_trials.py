@@ -20,12 +20,12 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 import optuna
 
-from hpo_utils.config import load_config, with_target_weights
-from hpo_utils.sampler import create_sampler
-from hpo_utils.search_space import load_search_space, suggest_hyperparameters
-from hpo_utils.storage import create_pruner, open_storage
-from hpo_utils.study import FILES_INTERVAL, FILES_SHARE
-from hpo_utils.study_files import write_study_files
+from hpo_utils.base.config import load_config, with_target_weights
+from hpo_utils.study.search import FILES_INTERVAL, FILES_SHARE
+from hpo_utils.study.summary import write_study_files
+from hpo_utils.trials.sampler import create_sampler
+from hpo_utils.trials.search_space import load_search_space, suggest_hyperparameters
+from hpo_utils.trials.storage import create_pruner, open_storage
 
 P, T = ParamSpec("P"), TypeVar("T")
 N_TRIALS, N_EPOCHS = 15, 10

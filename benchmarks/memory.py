@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from hpo_utils.config import Config, load_config
-from hpo_utils.data import prepare_data
-from hpo_utils.study import run_study
+from hpo_utils.base.config import Config, load_config
+from hpo_utils.data.preparation import prepare_data
+from hpo_utils.study.search import run_study
 
 # the smaller study, too, has validation samples for a full piece of an evaluation
 SMALL, LARGE, SAMPLE = 600, 2400, (2, 256, 512)

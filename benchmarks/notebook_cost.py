@@ -22,12 +22,12 @@ ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = "study.n_trials=4 evaluation.n_seeds=0"
 SCRIPT = """
 import sys
-from hpo_utils.parameters import load_notebook_config
-from hpo_utils.server import start_server
+from hpo_utils.base.parameters import load_notebook_config
+from hpo_utils.workers.server import start_server
 cfg = load_notebook_config("params/demo.yaml", sys.argv[1])
 start_server(cfg)
-from hpo_utils.study import run_study
-from hpo_utils.winner import settle_winner
+from hpo_utils.study.search import run_study
+from hpo_utils.winner.settle import settle_winner
 settle_winner(run_study(cfg), cfg)
 """
 

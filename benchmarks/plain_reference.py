@@ -35,9 +35,9 @@ from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from hpo_utils.config import Config, as_dict, load_config, with_target_weights
-from hpo_utils.losses import WeightedMSELoss
-from hpo_utils.search_space import load_search_space, suggest_hyperparameters
+from hpo_utils.base.config import Config, as_dict, load_config, with_target_weights
+from hpo_utils.network.losses import WeightedMSELoss
+from hpo_utils.trials.search_space import load_search_space, suggest_hyperparameters
 
 
 class ResidualBlock(nn.Module):

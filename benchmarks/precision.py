@@ -14,8 +14,8 @@ import time
 
 import numpy as np
 
-from hpo_utils.by_hand import train_by_hand
-from hpo_utils.config import load_config, updated
+from hpo_utils.base.config import load_config, updated
+from hpo_utils.study.by_hand import train_by_hand
 
 PRECISIONS = ("float32", "bfloat16")
 

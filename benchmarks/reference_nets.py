@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from hpo_utils import training
-from hpo_utils.config import Config, load_config, updated
-from hpo_utils.data import prepare_data
-from hpo_utils.metrics import target_metrics
-from hpo_utils.models import create_model
-from hpo_utils.trial_files import create_trial_output_dir
+from hpo_utils.base.config import Config, load_config, updated
+from hpo_utils.data.preparation import prepare_data
+from hpo_utils.network.models import create_model
+from hpo_utils.scores.metrics import target_metrics
+from hpo_utils.training import train
+from hpo_utils.training.directory import create_trial_output_dir
 
 DATA = {
     "cranfield, by run": "params/cranfield.yaml",
@@ -118,7 +118,7 @@ NETWORKS = {
     "ResNet-1D": ({}, lambda cfg, x, n: ResNet1d(x.shape[1], n)),
     "InceptionTime": ({}, lambda cfg, x, n: InceptionTime(x.shape[1], n)),
 }
-REAL_CREATE = training.create_network
+REAL_CREATE = train.create_network
 
 
 def train(cfg, data, make):
@@ -129,9 +129,9 @@ def train(cfg, data, make):
             return REAL_CREATE(cfg, x, scaler, physics, device)
         return make(cfg, x, len(scaler.mean))
 
-    training.create_network = create
+    train.create_network = create
     output_dir = create_trial_output_dir(cfg.paths.outputs_root)
-    metrics = training.train_trial(cfg, output_dir, data)
+    metrics = train.train_trial(cfg, output_dir, data)
     return metrics, np.load(output_dir / "y_pred.npy")
 
 

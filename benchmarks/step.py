@@ -17,16 +17,16 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from hpo_utils.averaging import WeightAverage
-from hpo_utils.batches import Part
-from hpo_utils.config import load_config
-from hpo_utils.devices import keep_freed_memory, select_device, select_precision
-from hpo_utils.flat_weights import FlatWeights
-from hpo_utils.folding import create_moments
-from hpo_utils.models import create_model, first_convolution
-from hpo_utils.optimizer import FlatAdam
-from hpo_utils.timing import matrix_peak, training_flops
-from hpo_utils.training import train_one_epoch
+from hpo_utils.base.config import load_config
+from hpo_utils.network.devices import select_device, select_precision
+from hpo_utils.network.folding import create_moments
+from hpo_utils.network.memory import keep_freed_memory
+from hpo_utils.network.models import create_model, first_convolution
+from hpo_utils.training.averaging import WeightAverage
+from hpo_utils.training.batches import Part
+from hpo_utils.training.optimizer import FlatAdam, FlatWeights
+from hpo_utils.training.timing import matrix_peak, training_flops
+from hpo_utils.training.train import train_one_epoch
 
 # hidden, batch size, H, W, residual
 CASES = [

@@ -24,8 +24,8 @@ from typing import Any
 
 import optuna
 
-from hpo_utils.config import load_config
-from hpo_utils.storage import create_pruner, open_storage
+from hpo_utils.base.config import load_config
+from hpo_utils.trials.storage import create_pruner, open_storage
 
 N_PROCESSES, N_PARAMETERS, N_EPOCHS, N_ATTRIBUTES = 4, 10, 5, 6
 

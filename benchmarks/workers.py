@@ -16,8 +16,8 @@ import statistics
 import tempfile
 import time
 
-from hpo_utils.config import load_config
-from hpo_utils.study import run_study
+from hpo_utils.base.config import load_config
+from hpo_utils.study.search import run_study
 
 N_TRIALS = 16
 SAME_TRIALS = [

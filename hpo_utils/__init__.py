@@ -1,12 +1,45 @@
 """Helpers of the notebooks that tune CNN regressors on measured signals.
 
-Where the names of the specification live: ``losses.WeightedMSELoss``,
-``search_space.suggest_hyperparameters``, ``objective.objective``,
-``trial_files.create_trial_output_dir``, ``trial_files.save_trial_results``,
-``trial_files.find_trial_output_dir``, ``study_files.generate_study_summary``. Around them:
-``config.load_config``, ``data.prepare_data``, ``models.create_model``, ``training.train_trial``,
-``training.train_one_epoch``, ``training.evaluate``, ``study.run_study``, ``winner.settle_winner``,
-``bundle.load_bundle``, ``bundle.predict``, ``acceptance.evaluate``.
+The names below can be imported from here; what stands behind them is imported when one is asked
+for, so that ``python -m hpo_utils --help`` need not wait for PyTorch. docs/architecture.md says
+what lies in which folder.
 """
 
+from importlib import import_module
+from typing import Any
+
 __version__ = "0.1.0"
+
+_PLACES = {
+    # the names of the specification
+    "WeightedMSELoss": "network.losses",
+    "suggest_hyperparameters": "trials.search_space",
+    "objective": "trials.objective",
+    "create_trial_output_dir": "training.directory",
+    "save_trial_results": "training.results",
+    "find_trial_output_dir": "training.directory",
+    "generate_study_summary": "study.summary",
+    # the way through the project, from a configuration to a prediction
+    "load_config": "base.config",
+    "prepare_data": "data.preparation",
+    "create_model": "network.models",
+    "train_trial": "training.train",
+    "train_one_epoch": "training.train",
+    "run_study": "study.search",
+    "settle_winner": "winner.settle",
+    "load_bundle": "bundle.bundle",
+    "predict": "bundle.bundle",
+    "evaluate": "bundle.acceptance",
+}
+
+__all__ = [*_PLACES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hpo_utils.errors import BundleError, HpoError
+from hpo_utils.base.errors import BundleError, HpoError
 
 INTERRUPTED = 130  # 128 and the number of SIGINT, as shells say
 MAX_NAMED = 5  # samples in a warning
@@ -79,12 +79,9 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
     )
 
 
-# what the commands need is imported in them, so that --help need not wait for PyTorch
-
-
 def _run(options: argparse.Namespace) -> None:
-    from hpo_utils.parameters import load_notebook_config
-    from hpo_utils.paths import relative_to_root
+    from hpo_utils.base.parameters import load_notebook_config
+    from hpo_utils.base.paths import relative_to_root
     from hpo_utils.pipeline import print_results, run_pipeline
 
     counts = {"n_trials": options.n_trials, "n_workers": options.n_workers}
@@ -95,10 +92,10 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _status(options: argparse.Namespace) -> None:
-    from hpo_utils.parameters import load_notebook_config
-    from hpo_utils.paths import resolve
-    from hpo_utils.progress import status
-    from hpo_utils.study import differs_from, load_existing_study, with_those_after
+    from hpo_utils.base.parameters import load_notebook_config
+    from hpo_utils.base.paths import resolve
+    from hpo_utils.study.progress import status
+    from hpo_utils.study.search import differs_from, load_existing_study, with_those_after
 
     cfg = load_notebook_config(options.params_file, options.overrides)
     shown = load_existing_study(cfg)
@@ -110,22 +107,22 @@ def _status(options: argparse.Namespace) -> None:
 
 
 def _dashboard(options: argparse.Namespace) -> None:
-    from hpo_utils.dashboard import serve
-    from hpo_utils.parameters import load_notebook_config
+    from hpo_utils.base.parameters import load_notebook_config
+    from hpo_utils.serving import serve
 
     serve(load_notebook_config(options.params_file, options.overrides), options.port)
 
 
 def _proxy(options: argparse.Namespace) -> None:
-    from hpo_utils.parameters import load_notebook_config
-    from hpo_utils.proxy import serve_proxy
+    from hpo_utils.base.parameters import load_notebook_config
+    from hpo_utils.serving import serve_proxy
 
     cfg = load_notebook_config(options.params_file, options.overrides)
     serve_proxy(cfg, options.host, options.port)
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from hpo_utils.bundle import load_bundle, predict
+    from hpo_utils.bundle.bundle import load_bundle, predict
 
     bundle = load_bundle(options.bundle.absolute())
     _check_outputs([options.out, options.half_width], [options.x])
@@ -161,7 +158,7 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from hpo_utils.acceptance import evaluate
+    from hpo_utils.bundle.acceptance import evaluate
 
     files = (options.bundle.absolute(), options.x.absolute(), options.t.absolute())
     groups = None if options.groups is None else options.groups.absolute()
@@ -192,7 +189,7 @@ def _check_outputs(outputs: list[Path | None], inputs: list[Path]) -> None:
 
 def _write_predictions(path: Path, array: Any, names: list[str]) -> None:
     """Write predictions (n_samples, n_targets) as an array, or as text under the targets' names."""
-    from hpo_utils.paths import write_npy, write_text
+    from hpo_utils.base.paths import write_npy, write_text
 
     if path.suffix == ".npy":
         write_npy(path, array)

@@ -15,17 +15,17 @@ from typing import Any
 import papermill
 from papermill.exceptions import PapermillExecutionError
 
-from hpo_utils.config import Config
-from hpo_utils.errors import HpoError
-from hpo_utils.formatting import clock
-from hpo_utils.parameters import load_notebook_config
-from hpo_utils.paths import new_directory, project_root, relative_to_root, resolve
-from hpo_utils.report import report_path
-from hpo_utils.storage import best_of, score_of
-from hpo_utils.study import check_study, load_existing_study
-from hpo_utils.study_files import BEST_LINK
-from hpo_utils.verdict import beats_baselines, number_one, said_of_folds
-from hpo_utils.winner import load_evaluation, winner_directory
+from hpo_utils.base.config import Config
+from hpo_utils.base.errors import HpoError
+from hpo_utils.base.formatting import clock
+from hpo_utils.base.parameters import load_notebook_config
+from hpo_utils.base.paths import new_directory, project_root, relative_to_root, resolve
+from hpo_utils.report.page import report_path
+from hpo_utils.report.verdict import beats_baselines, number_one, said_of_folds
+from hpo_utils.study.search import check_study, load_existing_study
+from hpo_utils.study.summary import BEST_LINK
+from hpo_utils.trials.storage import best_of, score_of
+from hpo_utils.winner.settle import load_evaluation, winner_directory
 
 WIDTH = 100  # of a line of text on the terminal
 NOTEBOOKS = ("01_prepare_data", "02_train", "03_optimize", "04_analyze")

@@ -16,12 +16,12 @@ import pytest
 import torch
 from optuna.trial import TrialState, create_trial
 
-from hpo_utils.config import Config, load_config
-from hpo_utils.errors import StudyError
-from hpo_utils.paths import project_root
-from hpo_utils.study import run_study
-from hpo_utils.trial_files import read_trial_info
-from hpo_utils.winner import settle_winner
+from hpo_utils.base.config import Config, load_config
+from hpo_utils.base.errors import StudyError
+from hpo_utils.base.paths import project_root
+from hpo_utils.study.search import run_study
+from hpo_utils.training.directory import read_trial_info
+from hpo_utils.winner.settle import settle_winner
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 if n_processes := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # that share the cores
@@ -29,10 +29,10 @@ if n_processes := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # that share the
 
 # modules whose tests run whole studies, other processes or servers, in the order of their runs
 SLOW = (
-    "test_proxy", "test_memory", "test_by_hand", "test_kernel", "test_checkpoints",
+    "test_proxy", "test_out_of_memory", "test_by_hand", "test_kernel", "test_checkpoints",
     "test_recipes", "test_damaged_files", "test_postgres", "test_cluster", "test_kills",
     "test_storage_trouble", "test_reevaluation",
-    "test_winner", "test_folds", "test_study", "test_notebooks", "test_pipeline", "test_browser",
+    "test_settle", "test_folds", "test_search", "test_notebooks", "test_pipeline", "test_browser",
 )  # fmt: skip
 PUBLIC_DATA = Path(os.environ.get("HPO_PUBLIC_DATA", project_root().parent / "shared" / "data"))
 

@@ -20,7 +20,7 @@ from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
-from hpo_utils.paths import project_root
+from hpo_utils.base.paths import project_root
 from hpo_utils.pipeline import NOTEBOOKS
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from optuna.artifacts import get_all_artifact_meta
 
-from hpo_utils.config import load_config
-from hpo_utils.dashboard import serve
-from hpo_utils.errors import HpoError
-from hpo_utils.paths import project_root
-from hpo_utils.storage import artifact_store
-from hpo_utils.study import run_study
+from hpo_utils.base.config import load_config
+from hpo_utils.base.errors import HpoError
+from hpo_utils.base.paths import project_root
+from hpo_utils.serving import serve
+from hpo_utils.study.search import run_study
+from hpo_utils.trials.storage import artifact_store
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import numpy as np
 
 MEASURE = """
 import resource, sys
-from hpo_utils.config import load_config
-from hpo_utils.data import prepare_data
+from hpo_utils.base.config import load_config
+from hpo_utils.data.preparation import prepare_data
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from papermill.exceptions import PapermillExecutionError
 
-from hpo_utils.paths import project_root
+from hpo_utils.base.paths import project_root
 from hpo_utils.pipeline import NOTEBOOKS
 
 PATHS = [project_root() / "notebooks" / f"{name}.ipynb" for name in NOTEBOOKS]

@@ -7,8 +7,8 @@ import sys
 import nbformat
 import pytest
 
-from hpo_utils.errors import HpoError
-from hpo_utils.paths import project_root
+from hpo_utils.base.errors import HpoError
+from hpo_utils.base.paths import project_root
 from hpo_utils.pipeline import NOTEBOOKS, run_pipeline
 
 

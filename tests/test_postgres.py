@@ -17,12 +17,12 @@ from urllib.parse import urlsplit
 import optuna
 import pytest
 
-from hpo_utils.config import load_config
-from hpo_utils.errors import ConfigError, StudyError
-from hpo_utils.paths import project_root
-from hpo_utils.server import start_server
-from hpo_utils.storage import open_storage
-from hpo_utils.study import run_study
+from hpo_utils.base.config import load_config
+from hpo_utils.base.errors import ConfigError, StudyError
+from hpo_utils.base.paths import project_root
+from hpo_utils.study.search import run_study
+from hpo_utils.trials.storage import open_storage
+from hpo_utils.workers.server import start_server
 
 SERVERS = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 PROGRAMS = SERVERS[-1].parent if SERVERS else None
@@ -112,8 +112,8 @@ def test_a_study_of_two_workers_has_exactly_its_trials(
 def test_two_machines_share_a_study_and_one_is_killed(address, tmp_path):
     """Two processes, each with files of its own as on two machines, and one of them dies."""
     code = (
-        "import sys; from hpo_utils.config import load_config;"
-        "from hpo_utils.study import run_study;"
+        "import sys; from hpo_utils.base.config import load_config;"
+        "from hpo_utils.study.search import run_study;"
         "run_study(load_config('params/smoke.yaml', sys.argv[1:]))"
     )
     command = [sys.executable, "-c", code, f"study.storage={address}", "study.name=shared",
@@ -170,7 +170,7 @@ def test_a_password_in_the_address_is_refused_and_not_repeated(address, make_con
 
 
 def test_a_server_that_does_not_answer_is_one_sentence(make_config, monkeypatch):
-    monkeypatch.setattr("hpo_utils.storage.CREATION_S", 0)
+    monkeypatch.setattr("hpo_utils.trials.storage.CREATION_S", 0)
     with socket.socket() as taken:  # bound, but nobody listens
         taken.bind(("127.0.0.1", 0))
         address = f"postgresql+psycopg://tuner@127.0.0.1:{taken.getsockname()[1]}/hpo"

@@ -1,9 +1,9 @@
 """The project's own files agree with each other."""
 
 import ast
-import importlib
 import re
 import subprocess
+import sys
 import tomllib
 from graphlib import TopologicalSorter
 from importlib import metadata
@@ -13,8 +13,8 @@ import yaml
 from packaging.specifiers import SpecifierSet
 
 import hpo_utils
-from hpo_utils import storage
-from hpo_utils.paths import project_root
+from hpo_utils.base.paths import project_root
+from hpo_utils.trials import storage
 
 ROOT = project_root()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -60,61 +60,86 @@ def test_what_is_pinned_installs_on_the_oldest_python_that_is_promised():
     assert {n: python for n, python in needed.items() if oldest not in SpecifierSet(python)} == {}
 
 
-def test_the_names_of_the_specification_are_where_the_package_says():
-    places = re.findall(r"``(\w+)\.(\w+)``", hpo_utils.__doc__)
-    assert {name for _, name in places} >= {
-        "WeightedMSELoss", "suggest_hyperparameters", "create_trial_output_dir", "objective",
-        "save_trial_results", "find_trial_output_dir", "generate_study_summary",
-    }  # fmt: skip
-    for module, name in places:
-        found = getattr(importlib.import_module(f"hpo_utils.{module}"), name)
-        assert found.__module__ == f"hpo_utils.{module}"
-
-
-LAYERS = {  # of the package, each standing on those below it
-    "commands": "__main__ pipeline dashboard proxy",
-    "report": "analysis data_sections verdict trust insight report tables data_plots study_plots"
-    " target_plots winner_plots importances trade_offs sensitivity",
-    "winner": "winner retraining reevaluation standings comparisons folds examination evaluation"
-    " agreement bundle novelty onnx_file model_card acceptance",
-    "search": "study study_files by_hand search_space sampler companions storage objective"
-    " ownership progress workers team executors processes server cluster",
-    "training": "training batches flat_weights optimizer averaging schedule stopping checkpoints"
-    " timing trial_files members plots",
-    "model": "models convolutions winograd folding losses devices",
-    "scores": "yardstick metrics intervals residuals baselines",
-    "data": "data wholeness sources checks outliers labels split resplit scaling synthetic physics"
-    " features audit looks",
-    "ground": "config settings parameters written paths formatting language interrupts errors",
+SPECIFIED = {
+    "WeightedMSELoss", "suggest_hyperparameters", "create_trial_output_dir", "objective",
+    "save_trial_results", "find_trial_output_dir", "generate_study_summary",
 }  # fmt: skip
 
 
-def test_imports_go_down_only_and_never_in_a_circle():
-    names = [layer.split() for layer in LAYERS.values()]
-    level = {name: i for i, layer in enumerate(names) for name in layer}
-    modules = {path.stem: path for path in (ROOT / "hpo_utils").glob("*.py")}
-    del modules["__init__"]
-    assert set(modules) == set(level)
-    imports = {name: set[str]() for name in modules}
-    for name, path in modules.items():
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hpo_utils"):
-                parts = node.module.split(".")
-                imports[name] |= set(parts[1:] or [alias.name for alias in node.names])
-        above = {other for other in imports[name] if level[other] < level[name]}
-        assert not above, f"{name} imports what stands above it: {above}"
-    list(TopologicalSorter(imports).static_order())  # raises CycleError
+@pytest.mark.parametrize("name", sorted(SPECIFIED | {*hpo_utils.__all__}))
+def test_the_names_of_the_specification_can_be_imported_from_the_package(name):
+    assert name in hpo_utils.__all__
+    assert name in dir(hpo_utils)
+    assert getattr(hpo_utils, name).__name__ == name
 
 
-def test_the_tree_of_the_readme_has_the_layers():
-    for readme in ("README.md", "README.ja.md"):
-        _, package = (ROOT / readme).read_text().split("├── hpo_utils/")
-        tree = re.findall(r"^│   ├── (\w+)\.py", package.partition("├── runs/")[0], re.MULTILINE)
-        assert tree == [name for layer in LAYERS.values() for name in layer.split()]
+def test_a_name_that_is_not_there_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="'nothing'"):
+        _ = hpo_utils.nothing
+
+
+def test_asking_for_help_imports_neither_pytorch_nor_optuna():
+    script = "import sys, hpo_utils; print(any(m in sys.modules for m in ('torch', 'optuna')))"
+    assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == "False"
+
+
+FOLDERS = [  # of the package, each importing only those before it; the command line imports all
+    "base", "data", "scores", "network", "training", "bundle", "trials", "workers", "study",
+    "winner", "insight", "report",
+]  # fmt: skip
+MOST_MODULES = 12  # in a folder
+
+
+def imports_of(path):
+    """Return (folder, module) of everything in the package that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "hpo_utils":
+            parts = node.module.split(".")[1:]
+            for alias in node.names:
+                yield tuple([*parts, alias.name][:2])
+
+
+def test_a_folder_imports_only_folders_below_it():
+    level = {folder: i for i, folder in enumerate(FOLDERS)}
+    on_disk = {path.parent.name for path in (ROOT / "hpo_utils").glob("*/__init__.py")}
+    assert on_disk == set(FOLDERS)
+    for folder in FOLDERS:
+        modules = sorted((ROOT / "hpo_utils" / folder).glob("[!_]*.py"))
+        assert 0 < len(modules) <= MOST_MODULES
+        for module in modules:
+            above = {
+                other
+                for other, *_ in imports_of(module)
+                if level.get(other, len(FOLDERS)) > level[folder]
+            }
+            assert not above, f"{folder}/{module.name} imports from above: {above}"
+
+
+def test_modules_never_import_in_a_circle():
+    graph = {
+        (folder, path.stem): {each for each in imports_of(path) if each[0] in FOLDERS}
+        for folder in FOLDERS
+        for path in (ROOT / "hpo_utils" / folder).glob("[!_]*.py")
+    }
+    list(TopologicalSorter(graph).static_order())  # raises CycleError
+
+
+def test_each_folder_says_in_a_sentence_what_it_holds():
+    for folder in FOLDERS:
+        doc = ast.get_docstring(
+            ast.parse((ROOT / "hpo_utils" / folder / "__init__.py").read_text())
+        )
+        assert doc.endswith(".")
+        assert "\n" not in doc
+
+
+def test_tests_lie_in_the_folder_of_what_they_test():
+    folders = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
+    assert folders - {"faults"} <= set(FOLDERS)
 
 
 def test_every_attribute_of_studies_and_trials_is_explained():
-    code = "".join(path.read_text() for path in (ROOT / "hpo_utils").glob("*.py"))
+    code = "".join(path.read_text() for path in (ROOT / "hpo_utils").rglob("*.py"))
     used = re.findall(r"""user_attr(?:s\.get\(|s\[|\()["'](\w+)["']""", code)
     used += re.findall(r'"(\w+)" (?:not )?in \w+(?:\.\w+)*\.user_attrs', code)
     explained = re.findall(r"^(\w+) +(?=\S)", storage.__doc__, re.MULTILINE)
@@ -122,24 +147,27 @@ def test_every_attribute_of_studies_and_trials_is_explained():
     assert len(set(used)) > 8
 
 
-def readme_tree(name):
-    text = (ROOT / name).read_text()
-    block = re.search(r"```\n(hpo/.*?)```", text, re.DOTALL)[1]
-    return set(
-        re.findall(
-            r"^[ │├└─]*([\w.-]+\.(?:py|ipynb|yaml|yml|toml|md|txt|png|sh)|Makefile)", block, re.M
-        )
-    )
-
-
 @pytest.mark.parametrize("name", ["README.md", "README.ja.md"])
-def test_the_file_tree_of_the_readme_is_the_one_on_disk(name):
-    if not (ROOT / ".git").exists():
-        pytest.skip("not a git checkout")
+def test_the_tree_of_the_readme_has_the_folders_on_disk(name):
+    block = re.search(r"```\n(hpo/.*?)```", (ROOT / name).read_text(), re.DOTALL)[1]
+    shown = re.findall(r"^├── ([\w-]+)/ ", block, re.MULTILINE)
+    assert shown == [*dict.fromkeys(shown)]
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
-    files = [f for f in tracked.stdout.splitlines() if not f.startswith("tests/")]
-    shown = {f.rpartition("/")[2] for f in files if not re.search(r"(^|/)\.|typed$|LICENSE", f)}
-    assert readme_tree(name) == shown
+    if tracked.returncode:
+        pytest.skip("not a git checkout")
+    on_disk = {f.partition("/")[0] for f in tracked.stdout.splitlines() if "/" in f}
+    assert {*shown} == {folder for folder in on_disk if not folder.startswith(".")}
+
+
+def test_the_tree_of_the_architecture_is_that_of_the_package():
+    text = (ROOT / "docs/architecture.md").read_text()
+    shown = re.findall(r"^[├└]── (\w+)/ +(.*)$", text, re.MULTILINE)
+    assert [folder for folder, _ in shown] == FOLDERS[::-1]
+    modules = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", text, re.MULTILINE))
+    for folder in FOLDERS:
+        named = re.findall(r"`(\w+)`", modules[folder])
+        on_disk = [path.stem for path in (ROOT / "hpo_utils" / folder).glob("[!_]*.py")]
+        assert sorted(named) == sorted(on_disk)
 
 
 def test_both_readmes_have_the_same_commands_and_sections():

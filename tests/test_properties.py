@@ -8,20 +8,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from hpo_utils.config import (
+from hpo_utils.base.config import (
     as_dict,
     config_from_dict,
     load_config,
     updated,
     with_target_weights,
 )
-from hpo_utils.errors import ConfigError, DataError
-from hpo_utils.parameters import split_overrides
-from hpo_utils.paths import write_json, write_text, write_yaml
-from hpo_utils.scaling import RunningStatistics, Standardizer
-from hpo_utils.search_space import contains, load_search_space, suggest_hyperparameters
-from hpo_utils.settings import DataSplitConfig
-from hpo_utils.split import split_indices
+from hpo_utils.base.errors import ConfigError, DataError
+from hpo_utils.base.parameters import split_overrides
+from hpo_utils.base.paths import write_json, write_text, write_yaml
+from hpo_utils.base.settings import DataSplitConfig
+from hpo_utils.data.scaling import RunningStatistics, Standardizer
+from hpo_utils.data.split import split_indices
+from hpo_utils.trials.search_space import contains, load_search_space, suggest_hyperparameters
 
 quick = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

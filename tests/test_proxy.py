@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from hpo_utils import storage
-from hpo_utils.errors import HpoError, StudyError
-from hpo_utils.paths import project_root
-from hpo_utils.proxy import serve_proxy
-from hpo_utils.study import load_existing_study, run_study
+from hpo_utils.base.errors import HpoError, StudyError
+from hpo_utils.base.paths import project_root
+from hpo_utils.serving import serve_proxy
+from hpo_utils.study.search import load_existing_study, run_study
+from hpo_utils.trials import storage
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from conftest import PUBLIC_DATA
 
-from hpo_utils.config import load_config
-from hpo_utils.data import prepare_data
-from hpo_utils.split import PARTS
-from hpo_utils.study import run_study
+from hpo_utils.base.config import load_config
+from hpo_utils.data.preparation import prepare_data
+from hpo_utils.data.split import PARTS
+from hpo_utils.study.search import run_study
 
 pytestmark = pytest.mark.skipif(
     not PUBLIC_DATA.is_dir(), reason=f"public data sets are not at {PUBLIC_DATA}"

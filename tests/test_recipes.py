@@ -10,7 +10,7 @@ import optuna
 import pytest
 import yaml
 
-from hpo_utils.paths import project_root
+from hpo_utils.base.paths import project_root
 
 RECIPES = project_root() / "recipes"
 SLURM = RECIPES / "slurm.sh"

@@ -29,15 +29,15 @@ import optuna
 import psutil
 import yaml
 
-from hpo_utils.paths import project_root
+from hpo_utils.base.paths import project_root
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 AT_WORK = 0.8  # share of the kills that come while a trial trains
 ORPHANS_GONE = 10.0  # seconds within which every process that was started has ended
 SCRIPT = """
 import sys
-from hpo_utils.config import load_config
-from hpo_utils.study import run_study
+from hpo_utils.base.config import load_config
+from hpo_utils.study.search import run_study
 run_study(load_config("params/smoke.yaml", sys.argv[1:]))
 """
 

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import yaml
 
-from hpo_utils.errors import HpoError
-from hpo_utils.parameters import load_notebook_config, reject_unknown_parameters
-from hpo_utils.study import run_study
+from hpo_utils.base.errors import HpoError
+from hpo_utils.base.parameters import load_notebook_config, reject_unknown_parameters
+from hpo_utils.study.search import run_study
 
 N = 40
 RNG = np.random.default_rng(0)

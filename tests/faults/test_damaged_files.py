@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpo_utils.bundle import predict
-from hpo_utils.config import updated
-from hpo_utils.data import prepare_data
-from hpo_utils.errors import HpoError
-from hpo_utils.looks import looks_at_test
-from hpo_utils.report import Report
-from hpo_utils.study import differs_from, load_existing_study, run_study
-from hpo_utils.verdict import show_answer
-from hpo_utils.winner import settle_winner, winner_directory
+from hpo_utils.base.config import updated
+from hpo_utils.base.errors import HpoError
+from hpo_utils.bundle.bundle import predict
+from hpo_utils.data.preparation import prepare_data
+from hpo_utils.report.page import Report
+from hpo_utils.report.verdict import show_answer
+from hpo_utils.study.search import differs_from, load_existing_study, run_study
+from hpo_utils.training.test_looks import looks_at_test
+from hpo_utils.winner.settle import settle_winner, winner_directory
 
 TRAINING = "20*/*/"
 FILES = [

@@ -8,11 +8,11 @@ import yaml
 from driver import trials_of
 from jupyter_client.manager import KernelManager
 
-from hpo_utils.paths import project_root
+from hpo_utils.base.paths import project_root
 
 CELL = """
-from hpo_utils.config import load_config
-from hpo_utils.study import run_study
+from hpo_utils.base.config import load_config
+from hpo_utils.study.search import run_study
 run_study(load_config("params/smoke.yaml", [
     "paths.outputs_root={root}", "study.n_trials=5", "training.epochs=300",
     "study.n_workers={n_workers}",

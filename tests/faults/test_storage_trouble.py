@@ -16,11 +16,11 @@ import pytest
 import torch
 from driver import CASES, SCRIPT, finish, trials_of
 
-from hpo_utils.config import load_config
-from hpo_utils.errors import HpoError, StopRequest, StudyError
-from hpo_utils.paths import project_root
-from hpo_utils.study import run_study
-from hpo_utils.trial_files import WEIGHTS_FILE
+from hpo_utils.base.config import load_config
+from hpo_utils.base.errors import HpoError, StopRequest, StudyError
+from hpo_utils.base.paths import project_root
+from hpo_utils.study.search import run_study
+from hpo_utils.training.directory import WEIGHTS_FILE
 
 
 def script(root: Path, *overrides: str, limit: int | None = None) -> subprocess.Popen[bytes]:

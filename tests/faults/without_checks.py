@@ -80,7 +80,7 @@ def run_row(name: str, line: tuple[str, int] | None, answers: Any) -> None:
         sys.meta_path.insert(0, Finder(Path(line[0]), line[1]))
     from test_bad_input import CASES, test_it_is_one_sentence_and_nothing_is_written
 
-    from hpo_utils.errors import HpoError
+    from hpo_utils.base.errors import HpoError
 
     raised: list[tuple[str, int]] = []
     spoil, message = CASES[name]

@@ -1,0 +1,1 @@
+"""What everything stands on: settings, configuration, paths, errors, the style of figures."""

@@ -1,0 +1,160 @@
+"""The house style of all figures, and the figures of one model.
+
+One colour per target everywhere, units on every axis, nothing drawn through pyplot's global state.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import wraps
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from numpy.typing import NDArray
+
+from hpo_utils.base.paths import write_with
+
+P = ParamSpec("P")
+
+# Okabe & Ito 2008, "Color Universal Design": told apart with any colour vision, and in print
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933")
+GREY = "#8A8A8A"
+FONTS = ["DejaVu Sans", "IPAexGothic"]  # the second for the Japanese letters that the first lacks
+STYLE: dict[Any, Any] = {
+    "font.family": FONTS,
+    "figure.constrained_layout.use": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 10,
+    "grid.color": "#E3E3E3",
+    "grid.linewidth": 0.8,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.fontsize": 9,
+    "legend.edgecolor": "none",
+    "legend.framealpha": 0.85,
+    "font.size": 10,
+}
+WIDTH = 9.0  # inches, of every figure
+DPI = 110
+MAX_NUMBERED = 12  # rows of a heat map
+
+
+def _register_japanese_font() -> None:
+    """Make the font of matplotlib-fontja known, without its import: that changes all settings."""
+    package = find_spec("matplotlib_fontja")
+    if package is not None and package.origin is not None:
+        font_manager.fontManager.addfont(Path(package.origin).parent / "fonts" / "ipaexg.ttf")
+
+
+_register_japanese_font()
+
+
+def styled(plot: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw a figure in the house style without touching anyone else's settings."""
+
+    @wraps(plot)
+    def in_style(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with mpl.rc_context(STYLE):
+            return plot(*args, **kwargs)
+
+    return in_style
+
+
+def target_color(k: int) -> str:
+    """Return the colour of target ``k``, the same in every figure."""
+    return PALETTE[k % len(PALETTE)]
+
+
+def with_unit(name: str, unit: str) -> str:
+    """Return an axis label: the name, with its unit in brackets unless the name has it already."""
+    says_all = unit in ("", "-") or name.endswith((f"[{unit}]", f"({unit})"))
+    return name if says_all else f"{name} [{unit}]"
+
+
+def image_extent(
+    rows: NDArray[np.float64], columns: NDArray[np.float64]
+) -> tuple[float, float, float, float]:
+    """Return where ``imshow`` draws an image whose rows and columns stand for these values."""
+    (top, bottom), (left, right) = (
+        (float(values[0]), float(values[-1] + (values[1] - values[0] if len(values) > 1 else 1)))
+        for values in (rows, columns)
+    )
+    return left, right, bottom, top
+
+
+def grid(n_panels: int, columns: int, panel_height: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure of ``WIDTH`` with ``n_panels`` axes in rows of at most ``columns``."""
+    columns = 2 if n_panels == 4 else min(columns, n_panels)
+    rows = math.ceil(n_panels / columns)
+    width = WIDTH if columns > 1 else WIDTH * 0.75
+    figure = Figure(figsize=(width, rows * panel_height))
+    axes = [figure.add_subplot(rows, columns, i + 1) for i in range(n_panels)]
+    return figure, axes
+
+
+def fixed_grid(n_panels: int, columns: int, panel_height: float) -> tuple[Figure, list[Axes]]:
+    """Return a ``grid`` with margins in inches, for figures that every trial draws.
+
+    To find the margins by what the labels measure takes as long as to draw the figure.
+    """
+    with mpl.rc_context({"figure.constrained_layout.use": False}):
+        figure, axes = grid(n_panels, columns, panel_height)
+    width, height = figure.get_size_inches()
+    figure.subplots_adjust(
+        left=0.8 / width, right=1 - 0.15 / width, bottom=0.6 / height, top=1 - 0.35 / height,
+        wspace=0.38, hspace=0.38,
+    )  # fmt: skip
+    return figure, axes
+
+
+def save_figure(path: Path, figure: Figure) -> None:
+    """Write a figure as PNG that appears whole or not at all."""
+    canvas = FigureCanvasAgg(figure)
+    write_with(path, lambda file: canvas.print_figure(file, format="png", dpi=DPI))
+
+
+def heat_map(correlations: NDArray[Any], names: Sequence[str], label: str) -> Figure:
+    """Draw what correlates every two of ``names``, of shape (n, n), as coloured squares.
+
+    With their numbers where there is room.
+    """
+    n = len(names)
+    figure = Figure(figsize=(min(WIDTH, 3.6 + 0.75 * n), 2.0 + 0.62 * n))
+    axes = figure.add_subplot()
+    image = axes.imshow(correlations, vmin=-1, vmax=1, cmap="PuOr_r")
+    for (i, k), value in np.ndenumerate(correlations if n <= MAX_NUMBERED else np.empty((0, 0))):
+        axes.text(
+            k, i, "" if np.isnan(value) else f"{value:z.2f}", ha="center", va="center",
+            fontsize=9 if n <= 8 else 7, color="white" if abs(value) > 0.6 else "black",
+        )  # fmt: skip
+    axes.set_xticks(range(n), names, rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(n), names)
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    figure.colorbar(image, ax=axes, label=label, shrink=0.8)
+    return figure
+
+
+def plain_log_ticks(axes: Axes) -> None:
+    """Label a logarithmic y axis with plain numbers, also when it spans less than a decade."""
+    low, high = axes.get_ylim()
+    narrow = high < 5 * low  # 1, 2 and 5 would label one line or none
+    locator = MaxNLocator(5) if narrow else LogLocator(subs=(1.0, 2.0, 5.0), numticks=8)
+    axes.yaxis.set_major_locator(locator)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())

@@ -1,0 +1,145 @@
+"""Settings as they were written: a text stays text, whatever YAML takes it for.
+
+YAML 1.1 reads ``NO`` as false, ``012`` as ten, ``12:30`` as 750 and ``2026_11_29`` as a number. A
+target may be called NO all the same, and a study 012.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, is_dataclass
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+import yaml
+
+from hpo_utils.base.errors import ConfigError
+
+TAG = "tag:yaml.org,2002:"
+NULLS = ("", "~", "null", "Null", "NULL")
+RESOLVED = ("null", "bool", "int", "float", "timestamp")  # what YAML makes of unquoted words
+
+
+@dataclass(frozen=True)
+class Written:
+    """An unquoted word that YAML takes for something other than text."""
+
+    text: str
+    tag: str
+
+    @property
+    def value(self) -> Any:
+        """What YAML takes it for; the text itself where it is none, as the date 2026-13-45."""
+        loader = yaml.SafeLoader("")
+        try:
+            construct = yaml.SafeLoader.yaml_constructors[self.tag]
+            return construct(loader, yaml.ScalarNode(self.tag, self.text))
+        except ValueError:
+            return self.text
+        finally:
+            loader.dispose()
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, which keeps such words as they were written."""
+
+
+def _keep(_: yaml.SafeLoader, node: yaml.ScalarNode) -> Written:
+    return Written(str(node.value), node.tag)
+
+
+for _tag in RESOLVED:
+    _Loader.add_constructor(TAG + _tag, _keep)
+
+
+def read_written(text: str) -> Any:
+    """Return the content of YAML; words that it takes for something else are ``Written``.
+
+    Raises
+    ------
+    yaml.YAMLError
+        If the text is no YAML, or names a Python object.
+    """
+    return yaml.load(text, Loader=_Loader)
+
+
+def as_meant(content: Any, schema: Any, key: str = "") -> Any:
+    """Return ``content`` with what its settings mean: text as it was written, else YAML's value.
+
+    Parameters
+    ----------
+    content
+        From ``read_written``, or plain values.
+    schema
+        A dataclass with a field for each setting, or the type of one; ``Any`` if nothing is known.
+    key
+        Dotted name of the setting, for messages.
+
+    Raises
+    ------
+    ConfigError
+        If a text setting got nothing, or a value that is no text.
+    """
+    inner = _without_none(schema)
+    if is_dataclass(inner) and isinstance(inner, type) and isinstance(content, Mapping):
+        hints = get_type_hints(inner)
+        prefix = f"{key}." if key else ""
+        return {
+            name: as_meant(value, hints.get(name, Any), f"{prefix}{name}")
+            for name, value in ((_plain(name), value) for name, value in content.items())
+        }
+    if get_origin(inner) is list and isinstance(content, list):
+        return [as_meant(item, get_args(inner)[0], f"an entry of {key}") for item in content]
+    if inner is str:
+        return _text(content, key, optional=inner is not schema)
+    return _plain(content)
+
+
+def is_text(schema: type, key: str) -> bool:
+    """Return whether the dotted ``key`` names a text setting of a dataclass."""
+    hint: Any = schema
+    for name in key.split("."):
+        hint = get_type_hints(hint).get(name) if is_dataclass(hint) else None
+    return _without_none(hint) is str
+
+
+def null_or_text(value: str) -> str | None:
+    """Return a text setting's value as it stands, without quotes around it; None for null."""
+    if value in NULLS:
+        return None
+    quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+    return value[1:-1] if quoted else value
+
+
+def _text(content: Any, key: str, optional: bool) -> Any:
+    if content is None or (isinstance(content, Written) and content.tag == f"{TAG}null"):
+        word = "null" if content is None else content.text or "null"
+        if optional:
+            return None
+        raise ConfigError(f"{key} must be text, got {word}: if it is called so, write '{word}'")
+    if isinstance(content, Written):
+        return content.text
+    if isinstance(content, int) and not isinstance(content, bool):
+        return str(content)
+    if isinstance(content, bool | float):
+        raise ConfigError(f"{key} must be text, got {content!r}: write '{content}'")
+    return _plain(content)
+
+
+def _plain(content: Any) -> Any:
+    """Return ``content`` with YAML's value for each word."""
+    if isinstance(content, Written):
+        return content.value
+    if isinstance(content, Mapping):
+        return {_plain(name): _plain(value) for name, value in content.items()}
+    if isinstance(content, list):
+        return [_plain(item) for item in content]
+    return content
+
+
+def _without_none(schema: Any) -> Any:
+    """Return the type of an optional setting."""
+    if isinstance(schema, UnionType):
+        others = [each for each in get_args(schema) if each is not type(None)]
+        return others[0] if len(others) == 1 else schema
+    return schema

@@ -1,0 +1,1 @@
+"""The model to take home: written, loaded, asked, accepted."""

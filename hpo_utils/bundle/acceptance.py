@@ -1,0 +1,174 @@
+"""What a bundle is worth on recordings that were measured later, targets included."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hpo_utils.base.errors import BundleError, DataError
+from hpo_utils.base.formatting import interval_text, percent
+from hpo_utils.bundle.bundle import Bundle, Prediction, load_bundle, predict
+from hpo_utils.data.checks import group_ids, real_array, representable
+from hpo_utils.data.outliers import refuse_far_from
+from hpo_utils.data.sources import open_array
+from hpo_utils.data.split import MIN_UNITS, time_blocks
+from hpo_utils.scores.intervals import count_units
+from hpo_utils.scores.metrics import varies
+from hpo_utils.scores.skill import NETWORK, errors_with_intervals
+
+MEASURES = {"r2": "R²", "rmse": "RMSE", "mae": "MAE", "bias": "bias"}
+WITH_INTERVALS = ("r2", "rmse")
+
+
+def evaluate(
+    bundle: str | Path | Bundle,
+    x: NDArray[Any] | str | Path,
+    t: NDArray[Any] | str | Path,
+    device: str = "auto",
+    x_key: str | None = None,
+    t_key: str | None = None,
+    groups: NDArray[Any] | str | Path | None = None,
+    groups_key: str | None = None,
+    accept_outliers: bool = False,
+) -> pd.DataFrame:
+    """Compare a bundle's predictions with what was measured, beside what its test part promised.
+
+    Parameters
+    ----------
+    bundle, x, device, x_key, accept_outliers
+        As for ``bundle.predict``.
+    t
+        Targets of shape (n_samples, n_targets), or (n_samples,) of one, in the units of the bundle;
+        or an .npy or .npz file with them.
+    t_key, groups_key
+        Which array of an .npz file; None if it holds one only.
+    groups
+        Which recording each sample is from, numbers or names of shape (n_samples,), or a file with
+        them: samples of one err together and make the intervals wider.
+
+    Returns
+    -------
+    DataFrame
+        One row per target: R² and RMSE with intervals of ``evaluation.confidence``, by sample or by
+        group, MAE and bias, R² and RMSE of the test part, and the share of the samples whose
+        interval holds what was measured, unless the bundle is one network. ``attrs["remarks"]``
+        says what the samples are too few, or too much alike, to tell.
+
+    Raises
+    ------
+    BundleError
+        If the bundle, or its ``metrics.json``, cannot be read.
+    DataError
+        If inputs or targets have another shape or type, or are not finite.
+    """
+    known = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+    names = known.layout.target_names
+    promised = _test_metrics(known)
+    y_true = _measured(t, t_key, names)
+    if not accept_outliers:
+        scale = (known.layout.target_mean, known.layout.target_std)
+        meant = list(known.cfg.dataset.accept_outliers or [])
+        refuse_far_from(scale, y_true, 0, names, meant, "target")
+    found = predict(known, x, device, x_key, accept_outliers)
+    if len(y_true) != len(found.y):
+        raise DataError(
+            f"t must have a row for each of the {len(found.y)} samples of x, got {len(y_true)}"
+        )
+    units = _units(groups, groups_key, len(y_true))
+    counted = "sample" if units is None else "group"
+    if units is None and known.cfg.data_split.method == "time":  # neighbours err together
+        units = time_blocks(len(y_true))
+        counted = "block of neighbours"
+    table = _table(known, promised, y_true, found, units, counted)
+    table.attrs["remarks"] = _remarks(y_true, count_units(len(y_true), units), counted, names)
+    return table
+
+
+def _remarks(y_true: NDArray[Any], n_units: int, counted: str, names: list[str]) -> list[str]:
+    """Return of what the samples can say nothing."""
+    said = []
+    if n_units < MIN_UNITS:
+        said.append(
+            f"{n_units} {counted}s are too few: fewer than {MIN_UNITS} give no interval, and what"
+            " they say is mostly chance"
+        )
+    if constant := [name for name, each in zip(names, varies(y_true), strict=True) if not each]:
+        said.append(f"{', '.join(constant)} does not vary here: of one value nothing follows")
+    return said
+
+
+def _table(
+    bundle: Bundle,
+    promised: dict[str, Any],
+    y_true: NDArray[Any],
+    found: Prediction,
+    units: NDArray[np.int64] | None,
+    counted: str,
+) -> pd.DataFrame:
+    """Return what ``evaluate`` does; ``promised`` are the metrics of the test part."""
+    names, confidence = bundle.layout.target_names, bundle.cfg.evaluation.confidence
+    level = f"{percent(confidence)} interval by {counted} of"
+    errors = errors_with_intervals(y_true, {NETWORK: found.y}, names, units, confidence)[NETWORK]
+    columns: dict[str, list[Any]] = {}
+    for measure, title in MEASURES.items():
+        columns[title] = [errors[name][measure] for name in names]
+        if measure in WITH_INTERVALS:
+            intervals = (errors[name][f"{measure}_interval"] for name in names)
+            columns[f"{level} {title}"] = [interval_text(each, ".3g") for each in intervals]
+    for measure in WITH_INTERVALS:
+        of_test = [promised[NETWORK][name][measure] for name in names]
+        columns[f"{MEASURES[measure]} of the test part"] = of_test
+    table = pd.DataFrame(columns, index=pd.Index(names, name="target"))
+    table["unit"] = bundle.layout.target_units
+    if found.half_width is not None:
+        inside = (np.abs(found.y - y_true) <= found.half_width).mean(axis=0)
+        table[f"inside {percent(found.confidence)} intervals"] = [percent(i) for i in inside]
+    return table
+
+
+def _units(
+    groups: NDArray[Any] | str | Path | None, key: str | None, n_samples: int
+) -> NDArray[np.int64] | None:
+    """Return the number of each sample's group; None where each sample is by itself."""
+    if groups is None:
+        return None
+    if isinstance(groups, str | Path):
+        groups = open_array(Path(groups).expanduser(), key, "groups", kinds="iufbUS").read()
+    return np.unique(group_ids(np.asarray(groups), n_samples, "groups"), return_inverse=True)[1]
+
+
+def _measured(t: NDArray[Any] | str | Path, key: str | None, names: list[str]) -> NDArray[Any]:
+    """Return the targets (n_samples, n_targets), checked."""
+    if isinstance(t, str | Path):
+        t = open_array(Path(t).expanduser(), key, "t").read()
+    y_true = real_array(t, "t")
+    if y_true.ndim == 1:
+        y_true = y_true[:, None]  # (n_samples,) -> (n_samples, 1)
+    if y_true.shape[1:] != (len(names),):
+        raise DataError(
+            f"t must have shape (n_samples, {len(names)}), a column for each target"
+            f" ({', '.join(names)}), got {y_true.shape}"
+        )
+    if not representable(y_true).all():
+        raise DataError(
+            "t must be finite, but is not everywhere: leave samples without a measured target out"
+            " of x and t"
+        )
+    return y_true
+
+
+def _test_metrics(bundle: Bundle) -> dict[str, Any]:
+    """Return what the bundle's models reached on the test part."""
+    file = bundle.directory / "metrics.json"
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8"))["test"])
+    except (OSError, ValueError, KeyError):
+        raise BundleError(
+            f"a bundle to be evaluated must have {file.name} with what its test part gave, but that"
+            f" of {bundle.directory} cannot be read: copy it from where the bundle was written"
+        ) from None

@@ -1,0 +1,104 @@
+"""Does what was written predict as the networks that it stands for? Asked when a bundle is written.
+
+Training samples go in as they come from the source, at its magnitude and in its number format. A
+file that takes float32 cannot hold every recording: of counts beyond 2^24, or of a small signal on
+a large offset, nothing may be left.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpo_utils.base.errors import BundleError, DataError
+from hpo_utils.bundle.bundle import Bundle, predict
+from hpo_utils.bundle.members import Member, predict_samples
+from hpo_utils.data.prepared import PreparedData, input_scaler
+from hpo_utils.data.sources import open_array
+
+N_SAMPLES = 16
+AGREE = 1e-2  # standard deviations of a target by which predictions may differ
+
+
+def check_written(
+    bundle: Bundle, onnx_file: Path, members: list[Member], data: PreparedData
+) -> str | None:
+    """Compare a bundle and its ONNX file with the members that they were made of.
+
+    Returns
+    -------
+    str or None
+        Why the ONNX file does not stand for the model, so that it must not be taken home; None if
+        it does.
+
+    Raises
+    ------
+    BundleError
+        If the bundle itself does not agree.
+    """
+    rows = _spread_out(int(data.manifest["n_samples"]["train"]))
+    raw = raw_samples(data, rows)
+    expected = predict_samples(members, data, rows).mean(axis=0)
+    std = data.target_scaler.std
+    found = predict(bundle, raw, device="cpu", accept_outliers=True).y
+    if (off := _apart(found, expected, std)) > AGREE:
+        raise BundleError(
+            "a bundle must predict as the trainings that it is made of, but that of"
+            f" {bundle.directory.parent.name} is up to {off:.2g} standard deviations off: run"
+            " notebooks/03_optimize.ipynb again"
+        )
+    off = _apart(_by_onnx(onnx_file, raw), expected, std)
+    if off <= AGREE:
+        return None
+    return (
+        f"it takes float32, which does not hold these inputs ({raw.dtype}): its predictions of"
+        f" training samples are up to {off:.2g} standard deviations off"
+    )
+
+
+def raw_samples(data: PreparedData, rows: NDArray[np.int64]) -> NDArray[Any]:
+    """Return training samples (n_rows, *raw_shape) from the source, by their rows in that part.
+
+    If the source is gone or has changed, they are made of the prepared ones: in double precision,
+    with zeros in the channels that are not used.
+    """
+    described = data.manifest["sources"][0]
+    try:
+        source = open_array(Path(described["path"]), described["key"], "dataset.x_train")
+        stamp = source.stamp()
+        if all(described[key] == value for key, value in stamp.items()):
+            return source.rows(data.sample_numbers("train")[rows])
+    except (DataError, OSError):
+        pass
+    z = data.inputs("train")[rows].astype(np.float64)
+    scaler, axes = input_scaler(data.manifest), (1, -1) + (1,) * (z.ndim - 2)
+    values = z * scaler.std.reshape(axes) + scaler.mean.reshape(axes)
+    shape = described["shape"][1:]
+    if len(shape) == 1:
+        return values[:, 0]
+    raw = np.zeros((len(rows), *shape))
+    raw[:, data.manifest["channels"]] = values
+    return raw
+
+
+def _by_onnx(file: Path, raw: NDArray[Any]) -> NDArray[np.float32]:
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(3)
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    with np.errstate(over="ignore"):
+        x = raw.astype(np.float32)
+    return np.concatenate([session.run(["y"], {"x": x[i : i + 1]})[0] for i in range(len(x))])
+
+
+def _apart(found: NDArray[Any], expected: NDArray[Any], std: NDArray[np.float64]) -> float:
+    """Return the largest difference in standard deviations, infinite where one is not finite."""
+    apart = np.abs(found.astype(np.float64) - expected) / std
+    return float(apart.max()) if np.isfinite(apart).all() else float("inf")
+
+
+def _spread_out(n_samples: int) -> NDArray[np.int64]:
+    return np.unique(np.linspace(0, n_samples - 1, N_SAMPLES).astype(np.int64))

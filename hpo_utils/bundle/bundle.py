@@ -1,0 +1,289 @@
+"""The model to take home: a directory that predicts from raw arrays, without the study.
+
+weights.safetensors   of all members of the ensemble, each name behind ``<member>.``
+config.yaml           the complete configuration of the first member
+bundle.json           layout of the inputs, scalers, names, units, physics, uncertainty
+metrics.json          what the test part said
+environment.json      versions, machine and code revision that made it
+model.onnx            the same model for other programs, standardisation inside
+MODEL_CARD.md         what it is for, how good it is, what to beware of
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from hpo_utils.base.config import Config, as_dict, read_saved_config
+from hpo_utils.base.errors import BundleError, DataError
+from hpo_utils.base.paths import read_mapping, write_json, write_yaml
+from hpo_utils.bundle.novelty import KnownRange
+from hpo_utils.bundle.raw_model import Layout, RawModel
+from hpo_utils.data.checks import real_array, representable
+from hpo_utils.data.outliers import refuse_far_from
+from hpo_utils.data.physics import MIN_MEAN, Physics, kept_physics
+from hpo_utils.data.scaling import Standardizer
+from hpo_utils.data.sources import CHUNK_BYTES, open_array
+from hpo_utils.network.devices import select_device
+from hpo_utils.network.models import create_network, evaluation_batch
+from hpo_utils.network.models import predict as predict_z
+from hpo_utils.scores.spread import Calibration
+
+VERSION, READABLE = 5, (4, 5)
+OLD_MIN_MEAN = 1e-4  # of a fraction, in networks of version 4
+FAR = 5.0  # by Chebyshev's inequality at most 4 % of any training part is as far from its mean
+WEIGHTS = "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle that was read: its layout, its configuration and its model."""
+
+    directory: Path
+    layout: Layout
+    cfg: Config
+    model: RawModel
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Predictions of shape (n_samples, n_targets), in the targets' units.
+
+    ``is_new`` (n_samples,) marks samples that are unlike all that was trained on, or are predicted
+    so. ``spread`` is the standard deviation of the members; ``half_width`` that of the interval
+    which held the truth for ``confidence`` of the validation part. None with a single member.
+    """
+
+    y: NDArray[np.float32]
+    is_new: NDArray[np.bool_]
+    spread: NDArray[np.float32] | None
+    half_width: NDArray[np.float32] | None
+    confidence: float
+
+
+def write_bundle(
+    directory: Path,
+    cfg: Config,
+    layout: Layout,
+    states: Sequence[dict[str, Tensor]],
+    metrics: Mapping[str, Any],
+    environment: dict[str, Any],
+) -> Bundle:
+    """Write everything but the ONNX file and the card, and return it as it was read again.
+
+    ``states`` are the state dicts of the members.
+    """
+    tensors = {
+        f"{i}.{name}": value.contiguous()
+        for i, state in enumerate(states)
+        for name, value in state.items()
+    }
+    # not save_file: nobody else could read what it makes
+    (directory / WEIGHTS).write_bytes(save(tensors))
+    write_yaml(directory / "config.yaml", as_dict(cfg))
+    digest = _sha256(directory)
+    content = {
+        "version": VERSION, "n_members": len(states), "sha256": digest, **asdict(layout),
+    }  # fmt: skip
+    write_json(directory / "bundle.json", content)
+    write_json(directory / "metrics.json", metrics)
+    write_json(directory / "environment.json", environment)
+    return load_bundle(directory)
+
+
+def load_bundle(directory: str | Path) -> Bundle:
+    """Read a bundle; nothing in it is executed.
+
+    Raises
+    ------
+    BundleError
+        If the directory is not a bundle, or one of its files is damaged.
+    """
+    path = Path(directory).expanduser()
+    for name in ("bundle.json", "config.yaml", WEIGHTS):
+        if not (path / name).is_file():
+            raise BundleError(
+                f"a bundle must be a directory with bundle.json, config.yaml and {WEIGHTS}, got"
+                f" {directory!s} without {name}: name the directory that 03_optimize wrote"
+            )
+    try:
+        content = json.loads((path / "bundle.json").read_text(encoding="utf-8"))
+        version, n_members = content.pop("version"), content.pop("n_members")
+        if version not in READABLE:
+            raise BundleError(
+                f"a bundle must have version {VERSION} to be read, got {version} in {path}:"
+                " use the version of hpo_utils named in its environment.json"
+            )
+        if content.pop("sha256", digest := _sha256(path)) != digest:
+            raise ValueError(f"{WEIGHTS} is not the file that was written with it")
+        content["known"] = KnownRange(**content["known"])
+        if content["calibration"] is not None:
+            content["calibration"] = Calibration(**content["calibration"])
+        layout = Layout(**content)
+        cfg = read_saved_config(path)
+        tensors = load_file(path / WEIGHTS)
+        floor = OLD_MIN_MEAN if version == 4 else MIN_MEAN
+        members = [_member(cfg, layout, tensors, i, floor) for i in range(n_members)]
+    except BundleError:
+        raise
+    except Exception as error:  # whatever a damaged file leads to
+        reason = " ".join(str(error).split())
+        raise BundleError(f"a bundle must be readable, got {directory!s}: {reason}") from None
+    return Bundle(
+        path, layout, cfg, RawModel(layout, members, kept_physics(cfg, _physics(layout))).eval()
+    )
+
+
+def _sha256(directory: Path) -> str:
+    return hashlib.sha256((directory / WEIGHTS).read_bytes()).hexdigest()
+
+
+def is_current(directory: Path) -> bool:
+    """Return whether a bundle is there, and this version can read it."""
+    try:
+        load_bundle(directory)
+    except BundleError:
+        return False
+    files = (read_mapping(directory / f"{name}.json") for name in ("bundle", "environment"))
+    found, made_with = (content or {} for content in files)
+    return found["version"] == VERSION and "packages" in made_with
+
+
+def predict(
+    bundle: str | Path | Bundle,
+    x: NDArray[Any] | str | Path,
+    device: str = "auto",
+    x_key: str | None = None,
+    accept_outliers: bool = False,
+) -> Prediction:
+    """Predict from raw arrays of the layout that the model was trained on.
+
+    Parameters
+    ----------
+    bundle
+        A bundle's directory, or one that was read by ``load_bundle``.
+    x
+        Raw inputs of shape (n_samples, *raw_shape), all channels of the recording included, also
+        those that the model does not use; or an .npy or .npz file with them, read in pieces.
+    device
+        Where to predict, whatever trained: ``auto``, ``cpu``, ``cuda``, ….
+    x_key
+        Which array of an .npz file; None if it holds one only.
+    accept_outliers
+        Whether values far outside all that was trained on, such as -9999, are measurements.
+
+    Raises
+    ------
+    BundleError
+        If the bundle cannot be read.
+    DataError
+        If the inputs have another shape or type, are not finite, or seem to hold codes.
+    """
+    known = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+    place = select_device(device)
+    known.model.members.to(place)
+    if accept_outliers:
+        meant = known.layout.channel_names
+    else:
+        meant = list(known.cfg.dataset.accept_outliers or [])
+    pieces = [
+        _predict_piece(known, piece, place) for piece in _pieces(x, x_key, known.layout, meant)
+    ]
+    y, spread, is_new = (np.concatenate(each) for each in zip(*pieces, strict=True))
+    calibration = known.layout.calibration
+    if calibration is None:
+        return Prediction(y, is_new, None, None, known.layout.confidence)
+    half_width = calibration.half_width(spread).astype(np.float32)
+    return Prediction(y, is_new, spread, half_width, known.layout.confidence)
+
+
+def _predict_piece(
+    bundle: Bundle, piece: NDArray[Any], device: torch.device
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+    """Return mean and spread of the members, and what is new, for raw (n_samples, *raw_shape)."""
+    model, layout = bundle.model, bundle.layout
+    z = model.standardize(torch.from_numpy(piece))
+    is_new = layout.known.leaves_out(z.numpy())
+    z = z.to(device)
+    batch_size = evaluation_batch(bundle.cfg, z)
+    members = [predict_z(member, z, batch_size).cpu() for member in model.members]
+    mean, spread = model.combine(members)
+    y = mean.numpy()
+    z_mean = (y - np.array(layout.target_mean)) / np.array(layout.target_std)
+    return y, spread.numpy(), is_new | (np.abs(z_mean) > FAR).any(axis=1)
+
+
+def _member(
+    cfg: Config, layout: Layout, tensors: dict[str, Tensor], index: int, min_mean: float
+) -> nn.Module:
+    """Return a member of the ensemble with its weights; ``min_mean`` as for its physics."""
+    scaler = Standardizer(np.array(layout.target_mean), np.array(layout.target_std))
+    axes = max(len(layout.raw_shape) - 1, 1)
+    sample = torch.zeros(1, len(layout.channels), *[1] * axes)
+    known = replace(_physics(layout), min_mean=min_mean)
+    network = create_network(cfg, sample, scaler, known)
+    prefix = f"{index}."
+    network.load_state_dict(
+        {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    )
+    return network.eval()
+
+
+def _physics(layout: Layout) -> Physics:
+    return Physics(tuple(layout.fractions), tuple(layout.non_negative))
+
+
+def _pieces(
+    x: NDArray[Any] | str | Path, x_key: str | None, layout: Layout, meant: Sequence[str]
+) -> Iterator[NDArray[Any]]:
+    """Check raw inputs and yield them in pieces that PyTorch can take.
+
+    ``meant`` are the names of channels whose far values are measurements.
+    """
+    if isinstance(x, str | Path):
+        source = open_array(Path(x).expanduser(), x_key, "x")
+        _check_shape(source.shape, layout)
+        pieces = source.chunks()
+    else:
+        x = real_array(x, "x")
+        _check_shape(x.shape, layout)
+        step = max(1, CHUNK_BYTES // max(1, x[0].nbytes))
+        pieces = ((start, x[start : start + step]) for start in range(0, len(x), step))
+    used = slice(None) if len(layout.raw_shape) == 1 else layout.channels
+    for start, piece in pieces:
+        kept = np.float32 if piece.dtype.itemsize <= 4 and piece.dtype.kind == "f" else np.float64
+        fine = representable(piece[:, used]).reshape(len(piece), -1).all(axis=1)
+        if not fine.all():
+            raise DataError(
+                "x must be finite, within float32, in the channels in use, but sample"
+                f" {start + int(fine.argmin())} is not: correct or remove it"
+            )
+        with_channels = piece[:, None] if len(layout.raw_shape) == 1 else piece[:, used]
+        names = [layout.channel_names[i] for i in layout.channels]
+        scale = (layout.input_mean, layout.input_std)
+        refuse_far_from(scale, with_channels, start, names, meant, "channel")
+        yield np.array(piece, dtype=kept, order="C")  # a copy of its own, which may be written
+
+
+def _check_shape(shape: tuple[int, ...], layout: Layout) -> None:
+    wanted = tuple(layout.raw_shape)
+    if shape[1:] == wanted and shape[0] > 0:
+        return
+    said = f"x must have shape (n_samples, {', '.join(map(str, wanted))})"
+    if len(wanted) > 1:
+        names = ", ".join(layout.channel_names)
+        said += f" with all {wanted[0]} recorded channels ({names})"
+    hint = ": add the axis of the samples with x[None]" if shape == wanted else ""
+    if shape[1:] == (*wanted[1:], *wanted[:1]):
+        hint = ": the channels come last, turn them with np.moveaxis(x, -1, 1)"
+    raise DataError(f"{said}, got {shape}{hint}")

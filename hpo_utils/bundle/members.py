@@ -1,0 +1,64 @@
+"""The trainings that a model is made of: loaded from their directories, and asked to predict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hpo_utils.base.config import Config, read_saved_config
+from hpo_utils.base.paths import is_whole_archive
+from hpo_utils.data.physics import in_units, kept_physics
+from hpo_utils.data.prepared import PreparedData
+from hpo_utils.network.devices import select_device
+from hpo_utils.network.models import create_network, evaluation_batch, predict
+from hpo_utils.training.batches import load_part
+from hpo_utils.training.directory import WEIGHTS_FILE, damaged
+
+Member = tuple[Config, dict[str, Tensor]]  # configuration and weights
+
+
+def load_member(directory: Path) -> Member:
+    """Return configuration and weights of a finished training.
+
+    Raises
+    ------
+    StudyError, ConfigError
+        If one of the two files is missing or damaged.
+    """
+    file = directory / WEIGHTS_FILE
+    if not is_whole_archive(file):
+        raise damaged(file)
+    state = torch.load(file, weights_only=True, map_location="cpu")
+    return read_saved_config(directory), state
+
+
+def predict_samples(
+    members: list[Member], data: PreparedData, rows: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Return each member's predictions of training samples, (n_members, n_rows, n_targets)."""
+    first = members[0][0]
+    x = torch.from_numpy(data.inputs("train", first.dataset.downsample_factor)[rows])
+    return _predict(members, data, x, torch.device("cpu"))
+
+
+def predict_part(members: list[Member], data: PreparedData, part: str) -> NDArray[np.float32]:
+    """Return each member's predictions in units, of shape (n_members, n_samples, n_targets)."""
+    first = members[0][0]  # all of one configuration but for the seed
+    device = select_device(first.training.device)
+    return _predict(members, data, load_part(data, part, first, device).x, device)
+
+
+def _predict(
+    members: list[Member], data: PreparedData, x: Tensor, device: torch.device
+) -> NDArray[np.float32]:
+    found = []
+    for cfg, state in members:
+        network = create_network(cfg, x, data.target_scaler, data.physics, device)
+        network.load_state_dict(state)
+        z = predict(network, x, evaluation_batch(cfg, x)).cpu().numpy()
+        found.append(in_units(z, data.target_scaler, kept_physics(cfg, data.physics)))
+    return np.stack(found)

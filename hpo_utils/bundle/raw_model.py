@@ -1,0 +1,114 @@
+"""A network with its scalers inside: raw arrays in, targets in their units out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hpo_utils.base.config import Config
+from hpo_utils.bundle.novelty import KnownRange
+from hpo_utils.data.physics import Physics
+from hpo_utils.data.prepared import PreparedData, input_scaler
+from hpo_utils.scores.spread import Calibration
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What goes in and comes out.
+
+    ``raw_shape`` is that of one sample as it was recorded, all channels included; the scalers of
+    the inputs are those of the channels in use.
+    """
+
+    raw_shape: list[int]
+    channels: list[int]
+    channel_names: list[str]
+    downsample_factor: int
+    input_mean: list[float]
+    input_std: list[float]
+    target_names: list[str]
+    target_units: list[str]
+    target_mean: list[float]
+    target_std: list[float]
+    fractions: list[int]
+    non_negative: list[int]
+    known: KnownRange
+    confidence: float
+    calibration: Calibration | None  # of the members' spread; None with a single member
+
+
+class RawModel(nn.Module):
+    """Raw inputs in, targets in their units out: the whole path that a bundle stands for.
+
+    Standardises in double precision, as the preparation of the data does.
+    """
+
+    input_mean: Tensor
+    input_std: Tensor
+    target_mean: Tensor
+    target_std: Tensor
+    lowest: Tensor
+    highest: Tensor
+
+    def __init__(self, layout: Layout, members: Sequence[nn.Module], kept: Physics) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.channels, self.factor = layout.channels, layout.downsample_factor
+        self.single = len(layout.raw_shape) == 1  # (B, L), without an axis of channels
+        axes = (1, -1) + (1,) * max(len(layout.raw_shape) - 1, 1)
+        for name in ("input_mean", "input_std"):
+            values = torch.tensor(getattr(layout, name), dtype=torch.float64)
+            self.register_buffer(name, values.reshape(axes))
+        lowest, highest = kept.bounds(len(layout.target_names))
+        for name, per_target in (
+            ("target_mean", layout.target_mean),
+            ("target_std", layout.target_std),
+            ("lowest", lowest),
+            ("highest", highest),
+        ):
+            self.register_buffer(name, torch.tensor(per_target, dtype=torch.float64))
+
+    def standardize(self, x: Tensor) -> Tensor:
+        """Map raw (B, *raw_shape) to what the members take, (B, n_channels, ...)."""
+        x = x.unsqueeze(1) if self.single else x[:, self.channels]
+        x = x[:, :, :: self.factor].to(torch.float64)
+        return ((x - self.input_mean) / self.input_std).to(torch.float32)
+
+    def combine(self, members: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Map standardised (B, n_targets) of each member to mean and spread in units."""
+        z = torch.stack(members).to(torch.float64)  # (n_members, B, n_targets)
+        y = (z * self.target_std + self.target_mean).clamp(self.lowest, self.highest)
+        spread = y.std(0, correction=int(len(members) > 1))
+        return y.mean(0).to(torch.float32), spread.to(torch.float32)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map raw (B, *raw_shape) to prediction and spread of the members, (B, n_targets) each."""
+        z = self.standardize(x)
+        return self.combine([member(z) for member in self.members])
+
+
+def describe_layout(
+    data: PreparedData, cfg: Config, confidence: float, intervals: dict[str, list[float]] | None
+) -> Layout:
+    """Return the layout of a model that was trained on ``data`` as ``cfg`` says."""
+    manifest, scaler = data.manifest, input_scaler(data.manifest)
+    return Layout(
+        raw_shape=manifest["sources"][0]["shape"][1:],
+        channels=manifest["channels"],
+        channel_names=manifest["channel_names"],
+        downsample_factor=cfg.dataset.downsample_factor,
+        input_mean=scaler.mean.tolist(),
+        input_std=scaler.std.tolist(),
+        target_names=data.target_names,
+        target_units=data.target_units,
+        target_mean=data.target_scaler.mean.tolist(),
+        target_std=data.target_scaler.std.tolist(),
+        fractions=list(data.physics.fractions),
+        non_negative=list(data.physics.non_negative),
+        known=KnownRange.of(data.inputs("train", cfg.dataset.downsample_factor)),
+        confidence=confidence,
+        calibration=None if intervals is None else Calibration(**intervals),
+    )

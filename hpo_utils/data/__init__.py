@@ -1,0 +1,1 @@
+"""Arrays in; checked, split, standardised parts out."""

@@ -1,0 +1,323 @@
+"""Checks of the source arrays before anything is written: shapes, numbers, channels, targets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hpo_utils.base.errors import DataError
+from hpo_utils.data.labels import is_no_label
+from hpo_utils.data.outliers import FarValues, refuse_outliers
+from hpo_utils.data.scaling import RunningStatistics, Standardizer
+from hpo_utils.data.sources import ArraySource, wrong_kind
+
+COARSE = 1e-3  # standard deviations of a target that rounding to float32 may take
+FAULTY_CHANNELS = [1, 3]  # left out by default when there are four: a saturated amplifier
+SATURATED_SHARE = 1e-3  # a channel with more of its values at the rails counts as saturated
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+MEANT = "name {name!r} in dataset.accept_outliers"
+
+
+def check_shapes(
+    x: ArraySource, t: ArraySource, factor: int = 1, channel_names: list[str] | None = None
+) -> None:
+    """Raise DataError unless the arrays have usable shapes that match.
+
+    ``factor`` is that of the downsampling: it must leave two rows. Inputs whose channels seem to
+    come last are taken only if the user has named so many channels.
+    """
+    if len(x.shape) not in (2, 3, 4) or 0 in x.shape:
+        raise DataError(
+            "dataset.x_train must have shape (N, L), (N, C, L) or (N, C, H, W) without an empty"
+            f" axis, got {x.shape}"
+        )
+    _check_channels_first(x.shape, channel_names)
+    check_downsampling(x.shape[2] if len(x.shape) == 4 else x.shape[-1], factor)
+    if len(t.shape) not in (1, 2) or 0 in t.shape:
+        raise DataError(f"dataset.t_train must have shape (N, n_targets) or (N,), got {t.shape}")
+    if x.shape[0] != t.shape[0]:
+        raise DataError(
+            "dataset.x_train and dataset.t_train must have the same number of samples, got"
+            f" {x.shape[0]} and {t.shape[0]}"
+            + (
+                ": the samples of x seem to come last, save np.moveaxis(x, -1, 0)"
+                if x.shape[-1] == t.shape[0]
+                else ""
+            )
+        )
+
+
+def _check_channels_first(shape: tuple[int, ...], channel_names: list[str] | None) -> None:
+    """Raise DataError if the channels of inputs (N, C, ...) seem to come last.
+
+    Few recordings have more channels than places along the last axis; those that do name them.
+    """
+    if len(shape) == 2:
+        return
+    turn = "save np.moveaxis(x, -1, 1)"
+    if channel_names is not None:
+        if len(channel_names) == shape[-1] != shape[1]:
+            raise DataError(
+                f"dataset.x_train must have its channels first, got shape {shape} and"
+                f" {len(channel_names)} dataset.channel_names: the channels come last, {turn}"
+            )
+    elif shape[1] > shape[-1]:
+        raise DataError(
+            f"dataset.x_train must have its channels first, got shape {shape}: if they come last,"
+            f" {turn}; if these are {shape[1]} channels, name them in dataset.channel_names"
+        )
+
+
+def check_downsampling(n_rows: int, factor: int) -> None:
+    """Raise DataError unless every ``factor``-th of the inputs' rows leaves two of them."""
+    if factor >= n_rows > 1:
+        raise DataError(
+            f"dataset.downsample_factor must leave at least two of the {n_rows} rows of"
+            f" dataset.x_train, got {factor}: choose less than {n_rows}"
+        )
+
+
+def kept_channels(x: ArraySource, exclude: list[int] | None) -> list[int]:
+    """Return the channels to use: all but ``exclude``, by default but 1 and 3 of four."""
+    if exclude is None:
+        exclude = FAULTY_CHANNELS if x.n_channels == 4 else []
+        if exclude:
+            print(
+                f"of four channels {exclude} are left out, since dataset.exclude_channels is not"
+                " set: set it to [] to keep all"
+            )
+    wrong = [channel for channel in exclude if not 0 <= channel < x.n_channels]
+    if wrong:
+        raise DataError(
+            f"dataset.exclude_channels must lie between 0 and {x.n_channels - 1}, got {wrong}"
+        )
+    kept = [channel for channel in range(x.n_channels) if channel not in exclude]
+    if not kept:
+        raise DataError(
+            f"dataset.exclude_channels must leave at least one of {x.n_channels} channels, got"
+            f" {list(exclude)}"
+        )
+    return kept
+
+
+def scan_targets(
+    t: ArraySource, n_samples: int, names: list[str], meant: Sequence[str] = ()
+) -> NDArray[np.float32]:
+    """Return the targets of shape (n_samples, n_targets), checked.
+
+    ``names`` are the targets' names; far values of those in ``meant`` are measurements.
+
+    Raises
+    ------
+    DataError
+        If a value is not finite, seems to be a code, or loses its digits in float32.
+    """
+    targets = t.read()[:n_samples].reshape(n_samples, -1)
+    bad = np.argwhere(~representable(targets))
+    if len(bad):
+        sample, target = (int(i) for i in bad[0])
+        value = targets[sample, target]
+        remedy = "give the target another unit" if np.isfinite(value) else (
+            "correct or remove these samples"
+        )  # fmt: skip
+        raise DataError(
+            f"targets must be finite numbers within float32, got {value} for {names[target]!r} in"
+            f" sample {sample} ({len(bad)} such values): {remedy}"
+        )
+    far = FarValues(targets)
+    far.update(targets)
+    asked = [k for k, name in enumerate(names) if name not in meant]
+    refuse_outliers(far, asked, names, "target", MEANT)
+    kept = targets.astype(np.float32)
+    exact = targets.astype(np.float64)
+    coarse = np.spacing(np.abs(kept).max(axis=0)) > COARSE * exact.std(axis=0)
+    lost = np.flatnonzero(coarse & (np.ptp(exact, axis=0) > 0))
+    if len(lost):
+        spread = exact[:, lost[0]] - exact[:, lost[0]].mean()
+        centred = np.abs(spread).max().astype(np.float32)
+        remedy = "subtract a constant from it first"
+        if np.spacing(centred) > COARSE * spread.std():  # so small that a shift does not help
+            power = -round(float(np.log10(np.ptp(spread))))
+            remedy = f"give it another unit, such as by multiplying it by 1e{power}"
+        raise DataError(
+            f"targets must keep their digits in float32, but {names[lost[0]]!r} varies too"
+            f" little for that: {remedy}"
+        )
+    return kept
+
+
+def fit_target_scaler(targets: NDArray[np.float32], names: list[str]) -> Standardizer:
+    """Fit the scaler of the training part's targets, of shape (n_samples, n_targets).
+
+    Raises
+    ------
+    DataError
+        If a target is constant.
+    """
+    statistics = RunningStatistics(len(names))
+    statistics.update(targets)
+    for name, varies in zip(names, statistics.varies, strict=True):
+        if not varies:
+            raise DataError(
+                f"target {name!r} must vary in the training part, but is constant there: leave it"
+                " out of the target array"
+            )
+    return statistics.standardizer()
+
+
+def group_ids(ids: NDArray[Any], n_samples: int, name: str = "dataset.groups") -> NDArray[Any]:
+    """Return the ids of groups, as text where they were bytes.
+
+    Raises
+    ------
+    DataError
+        If they are not of shape (n_samples,), neither numbers nor text, bytes that are no UTF-8, or
+        not finite; ``name`` is what they are called.
+    """
+    if ids.dtype.kind not in "iufbUS":
+        raise DataError(wrong_kind(ids.dtype, name, "iufbUS"))
+    if ids.shape != (n_samples,):
+        raise DataError(
+            f"{name} must hold one id for each of {n_samples} samples, got shape {ids.shape}"
+        )
+    if ids.dtype.kind == "S":
+        try:
+            ids = np.char.decode(ids, "utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{name} must hold names in UTF-8, got {error.object!r}: save them as text,"
+                " of dtype str"
+            ) from None
+    if ids.dtype.kind == "f" and not np.isfinite(ids).all():
+        raise DataError(
+            f"{name} must name a group for each sample, got {(~np.isfinite(ids)).sum()}"
+            " values that are not finite: give these samples groups of their own"
+        )
+    none = np.zeros(len(ids), dtype=bool)
+    if ids.dtype.kind == "U":
+        none = np.array([is_no_label(text) or text.strip() == "NA" for text in ids.tolist()])
+    elif ids.dtype.kind == "i" and ids.dtype.itemsize > 1:  # what NaN becomes as an integer
+        none = ids == np.iinfo(ids.dtype).min
+    if none.any():
+        first = int(none.argmax())
+        raise DataError(
+            f"{name} must name a group for each sample, got {ids[first].item()!r} for sample"
+            f" {first} ({none.sum()} such labels), which says that there is none: give these"
+            " samples groups of their own"
+        )
+    return ids
+
+
+def scan_inputs(
+    x: ArraySource,
+    n_samples: int,
+    train: NDArray[np.int64],
+    channels: list[int],
+    names: list[str],
+    meant: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Read all inputs once: check that they are usable, gather their statistics.
+
+    Parameters
+    ----------
+    x, n_samples
+        The source and how many of its samples are used.
+    train
+        Sample numbers of the training part, which alone the statistics are taken from.
+    channels, names
+        Channels that are used, and the names of all channels.
+    meant
+        Names of channels whose far values are measurements.
+
+    Returns
+    -------
+    dict
+        ``channel_statistics``: mean, std, min, max and share of values at the rails, a list over
+        all channels each; ``saturated_channels``: numbers of those that clip.
+
+    Raises
+    ------
+    DataError
+        If a value of a used channel is not finite or seems to be a code, or a used channel is
+        constant.
+    """
+    statistics = RunningStatistics(len(names))
+    in_train = np.zeros(n_samples, dtype=bool)
+    in_train[train] = True
+    far: FarValues | None = None
+    for start, piece in x.channel_chunks(n_samples):
+        _check_finite(piece, start, channels, names)
+        used = piece[:, channels]
+        far = FarValues(used) if far is None else far
+        far.update(used)
+        with np.errstate(invalid="ignore"):  # a channel that is left out may hold anything
+            statistics.update(piece[in_train[start : start + len(piece)]])
+    for channel in channels:
+        if not statistics.varies[channel]:
+            raise DataError(
+                f"channel {channel} ({names[channel]}) must vary in the training part, but is"
+                f" {statistics.min[channel]:g} throughout: add it to dataset.exclude_channels"
+            )
+    if far is not None:
+        theirs = [names[channel] for channel in channels]
+        asked = [i for i, name in enumerate(theirs) if name not in meant]
+        refuse_outliers(far, asked, theirs, "channel", MEANT)
+    rails = statistics.share_at_rails
+    return {
+        "channel_statistics": {
+            "mean": _json_numbers(statistics.mean),
+            "std": _json_numbers(statistics.std),
+            "min": _json_numbers(statistics.min),
+            "max": _json_numbers(statistics.max),
+            "share_at_rails": _json_numbers(rails),
+        },
+        "saturated_channels": [int(i) for i in np.flatnonzero(rails > SATURATED_SHARE)],
+    }
+
+
+def _check_finite(piece: NDArray[Any], start: int, channels: list[int], names: list[str]) -> None:
+    for channel in channels:
+        fine = representable(piece[:, channel]).reshape(len(piece), -1).all(axis=1)
+        if not fine.all():
+            sample = int(np.flatnonzero(~fine)[0])
+            values = piece[sample, channel].ravel()
+            raise DataError(
+                "inputs must be finite numbers within float32, got"
+                f" {values[~representable(values)][0]} in sample {start + sample}, channel"
+                f" {channel} ({names[channel]}): correct or remove the sample, or add the channel"
+                " to dataset.exclude_channels"
+            )
+
+
+def real_array(values: ArrayLike, name: str) -> NDArray[Any]:
+    """Return an array of real numbers; raise DataError, which calls it ``name``, if it is none."""
+    if isinstance(values, np.ma.MaskedArray) and np.ma.getmaskarray(values).any():
+        raise DataError(
+            f"{name} must have no masked values, got {np.ma.getmaskarray(values).sum()}: remove"
+            " their samples, since what lies under the mask would count as measured"
+        )
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise DataError(
+            f"{name} must be an array, got a list of unequal parts: cut or pad them to one length"
+        ) from None
+    if array.dtype.kind not in "iufb":
+        raise DataError(wrong_kind(array.dtype, name, "iufb"))
+    return array
+
+
+def representable(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which values are finite also as float32."""
+    if values.dtype.kind != "f":
+        return np.ones(values.shape, dtype=bool)
+    fine: NDArray[np.bool_] = np.isfinite(values)
+    return fine & (np.abs(values) <= FLOAT32_MAX) if values.dtype.itemsize > 4 else fine
+
+
+def _json_numbers(values: NDArray[np.float64]) -> list[float | None]:
+    """Return numbers for JSON; an unused channel may hold what JSON has no word for."""
+    return [float(value) if np.isfinite(value) else None for value in values]

@@ -1,0 +1,137 @@
+"""What channels, targets and axes are called, and what is known of the targets by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpo_utils.base.config import Config
+from hpo_utils.base.errors import DataError
+from hpo_utils.data.physics import Physics, find_physics
+from hpo_utils.data.sources import ArraySource
+
+NO_LABELS = ("", "nan", "none", "null", "nat", "<na>", "n/a", "#n/a")  # of pandas, NumPy, Excel
+
+
+def is_no_label(text: str) -> bool:
+    """Return whether a name says that there is none."""
+    return text.strip().lower() in NO_LABELS
+
+
+def find_labels(cfg: Config, x: ArraySource, t: ArraySource) -> dict[str, Any]:
+    """Return names and units of channels, targets and axes, made up where none are given.
+
+    Parameters
+    ----------
+    cfg
+        Its section ``dataset`` is read.
+    x, t
+        The arrays, of which only the shapes are asked.
+
+    Returns
+    -------
+    dict of lists
+        ``channel_names``, ``target_names``, ``target_units``, ``axis_names``; the names of the
+        targets that are known to be ``fractions`` or ``non_negative``; and ``axis_ranges``, None
+        where the places along the axes are counted.
+
+    Raises
+    ------
+    DataError
+        If there are more or fewer names than the arrays need, two targets share one, a figure could
+        not show one, something is known of a target that there is not, or an axis has no range.
+    """
+    n_targets = 1 if len(t.shape) == 1 else t.shape[1]
+    axes = ["position"] if len(x.shape) < 4 else ["row", "column"]
+    expected: dict[str, Any] = {
+        "channel_names": [f"channel {i}" for i in range(x.n_channels)],
+        "target_names": [f"target {i}" for i in range(n_targets)],
+        "target_units": ["-"] * n_targets,
+        "axis_names": axes,
+    }
+    for key, default in expected.items():
+        given = getattr(cfg.dataset, key)
+        if given is not None and len(given) != len(default):
+            raise DataError(
+                f"dataset.{key} must have {len(default)} entries to match the arrays, got"
+                f" {len(given)}: {', '.join(given)}"
+            )
+        expected[key] = default if given is None else list(given)
+    if len(set(expected["target_names"])) < n_targets:
+        raise DataError(
+            "dataset.target_names must differ from each other, got"
+            f" {', '.join(expected['target_names'])}"
+        )
+    for key in ("channel_names", "target_names", "axis_names"):
+        if none := [name for name in expected[key] if is_no_label(name)]:
+            raise DataError(
+                f"dataset.{key} must hold names, got {none[0]!r}, which says that there is none:"
+                " choose another name"
+            )
+    known = [*expected["channel_names"], *expected["target_names"]]
+    for name in cfg.dataset.accept_outliers or []:
+        if name not in known:
+            raise DataError(
+                f"dataset.accept_outliers must name channels or targets of {', '.join(known)},"
+                f" got {name!r}"
+            )
+    for name in (name for names in expected.values() for name in names if "$" in name):
+        _check_mathematics(name)
+    expected["fractions"] = list(cfg.dataset.fractions or [])
+    expected["non_negative"] = list(cfg.dataset.non_negative or [])
+    labelled_physics(expected)
+    expected["axis_ranges"] = _axis_ranges(cfg.dataset.axis_ranges, len(axes))
+    return expected
+
+
+def _axis_ranges(given: list[list[float]] | None, n_axes: int) -> list[list[float]] | None:
+    """Return the first and the last value of each axis, or raise DataError if they are none."""
+    if given is None:
+        return None
+    ranges = [[float(value) for value in ends] for ends in given]
+    if len(ranges) != n_axes or any(len(set(ends)) != 2 or len(ends) != 2 for ends in ranges):
+        raise DataError(
+            f"dataset.axis_ranges must hold two different values, the first and the last, for each"
+            f" of {n_axes} axes, got {ranges}: for example [[0, 0.5]] for half a second"
+        )
+    return ranges
+
+
+def axis_positions(manifest: Mapping[str, Any], step: int = 1) -> list[NDArray[np.float64]]:
+    """Return the values along each axis of the inputs, of which the first is thinned by ``step``.
+
+    They are counted from zero where ``dataset.axis_ranges`` does not name them.
+    """
+    sizes = manifest["sample_shape"][1:]
+    ranges = manifest.get("axis_ranges") or [[0, size - 1] for size in sizes]
+    first, *others = (
+        np.linspace(start, stop, size) for (start, stop), size in zip(ranges, sizes, strict=True)
+    )
+    return [first[::step], *others]
+
+
+def labelled_physics(labels: Mapping[str, Any]) -> Physics:
+    """Return the physics of what ``find_labels`` returned, or of a manifest that holds it.
+
+    Raises
+    ------
+    DataError
+        If there is no target of a name.
+    """
+    return find_physics(labels["target_names"], labels["fractions"], labels["non_negative"])
+
+
+def _check_mathematics(name: str) -> None:
+    """Raise DataError if figures could not show a name that has formulas between dollar signs."""
+    from matplotlib.mathtext import MathTextParser  # takes long, and few names need it
+
+    try:
+        MathTextParser("agg").parse(name)
+    except ValueError as error:
+        raise DataError(
+            "names may have formulas between dollar signs that matplotlib can draw, got"
+            f" {name!r}: {str(error).strip().splitlines()[-1]}; correct it or leave out the $"
+        ) from None

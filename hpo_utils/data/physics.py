@@ -1,0 +1,140 @@
+"""Physics that the user knows: fractions that sum to one, quantities that cannot be negative.
+
+Either is stated of named targets in the configuration, checked in the measured targets, and kept by
+the network, whose last layer cannot say anything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpo_utils.base.config import Config
+from hpo_utils.base.errors import DataError
+from hpo_utils.data.scaling import Standardizer
+
+MIN_MEAN = 1e-30  # of a fraction: the logarithm needs one above zero
+TOLERANCE = 0.01  # in a sum of fractions, or below zero in standard deviations, of measured targets
+MIN_LEVEL = 1e-4  # standard deviations by which the mean of what cannot be negative is above zero
+
+
+@dataclass(frozen=True)
+class Physics:
+    """Which targets, by number, are fractions of one whole, and which cannot be negative.
+
+    A single fraction leaves the rest of the whole unnamed: it lies in [0, 1]. ``min_mean`` is the
+    smallest mean of a fraction that its layer takes at its word.
+    """
+
+    fractions: tuple[int, ...] = ()
+    non_negative: tuple[int, ...] = ()
+    min_mean: float = MIN_MEAN
+
+    def bounds(self, n_targets: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the lowest and the highest value of each target, infinite where none is known."""
+        lowest, highest = np.full(n_targets, -np.inf), np.full(n_targets, np.inf)
+        lowest[[*self.fractions, *self.non_negative]] = 0.0
+        highest[[*self.fractions]] = 1.0
+        return lowest, highest
+
+    def __bool__(self) -> bool:
+        """Whether anything is known."""
+        return bool(self.fractions or self.non_negative)
+
+
+def find_physics(
+    target_names: Sequence[str], fractions: Sequence[str], non_negative: Sequence[str]
+) -> Physics:
+    """Return the physics of targets given by name.
+
+    Raises
+    ------
+    DataError
+        If there is no target of a name.
+    """
+    numbers = {name: k for k, name in enumerate(target_names)}
+    for key, names in (("fractions", fractions), ("non_negative", non_negative)):
+        for name in names:
+            if names.count(name) > 1:
+                raise DataError(f"dataset.{key} must name each target once, got {name!r} twice")
+            if name not in numbers:
+                raise DataError(
+                    f"dataset.{key} must name targets of {', '.join(target_names)}, got {name!r}"
+                )
+    return Physics(
+        tuple(numbers[name] for name in fractions), tuple(numbers[name] for name in non_negative)
+    )
+
+
+def check_targets(y: NDArray[Any], physics: Physics, target_names: Sequence[str]) -> None:
+    """Raise DataError if measured targets (n_samples, n_targets) contradict the physics."""
+    for k in physics.non_negative:
+        if y[:, k].min() < -TOLERANCE * y[:, k].std():
+            raise DataError(
+                f"dataset.non_negative must name targets without negative values, got"
+                f" {y[:, k].min():g} for {target_names[k]!r} in sample {y[:, k].argmin()}: take it"
+                " off the list or correct the sample"
+            )
+    if not physics.fractions:
+        return
+    shares = y[:, list(physics.fractions)].astype(np.float64)
+    outside = np.maximum(-shares, shares - 1.0).max(axis=1)
+    astray = np.abs(shares.sum(axis=1) - 1.0) if len(physics.fractions) > 1 else outside
+    worst = int(np.maximum(outside, astray).argmax())
+    if max(outside[worst], astray[worst]) > TOLERANCE:
+        raise DataError(
+            "dataset.fractions must name targets in [0, 1] that sum to one, got"
+            f" {', '.join(f'{share:g}' for share in shares[worst])} (sum {shares[worst].sum():g})"
+            f" in sample {worst}: {_remedy(shares)}"
+        )
+
+
+def _remedy(shares: NDArray[np.float64]) -> str:
+    """Return what to do with targets (n_samples, n_fractions) that are no fractions of one."""
+    whole = shares.sum(axis=1)
+    if shares.shape[1] == 1:  # in percent, if it fits
+        unit = 100.0 if 2.0 < shares.max() <= 100.0 * (1 + TOLERANCE) else 0.0
+    else:
+        unit = float(np.median(whole))
+        unit = float(f"{unit:.2g}") if np.abs(whole / unit - 1.0).max() <= TOLERANCE else 0.0
+    if unit > 1.0 and shares.min() >= -TOLERANCE * unit:
+        percent = ", as they are in percent" if unit == 100.0 else ""
+        return f"divide them by {unit:g}{percent}"
+    return "take them off the list or correct the sample"
+
+
+def violations(
+    y_pred: NDArray[Any], physics: Physics, target_names: Sequence[str]
+) -> dict[str, float]:
+    """Return for each rule the share of predictions (n_samples, n_targets) that break it."""
+    broken: dict[str, float] = {}
+    for k in physics.non_negative:
+        broken[f"{target_names[k]} below 0"] = float((y_pred[:, k] < 0).mean())
+    for k in physics.fractions:
+        outside = (y_pred[:, k] < 0) | (y_pred[:, k] > 1)
+        broken[f"{target_names[k]} outside [0, 1]"] = float(outside.mean())
+    if len(physics.fractions) > 1:
+        total = y_pred[:, list(physics.fractions)].sum(axis=1)
+        broken[f"fractions do not sum to 1 ± {TOLERANCE:g}"] = float(
+            (np.abs(total - 1.0) > TOLERANCE).mean()
+        )
+    return broken
+
+
+def in_units(z: NDArray[np.float32], scaler: Standardizer, kept: Physics) -> NDArray[np.float32]:
+    """Return standardised predictions (n_samples, n_targets) in units.
+
+    The physics that the network keeps holds to the last digit: rounding may not undo it.
+    """
+    lowest, highest = kept.bounds(z.shape[-1])
+    y: NDArray[np.float32] = np.clip(scaler.inverse(z), lowest, highest).astype(np.float32)
+    return y
+
+
+def kept_physics(cfg: Config, physics: Physics) -> Physics:
+    """Return what of the physics a network keeps: all of it, or nothing."""
+    return physics if cfg.model.constrain_outputs else Physics()

@@ -1,0 +1,290 @@
+"""Preparing data: found prepared, or checked, split, standardised and written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy_format
+from numpy.typing import NDArray
+
+from hpo_utils.base.config import Config, as_dict, updated
+from hpo_utils.base.paths import (
+    read_mapping,
+    resolve,
+    whole_directory,
+    writable_directory,
+    write_json,
+    write_npy,
+)
+from hpo_utils.data import synthetic
+from hpo_utils.data.checks import (
+    check_downsampling,
+    check_shapes,
+    fit_target_scaler,
+    group_ids,
+    kept_channels,
+    scan_inputs,
+    scan_targets,
+)
+from hpo_utils.data.labels import find_labels, labelled_physics
+from hpo_utils.data.physics import check_targets
+from hpo_utils.data.prepared import MANIFEST_VERSION, PreparedData, input_scaler, is_whole, opens
+from hpo_utils.data.scaling import in_blocks
+from hpo_utils.data.sources import ArraySource, describe, open_array, sha256
+from hpo_utils.data.split import PARTS, split_indices
+
+RATIOS = ("train_ratio", "val_ratio", "test_ratio")
+DECISIVE = ("name", "x_key", "t_key", "groups_key", "exclude_channels", "limit")
+
+
+def prepare_data(cfg: Config) -> PreparedData:
+    """Prepare the data that ``cfg`` asks for, or find them prepared.
+
+    A second call with the same sources and settings reads headers and manifests alone.
+
+    Raises
+    ------
+    DataError
+        If the arrays are missing, malformed, or do not fit each other or the split; nothing has
+        been written then.
+    """
+    cfg = with_source(cfg)
+    sources = _open_sources(cfg)
+    x, t, *_ = sources
+    root = resolve(cfg.paths.outputs_root) / "data"
+    settings = _settings(cfg)
+    names = find_labels(cfg, x, t)
+    found = _find_prepared(root, settings, sources)
+    if found is None:
+        return _prepare(root, settings, sources, cfg, names)
+    found = _without_outliers(found, sources, cfg, names)
+    if any(found.manifest.get(key) != value for key, value in names.items()):
+        check_targets(found.all_targets(), labelled_physics(names), names["target_names"])
+        return _with_manifest(found.directory, {**found.manifest, **names})
+    return found
+
+
+def find_prepared(cfg: Config) -> PreparedData | None:
+    """Return the data that ``cfg`` asks for if they are prepared, else None; write nothing.
+
+    Raises
+    ------
+    DataError
+        If the arrays are missing or malformed.
+    """
+    if cfg.dataset.x_train is None and not _simulated(cfg).is_dir():
+        return None
+    cfg = with_source(cfg)
+    sources = _open_sources(cfg)
+    root = resolve(cfg.paths.outputs_root) / "data"
+    found = _find_prepared(root, _settings(cfg), sources)
+    if found is None:
+        return None
+    x, t, *_ = sources
+    return PreparedData(found.directory, {**found.manifest, **find_labels(cfg, x, t)})
+
+
+def known_targets(cfg: Config) -> list[str]:
+    """Return the names of the targets, from the checked headers of the arrays; write nothing.
+
+    Raises
+    ------
+    DataError
+        If the arrays are missing, malformed, or do not fit each other.
+    """
+    if cfg.dataset.x_train is None:
+        check_downsampling(cfg.synthetic.n_pulses, cfg.dataset.downsample_factor)
+        return list(synthetic.TARGET_NAMES)
+    x, t, *_ = _open_sources(cfg)
+    return list(find_labels(cfg, x, t)["target_names"])
+
+
+def with_source(cfg: Config) -> Config:
+    """Return ``cfg`` with array paths: without any, the demo data are simulated and named.
+
+    They are written once to ``<outputs_root>/data/source/``, like a user's own arrays.
+    """
+    if cfg.dataset.x_train is not None:
+        return cfg
+    size, directory = cfg.synthetic, _simulated(cfg)
+    if not opens(directory):
+        writable_directory(cfg.paths.outputs_root, "paths.outputs_root")
+        x, t = synthetic.make_demo_data(size.n_samples, size.n_pulses, size.n_depths, size.seed)
+        with whole_directory(directory, replace=directory.is_dir()) as partial:
+            write_npy(partial / "x_train.npy", x)
+            write_npy(partial / "t_train.npy", t)
+    return updated(
+        cfg,
+        {
+            "dataset.x_train": str(directory / "x_train.npy"),
+            "dataset.t_train": str(directory / "t_train.npy"),
+            "dataset.channel_names": list(synthetic.CHANNEL_NAMES),
+            "dataset.target_names": list(synthetic.TARGET_NAMES),
+            "dataset.target_units": list(synthetic.TARGET_UNITS),
+            "dataset.axis_names": ["pulse", "depth"],
+            "dataset.fractions": list(synthetic.FRACTIONS),
+            "dataset.non_negative": list(synthetic.VELOCITIES),
+        },
+    )
+
+
+def _simulated(cfg: Config) -> Path:
+    """Return where the simulated arrays of this size and seed lie, or would."""
+    size = cfg.synthetic
+    folder = f"demo-{size.n_samples}x{size.n_pulses}x{size.n_depths}-seed{size.seed}"
+    return resolve(cfg.paths.outputs_root) / "data" / "source" / folder
+
+
+def _open_sources(cfg: Config) -> list[ArraySource]:
+    """Return the arrays of inputs, targets and, if given, groups, their headers checked."""
+    x = open_array(resolve(str(cfg.dataset.x_train)), cfg.dataset.x_key, "dataset.x_train")
+    t = open_array(resolve(str(cfg.dataset.t_train)), cfg.dataset.t_key, "dataset.t_train")
+    check_shapes(x, t, cfg.dataset.downsample_factor, cfg.dataset.channel_names)
+    if cfg.dataset.groups is None:
+        return [x, t]
+    path = resolve(cfg.dataset.groups)
+    groups = open_array(path, cfg.dataset.groups_key, "dataset.groups", kinds="iufbUS")
+    return [x, t, groups]
+
+
+def _settings(cfg: Config) -> dict[str, Any]:
+    """Return the settings that the prepared arrays depend on: names and units are none of them."""
+    sections = as_dict(cfg)
+    unused = RATIOS if cfg.data_split.n_folds else ("n_folds", "fold")
+    return {
+        "dataset": {key: sections["dataset"][key] for key in DECISIVE},
+        "data_split": {k: v for k, v in sections["data_split"].items() if k not in unused},
+    }
+
+
+def _find_prepared(
+    root: Path, settings: dict[str, Any], sources: list[ArraySource]
+) -> PreparedData | None:
+    """Return data prepared earlier with these settings from files unchanged since."""
+    stamps = [source.stamp() for source in sources]
+    for file in sorted(root.glob("[!.]*/manifest.json")):  # without those still being made
+        manifest = read_mapping(file) or {}  # of other data, perhaps, that were damaged
+        if manifest.get("version") != MANIFEST_VERSION or manifest.get("settings") != settings:
+            continue
+        with suppress(KeyError, TypeError):
+            known = [{key: source[key] for key in stamps[0]} for source in manifest["sources"]]
+            if known == stamps and is_whole(file.parent, manifest):
+                return PreparedData(file.parent, manifest)
+    return None
+
+
+def _prepare(
+    root: Path,
+    settings: dict[str, Any],
+    sources: list[ArraySource],
+    cfg: Config,
+    names: dict[str, Any],
+) -> PreparedData:
+    """Check the sources, gather the statistics, then write the parts."""
+    x, t, *groups = sources
+    n_samples = min(x.shape[0], cfg.dataset.limit or x.shape[0])
+    channels = kept_channels(x, cfg.dataset.exclude_channels)
+    meant = list(cfg.dataset.accept_outliers or [])
+    targets = scan_targets(t, n_samples, names["target_names"], meant)
+    ids = group_ids(groups[0].read(), x.shape[0])[:n_samples] if groups else None
+    split = split_indices(n_samples, cfg.data_split, ids)
+    check_targets(targets, labelled_physics(names), names["target_names"])
+    target_scaler = fit_target_scaler(targets[split["train"]], names["target_names"])
+    statistics = scan_inputs(x, n_samples, split["train"], channels, names["channel_names"], meant)
+    described = [describe(source) for source in sources]
+    manifest = {
+        "version": MANIFEST_VERSION,
+        "id": f"{cfg.dataset.name}-{_digest(settings, described)}",
+        **names,
+        "n_samples": {part: len(split[part]) for part in PARTS},
+        "n_groups": None if ids is None else len(np.unique(ids)),
+        "group_ids": [] if ids is None else np.unique(ids).astype(str).tolist(),
+        "channels": channels,
+        "sample_shape": [len(channels), *(x.shape[1:] if len(x.shape) == 2 else x.shape[2:])],
+        "target_scaler": {"mean": target_scaler.mean.tolist(), "std": target_scaler.std.tolist()},
+        **statistics,
+        "accept_outliers": meant,
+        "settings": settings,
+        "sources": described,
+    }
+    directory = root / manifest["id"]
+    old = read_mapping(directory / "manifest.json") or {}
+    outdated = directory.is_dir() and not (
+        old.get("version") == MANIFEST_VERSION and is_whole(directory, manifest)
+    )
+    if directory.is_dir() and not outdated:  # from files that were copied or touched
+        return _with_manifest(directory, manifest)
+    writable_directory(cfg.paths.outputs_root, "paths.outputs_root")
+    with whole_directory(directory, replace=outdated) as partial:
+        _write_inputs(partial, x, n_samples, split, manifest)
+        for part in PARTS:
+            write_npy(partial / f"t_{part}.npy", targets[split[part]])
+            write_npy(partial / f"index_{part}.npy", split[part])
+            if ids is not None:
+                numbers = np.unique(ids, return_inverse=True)[1]
+                write_npy(partial / f"group_{part}.npy", numbers[split[part]])
+        manifest["digests"] = {
+            file.name: sha256(file) for file in sorted(partial.glob("[!x]*_*.npy"))
+        }
+        write_json(partial / "manifest.json", manifest)
+    return PreparedData(directory, manifest)
+
+
+def _without_outliers(
+    found: PreparedData, sources: list[ArraySource], cfg: Config, names: dict[str, Any]
+) -> PreparedData:
+    """Check prepared data for codes, unless that was done with no more accepted than now."""
+    meant = list(cfg.dataset.accept_outliers or [])
+    known = found.manifest.get("accept_outliers")
+    if known is not None and set(known) <= set(meant):
+        return found
+    x, t, *_ = sources
+    n_samples = min(x.shape[0], cfg.dataset.limit or x.shape[0])
+    scan_targets(t, n_samples, names["target_names"], meant)
+    train, channels = found.sample_numbers("train"), found.manifest["channels"]
+    scan_inputs(x, n_samples, train, channels, names["channel_names"], meant)
+    return _with_manifest(found.directory, {**found.manifest, "accept_outliers": meant})
+
+
+def _with_manifest(directory: Path, manifest: dict[str, Any]) -> PreparedData:
+    write_json(directory / "manifest.json", manifest)
+    return PreparedData(directory, manifest)
+
+
+def _digest(settings: dict[str, Any], described: list[dict[str, Any]]) -> str:
+    """Return eight hex digits that change with the sources' content or the settings."""
+    content = [settings, [source["sha256"] for source in described]]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
+
+
+def _write_inputs(
+    directory: Path,
+    x: ArraySource,
+    n_samples: int,
+    split: dict[str, NDArray[np.int64]],
+    manifest: dict[str, Any],
+) -> None:
+    """Stream the source once more and append each sample, standardised, to its part's file."""
+    channels, scaler = manifest["channels"], input_scaler(manifest)
+    part_of = np.full(n_samples, "none", dtype="<U5")  # in a gap between two parts
+    for part, indices in split.items():
+        part_of[indices] = part
+    with ExitStack() as stack:
+        files: dict[str, IO[bytes]] = {}
+        for part in PARTS:
+            files[part] = stack.enter_context((directory / f"x_{part}.npy").open("wb"))
+            shape = (len(split[part]), *manifest["sample_shape"])
+            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+            npy_format.write_array_header_1_0(files[part], header)
+        for place, piece in x.channel_chunks(n_samples):
+            for block in in_blocks(piece):
+                standardised = scaler.transform(block[:, channels]).astype("<f4")
+                where = part_of[place : place + len(block)]
+                for part, file in files.items():
+                    file.write(standardised[where == part].tobytes())
+                place += len(block)

@@ -1,0 +1,222 @@
+"""Prepared data: made once from the source arrays, shared by every trial and every worker.
+
+``<outputs_root>/data/<dataset id>/`` holds, for each part of the split, the inputs ``x_<part>.npy``
+(float32, standardised per channel, excluded channels left out), the targets ``t_<part>.npy`` in
+their units, the sample numbers ``index_<part>.npy`` and, where groups are given, their numbers
+``group_<part>.npy``, and a ``manifest.json``. Statistics come from the training part alone. The
+source is read in pieces, so memory stays small.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpo_utils.base.config import Config
+from hpo_utils.base.errors import DataError
+from hpo_utils.base.paths import (
+    read_mapping,
+)
+from hpo_utils.data.labels import labelled_physics
+from hpo_utils.data.physics import Physics
+from hpo_utils.data.scaling import Standardizer
+from hpo_utils.data.sources import sha256
+from hpo_utils.data.split import PARTS, time_blocks
+
+MANIFEST_VERSION = 2
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """Prepared arrays on disk and what their manifest says of them."""
+
+    directory: Path
+    manifest: dict[str, Any]
+
+    @property
+    def dataset_id(self) -> str:
+        """Name of the data with a digest of their content and settings."""
+        return str(self.manifest["id"])
+
+    @property
+    def target_names(self) -> list[str]:
+        """Names of the targets."""
+        return list(self.manifest["target_names"])
+
+    @property
+    def target_units(self) -> list[str]:
+        """Units of the targets, '-' where there is none."""
+        return list(self.manifest["target_units"])
+
+    @property
+    def n_targets(self) -> int:
+        """Number of targets."""
+        return len(self.target_names)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the inputs of all parts."""
+        n_samples = sum(self.manifest["n_samples"].values())
+        n_values: int = n_samples * math.prod(self.manifest["sample_shape"])
+        return n_values * np.dtype(np.float32).itemsize
+
+    @cached_property
+    def target_scaler(self) -> Standardizer:
+        """Scaler of the targets, fitted on the training part."""
+        scaler = self.manifest["target_scaler"]
+        return Standardizer(np.array(scaler["mean"]), np.array(scaler["std"]))
+
+    @property
+    def used_channels(self) -> list[str]:
+        """Names of the channels that are trained on."""
+        return [self.manifest["channel_names"][i] for i in self.manifest["channels"]]
+
+    @cached_property
+    def physics(self) -> Physics:
+        """What is known of the targets."""
+        return labelled_physics(self.manifest)
+
+    def input_shape(self, part: str, downsample_factor: int = 1) -> tuple[int, ...]:
+        """Return the shape of the inputs of a part."""
+        n_channels, n_rows, *others = self.manifest["sample_shape"]
+        n_kept = math.ceil(n_rows / downsample_factor)
+        return self.manifest["n_samples"][part], n_channels, n_kept, *others
+
+    def inputs(
+        self, part: str, downsample_factor: int = 1, samples: slice = slice(None)
+    ) -> NDArray[np.float32]:
+        """Return standardised inputs of a part, memory-mapped.
+
+        The mapping may be written to, as PyTorch wants of its tensors; the file never changes.
+
+        Parameters
+        ----------
+        part
+            ``train``, ``val`` or ``test``.
+        downsample_factor
+            Keep the first of every so many rows of H (or L).
+        samples
+            Which samples of the part.
+
+        Returns
+        -------
+        float32 array of shape (n_samples, n_channels, H, W) or (n_samples, n_channels, L)
+        """
+        x = np.load(self.directory / f"x_{part}.npy", mmap_mode="c", allow_pickle=False)
+        strided: NDArray[np.float32] = x[samples, :, ::downsample_factor]
+        return strided
+
+    def targets(self, part: str) -> NDArray[np.float32]:
+        """Return the targets of a part in their units, of shape (n_samples, n_targets)."""
+        return self._rows("t", part)
+
+    def all_targets(self) -> NDArray[np.float32]:
+        """Return the targets of all parts, in the order of the source."""
+        order = np.argsort(np.concatenate([self.sample_numbers(part) for part in PARTS]))
+        joined: NDArray[np.float32] = np.concatenate([self.targets(part) for part in PARTS])
+        return joined[order]
+
+    def sample_numbers(self, part: str) -> NDArray[np.int64]:
+        """Return where in the source the samples of a part stand."""
+        return self._rows("index", part)
+
+    def groups(self, part: str) -> NDArray[np.int64] | None:
+        """Return the group number of each sample of a part; None where no groups are given."""
+        if self.manifest["n_groups"] is None:
+            return None
+        return self._rows("group", part)
+
+    def _rows(self, kind: str, part: str) -> NDArray[Any]:
+        """Return an array that has a row for each sample of a part."""
+        rows: NDArray[Any] = np.load(self.directory / f"{kind}_{part}.npy", allow_pickle=False)
+        return rows
+
+    @property
+    def group_names(self) -> dict[int, str]:
+        """What the source calls the groups that are numbered here."""
+        return dict(enumerate(self.manifest.get("group_ids", [])))
+
+    def units(self, part: str) -> NDArray[np.int64] | None:
+        """Return the number of the unit that each sample of a part counts with.
+
+        How sure an error is, is asked of units that err independently: of the groups; where the
+        split is by time without groups, of blocks; else of the samples themselves, None.
+        """
+        groups = self.groups(part)
+        if groups is not None or self.manifest["settings"]["data_split"]["method"] != "time":
+            return groups
+        return time_blocks(int(self.manifest["n_samples"][part]))
+
+    def used_by(self, cfg: Config) -> PreparedData:
+        """Return what a training with ``cfg`` is to see: these data."""
+        return self
+
+
+def load_prepared(outputs_root: Path, dataset_id: str) -> PreparedData:
+    """Return data prepared earlier, by their id, whatever has become of their source.
+
+    Raises
+    ------
+    DataError
+        If they are not there.
+    """
+    directory = outputs_root / "data" / dataset_id
+    manifest = read_mapping(directory / "manifest.json") or {}
+    try:
+        whole = is_whole(directory, manifest)
+    except (KeyError, TypeError, AttributeError):
+        whole = False
+    if not whole:
+        raise DataError(
+            f"the prepared data {dataset_id!r} must lie in {directory}, but are missing or damaged:"
+            " run notebooks/01_prepare_data.ipynb with the same params_file"
+        )
+    return PreparedData(directory, manifest)
+
+
+def input_scaler(manifest: dict[str, Any]) -> Standardizer:
+    """Return the scaler of the channels that are trained on."""
+    statistics, channels = manifest["channel_statistics"], manifest["channels"]
+    mean, std = (np.array([statistics[key][i] for i in channels]) for key in ("mean", "std"))
+    return Standardizer(mean, std)
+
+
+def is_whole(directory: Path, manifest: dict[str, Any]) -> bool:
+    """Return whether all arrays of prepared data are there, and none of them was cut."""
+    shape, n_targets = manifest["sample_shape"], len(manifest["target_names"])
+    by_sample = {"t": (n_targets,), "index": (), "group": ()}
+    digests = manifest.get("digests", {})
+    kinds = ["x", "t", "index"] + ["group"] * (manifest["n_groups"] is not None)
+    for part, n_samples in manifest["n_samples"].items():
+        for kind in kinds:
+            wanted = (n_samples, *by_sample.get(kind, shape))
+            file = directory / f"{kind}_{part}.npy"
+            array = _mapped(file)
+            if array is None:
+                return False
+            digest = digests.get(file.name)
+            if digest is not None and digest != sha256(file):
+                return False
+            if array.shape != wanted or array.dtype.kind not in ("f" if kind in "xt" else "i"):
+                return False
+    return True
+
+
+def opens(directory: Path) -> bool:
+    """Return whether simulated arrays are there and whole."""
+    return all(_mapped(directory / name) is not None for name in ("x_train.npy", "t_train.npy"))
+
+
+def _mapped(file: Path) -> NDArray[Any] | None:
+    """Return an array, memory-mapped; None if it is missing, cut or has no header."""
+    try:
+        array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError, SyntaxError):
+        return None
+    return array

@@ -1,0 +1,214 @@
+"""Source arrays: open ``.npy`` and ``.npz`` files and read them piece by piece, without pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy_format
+from numpy.typing import NDArray
+
+from hpo_utils.base.errors import DataError
+
+CHUNK_BYTES = 64 * 2**20  # read so much at a time
+
+
+@dataclass(frozen=True)
+class ArraySource:
+    """One numeric array in a file, known by its header alone until it is read.
+
+    ``key`` is the array's name inside an ``.npz`` file, None for ``.npy``.
+    """
+
+    path: Path
+    key: str | None
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fortran_order: bool
+
+    def chunks(self) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield (index of the first sample, samples) in order, about ``CHUNK_BYTES`` at a time."""
+        n_samples, *sample_shape = self.shape
+        sample_bytes = max(1, int(np.prod(sample_shape)) * self.dtype.itemsize)
+        step = max(1, CHUNK_BYTES // sample_bytes)
+        if self.fortran_order:  # samples are not contiguous, so the file cannot be streamed
+            whole = _load_whole(self.path, self.key)
+            for start in range(0, n_samples, step):
+                yield start, np.ascontiguousarray(whole[start : start + step])
+            return
+        with _open_member(self.path, self.key) as file:
+            _read_header(file)
+            for start in range(0, n_samples, step):
+                count = min(step, n_samples - start)
+                data = file.read(count * sample_bytes)
+                if len(data) != count * sample_bytes:
+                    raise DataError(
+                        f"{self.path.name} must hold {n_samples} samples as its header says, but"
+                        f" ends within sample {start + len(data) // sample_bytes}: the file is"
+                        " truncated, copy it again"
+                    )
+                yield start, np.frombuffer(data, self.dtype).reshape(count, *sample_shape)
+
+    @property
+    def n_channels(self) -> int:
+        """Channels of inputs (N, C, ...); (N, L) has one."""
+        return 1 if len(self.shape) == 2 else self.shape[1]
+
+    def channel_chunks(self, n_samples: int) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield the first ``n_samples`` as ``chunks`` does; of (N, L) as (N, 1, L)."""
+        for start, samples in self.chunks():
+            with_channels = samples[:, None] if samples.ndim == 2 else samples
+            yield start, with_channels[: n_samples - start]
+            if start + len(samples) >= n_samples:
+                return
+
+    def read(self) -> NDArray[Any]:
+        """Return the whole array; for small ones such as targets and groups."""
+        pieces = [piece for _, piece in self.chunks()]
+        return np.concatenate(pieces) if pieces else np.empty(self.shape, self.dtype)
+
+    def rows(self, numbers: NDArray[np.int64]) -> NDArray[Any]:
+        """Return some samples, by their ascending numbers."""
+        if self.key is None:
+            return np.array(_load_whole(self.path, None)[numbers])
+        found = []
+        for start, piece in self.chunks():
+            inside = (numbers >= start) & (numbers < start + len(piece))
+            found.append(piece[numbers[inside] - start])
+        return np.concatenate(found)
+
+    def stamp(self) -> dict[str, Any]:
+        """Return what tells cheaply whether the file is still the one that was read."""
+        status = self.path.stat()
+        return {
+            "path": str(self.path),
+            "key": self.key,
+            "bytes": status.st_size,
+            "mtime_ns": status.st_mtime_ns,
+        }
+
+
+def open_array(path: Path, key: str | None, name: str, kinds: str = "iufb") -> ArraySource:
+    """Read the header of an array file.
+
+    Parameters
+    ----------
+    path
+        An ``.npy`` or ``.npz`` file.
+    key
+        Which array of an ``.npz``; None if it holds one only.
+    name
+        The setting that names the file, for messages.
+    kinds
+        NumPy's letters of the dtypes that will do.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, is not such a file, or does not hold real numbers.
+    """
+    if not path.is_file():
+        raise DataError(f"{name} must name an existing .npy or .npz file, got {path}")
+    if key is not None and path.suffix == ".npy":
+        raise DataError(
+            f"{_key_setting(name)} names an array inside an .npz file, but {path.name} is an .npy,"
+            f" which holds one alone: got {key!r}, leave it out"
+        )
+    try:
+        member = _npz_member(path, key, name) if zipfile.is_zipfile(path) else None
+        with _open_member(path, member) as file:
+            shape, fortran_order, dtype = _read_header(file)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{name} must be an array saved by numpy.save or numpy.savez, got {path.name}:"
+            f" {reason}; save it again as .npy"
+        ) from None
+    if dtype.kind not in kinds:
+        raise DataError(wrong_kind(dtype, name, kinds, f" in {path.name}"))
+    return ArraySource(path, member, shape, dtype, fortran_order)
+
+
+def wrong_kind(dtype: np.dtype[Any], name: str, kinds: str, where: str = "") -> str:
+    """Return the sentence on an array of a wrong dtype, whose advice can be followed.
+
+    ``kinds`` are NumPy's letters of the dtypes that will do, with ``U`` where names will.
+    """
+    if "U" in kinds:
+        advice = "save one of its fields" if dtype.kind == "V" else "save it with astype(str)"
+        return f"{name} must hold numbers or names, got dtype {dtype}{where}: {advice}"
+    of_targets = name.rpartition(".")[2].startswith("t")
+    plural, v = ("targets", "t") if of_targets else ("channels", "x")
+    advice = {
+        "c": f"save real and imaginary part, or magnitude and phase, as two {plural}",
+        "M": f"save seconds, ({v} - {v}.min()) / np.timedelta64(1, 's')",
+        "m": f"save seconds, {v} / np.timedelta64(1, 's')",
+        "V": f"save its fields as {plural}, np.lib.recfunctions.structured_to_unstructured({v})",
+        "O": f"save np.array({v}.tolist(), dtype='float64')"
+        + ("" if of_targets else "; signals of unequal length must be cut or padded to one first"),
+    }.get(
+        dtype.kind,
+        "replace text that is no number, and decimal commas by points, then save it with"
+        " astype('float64')",
+    )
+    return f"{name} must hold real numbers, got dtype {dtype}{where}: {advice}"
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 digest of a file, read piece by piece."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def describe(source: ArraySource) -> dict[str, Any]:
+    """Return the source's stamp with shape, dtype and digest, for the manifest."""
+    known = asdict(source)
+    return {
+        **source.stamp(),
+        "shape": list(known["shape"]),
+        "dtype": str(source.dtype),
+        "sha256": sha256(source.path),
+    }
+
+
+def _npz_member(path: Path, key: str | None, name: str) -> str:
+    with zipfile.ZipFile(path) as archive:
+        keys = [entry.removesuffix(".npy") for entry in archive.namelist()]
+    if key is None and len(keys) == 1:
+        return keys[0]
+    if key not in keys:
+        raise DataError(
+            f"{_key_setting(name)} must name one of the arrays {', '.join(keys)} in {path.name},"
+            f" got {key}"
+        )
+    return key
+
+
+def _key_setting(name: str) -> str:
+    return name.replace("_train", "") + "_key"
+
+
+def _open_member(path: Path, key: str | None) -> IO[bytes]:
+    """Open the stream of an ``.npy`` file, or of one array of an ``.npz``."""
+    if key is None:
+        return path.open("rb")
+    # the archive stays open as long as the member's stream does
+    return zipfile.ZipFile(path).open(f"{key}.npy")
+
+
+def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = npy_format.read_magic(file)
+    if version == (1, 0):
+        return npy_format.read_array_header_1_0(file)
+    return npy_format.read_array_header_2_0(file)
+
+
+def _load_whole(path: Path, key: str | None) -> NDArray[Any]:
+    loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+    array: NDArray[Any] = loaded if key is None else loaded[key]
+    return array

@@ -1,0 +1,179 @@
+"""Which samples train, validate and test.
+
+Recordings of one run are near-copies of each other: give them one group id and they stay in one
+part, else the test score measures memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpo_utils.base.errors import DataError
+from hpo_utils.base.settings import DataSplitConfig
+
+PARTS = ("train", "val", "test")
+PART_NAMES = {"train": "training", "val": "validation", "test": "test"}
+MIN_UNITS = 8  # samples, groups or blocks of a part; intervals from fewer are far too narrow
+
+Indices = NDArray[np.int64]
+
+
+def split_indices(
+    n_samples: int, cfg: DataSplitConfig, groups: NDArray[Any] | None = None
+) -> dict[str, Indices]:
+    """Assign every sample to one part.
+
+    Parameters
+    ----------
+    n_samples
+        Number of samples.
+    cfg
+        Ratios of the parts, or into how many folds to cut and which of them tests; how samples are
+        dealt out; the seed of the shuffle.
+    groups
+        Group id of each sample, of shape (n_samples,). Without them, or by ``method`` random,
+        every sample is its own group; by time a group is placed where its first sample stands.
+
+    Returns
+    -------
+    dict of int64 arrays
+        Sorted sample indices of ``train``, ``val`` and ``test``: disjoint, and complete together
+        but for the samples in the gaps.
+
+    Raises
+    ------
+    DataError
+        If a part would be empty, or the method is ``group`` and there are no groups.
+    """
+    if cfg.method == "group" and groups is None:
+        raise DataError(
+            "data_split.method group must have group ids, but dataset.groups names no file: add it"
+        )
+    if cfg.gap and cfg.method != "time":
+        raise DataError(
+            f"data_split.gap must go with data_split.method time, got {cfg.gap} with {cfg.method}:"
+            " set the method, or the gap to 0"
+        )
+    members = _group_members(n_samples, None if cfg.method == "random" else groups)
+    shares = {"train": cfg.train_ratio, "val": cfg.val_ratio, "test": cfg.test_ratio}
+    if cfg.n_folds is not None:
+        shares = {f"fold {number}": 1 / cfg.n_folds for number in range(cfg.n_folds)}
+    by_time = cfg.method == "time"
+    dealt = _in_order(members, shares) if by_time else _at_random(members, shares, cfg.seed)
+    part_of = {part: part for part in PARTS} if cfg.n_folds is None else _parts_of_folds(dealt, cfg)
+    kept = _with_gaps(dealt, part_of, cfg.gap)
+    assigned = {
+        part: _sorted([kept[piece] for piece in dealt if part_of[piece] == part]) for part in PARTS
+    }
+    if empty := [name for name, samples in kept.items() if not len(samples)]:
+        what = "samples" if len(members) == n_samples else "groups"
+        raise DataError(
+            f"each part of the split must get at least one sample, but {' and '.join(empty)} got"
+            f" none of {len(members)} {what} {_asked(cfg)}: use more {what}"
+            f"{', a smaller gap' if cfg.gap else ''} or"
+            f" {'fewer folds' if cfg.n_folds else 'other ratios'}"
+        )
+    return assigned
+
+
+def time_blocks(n_samples: int) -> Indices:
+    """Return for each sample of a recording, in order, the number of its block.
+
+    Neighbours err together, so blocks take the place of samples where independence is asked for: of
+    n samples about sqrt(n), and at least ``MIN_UNITS``.
+    """
+    n_blocks = min(n_samples, max(MIN_UNITS, math.isqrt(n_samples)))
+    return np.arange(n_samples) * n_blocks // max(n_samples, 1)
+
+
+def _parts_of_folds(folds: Iterable[str], cfg: DataSplitConfig) -> dict[str, str]:
+    """Return which part each fold is: one tests, the one before it validates, the others train."""
+    names = list(folds)
+    held_out = {names[cfg.fold]: "test", names[cfg.fold - 1]: "val"}
+    return {name: held_out.get(name, "train") for name in names}
+
+
+def _with_gaps(
+    pieces: Mapping[str, Indices], part_of: Mapping[str, str], gap: int
+) -> dict[str, Indices]:
+    """Leave out samples that stand at most ``gap`` places from one of another part.
+
+    Where windows overlap, those next to a cut would be on both sides of it; and where groups
+    interleave in time, parts meet in many places. What trains gives way, then what validates.
+    """
+    if gap == 0:
+        return dict(pieces)
+    joined = {
+        part: _sorted([samples for piece, samples in pieces.items() if part_of[piece] == part])
+        for part in PARTS
+    }
+    before = {"train": ("val", "test"), "val": ("test",), "test": ()}  # to which it gives way
+    kept = {}
+    for piece, samples in pieces.items():
+        near = np.zeros(len(samples), dtype=bool)
+        for other in before[part_of[piece]]:
+            first = np.searchsorted(joined[other], samples - gap)
+            near |= np.searchsorted(joined[other], samples + gap, side="right") > first
+        kept[piece] = samples[~near]
+    return kept
+
+
+def _asked(cfg: DataSplitConfig) -> str:
+    """Return in words how large the parts should be."""
+    ratios = f"{cfg.train_ratio}, {cfg.val_ratio}, {cfg.test_ratio}"
+    size = f"in {cfg.n_folds} folds" if cfg.n_folds else f"by the ratios {ratios}"
+    return f"{size} with a gap of {cfg.gap} (data_split.gap)" if cfg.gap else size
+
+
+def _at_random(
+    members: list[Indices], shares: Mapping[str, float], seed: int
+) -> dict[str, Indices]:
+    """Shuffle the groups and give each to the part that lacks it most."""
+    n_samples = sum(map(len, members))
+    order = np.random.default_rng(seed).permutation(len(members))
+    wanted = {part: share * n_samples for part, share in shares.items()}
+    assigned: dict[str, list[Indices]] = {part: [] for part in shares}
+    filled = dict.fromkeys(shares, 0)
+    for position, index in enumerate(order):
+        group = members[index]
+        candidates = [part for part in shares if wanted[part] > 0]
+        waiting = [part for part in candidates if not filled[part]]
+        if len(order) - position <= len(waiting):
+            candidates = waiting  # the last groups go to parts that would else stay empty
+        # the part that the group fills to the smallest share of what it wants takes it
+        part = min(candidates, key=lambda part: (filled[part] + len(group)) / wanted[part])
+        assigned[part].append(group)
+        filled[part] += len(group)
+    return {part: _sorted(pieces) for part, pieces in assigned.items()}
+
+
+def _in_order(members: list[Indices], shares: Mapping[str, float]) -> dict[str, Indices]:
+    """Cut the groups, in the order of their first samples, into parts that follow each other."""
+    members = sorted(members, key=lambda group: int(group[0]))
+    ends = np.cumsum([len(group) for group in members])
+    cuts = np.cumsum(list(shares.values()))[:-1] * ends[-1]
+    # a group belongs to the part in which its middle falls
+    middles = ends - np.array([len(group) for group in members]) / 2
+    part_of = np.searchsorted(cuts, middles, side="right")
+    return {
+        part: _sorted([group for group, k in zip(members, part_of, strict=True) if k == number])
+        for number, part in enumerate(shares)
+    }
+
+
+def _sorted(pieces: list[Indices]) -> Indices:
+    return np.sort(np.concatenate([*pieces, np.empty(0, np.int64)]))
+
+
+def _group_members(n_samples: int, groups: NDArray[Any] | None) -> list[Indices]:
+    """Return the sample indices of each group, in the order of the group ids."""
+    if groups is None:
+        return [np.array([i]) for i in range(n_samples)]
+    _, sizes = np.unique(groups, return_counts=True)
+    by_group = np.argsort(groups, kind="stable")
+    return np.split(by_group, np.cumsum(sizes)[:-1])

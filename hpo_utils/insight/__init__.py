@@ -1,0 +1,1 @@
+"""What a study and its winner can be asked, as numbers and as figures."""

@@ -1,0 +1,74 @@
+"""The network's last layer, which keeps to what physics says of the targets."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hpo_utils.data.physics import MIN_LEVEL, Physics
+
+
+class PhysicalOutput(nn.Module):
+    """Last layer that turns any outputs into standardised targets that keep to the physics.
+
+    Outputs of zero give the training mean. From there a small step of one output moves its target
+    by 1 - mean of what it would without this layer for a fraction, by 1 - exp(-mean / std) for a
+    target that cannot be negative, so the network trains about as easily. The layer learns nothing:
+    a saved state does not hold it.
+
+    Parameters
+    ----------
+    physics
+        What is known.
+    mean, std
+        Of the targets in the training part, each of shape (n_targets,).
+    """
+
+    fractions: Tensor
+    non_negative: Tensor
+    mean: Tensor
+    std: Tensor
+    share: Tensor
+    rest: Tensor
+    level: Tensor
+    shift: Tensor
+
+    def __init__(
+        self, physics: Physics, mean: NDArray[np.float64], std: NDArray[np.float64]
+    ) -> None:
+        super().__init__()
+        fractions = np.array(physics.fractions, dtype=np.int64)
+        others = [k for k in physics.non_negative if k not in physics.fractions]
+        non_negative = np.array(others, dtype=np.int64)
+        share = np.maximum(mean[fractions], physics.min_mean)
+        level = mean[non_negative] / std[non_negative]
+        above_zero = np.maximum(level, MIN_LEVEL)
+        constants = {
+            "fractions": fractions, "mean": mean[fractions], "std": std[fractions], "share": share,
+            # of a single fraction: the logarithm of what it leaves of the whole
+            "rest": np.log(np.maximum(1.0 - share, physics.min_mean)),
+            "non_negative": non_negative, "level": level,
+            "shift": above_zero + np.log(-np.expm1(-above_zero)),  # inverse of softplus
+        }  # fmt: skip
+        for name, values in constants.items():
+            kind = torch.int64 if values.dtype == np.int64 else torch.float32
+            self.register_buffer(name, torch.tensor(values, dtype=kind), persistent=False)
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        """Map outputs (B, n_targets) to standardised targets (B, n_targets), in float32."""
+        outputs = outputs.float()
+        z = outputs
+        if len(self.non_negative):
+            # y = std * softplus(output + shift), shifted so that an output of zero gives the mean
+            chosen = outputs.index_select(1, self.non_negative) + self.shift
+            z = z.index_copy(1, self.non_negative, nn.functional.softplus(chosen) - self.level)
+        if len(self.fractions):
+            chosen = outputs.index_select(1, self.fractions)
+            logits = self.share.log() + chosen * self.std / self.share
+            if len(self.fractions) == 1:  # (B, 1) -> (B, 2): the fraction and the unnamed rest
+                logits = torch.cat([logits, self.rest.expand(len(outputs), 1)], 1)
+            shares = logits.softmax(1)[:, : len(self.fractions)]
+            z = z.index_copy(1, self.fractions, (shares - self.mean) / self.std)
+        return z

@@ -1,0 +1,326 @@
+"""The convolutional regressors, one pair for signals (1-D) and images (2-D) alike.
+
+ReLU and max pooling give the same in either order; pooling first leaves ReLU a quarter to do. ReLU
+overwrites its input where nothing else reads it: large outputs cost more to write than to compute.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from hpo_utils.base.config import Config
+from hpo_utils.base.errors import ConfigError
+from hpo_utils.data.physics import Physics, kept_physics
+from hpo_utils.data.scaling import Standardizer
+from hpo_utils.network.constraints import PhysicalOutput
+from hpo_utils.network.convolutions import Conv1d, Conv2d
+from hpo_utils.network.folding import Folding
+from hpo_utils.network.memory import is_out_of_memory, release_memory
+
+EVALUATION_VALUES = 2**24  # bounds the first layer's output without gradients: 64 MB in float32
+THREAD_VALUES = 2**21  # of a step's output of a layer without stride that a thread is worth
+STAGE_WIDTHS = (1, 2, 4, 4)  # channels of the residual stages, in multiples of `hidden`
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The layer types for one number of axes."""
+
+    conv: type[Conv1d] | type[Conv2d]
+    norm: type[nn.BatchNorm1d] | type[nn.BatchNorm2d]
+    max_pool: type[nn.MaxPool1d] | type[nn.MaxPool2d]
+
+
+LAYERS = {
+    1: Layers(Conv1d, nn.BatchNorm1d, nn.MaxPool1d),
+    2: Layers(Conv2d, nn.BatchNorm2d, nn.MaxPool2d),
+}
+
+
+class MeanPool(nn.Module):
+    """Global average pooling.
+
+    As a sum that is divided, so that of the gradient, too, only one value per channel is divided:
+    PyTorch's average pooling lays it out for each place, and images not channels last.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, n_channels, L) or (B, n_channels, H, W) to (B, n_channels)."""
+        return x.sum(tuple(range(2, x.ndim))) / math.prod(x.shape[2:])
+
+
+class ResidualBlock(nn.Module):
+    """Two 3-wide convolutions with a shortcut (He et al., CVPR 2016, Fig. 2)."""
+
+    def __init__(self, layers: Layers, n_in: int, n_out: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            layers.conv(n_in, n_out, 3, stride, padding=1, bias=False),
+            layers.norm(n_out),
+            nn.ReLU(inplace=True),
+            layers.conv(n_out, n_out, 3, padding=1, bias=False),
+            layers.norm(n_out),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or n_in != n_out:
+            self.shortcut = nn.Sequential(
+                layers.conv(n_in, n_out, 1, stride, bias=False), layers.norm(n_out)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, n_in, *size) to (B, n_out, *(size / stride))."""
+        return torch.relu_(self.body(x) + self.shortcut(x))
+
+
+class ChannelStatistics(nn.Module):
+    """Mean, standard deviation, minimum and maximum of each channel, normalised over the batch.
+
+    Convolutions see shapes and lose levels on the way; these keep them.
+    """
+
+    N_STATISTICS = 4
+
+    def __init__(self, n_channels: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(self.N_STATISTICS * n_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, n_channels, ...) to (B, N_STATISTICS * n_channels)."""
+        flat = x.flatten(2)  # (B, n_channels, L or H * W)
+        found = (flat.mean(2), flat.std(2, correction=0), flat.amin(2), flat.amax(2))
+        out: Tensor = self.norm(torch.cat(found, 1))
+        return out
+
+
+class ResidualCNN(nn.Module):
+    """Strided 7-wide stem, pooling, four residual stages, global average pooling, two-layer head.
+
+    Parameters
+    ----------
+    n_axes
+        1 for inputs (B, n_channels, L), 2 for (B, n_channels, H, W).
+    n_channels, n_targets
+        Channels in, targets out.
+    hidden
+        Channels of the first stage; the later ones have 2, 4 and 4 times as many.
+    dropout_rate
+        Share of features dropped before each layer of the head.
+    use_statistics
+        Whether the head sees ``ChannelStatistics`` of the inputs beside the pooled features.
+    """
+
+    def __init__(
+        self,
+        n_axes: int,
+        n_channels: int,
+        n_targets: int,
+        hidden: int,
+        dropout_rate: float,
+        use_statistics: bool,
+    ) -> None:
+        super().__init__()
+        layers = LAYERS[n_axes]
+        self.stem = nn.Sequential(
+            layers.conv(n_channels, hidden, 7, stride=2, padding=3, bias=False),
+            layers.norm(hidden),
+            layers.max_pool(3, stride=2, padding=1),
+            nn.ReLU(inplace=True),
+        )
+        widths = [hidden, *(hidden * factor for factor in STAGE_WIDTHS)]
+        self.stages = nn.Sequential(
+            *(
+                ResidualBlock(layers, n_in, n_out, stride=1 if i == 0 else 2)
+                for i, (n_in, n_out) in enumerate(pairwise(widths))
+            )
+        )
+        self.pool = MeanPool()
+        self.statistics = ChannelStatistics(n_channels) if use_statistics else None
+        self.head = nn.Sequential(
+            nn.Flatten(),
+            nn.Dropout(dropout_rate),
+            nn.Linear(widths[-1] + _n_statistics(self.statistics, n_channels), 2 * hidden),
+            nn.ReLU(),
+            nn.Dropout(dropout_rate),
+            nn.Linear(2 * hidden, n_targets),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, n_channels, L) or (B, n_channels, H, W) to (B, n_targets)."""
+        features = self.pool(self.stages(self.stem(x)))  # (B, 4 * hidden)
+        out: Tensor = self.head(_with_statistics(features, x, self.statistics))
+        return out
+
+
+class PlainCNN(nn.Module):
+    """Two convolutions with pooling, global average pooling, a linear head.
+
+    Parameters as for ``ResidualCNN``.
+    """
+
+    def __init__(
+        self,
+        n_axes: int,
+        n_channels: int,
+        n_targets: int,
+        hidden: int,
+        dropout_rate: float,
+        use_statistics: bool,
+    ) -> None:
+        super().__init__()
+        layers = LAYERS[n_axes]
+        self.features = Folding(
+            layers.conv(n_channels, hidden, 3, padding=1, bias=False),
+            layers.norm(hidden),
+            layers.max_pool(2, ceil_mode=True),
+            nn.ReLU(inplace=True),
+            layers.conv(hidden, hidden, 3, padding=1, bias=False),
+            layers.norm(hidden),
+            nn.ReLU(inplace=True),
+            MeanPool(),
+        )
+        self.statistics = ChannelStatistics(n_channels) if use_statistics else None
+        n_features = hidden + _n_statistics(self.statistics, n_channels)
+        self.head = nn.Sequential(
+            nn.Flatten(), nn.Dropout(dropout_rate), nn.Linear(n_features, n_targets)
+        )
+
+    def forward(self, x: Tensor, moments: Tensor | None = None) -> Tensor:
+        """Map (B, n_channels, L) or (B, n_channels, H, W) to (B, n_targets).
+
+        ``moments`` as for ``Folding``.
+        """
+        features = self.features(x, moments)  # (B, hidden)
+        out: Tensor = self.head(_with_statistics(features, x, self.statistics))
+        return out
+
+
+def _n_statistics(statistics: ChannelStatistics | None, n_channels: int) -> int:
+    return 0 if statistics is None else statistics.N_STATISTICS * n_channels
+
+
+def _with_statistics(features: Tensor, x: Tensor, statistics: ChannelStatistics | None) -> Tensor:
+    """Return features (B, n_features), and the statistics of ``x`` behind them if wanted."""
+    return features if statistics is None else torch.cat([features, statistics(x)], 1)
+
+
+def create_model(
+    cfg: Config, x_sample: Tensor, out_dim: int, device: torch.device | str = "cpu"
+) -> PlainCNN | ResidualCNN:
+    """Create the network that the configuration and the data's shape ask for.
+
+    Parameters
+    ----------
+    cfg
+        Its section ``model`` is read.
+    x_sample
+        Any inputs of shape (B, n_channels, L) for the 1-D or (B, n_channels, H, W) for the 2-D
+        network.
+    out_dim
+        Number of targets.
+    device
+        Where the model lives.
+
+    Raises
+    ------
+    ConfigError
+        If the inputs have another number of axes.
+    """
+    n_axes = x_sample.ndim - 2
+    if n_axes not in LAYERS:
+        raise ConfigError(
+            "x_sample must have shape (B, n_channels, L) or (B, n_channels, H, W), got"
+            f" {tuple(x_sample.shape)}"
+        )
+    network = ResidualCNN if cfg.model.use_residual else PlainCNN
+    model = network(
+        n_axes,
+        x_sample.shape[1],
+        out_dim,
+        cfg.model.hidden,
+        cfg.model.dropout_rate,
+        cfg.model.use_statistics,
+    )
+    return model.to(device, memory_format=memory_format(n_axes))  # type: ignore[call-overload,no-any-return]
+
+
+def create_network(
+    cfg: Config,
+    x_sample: Tensor,
+    target_scaler: Standardizer,
+    physics: Physics,
+    device: torch.device | str = "cpu",
+) -> PlainCNN | ResidualCNN:
+    """Create the model and, unless ``model.constrain_outputs`` is off, the layer of its physics.
+
+    Its outputs, of shape (B, n_targets), are standardised targets.
+    """
+    model = create_model(cfg, x_sample, len(target_scaler.mean), device)
+    kept = kept_physics(cfg, physics)
+    if kept:
+        layer = PhysicalOutput(kept, target_scaler.mean, target_scaler.std)
+        model.head.append(layer.to(device))
+    return model
+
+
+def first_convolution(model: nn.Module) -> Conv1d | Conv2d:
+    """Return the layer of a network that convolves its inputs."""
+    return next(layer for layer in model.modules() if isinstance(layer, Conv1d | Conv2d))
+
+
+def predict(model: nn.Module, x: Tensor, batch_size: int) -> Tensor:
+    """Return predictions (n_samples, n_targets) of ``x``, without gradients, piece by piece.
+
+    Pieces of an ``x`` that lies elsewhere are brought to the model's device. ``batch_size`` samples
+    at a time, or fewer where the memory does not suffice for so many.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    found: list[Tensor] = []
+    n_done = 0
+    while n_done < len(x):
+        piece = x[n_done : n_done + batch_size]
+        try:
+            with torch.inference_mode():
+                found.append(model(piece.to(device, memory_format=memory_format(x.ndim - 2))))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or len(piece) == 1:
+                raise
+            batch_size = len(piece) // 2
+        else:
+            n_done += len(piece)
+            continue
+        release_memory(device)  # not before the error has let go of what it holds
+    return torch.cat(found)
+
+
+def memory_format(n_axes: int) -> torch.memory_format:
+    """Return how inputs and weights are laid out: images channels last, which convolves faster."""
+    return torch.channels_last if n_axes == 2 else torch.contiguous_format
+
+
+def useful_threads(cfg: Config, sample_shape: tuple[int, ...]) -> int:
+    """Return how many threads a step of the training is worth, at most those that PyTorch has.
+
+    Two on a small step take as long as one, or longer, and several times as long where another
+    process wants the second core.
+
+    Parameters
+    ----------
+    cfg
+        Its sections ``model`` and ``training`` are read.
+    sample_shape
+        Shape (n_channels, L) or (n_channels, H, W) of an input.
+    """
+    values = cfg.training.batch_size * cfg.model.hidden * math.prod(sample_shape[1:])
+    return max(1, min(values // THREAD_VALUES, torch.get_num_threads()))
+
+
+def evaluation_batch(cfg: Config, x: Tensor) -> int:
+    """Return how many samples of ``x`` to evaluate at a time: those of a step, or more if small."""
+    values = x[0, 0].numel() * cfg.model.hidden  # of one sample after a layer without stride
+    return max(cfg.training.batch_size, EVALUATION_VALUES // values)

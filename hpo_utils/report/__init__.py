@@ -1,0 +1,1 @@
+"""What a notebook shows, section by section, and the page that keeps it."""

@@ -1,0 +1,74 @@
+"""Sections of the notebooks on the prepared data: the parts of the split, leakage, the targets."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hpo_utils.data.audit import FINE, LEAK, audit_leakage
+from hpo_utils.data.prepared import PreparedData
+from hpo_utils.data.split import MIN_UNITS, PART_NAMES
+from hpo_utils.insight.data_plots import plot_target_correlations
+from hpo_utils.report.page import Report
+from hpo_utils.report.tables import audit_table, parts_table
+from hpo_utils.scores.intervals import count_units
+from hpo_utils.scores.metrics import varies
+
+
+def show_parts(report: Report, data: PreparedData) -> None:
+    """Show the parts of the split, and say which of them are too small to decide anything."""
+    report.show(parts_table(data))
+    for part in ("val", "test"):
+        n_units = count_units(data.manifest["n_samples"][part], data.units(part))
+        if n_units < MIN_UNITS:
+            groups, n_samples = data.groups(part), data.manifest["n_samples"][part]
+            counted = said_of_units(
+                n_samples, None if groups is None else len(np.unique(groups)), n_units
+            )
+            report.show(
+                f"**The {PART_NAMES[part]} part is too small: {counted}**. Fewer than {MIN_UNITS}"
+                " give no interval, and what it says of a model is mostly chance."
+            )
+        known = varies(data.targets(part))
+        for name in (n for n, each in zip(data.target_names, known, strict=True) if not each):
+            report.show(
+                f"**{name} does not vary in the {PART_NAMES[part]} part**, so no score or interval"
+                " from there says anything of it: use another split, or more samples."
+            )
+
+
+def said_of_units(n_samples: int, n_groups: int | None, n_units: int) -> str:
+    """Return how many samples, groups or blocks of neighbours there are: what is counted."""
+    if n_groups is not None:
+        return said_of_groups(n_groups, n_units)
+    return f"{n_units} blocks of neighbours" if n_units < n_samples else f"{n_units} samples"
+
+
+def said_of_groups(n_groups: int, n_units: int) -> str:
+    """Return how many groups there are, and what they amount to if their sizes differ much."""
+    said = "1 group" if n_groups == 1 else f"{n_groups} groups"
+    return said if n_groups == n_units else f"{said} (which weigh as much as {n_units} of one size)"
+
+
+def show_audit(report: Report, data: PreparedData) -> None:
+    """Show what the leakage audit found."""
+    show_leaks(report, data)
+    report.show(audit_table(audit_leakage(data)))
+
+
+def show_leaks(report: Report, data: PreparedData) -> None:
+    """Say in a sentence whether the audit found a leak."""
+    findings = audit_leakage(data)
+    leaks = [finding for finding in findings if finding.verdict == LEAK]
+    if leaks:
+        what = "; ".join(f"{leak.check}: {leak.found}" for leak in leaks)
+        report.show(f"**The held-out parts leak**, so every score here is flattered: {what}.")
+    else:
+        open_points = [f.check for f in findings if f.verdict != FINE]
+        hint = f", {', '.join(open_points)} deserve a look" if open_points else ""
+        report.show(f"The leakage audit found no leak{hint}.")
+
+
+def show_correlations(report: Report, data: PreparedData) -> None:
+    """Show which targets move together, if there are several."""
+    if data.n_targets > 1:
+        report.show(plot_target_correlations(data), "Correlation of every two targets")

@@ -1,0 +1,296 @@
+"""Sections of the notebooks on a study or a training: figures and tables, or why there are none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.trial import TrialState
+
+from hpo_utils.base.config import Config
+from hpo_utils.base.formatting import clock, short_name
+from hpo_utils.base.paths import relative_to_root, resolve
+from hpo_utils.data.prepared import load_prepared
+from hpo_utils.data.split import PART_NAMES
+from hpo_utils.insight.importances import (
+    MIN_TRIALS_FOR_INTERACTION,
+    interactions,
+    parameter_importances,
+)
+from hpo_utils.insight.study_plots import (
+    plot_importances,
+    plot_optimization_history,
+    plot_pairs,
+    plot_parallel_coordinates,
+    plot_slices,
+    plot_timeline,
+    plot_trial_learning_curves,
+)
+from hpo_utils.insight.target_plots import plot_trade_off, plot_weight_effects
+from hpo_utils.insight.trade_offs import (
+    best_per_target,
+    overall_best,
+    pareto_front,
+    validation_r2,
+    weight_effects,
+    weight_shares,
+)
+from hpo_utils.report.page import Report, report_path
+from hpo_utils.report.tables import (
+    effort_table,
+    endings_table,
+    metrics_table,
+    seconds_saved,
+    trials_table,
+    with_effort,
+)
+from hpo_utils.scores.baselines import best_baselines, fit_baselines
+from hpo_utils.study.search import differs_from
+from hpo_utils.training.directory import (
+    damaged,
+    find_trial_output_dir,
+    read_metrics,
+    read_predictions,
+    read_trial_info,
+)
+from hpo_utils.trials.figures import plot_learning_curves, plot_prediction_vs_truth
+from hpo_utils.trials.storage import best_of, score_of, trial_seconds
+
+Metrics = dict[str, Any]  # the content of a trial's metrics.json
+
+N_PAIRS = 3  # of parameters, that are shown
+NO_COMPLETE = "No trial of this study is complete yet, so there is nothing to show here."
+
+
+def show_overview(report: Report, study: optuna.Study, cfg: Config) -> None:
+    """Say in a few sentences what the study is and what it found; first, if it is another one."""
+    if sentence := differs_from(study, cfg):
+        report.show(sentence)
+    trials = study.get_trials(deepcopy=False)
+    counts = {
+        state.name.lower(): sum(trial.state == state for trial in trials)
+        for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+    }
+    seconds = sum(trial_seconds(trial) or 0.0 for trial in trials)
+    best = best_of(trials)
+    found = NO_COMPLETE if best is None else (
+        f"The best is **trial {best.number}** with a validation score of **{best.value:.4f}**:"
+        f" {study.user_attrs.get('signature', {}).get('score', 'the score of the study')},"
+        " the lower the better."
+    )  # fmt: skip
+    states = ", ".join(f"{count} {state}" for state, count in counts.items())
+    report.show(
+        f"Study **{study.study_name}**: {len(trials)} trials ({states}), {clock(seconds)} of"
+        f" training in all. {found}"
+    )
+
+
+def show_trials(report: Report, study: optuna.Study) -> None:
+    """Show the table of all trials, the best first."""
+    trials = study.get_trials(deepcopy=False)
+    complete_first = sorted(
+        (trial for trial in trials if trial.state.is_finished()),
+        key=lambda t: (t.state != TrialState.COMPLETE, score_of(t)),
+    )
+    if complete_first:
+        report.show(trials_table(complete_first))
+    else:
+        report.show(NO_COMPLETE)
+
+
+def show_search(report: Report, study: optuna.Study) -> None:
+    """Show how the score fell over the trials, and every trial's learning curve."""
+    trials = study.get_trials(deepcopy=False)
+    if not any(trial.intermediate_values for trial in trials):
+        report.show(NO_COMPLETE)
+        return
+    report.show(plot_optimization_history(trials), "Score of each trial and the best so far")
+    report.show(plot_trial_learning_curves(trials), "Score over the epochs for every trial")
+
+
+def show_effort(report: Report, study: optuna.Study) -> None:
+    """Show where the time of the trials went, and what was spared."""
+    own = [t for t in study.get_trials(deepcopy=False) if "carried_from" not in t.user_attrs]
+    trials = with_effort(own)
+    if not any(trial_seconds(trial) for trial in trials):
+        report.show("No trial of this study says where its time went.")
+        return
+    report.show(plot_timeline(own), "When each trial ran, on which worker, and how it ended")
+    report.show(endings_table(own))
+    report.show(effort_table(trials))
+    found = [t.user_attrs["effort"]["utilisation"] for t in trials]
+    reached = [share for share in found if share is not None]
+    pruning, ending = (
+        clock(seconds_saved(trials, state)) for state in (TrialState.PRUNED, TrialState.COMPLETE)
+    )
+    report.show(
+        f"Pruning spared about **{pruning}** of training, and trainings that ended when their score"
+        f" stood still **{ending}**."
+        + (
+            f" In its training steps the median trial reached **{np.median(reached):.0%}** of the"
+            " operations per second that a large matrix product reaches on the same device."
+            if reached
+            else ""
+        )
+    )
+
+
+def show_importances(report: Report, study: optuna.Study) -> None:
+    """Show which parameters mattered, with the number of trials this rests on."""
+    n_trials = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+    importances = parameter_importances(study)
+    if importances.empty:
+        report.show(f"{n_trials} complete trials are too few to say which parameters mattered.")
+        return
+    report.show(plot_importances(importances, n_trials), "Importance of each parameter")
+    report.show(
+        f"This rests on **{n_trials} complete trials**"
+        + (": too few to trust the order, let alone the numbers." if n_trials < 50 else ".")
+        + " fANOVA answers *which parameter changes the score*; PED-ANOVA *which one separates the"
+        " best tenth of the trials from the rest*, and alone it misleads: a parameter that decides"
+        " between bad and good can come out last. Conditional parameters are in neither, since not"
+        " every trial has them."
+    )
+
+
+def show_parameters(report: Report, study: optuna.Study) -> None:
+    """Show all parameters of all complete trials in one picture."""
+    trials = study.get_trials(deepcopy=False)
+    if best_of(trials) is None:
+        report.show(NO_COMPLETE)
+        return
+    report.show(plot_parallel_coordinates(trials), "Parameters of the complete trials")
+    report.show(plot_slices(trials), "Score of the complete trials against each parameter")
+
+
+def show_interactions(report: Report, study: optuna.Study) -> None:
+    """Show the pairs of parameters that change the score together."""
+    trials = study.get_trials(deepcopy=False)
+    found = interactions(trials)
+    if found.empty:
+        report.show(
+            f"Which parameters act together takes {MIN_TRIALS_FOR_INTERACTION} complete trials and"
+            " two parameters that all of them have."
+        )
+        return
+    by_chance = f"{found['by_chance'].iloc[0]:.0%}"
+    pairs = found["share"][found["share"] > found["by_chance"]].head(N_PAIRS)
+    if pairs.empty:
+        report.show(
+            "No two parameters are shown to act together, as only strong effects are of few trials:"
+            " the strongest pair explains"
+            f" {found['share'].iloc[0]:.0%} of the score's variance beyond each of the two on its"
+            f" own, and of shuffled scores one explains {by_chance}."
+        )
+        return
+    report.show(
+        plot_pairs(trials, list(pairs.index)),
+        "Score of the complete trials over the pairs of parameters that act together most",
+    )
+    said = "; ".join(
+        f"{short_name(a)} × {short_name(b)} {share:.0%}" for (a, b), share in pairs.items()
+    )
+    report.show(
+        "Share of the score's variance that a pair explains together, beyond each of the two on its"
+        f" own: {said}. Of shuffled scores the strongest explains {by_chance}."
+    )
+
+
+def show_trade_off(report: Report, study: optuna.Study) -> None:
+    """Show which trials are best for each target, and what the study's best gives up."""
+    trials = study.get_trials(deepcopy=False)
+    r2, overall = validation_r2(trials), overall_best(trials)
+    if r2.empty or overall is None:
+        report.show(NO_COMPLETE)
+        return
+    if r2.shape[1] == 1:
+        report.show("With one target there is nothing to trade: the study's best is best for it.")
+        return
+    table = best_per_target(trials)
+    if table.empty:
+        report.show("No target varies in the validation part, so that R² says nothing of any.")
+        return
+    front = pareto_front(r2)
+    report.show(
+        plot_trade_off(r2, front, overall),
+        "Validation R² of every trial for every target, the Pareto front in black",
+    )
+    report.show(table)
+
+
+def show_weights(report: Report, study: optuna.Study) -> None:
+    """Show whether a larger share of the loss goes along with a better prediction of a target."""
+    trials = study.get_trials(deepcopy=False)
+    held = study.user_attrs.get("signature", {}).get("held", {})
+    shares = weight_shares(trials, held)
+    if shares.empty:
+        report.show("The weights of the targets in the loss were not searched.")
+        return
+    effects = weight_effects(trials, held)
+    if effects.empty:
+        report.show(f"{len(shares)} trials are too few to say what the weights of the loss do.")
+        return
+    report.show(
+        plot_weight_effects(shares, validation_r2(trials), effects),
+        "Validation R² of each target against its share of the loss (▼: below -0.1)",
+    )
+
+
+def show_best_trial(report: Report, study: optuna.Study, cfg: Config) -> None:
+    """Show the learning curves of the study's best trial."""
+    best = best_of(study.get_trials(deepcopy=False))
+    if best is None:
+        report.show(NO_COMPLETE)
+        return
+    directory = find_trial_output_dir(study, best.number, cfg.paths.outputs_root)
+    metrics = read_metrics(directory)
+    report.show(
+        f"Trial {best.number}, kept in `{relative_to_root(directory)}`. Train it again with"
+        f" `02_train` and `trial_number` {best.number}."
+    )
+    show_learning_curves(report, metrics)
+
+
+def show_training(report: Report, output_dir: Path, metrics: Metrics) -> None:
+    """Say how a training ended and where its files are."""
+    report.show(
+        f"Validation score **{metrics['score']:.4f}** at epoch {metrics['best_epoch']} of"
+        f" {len(metrics['scores'])}, from a network of {metrics['n_parameters']:,} parameters."
+        f" Everything is in `{relative_to_root(output_dir)}`."
+    )
+
+
+def show_learning_curves(report: Report, metrics: Metrics) -> None:
+    """Show a training's loss and score over the epochs."""
+    figure = plot_learning_curves(metrics, metrics["best_epoch"])
+    report.show(figure, "Loss and validation score over the epochs of one training")
+
+
+def show_predictions(report: Report, output_dir: Path, metrics: Metrics) -> None:
+    """Show predictions of the held-out part against the truth, and the errors of each target."""
+    y_true, y_pred = (read_predictions(output_dir / f"y_{kind}.npy") for kind in ("true", "pred"))
+    units, part = metrics["target_units"], metrics["part"]
+    targets = metrics[f"{part}_targets"]
+    report.show(
+        plot_prediction_vs_truth(y_true, y_pred, list(units), list(units.values()), targets),
+        f"Prediction against truth in the {PART_NAMES[part]} part, one panel per target",
+    )
+    dataset_id = read_trial_info(output_dir).get("dataset_id")
+    if dataset_id is None:
+        raise damaged(output_dir / "trial_info.yaml")
+    data = load_prepared(output_dir.parents[1], dataset_id)
+    best = best_baselines(fit_baselines(data), data.targets("val"))
+    over = {
+        name: (b.name, float(np.mean((getattr(b, f"{part}_pred")[:, k] - y_true[:, k]) ** 2)))
+        for k, (name, b) in enumerate(zip(units, best, strict=True))
+    }
+    report.show(metrics_table(targets, units, over))
+
+
+def save_report(report: Report, study: optuna.Study, cfg: Config) -> None:
+    """Write what was shown as one HTML page without code, and say where it is."""
+    path = report_path(resolve(cfg.paths.outputs_root), study.study_name)
+    report.show(f"Kept as one page without code: `{relative_to_root(path)}`.")
+    report.save(path, f"Study {study.study_name}")

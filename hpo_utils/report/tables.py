@@ -1,0 +1,295 @@
+"""Tables that the notebooks show: of the data, of a study's trials, of one model's errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo_utils.base.formatting import interval_text, percent, short_name
+from hpo_utils.data.audit import Finding
+from hpo_utils.data.prepared import PreparedData
+from hpo_utils.data.split import PARTS
+from hpo_utils.scores.skill import NETWORK, joint_verdict
+from hpo_utils.training.timing import PHASES
+from hpo_utils.trials.storage import trial_seconds
+from hpo_utils.winner.evaluation import AllFolds, Evaluation, Examination, Standing
+from hpo_utils.winner.examination import network_verdict
+
+
+def parts_table(data: PreparedData) -> pd.DataFrame:
+    """Return one row per part of the split: samples, shape of the inputs, megabytes on disk."""
+    shape = tuple(data.manifest["sample_shape"])
+    rows = []
+    for part in PARTS:
+        n = data.manifest["n_samples"][part]
+        size = data.inputs(part).nbytes / 1e6
+        rows.append({"part": part, "samples": n, "inputs": str((n, *shape)), "MB": round(size, 1)})
+    return pd.DataFrame(rows).set_index("part")
+
+
+def channels_table(data: PreparedData) -> pd.DataFrame:
+    """Return one row per channel of the source: range and statistics in the training part."""
+    manifest = data.manifest
+    table = pd.DataFrame(manifest["channel_statistics"], index=manifest["channel_names"])
+    numbers = range(len(table))
+    table.insert(0, "used", ["yes" if i in manifest["channels"] else "no" for i in numbers])
+    saturated = manifest["saturated_channels"]
+    table["saturated"] = ["yes" if i in saturated else "no" for i in numbers]
+    table["share_at_rails"] = [percent(share) for share in table["share_at_rails"]]
+    return table.rename(columns={"share_at_rails": "values at the rails"})
+
+
+def metrics_table(
+    targets: Mapping[str, Mapping[str, float | None]],
+    units: Mapping[str, str],
+    best_baselines: Mapping[str, tuple[str, float]],
+) -> pd.DataFrame:
+    """Return one row per target: R², the errors in the target's unit, the skill over a baseline.
+
+    Parameters
+    ----------
+    targets
+        ``val_targets`` or ``test_targets`` of a trial's ``metrics.json``.
+    units
+        Unit of each target.
+    best_baselines
+        Name and MSE, on the same part, of the best baseline of each target.
+    """
+    rows = []
+    for name, values in targets.items():
+        baseline, mse = best_baselines[name]
+        ours = values["mse"]
+        rows.append(
+            {
+                "target": name,
+                "R²": values["r2"],
+                "RMSE": values["rmse"],
+                "MAE": values["mae"],
+                "bias": values["bias"],
+                "unit": units[name],
+                "skill": 1 - ours / mse if ours is not None and mse > 0 else None,
+                "best baseline": baseline,
+            }
+        )
+    return pd.DataFrame(rows).set_index("target")
+
+
+def trials_table(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
+    """Return one row per trial: state, score, epochs done, duration, and every parameter.
+
+    The score of a pruned trial is its last one; failed trials have none.
+    """
+    rows: list[dict[str, Any]] = [
+        {
+            "trial": trial.number,
+            "state": trial.state.name.lower(),
+            "score": trial.value,
+            "epochs done": len(trial.intermediate_values),
+            "seconds": trial_seconds(trial),
+            **{short_name(name): value for name, value in trial.params.items()},
+        }
+        for trial in trials
+    ]
+    return pd.DataFrame(rows).set_index("trial")
+
+
+def endings_table(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
+    """Return one row per way in which trials ended: how many, and after how many epochs (median).
+
+    Empty if none has ended.
+    """
+    ended = [(_ending(t), len(t.intermediate_values)) for t in trials if t.state.is_finished()]
+    if not ended:
+        return pd.DataFrame()
+    by_ending = pd.DataFrame(ended, columns=["ending", "epochs"]).groupby("ending")["epochs"]
+    table = by_ending.agg(["size", "median"])
+    table.columns = ["trials", "epochs (median)"]
+    return table.sort_values("trials", ascending=False)
+
+
+def _ending(trial: FrozenTrial) -> str:
+    """Return in words how a finished trial ended."""
+    if "same_as" in trial.user_attrs:
+        return "same configuration as an earlier trial: not trained again"
+    if trial.state == TrialState.FAIL:
+        failure, _, _ = trial.user_attrs.get("failure", "its process died").partition(":")
+        return f"failed: {failure}"
+    if trial.state == TrialState.PRUNED:
+        failure = trial.user_attrs.get("failure")
+        return "pruned: worse than the median of the others" if failure is None else (
+            f"pruned: {failure.partition(':')[0]}"
+        )  # fmt: skip
+    planned = trial.user_attrs.get("effort", {}).get("epochs_planned")
+    early = planned is not None and len(trial.intermediate_values) < planned
+    return "complete: the score stood still" if early else "complete: all epochs"
+
+
+def effort_table(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
+    """Return one row per phase of the work of trials ``with_effort``: seconds, share of the whole.
+
+    ``rest`` is what the trials took beside: the study's own records, and the memory given back.
+    """
+    sums = {phase: sum(trial.user_attrs["effort"][phase] for trial in trials) for phase in PHASES}
+    whole = sum(trial_seconds(trial) or 0.0 for trial in trials)
+    sums["rest"] = max(0.0, whole - sum(sums.values()))
+    rows = [
+        {"phase": phase, "seconds": round(seconds, 1), "share": f"{seconds / whole:.1%}"}
+        for phase, seconds in sums.items()
+    ]
+    return pd.DataFrame(rows).set_index("phase")
+
+
+def seconds_saved(trials: Sequence[FrozenTrial], state: TrialState) -> float:
+    """Return about how long the epochs would have taken that trials ending in ``state`` left out.
+
+    Of trials ``with_effort``. Each epoch would have taken as long as those that were trained. A
+    trial that diverged spared nothing.
+    """
+    saved = 0.0
+    for trial in trials:
+        effort, n_done = trial.user_attrs["effort"], len(trial.intermediate_values)
+        if trial.state == state and n_done and "failure" not in trial.user_attrs:
+            per_epoch = (effort["train"] + effort["validate"]) / n_done
+            saved += per_epoch * (effort["epochs_planned"] - n_done)
+    return saved
+
+
+def with_effort(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the trials that were trained to an end in this study and say where their time went."""
+    return [
+        trial
+        for trial in trials
+        if trial.state.is_finished()
+        and "effort" in trial.user_attrs
+        and "carried_from" not in trial.user_attrs
+    ]
+
+
+def audit_table(findings: Sequence[Finding]) -> pd.DataFrame:
+    """Return one row per check of the leakage audit."""
+    rows = [{"check": f.check, "verdict": f.verdict, "found": f.found} for f in findings]
+    return pd.DataFrame(rows).set_index("check")
+
+
+def contenders_table(contenders: Sequence[Standing], confidence: float) -> pd.DataFrame:
+    """Return one row per contender of the re-evaluation, the winner first."""
+    rows = [
+        {
+            "contender": row["name"],
+            "score in the study": row["study_score"],
+            "seeds": len(row["scores"]),
+            "mean": row["mean"],
+            f"{percent(confidence)} interval": interval_text(row["interval"], ".4f"),
+            "p of its seeds against the winner's": row["p_value"],
+            "score over the winner's, by samples": interval_text(row["ratio_interval"], ".2f"),
+            "": "given up early" if row["beaten"] else "",
+        }
+        for row in contenders
+    ]
+    return pd.DataFrame(rows).set_index("contender")
+
+
+def held_out_table(found: Examination) -> pd.DataFrame:
+    """Return one row per target: R² of the network, best baseline, and skill with interval."""
+    rows = []
+    for k, (name, errors) in enumerate(found["test"][NETWORK].items()):
+        baseline, skill = found["best_baseline"][k], found["skill"][k]
+        singles = [r2 for single in found["single_r2"] if (r2 := single[k]) is not None]
+        rows.append(
+            {
+                "target": name,
+                "R²": errors["r2"],
+                "interval": interval_text(errors["r2_interval"]),
+                "R² of one member": sum(singles) / len(singles) if singles else None,
+                "best baseline": baseline,
+                "its R²": found["test"][baseline][name]["r2"],
+                "skill over it": skill["skill"],
+                "interval of the skill": interval_text(skill["interval"]),
+                "verdict": network_verdict(found, k),
+            }
+        )
+    return pd.DataFrame(rows).set_index("target")
+
+
+def folds_table(folds: AllFolds) -> pd.DataFrame:
+    """Return one row per target: R² in the study's own fold, in the others, in all together."""
+    rows, own = [], folds["folds"].index(folds["own"])
+    for k, (name, errors) in enumerate(folds["test"][NETWORK].items()):
+        r2 = [value for of_fold in folds["fold_r2"] if (value := of_fold[k]) is not None]
+        ahead = [(of_fold[k] or 0.0) > 0 for of_fold in folds["fold_skill"]]
+        skill = folds["skill"][k]
+        rows.append(
+            {
+                "target": name,
+                "R² in the study's fold": folds["fold_r2"][own][k],
+                "lowest fold": min(r2, default=None),
+                "highest fold": max(r2, default=None),
+                "all folds": errors["r2"],
+                "interval": interval_text(errors["r2_interval"]),
+                "skill over the best baselines": skill["skill"],
+                "interval of the skill": interval_text(skill["interval"]),
+                "ahead in": f"{sum(ahead)} of {len(ahead)} folds",
+                "verdict": joint_verdict(skill, folds["skill_over_mean"][k]),
+            }
+        )
+    return pd.DataFrame(rows).set_index("target")
+
+
+def coverage_table(found: Examination, units: Sequence[str]) -> pd.DataFrame:
+    """Return one row per target: how much of the test part lies inside the winner's intervals.
+
+    ``half width`` is their median there, in the target's unit.
+    """
+    calibrated = f"inside, calibrated to {percent(found['spread_confidence'])}"
+    rows = [
+        {
+            "target": name,
+            calibrated: f"{covered['calibrated']:.0%}",
+            "inside, spread taken at its word": f"{covered['plain']:.0%}",
+            "half width": covered["half_width"],
+            "unit": unit,
+        }
+        for name, unit, covered in zip(
+            found["validation"], units, found["coverage"] or [], strict=True
+        )
+    ]
+    return pd.DataFrame(rows).set_index("target")
+
+
+def physics_table(evaluation: Evaluation) -> pd.DataFrame:
+    """Return one row per rule: the share of the validation part for which each model breaks it."""
+    columns = dict(evaluation["examination"]["violations"])
+    if evaluation["without_physics"] is not None:
+        columns["network without constraints"] = evaluation["without_physics"]["violations"]
+    table = pd.DataFrame({model: pd.Series(broken) for model, broken in columns.items()})
+    table.index.name = "rule"
+    return table.map(lambda share: f"{share:.1%}")
+
+
+def split_table(compared: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Return score and R² of the validation part, as it was split and at random, side by side."""
+    return pd.DataFrame(
+        {
+            name: {"score": found["score"]} | {f"R² {k}": r2 for k, r2 in found["r2"].items()}
+            for name, found in (
+                ("groups kept together", compared["as_split"]),
+                ("split at random", compared["at_random"]),
+            )
+        }
+    )
+
+
+def worst_table(
+    numbers: NDArray[np.int64], y_true: NDArray[Any], y_pred: NDArray[Any], targets: Sequence[str]
+) -> pd.DataFrame:
+    """Return one row per target: truth and prediction of each sample, (n_samples, n_targets)."""
+    columns = pd.MultiIndex.from_product(
+        [[f"sample {number}" for number in numbers], ["measured", "predicted"]]
+    )
+    values = np.stack([y_true, y_pred], axis=1)  # (n_samples, 2, n_targets)
+    return pd.DataFrame(values.reshape(-1, len(targets)).T, index=list(targets), columns=columns)

@@ -1,0 +1,129 @@
+"""Sections of the notebooks that say how far a settled winner can be trusted."""
+
+from __future__ import annotations
+
+from hpo_utils.base.formatting import percent
+from hpo_utils.data.split import MIN_UNITS, PART_NAMES
+from hpo_utils.insight.winner_plots import plot_folds
+from hpo_utils.report.page import Report
+from hpo_utils.report.tables import coverage_table, folds_table, physics_table, split_table
+from hpo_utils.report.verdict import Settled, described_units, when_settled
+from hpo_utils.winner.evaluation import Examination
+
+SEARCHED = "Each fold had a search of its own: no setting was chosen by a sample that it predicts."
+NOT_SEARCHED = (
+    "The settings were chosen on one fold and taken to the others (`evaluation.other_folds`). Fold"
+    " {chose} chose them, and does not test."
+)
+
+
+@when_settled
+def show_folds(report: Report, settled: Settled) -> None:
+    """Show what folds say together, beside the study's own."""
+    folds = settled.evaluation["all_folds"]
+    if isinstance(folds, str):
+        report.show(folds)
+        return
+    units = described_units(folds["n_samples"], folds["n_groups"], folds["n_units"])
+    counts = sorted({len(members) for members in folds["members"]})
+    up_to = "up to " if len(counts) > 1 else ""  # a seed may have diverged
+    by = "a training" if counts == [1] else f"the mean of {up_to}{counts[-1]} trainings"
+    report.show(
+        f"{folds['n_samples']} samples in {len(folds['folds'])} of {folds['n_folds']} folds, each"
+        f" predicted once, by {by} that never saw it; intervals of {percent(folds['confidence'])}"
+        f" from {units}."
+    )
+    chose = (folds["own"] - 1) % folds["n_folds"]
+    report.show(SEARCHED if folds["searched"] else NOT_SEARCHED.format(chose=chose))
+    if leaking := ", ".join(map(str, folds["leaking"])):
+        report.show(
+            f"**The held-out parts leak in folds {leaking}**: 01 with that `data_split.fold` says"
+            " why."
+        )
+    report.show(
+        plot_folds(folds, settled.evaluation["target_names"]),
+        "R² of the network in the test part of each fold and in all of them",
+    )
+    report.show(folds_table(folds))
+
+
+@when_settled
+def show_uncertainty(report: Report, settled: Settled) -> None:
+    """Show whether the members' spread says how far a prediction may be off."""
+    if settled.examination["coverage"] is None:
+        report.show(
+            "One network alone does not say how unsure it is (`evaluation.n_seeds`,"
+            " `evaluation.ensemble`)."
+        )
+        return
+    report.show(coverage_table(settled.examination, settled.evaluation["target_units"]))
+    for sentence in said_of_calibration(settled.examination):
+        report.show(sentence)
+    wanted, promised = settled.evaluation["confidence"], settled.examination["spread_confidence"]
+    if promised < wanted:
+        report.show(
+            f"The validation part is too small to promise {percent(wanted)}: of so few independent"
+            f" samples, groups or blocks, an interval can promise {percent(promised)} at most."
+        )
+
+
+def said_of_calibration(found: Examination) -> list[str]:
+    """Return what makes the intervals, or the share that they held, say nothing."""
+    said = []
+    if found.get("n_val_units", MIN_UNITS) < MIN_UNITS:
+        said.append(
+            f"The intervals were calibrated on {found['n_val_units']} independent samples, groups"
+            " or blocks: of so few their width is mostly chance."
+        )
+    if found["n_test_units"] < MIN_UNITS:
+        said.append("The test part is too small to tell whether they hold what they promise.")
+    constant = found.get("constant", {})
+    for part in ("val", "test"):
+        if names := ", ".join(constant.get(part, [])):
+            said.append(
+                f"{names} does not vary in the {PART_NAMES[part]} part: of one value alone nothing"
+                " follows for others."
+            )
+    return said
+
+
+@when_settled
+def show_physics(report: Report, settled: Settled) -> None:
+    """Show how often each model breaks what is known of the targets."""
+    evaluation = settled.evaluation
+    if not settled.data.physics:
+        report.show(
+            "Nothing is known of these targets (`dataset.fractions`, `dataset.non_negative`)."
+        )
+        return
+    report.show(physics_table(evaluation))
+    without = evaluation["without_physics"]
+    if without is not None:
+        kept, free = (
+            sum(without[key]) / len(without[key]) for key in ("constrained_scores", "scores")
+        )
+        report.show(
+            f"The winner scores {kept:.4f} with its constraints and {free:.4f} without them (means"
+            f" over the same {len(without['scores'])} seeds)."
+        )
+
+
+@when_settled
+def show_split(report: Report, settled: Settled) -> None:
+    """Show what a split that ignores the groups would have promised."""
+    evaluation = settled.evaluation
+    compared = evaluation["random_split"]
+    if "why_not" in compared:
+        report.show(compared["why_not"])
+        return
+    report.show(split_table(compared))
+    said = "The same configuration on the same samples, dealt out anew at random."
+    kept, dealt = (compared[split]["scores"] for split in ("as_split", "at_random"))
+    if max(dealt) < min(kept):
+        said += (
+            " Every training scores better there. Where that is more than the luck of another"
+            " validation part, it is memory of the recordings, and is gone with the next recording."
+        )
+    else:
+        said += " A random split is not shown to promise more here."
+    report.show(said)

@@ -1,0 +1,310 @@
+"""Sections of the notebooks that say who won, and against whom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+
+import optuna
+
+from hpo_utils.base.config import Config
+from hpo_utils.base.formatting import percent
+from hpo_utils.base.paths import relative_to_root, resolve
+from hpo_utils.data.prepared import PreparedData
+from hpo_utils.data.split import MIN_UNITS
+from hpo_utils.insight.winner_plots import plot_race, plot_test_intervals
+from hpo_utils.report.data_sections import said_of_groups, show_leaks
+from hpo_utils.report.page import Report
+from hpo_utils.report.tables import contenders_table, held_out_table
+from hpo_utils.scores.skill import NO_BETTER_THAN_MEAN, joint_verdict
+from hpo_utils.study.progress import why_none_completed
+from hpo_utils.training.test_looks import BY_HAND, TRIAL, looks_at_test, winners_heard
+from hpo_utils.trials.storage import count_finished
+from hpo_utils.winner.evaluation import AllFolds, Evaluation, Examination, Standing
+from hpo_utils.winner.examination import network_verdict
+from hpo_utils.winner.settle import load_evaluation, study_data, winner_directory
+
+UNSETTLED = (
+    "The winner of this study is not settled yet, so the test part stays silent: run"
+    " `03_optimize` to its end."
+)
+NO_WINNER = "There is no settled winner yet, so there is nothing to show here."
+ONE_TARGET = {
+    "better": "**The network beats the best baseline.**",
+    NO_BETTER_THAN_MEAN: "The network beats the best baseline, but is not shown to beat the mean.",
+    "worse": "**The network is worse than the best baseline.**",
+    "unclear": "The network cannot be told from the best baseline.",
+}
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A study whose winner is settled: what was found, its data, and where it is written."""
+
+    evaluation: Evaluation
+    data: PreparedData
+    directory: Path
+
+    @property
+    def examination(self) -> Examination:
+        """What the held-out parts say."""
+        return self.evaluation["examination"]
+
+
+def when_settled(
+    section: Callable[[Report, Settled], None],
+) -> Callable[[Report, optuna.Study, Config], None]:
+    """Turn a section about the winner into one of any study: it says so if there is no winner."""
+
+    @wraps(section)
+    def show(report: Report, study: optuna.Study, cfg: Config) -> None:
+        root = resolve(cfg.paths.outputs_root)
+        evaluation = load_evaluation(study, root)
+        if evaluation is None:
+            report.show(NO_WINNER)
+            return
+        directory = winner_directory(root, study.study_name)
+        section(report, Settled(evaluation, study_data(study, cfg), directory))
+
+    return show
+
+
+def show_answer(report: Report, study: optuna.Study, cfg: Config) -> None:
+    """Say in a few sentences who won, whether it beats the baselines, and whether it is sure."""
+    evaluation = load_evaluation(study, resolve(cfg.paths.outputs_root))
+    if evaluation is None:
+        report.show(why_none_completed(study) or UNSETTLED)
+        return
+    report.show(beats_baselines(evaluation["examination"]))
+    if not isinstance(evaluation["all_folds"], str):
+        report.show(said_of_folds(evaluation["all_folds"], evaluation["target_names"]))
+    report.show(number_one(evaluation))
+    show_leaks(report, study_data(study, cfg))
+    n_finished = count_finished(study)
+    if n_finished != evaluation["n_trials"]:
+        report.show(
+            f"It was settled when the study had {evaluation['n_trials']} trials; now it has"
+            f" {n_finished}: run `03_optimize` to its end."
+        )
+
+
+def beats_baselines(found: Examination) -> str:
+    """Return which targets are predicted better than without a network, and which by nobody."""
+    names, skills = list(found["validation"]), found["skill"]
+    if found["n_test_units"] < MIN_UNITS:
+        drawn = "samples" if found["n_test_groups"] is None else "groups"
+        if found["n_test_groups"] is None and found["n_test_units"] < found["n_test"]:
+            drawn = "blocks of neighbours"
+        n_behind = sum(skill["skill"] is not None and skill["skill"] < 0 for skill in skills)
+        return (
+            f"**The test part has too few {drawn} to be sure of anything**: of so few no interval"
+            " can be drawn, and no model is shown to beat another or the mean. By the numbers of"
+            f" these few alone, the best baseline errs less than the network for {n_behind} of"
+            f" {len(names)} targets. More {drawn} can tell."
+        )
+    verdicts = [network_verdict(found, k) for k in range(len(names))]
+    hopeless = [
+        name
+        for k, name in enumerate(names)
+        if verdicts[k] != "better"
+        and all(skill[k]["verdict"] != "better" for skill in found["skill_over_mean"].values())
+    ]
+    if len(hopeless) == len(names):
+        return (
+            "**No model beats the mean** beyond chance: neither the network nor a baseline is shown"
+            " to predict any target better than its training mean does. What the inputs hold of"
+            " these targets, if anything, was not found."
+        )
+    said = said_of_verdicts(names, verdicts)
+    if hopeless:
+        said += (
+            " Taken over all targets and models together, none beats the mean beyond chance for"
+            f" {', '.join(hopeless)}."
+        )
+    return said
+
+
+def said_of_folds(folds: AllFolds, names: Sequence[str]) -> str:
+    """Return the same of folds that speak together."""
+    together = f"By {len(folds['folds'])} folds together, {folds['n_samples']} samples:"
+    if folds["n_units"] < MIN_UNITS:
+        return f"{together} Still too few to be sure of anything."
+    verdicts = list(map(joint_verdict, folds["skill"], folds["skill_over_mean"]))
+    return f"{together} {said_of_verdicts(names, verdicts)}"
+
+
+def said_of_verdicts(names: Sequence[str], verdicts: Sequence[str]) -> str:
+    """Return for which targets the network beats the best baseline, and for which not."""
+    if len(names) == 1:
+        return ONE_TARGET[verdicts[0]]
+    better, vain, worse, unclear = (
+        [name for name, verdict in zip(names, verdicts, strict=True) if verdict == wanted]
+        for wanted in ONE_TARGET
+    )
+    said = f"The network beats the best baseline for **{len(better)} of {len(names)}** targets"
+    said += f" ({', '.join(better)})." if 0 < len(better) < len(names) else "."
+    if vain:
+        said += (
+            f" For {', '.join(vain)} it beats the best baseline, too, but is not shown to beat the"
+            " mean."
+        )
+    if worse:
+        said += f" **It is worse than the best baseline for {', '.join(worse)}.**"
+    if unclear:
+        said += f" For {', '.join(unclear)} it cannot be told from the best baseline."
+    return said
+
+
+def number_one(evaluation: Evaluation) -> str:
+    """Return who won on fresh seeds, how surely, and how far the study's score flattered."""
+    first, *others = evaluation["contenders"]
+    if not evaluation["raced"]:
+        return (
+            f"The winner is **{first['name']}**, the study's best as it is: with"
+            " `evaluation.n_seeds` 0 nobody asked whether luck made it the best."
+        )
+    n_seeds = len(first["scores"])
+    seeds = "1 fresh seed" if n_seeds == 1 else f"{n_seeds} fresh seeds"
+    said = f"Trained again with {seeds}, **{first['name']}** comes first."
+    finite = [other for other in others if other["mean"] is not None]
+    rivals = [other for other in finite if not other["beaten"]]
+    alike = [each["name"] for each in rivals if not surely_worse(each, evaluation["confidence"])]
+    if alike:
+        said += (
+            f" These seeds and validation samples cannot tell it from {', '.join(alike)} beyond"
+            " chance."
+        )
+    elif rivals:
+        said += f" It is better beyond chance than {', '.join(each['name'] for each in rivals)}."
+    if given_up := [other["name"] for other in finite if other["beaten"]]:
+        said += f" Given up on the way, which proves little: {', '.join(given_up)}."
+    if diverged := [other["name"] for other in others if other["mean"] is None]:
+        said += f" Diverged on a fresh seed: {', '.join(diverged)}."
+    return f"{said} {said_of_luck(evaluation)}"
+
+
+def surely_worse(contender: Standing, confidence: float) -> bool:
+    """Return whether neither seeds nor validation samples explain why the winner is better."""
+    p_value, (low, _) = contender["p_value"], contender["ratio_interval"]
+    return p_value is not None and p_value <= 1 - confidence and low is not None and low > 1
+
+
+def said_of_luck(evaluation: Evaluation) -> str:
+    """Return how far the study's score of its best trial was luck with the seed."""
+    best, gap = f"The study's best, trial {evaluation['best_trial']},", evaluation["gap"]
+    if gap is None:
+        return f"{best} diverged on a fresh seed."
+    direction = "worse" if gap > 0 else "better"
+    said = (
+        f"{best} is on average {abs(gap):.4f} {direction} on its fresh seeds than its score in the"
+        " study"
+    )
+    if evaluation["gap_by_chance"] is not None:
+        said += f"; the luck of one seed makes up to {evaluation['gap_by_chance']:.4f}"
+    return f"{said}."
+
+
+@when_settled
+def show_race(report: Report, settled: Settled) -> None:
+    """Show the contenders on fresh seeds."""
+    evaluation = settled.evaluation
+    if not evaluation["raced"]:
+        report.show("No contender was trained again (`evaluation.n_seeds` is 0).")
+        return
+    report.show(
+        plot_race(evaluation["contenders"], evaluation["score_name"]),
+        "Scores of the contenders on fresh seeds, with means and intervals",
+    )
+    report.show(contenders_table(evaluation["contenders"], evaluation["confidence"]))
+
+
+@when_settled
+def show_test(report: Report, settled: Settled) -> None:
+    """Show what the test part says of the winner and the baselines, and how often it was asked."""
+    evaluation = settled.evaluation
+    data, found = settled.data, settled.examination
+    few = f"; fewer than {MIN_UNITS} give none" if found["n_test_units"] < MIN_UNITS else ""
+    units = described_units(found["n_test"], found["n_test_groups"], found["n_test_units"])
+    report.show(
+        f"{found['n_test']} test samples; intervals of {percent(evaluation['confidence'])} from"
+        f" {units}{few}."
+    )
+    report.show(
+        plot_test_intervals(found["test"], evaluation["target_names"]),
+        "R² of the network and the baselines in the test part, with intervals",
+    )
+    report.show(held_out_table(found))
+    report.show(said_of_choice(evaluation))
+    report.show(said_of_looks(data))
+
+
+def said_of_choice(evaluation: Evaluation) -> str:
+    """Return the winner's score on the part that chose it, and on the one that did not."""
+    val, test = (evaluation["examination"]["scores"][part] for part in ("val", "test"))
+    if val is None or test is None:
+        return "The score that chose the winner is not defined on the test part."
+    return (
+        f"The score that the study was judged by is **{val:.4f}** on the validation part, which"
+        f" chose epoch, settings and winner, and **{test:.4f}** on the test part, which chose"
+        " nothing. The difference is what it flatters to have been chosen, and the luck of which"
+        " samples lie in which part."
+    )
+
+
+def described_units(n_samples: int, n_groups: int | None, n_units: int) -> str:
+    """Return what of the samples is taken to err independently, for intervals."""
+    if n_groups is not None:
+        return f"{said_of_groups(n_groups, n_units)}, taken whole"
+    if n_units < n_samples:
+        return f"{n_units} blocks of neighbours, taken whole"
+    return f"{n_units} single samples"
+
+
+def said_of_looks(data: PreparedData) -> str:
+    """Return how often the test part was looked at."""
+    looks = looks_at_test(data)
+    winners = winners_heard(data)
+    trials, by_hand = (sum(look.kind == kind for look in looks) for kind in (TRIAL, BY_HAND))
+    said = [
+        f"The test part was looked at **{len(looks)}** times in all: for the winner"
+        f" ({'; '.join(winners)}), {trials} by trials of studies and {by_hand} by hand."
+    ]
+    if trials:
+        said.append(
+            "The trials wrote its predictions to their folders; no trial is chosen, sorted or"
+            " stopped by them (`evaluation.strict_test` keeps it shut to them)."
+        )
+    if by_hand:
+        said.append(
+            "Trainings by hand show what it says: who changed settings after looking should trust"
+            " it less."
+        )
+    if len(winners) > 1:
+        said.append(
+            "**It has spoken for more than one winner**: who went on searching after hearing it"
+            " should trust its numbers less."
+        )
+    return " ".join(said)
+
+
+@when_settled
+def show_bundle(report: Report, settled: Settled) -> None:
+    """Say where the model to take home is and how to use it."""
+    where = relative_to_root(settled.directory / "bundle")
+    command = f"python -m hpo_utils predict {where} x.npy --out y.csv"
+    said = (
+        f"Weights, configuration, scalers, ONNX file and model card are in `{where}`. It predicts"
+        " from raw arrays, as they were recorded:"
+    )
+    if left_out := settled.examination.get("without_onnx"):
+        report.show(f"**There is no ONNX file**: {left_out}.")
+        said = said.replace(" ONNX file", "")
+    if settled.examination["intervals"] is None:
+        report.show(f"{said}\n\n```sh\n{command}\n```")
+        return
+    report.show(
+        f"{said}\n\n```sh\n{command} --half-width half_width.csv\n```\n\n"
+        "The second file holds half the width of each prediction's interval."
+    )

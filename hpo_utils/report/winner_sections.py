@@ -1,0 +1,131 @@
+"""The sections of ``04_analyze`` on where its winner errs and what it looks at."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from hpo_utils.base.style import with_unit
+from hpo_utils.bundle.bundle import load_bundle
+from hpo_utils.data.labels import axis_positions
+from hpo_utils.data.prepared import PreparedData
+from hpo_utils.insight.data_plots import plot_inputs
+from hpo_utils.insight.residuals import error_correlations, errors_by_group, worst_samples
+from hpo_utils.insight.sensitivity import N_SAMPLES, channel_losses, sensitivity
+from hpo_utils.insight.winner_plots import plot_error_correlations, plot_residuals, plot_sensitivity
+from hpo_utils.network.models import evaluation_batch
+from hpo_utils.report.page import Report
+from hpo_utils.report.tables import metrics_table, worst_table
+from hpo_utils.report.verdict import Settled, when_settled
+from hpo_utils.scores.skill import NETWORK
+from hpo_utils.trials.figures import plot_prediction_vs_truth
+from hpo_utils.winner.settle import load_predictions
+
+N_WORST = 3  # samples that are shown
+N_GROUPS = 10
+MAX_CHANNELS, N_DEALT_OUT = 32, 256  # more channels, or samples, take long
+MAX_VALUES = 2**26  # of inputs that are looked at together: 256 MB
+
+
+@when_settled
+def show_predictions_of_winner(report: Report, settled: Settled) -> None:
+    """Show the winner's predictions of the test part, and the errors of each target."""
+    y_true, y_pred = _test_predictions(settled)
+    errors = settled.examination["test"][NETWORK]
+    names, units = settled.evaluation["target_names"], settled.evaluation["target_units"]
+    report.show(
+        plot_prediction_vs_truth(y_true, y_pred, names, units, errors),
+        "Prediction of the winner against truth in the test part, one panel per target",
+    )
+    over = {
+        name: (baseline, settled.examination["test"][baseline][name]["mse"])
+        for name, baseline in zip(names, settled.examination["best_baseline"], strict=True)
+    }
+    report.show(metrics_table(errors, dict(zip(names, units, strict=True)), over))
+
+
+@when_settled
+def show_residuals(report: Report, settled: Settled) -> None:
+    """Show the errors against each target's truth, and under which conditions they grow."""
+    y_true, y_pred = _test_predictions(settled)
+    names, units = settled.evaluation["target_names"], settled.evaluation["target_units"]
+    report.show(
+        plot_residuals(y_true, y_pred, names, units),
+        "Prediction minus truth against truth in the test part, one panel per target",
+    )
+    if len(names) > 1:
+        report.show(
+            plot_error_correlations(error_correlations(y_true, y_pred, names)),
+            "Rank correlation of the size of each target's error with each true value",
+        )
+
+
+@when_settled
+def show_worst(report: Report, settled: Settled) -> None:
+    """Show the signals of the worst predicted samples, and the groups that are predicted worst."""
+    data = settled.data
+    y_true, y_pred = _test_predictions(settled)
+    std = data.target_scaler.std
+    worst = worst_samples(y_true, y_pred, std, N_WORST)
+    numbers = data.sample_numbers("test")[worst]
+    targets = [with_unit(*pair) for pair in zip(data.target_names, data.target_units, strict=True)]
+    report.show(worst_table(numbers, y_true[worst], y_pred[worst], targets))
+    report.show(
+        plot_inputs(data, "test", worst, [f"sample {number}" for number in numbers]),
+        "Signals of the worst predicted samples of the test part",
+    )
+    groups = data.groups("test")
+    if groups is not None:
+        table = errors_by_group(y_true, y_pred, groups, data.target_names, std)
+        report.show(
+            f"RMSE of each group in standard deviations, the worst {min(N_GROUPS, len(table))} of"
+            f" {len(table)} groups:"
+        )
+        report.show(table.head(N_GROUPS).rename(index=data.group_names))
+
+
+@when_settled
+def show_sensitivity(report: Report, settled: Settled) -> None:
+    """Show how far each place of the signal moves each prediction, and which channels it needs."""
+    data, names = settled.data, settled.data.target_names
+    bundle = load_bundle(settled.directory / "bundle")
+    step, channels = bundle.layout.downsample_factor, data.used_channels
+    members = list(bundle.model.members)
+    x = _inputs(data, step, _spread_out(data, step, N_SAMPLES))
+    axis_names = data.manifest["axis_names"]
+    report.show(
+        plot_sensitivity(
+            sensitivity(members, x), names, channels, axis_names,
+            axis_positions(data.manifest, step),
+        ),
+        "Sensitivity of each target's prediction to each place of the signal",
+    )  # fmt: skip
+    if 1 < len(channels) <= MAX_CHANNELS:
+        rows = _spread_out(data, step, N_DEALT_OUT)
+        x = _inputs(data, step, rows)
+        z = torch.from_numpy(data.target_scaler.transform(data.targets("val")[rows]))
+        lost = channel_losses(members, x, z, evaluation_batch(bundle.cfg, x))
+        report.show("R² lost in the validation part when a channel is exchanged between samples:")
+        report.show(pd.DataFrame(lost, index=names, columns=channels).map("{:.3f}".format))
+
+
+def _spread_out(data: PreparedData, step: int, most: int) -> NDArray[np.int64]:
+    """Return rows of the validation part, of all groups, at most as many as memory likes."""
+    n_samples, *shape = data.input_shape("val", step)
+    n_rows = min(most, n_samples, max(2, MAX_VALUES // math.prod(shape)))
+    return np.linspace(0, n_samples - 1, n_rows).astype(np.int64)
+
+
+def _inputs(data: PreparedData, step: int, rows: NDArray[np.int64]) -> torch.Tensor:
+    """Return standardised inputs of rows of the validation part, (n_rows, n_channels, ...)."""
+    return torch.from_numpy(np.ascontiguousarray(data.inputs("val", step)[rows]))
+
+
+def _test_predictions(settled: Settled) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return truth and prediction of the test part, (n_samples, n_targets) each, in units."""
+    held = load_predictions(settled.directory)
+    return held["test_true"], held["test"].mean(axis=0)

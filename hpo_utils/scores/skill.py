@@ -1,0 +1,122 @@
+"""Errors with intervals, and the skill over a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpo_utils.scores.intervals import Interval, ratio_interval, unexplained_interval
+from hpo_utils.scores.metrics import target_metrics, varies
+
+# of one target: mse, mae, rmse, bias, r2, and intervals of r2 and rmse
+TargetMetrics = dict[str, Any]
+
+
+class Skill(TypedDict):
+    """The share of a reference's squared error that a model removes, for one target."""
+
+    skill: float | None
+    interval: Interval
+    verdict: str  # better, worse or unclear
+
+
+Array = NDArray[np.float32]
+
+NETWORK = "network"  # among the names of the baselines
+NO_BETTER_THAN_MEAN = "not shown to beat the mean"
+
+
+def joint_verdict(skill: Skill, over_mean: Skill) -> str:
+    """Return the verdict over the best baseline, which is worth nothing if the mean holds out."""
+    beats_in_vain = skill["verdict"] == "better" and over_mean["verdict"] != "better"
+    return NO_BETTER_THAN_MEAN if beats_in_vain else skill["verdict"]
+
+
+def errors_with_intervals(
+    y_true: Array,
+    predictions: Mapping[str, Array],
+    names: list[str],
+    groups: NDArray[np.int64] | None,
+    confidence: float,
+) -> dict[str, dict[str, TargetMetrics]]:
+    """Return for each model and target the metrics, and intervals of R² and RMSE."""
+    truth = y_true.astype(np.float64)
+    known = varies(y_true)
+    found: dict[str, dict[str, TargetMetrics]] = {}
+    for model, y_pred in predictions.items():
+        errors = (y_pred.astype(np.float64) - truth) ** 2
+        unexplained = unexplained_interval(errors, truth, groups, confidence)
+        mse = ratio_interval(errors, np.ones_like(errors), groups, confidence)
+        found[model] = {
+            name: {
+                **metrics,
+                "r2_interval": _unlike(unexplained[k]) if known[k] else (None, None),
+                "rmse_interval": _root(mse[k]),
+            }
+            for k, (name, metrics) in enumerate(target_metrics(y_true, y_pred, names).items())
+        }
+    return found
+
+
+def skill_with_intervals(
+    y_true: Array,
+    y_pred: Array,
+    reference: Array,
+    groups: NDArray[np.int64] | None,
+    confidence: float,
+    n_models: int = 1,
+) -> list[Skill]:
+    """Return for each target the skill over a reference, its interval, and what it amounts to.
+
+    The skill is 1 - MSE / MSE of the reference: 1 is perfect, 0 as good as the reference (Murphy,
+    Monthly Weather Review 116 (1988), 2417-2424); None where the reference is perfect, or the truth
+    does not vary: of one value nothing can be told.
+    ``verdict`` is ``better`` or ``worse`` where the interval leaves out zero, else ``unclear``.
+    Of many targets, in each of ``n_models`` models, one would do so by chance: the intervals are
+    wider by Bonferroni's rule, so that ``confidence`` is that of all of them together.
+    """
+    ours, theirs = (
+        (y.astype(np.float64) - y_true) ** 2 for y in (y_pred, reference)
+    )  # (n_samples, n_targets)
+    ratios = _ratio(ours.mean(axis=0), theirs.mean(axis=0), _rounding(y_true))
+    ratios[~varies(y_true)] = np.nan
+    together = 1 - (1 - confidence) / (y_true.shape[1] * n_models)
+    intervals = ratio_interval(ours, theirs, groups, together)
+    return [_skill(ratio, *interval) for ratio, interval in zip(ratios, intervals, strict=True)]
+
+
+def _unlike(ratio: Interval) -> Interval:
+    """Return the interval of one minus a ratio."""
+    low, high = ratio
+    return (None, None) if low is None or high is None else (1 - high, 1 - low)
+
+
+def _root(square: Interval) -> Interval:
+    """Return the interval of the square root."""
+    low, high = square
+    return (None, None) if low is None or high is None else (low**0.5, high**0.5)
+
+
+def _skill(ratio: float, low: float | None, high: float | None) -> Skill:
+    """Return the skill, its interval and its verdict, given a ratio of errors and its interval."""
+    skill = None if np.isnan(ratio) else float(1 - ratio)
+    if skill is None or low is None or high is None:
+        return {"skill": skill, "interval": (None, None), "verdict": "unclear"}
+    verdict = "better" if high < 1 else "worse" if low > 1 else "unclear"
+    return {"skill": skill, "interval": _unlike((low, high)), "verdict": verdict}
+
+
+def _ratio(
+    above: NDArray[np.float64], below: NDArray[np.float64], negligible: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the ratio, NaN where there is nothing to divide by."""
+    return np.divide(above, below, out=np.full_like(above, np.nan), where=below > negligible)
+
+
+def _rounding(y_true: Array) -> NDArray[np.float64]:
+    """Return for each target the squared error that rounding to float32 makes."""
+    largest: NDArray[np.float64] = np.abs(y_true).max(axis=0).astype(np.float64)
+    return (np.finfo(np.float32).eps * largest) ** 2

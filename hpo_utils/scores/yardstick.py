@@ -1,0 +1,92 @@
+"""The yardstick: the one score that every trial of a study is measured by, the lower the better.
+
+It knows nothing of a trial's loss, weights or batches, so scores of different trials compare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hpo_utils.base.config import Config
+from hpo_utils.base.errors import ConfigError
+from hpo_utils.scores.metrics import varies
+
+KINDS = {"mse": "MSE of standardised targets", "mae": "MAE of standardised targets",
+         "r2": "1 - mean R²"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """A score of standardised predictions.
+
+    Parameters
+    ----------
+    kind
+        ``mse`` and ``mae``: mean over samples and targets. ``r2``: one minus the mean of the
+        targets' R², which asks of each target the same whatever its spread in the part.
+    target
+        Number of the only target that counts; None for all.
+    name
+        What the score is called wherever it is shown.
+    """
+
+    kind: str
+    target: int | None
+    name: str
+
+    def __call__(self, z_pred: Tensor, z_true: Tensor) -> Tensor:
+        """Return the scalar score of two tensors of shape (n_samples, n_targets)."""
+        return self.of_samples(z_pred, z_true).mean()
+
+    def of_samples(self, z_pred: Tensor, z_true: Tensor) -> Tensor:
+        """Return what each sample adds to the score, which is the mean of these: (n_samples,)."""
+        if self.target is not None:
+            k = slice(self.target, self.target + 1)
+            z_pred, z_true = z_pred[:, k], z_true[:, k]
+        error = z_pred - z_true
+        if self.kind == "mae":
+            return error.abs().mean(1)
+        if self.kind == "mse":
+            return error.square().mean(1)
+        # 1 - mean over k of (1 - MSE_k / variance_k)
+        return (error.square() / z_true.var(0, correction=0)).mean(1)
+
+
+def check_target(cfg: Config, target_names: Sequence[str]) -> None:
+    """Raise ConfigError unless ``evaluation.target`` is one of the targets."""
+    if cfg.evaluation.target not in (None, *target_names):
+        raise ConfigError(
+            f"evaluation.target must be one of {', '.join(target_names)}, got"
+            f" {cfg.evaluation.target!r}"
+        )
+
+
+def create_yardstick(
+    cfg: Config, target_names: Sequence[str], y_val: NDArray[np.float32]
+) -> Yardstick:
+    """Return the yardstick that ``evaluation.score`` and ``evaluation.target`` ask for.
+
+    ``y_val`` are the targets of the validation part, of shape (n_samples, n_targets).
+
+    Raises
+    ------
+    ConfigError
+        If the data have no target of that name, or one without an R².
+    """
+    kind, wanted = cfg.evaluation.score, cfg.evaluation.target
+    name, names = f"validation {KINDS[kind]}", list(target_names)
+    for k, target in enumerate(names):
+        if kind == "r2" and wanted in (None, target) and not varies(y_val)[k]:
+            raise ConfigError(
+                "evaluation.score r2 must have targets that vary in the validation part, but"
+                f" {target!r} is constant there: choose mse or mae, or another split"
+            )
+    if wanted is None:
+        return Yardstick(kind, None, name)
+    check_target(cfg, names)
+    return Yardstick(kind, names.index(wanted), f"{name}, {wanted} alone")

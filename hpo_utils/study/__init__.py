@@ -1,0 +1,1 @@
+"""A study: opened, searched, resumed, summarised; and a training by hand."""

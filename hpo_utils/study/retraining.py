@@ -1,0 +1,159 @@
+"""Trainings with given settings, each of them done once by whichever process has time.
+
+They are trials of a study beside the one whose settings they have: they go through the same workers
+and leave the same files.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import CategoricalDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo_utils.base.config import Config, updated
+from hpo_utils.base.errors import StudyError
+from hpo_utils.base.paths import resolve
+from hpo_utils.data.prepared import PreparedData
+from hpo_utils.study.companions import MARK, companion_name
+from hpo_utils.study.progress import WANTED
+from hpo_utils.training.directory import has_directory
+from hpo_utils.training.stopping import create_stop
+from hpo_utils.trials.ownership import recover_interrupted
+from hpo_utils.trials.search_space import Parameter, SearchSpace
+from hpo_utils.trials.storage import (
+    FINISHED,
+    count_finished,
+    create_pruner,
+    enqueued_params,
+    open_storage,
+)
+from hpo_utils.workers.executors import run_workers
+from hpo_utils.workers.worker import Search
+
+SEED, CONSTRAIN = "training.seed", "model.constrain_outputs"
+POLL = 1.0  # seconds between two looks at what other processes train
+
+Settings = dict[str, Any]  # a value for each searched parameter, seed and constraint included
+
+
+def train_all(
+    study: optuna.Study,
+    suffix: str,
+    cfg: Config,
+    space: SearchSpace,
+    data: PreparedData,
+    wanted: Mapping[str, Settings],
+) -> list[FrozenTrial]:
+    """Train what is wanted and not yet there, as trials of a study named after ``study``.
+
+    Nothing is pruned. Several processes may want the same: each training is done by one of them,
+    and all wait for it. ``wanted`` are settings by what to call them.
+
+    Raises
+    ------
+    StudyError
+        If a training fails.
+    StopRequest
+        If a person made the file ``optuna/STOP`` below ``outputs_root``.
+    """
+    storage, root = open_storage(cfg), resolve(cfg.paths.outputs_root)
+    name = companion_name(storage, study.study_name, suffix, root)
+    retrained = optuna.create_study(study_name=name, storage=storage, load_if_exists=True)
+    retrained.set_user_attr(MARK, study.study_name)
+    cfg = updated(cfg, {"study.pruner": "none", "study.timeout": None})
+    retrained.pruner = create_pruner(cfg)
+    names = {settings_key(settings): name for name, settings in wanted.items()}
+    search = Search(cfg, widened(space), data, create_stop(cfg), queued_only=True)
+    asked, told = set[str](), False
+
+    while True:
+        recover_interrupted(retrained, root, cfg.study.silent_after_s)
+        # in this order: what another process ends between the two is in both, not in none
+        in_hand, finished = _in_hand(retrained), _finished(retrained, root)
+        missing = names.keys() - finished.keys()
+        # of two that asked at the same moment, each waits for what the other asked for, too
+        unfinished = missing | (names.keys() & in_hand)
+        if not unfinished:
+            return [finished[settings_key(settings)] for settings in wanted.values()]
+        lost = missing - in_hand
+        if failed := sorted(lost & asked):
+            raise StudyError(
+                "every training must be finished before the winner is settled, but"
+                f" {names[failed[0]]} failed: {_failure(retrained, failed[0])}"
+            )
+        for settings in wanted.values():
+            if settings_key(settings) in lost:
+                retrained.enqueue_trial(settings)
+        asked |= lost
+        retrained.set_user_attr(WANTED, count_finished(retrained) + len(unfinished))
+        if n_waiting := len(retrained.get_trials(deepcopy=False, states=(TrialState.WAITING,))):
+            run_workers(retrained, search, n_waiting, lambda trial: _say(trial, names))
+        elif not told:
+            left = f"{len(unfinished)} of {len(wanted)}"
+            print(f"retraining: waiting for another process, which trains {left}", flush=True)
+            told = True
+        else:
+            time.sleep(POLL)
+        search.stop.check()
+
+
+def _say(trial: FrozenTrial, names: Mapping[str, str]) -> None:
+    """Print a line on a training that has ended; ``names`` are those of the settings."""
+    diverged = trial.value is None or trial.state != TrialState.COMPLETE
+    score = "no score" if diverged else f"score {trial.value:.4f}"
+    print(f"retraining: {names.get(settings_key(trial.params), trial.params)}: {score}", flush=True)
+
+
+def complete_settings(cfg: Config, params: Settings, seed: int) -> Settings:
+    """Return the parameters with a seed, and whether outputs are constrained."""
+    return {CONSTRAIN: cfg.model.constrain_outputs, **params, SEED: seed}
+
+
+def widened(space: SearchSpace) -> SearchSpace:
+    """Return the space with the seed, and whether outputs are constrained, as parameters."""
+    added = (
+        Parameter(SEED, IntDistribution(0, 2**32 - 1)),
+        Parameter(CONSTRAIN, CategoricalDistribution([True, False])),
+    )
+    names = [parameter.name for parameter in added]
+    # first, as others may be searched on condition of them
+    return SearchSpace((*added, *(p for p in space.parameters if p.name not in names)))
+
+
+def settings_key(settings: Mapping[str, Any]) -> str:
+    """Return a text that is the same for the same settings."""
+    return json.dumps(settings, sort_keys=True)
+
+
+def _in_hand(retrained: optuna.Study) -> set[str]:
+    """Return what waits or is being trained, by whatever process."""
+    states = (TrialState.WAITING, TrialState.RUNNING)
+    trials = retrained.get_trials(deepcopy=False, states=states)
+    return {settings_key(enqueued_params(trial) or {}) for trial in trials}
+
+
+def _finished(retrained: optuna.Study, root: Path) -> dict[str, FrozenTrial]:
+    """Return the trainings that have ended, but for those whose directories are gone.
+
+    Of two with the same settings the first, for every process and every time.
+    """
+    trials = retrained.get_trials(deepcopy=False, states=FINISHED)
+    there = [trial for trial in trials if has_directory(trial, root)]
+    return {settings_key(trial.params): trial for trial in reversed(there)}
+
+
+def _failure(retrained: optuna.Study, key: str) -> str:
+    """Return why the last training with these settings failed."""
+    failed = retrained.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+    said = [
+        str(trial.user_attrs["failure"])
+        for trial in failed
+        if "failure" in trial.user_attrs and settings_key(enqueued_params(trial) or {}) == key
+    ]
+    return said[-1] if said else "its process died"

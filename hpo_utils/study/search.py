@@ -1,0 +1,352 @@
+"""The study: opened or created, recovered, searched to its number of trials, summarised."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.exceptions import DuplicatedStudyError
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo_utils.base.config import Config, updated, with_target_weights
+from hpo_utils.base.errors import HpoError, StopRequest, StudyError
+from hpo_utils.base.parameters import as_text, is_called
+from hpo_utils.base.paths import resolve, writable_directory
+from hpo_utils.data.preparation import find_prepared, known_targets, prepare_data
+from hpo_utils.data.prepared import PreparedData
+from hpo_utils.network.devices import select_device
+from hpo_utils.scores.yardstick import check_target, create_yardstick
+from hpo_utils.study.carry_over import carry_over
+from hpo_utils.study.companions import MARK, companions_of, names_beside, own_names
+from hpo_utils.study.progress import WANTED, StudyProgress, why_none_completed
+from hpo_utils.study.summary import last_searched, write_study_files
+from hpo_utils.training.stopping import create_stop
+from hpo_utils.trials.ownership import recover_interrupted
+from hpo_utils.trials.sampler import create_sampler
+from hpo_utils.trials.search_space import SearchSpace, load_search_space
+from hpo_utils.trials.storage import (
+    count_finished,
+    create_pruner,
+    default_database,
+    enqueued_params,
+    open_storage,
+)
+from hpo_utils.workers.executors import check_executor, run_workers
+from hpo_utils.workers.server import start_server
+from hpo_utils.workers.worker import Search, needing_storage
+
+FILES_INTERVAL = 10.0  # seconds between two writings of the study's files while it runs
+FILES_SHARE = 0.01  # of the time that the writing may take
+SIGNING_S = 5.0  # seconds in which a process that creates a study has signed it
+
+
+def run_study(cfg: Config, companion_of: str | None = None) -> optuna.Study:
+    """Search until the study has the trials that ``cfg`` asks for, and write its files.
+
+    Running again finishes the work rather than adding to it: trials that were interrupted go on
+    from their checkpoints. The files are written while it goes on and when it ends, also by an
+    interrupt, so that a killed search leaves them nearly up to date. A search that helps to settle
+    the winner of another study is a ``companion_of`` it, and never started over alone.
+
+    Returns
+    -------
+    optuna.Study
+        The study, which may be a new one: see ``open_study``. When ``study.timeout`` has passed it
+        has fewer trials.
+
+    Raises
+    ------
+    HpoError
+        If data, search space or storage cannot be used, too many trials fail in a row, or the disk
+        is full.
+    StopRequest
+        If a person made the file ``optuna/STOP`` below ``outputs_root``.
+    """
+    cfg, space = check_study(cfg)
+    with needing_storage():
+        start_server(cfg)
+        data = prepare_data(cfg)
+        study = open_study(cfg, space, data, companion_of)
+        search(study, cfg, space, data)
+    return study
+
+
+def search(study: optuna.Study, cfg: Config, space: SearchSpace, data: PreparedData) -> None:
+    """Run what is left of the study, showing its progress and keeping its files up to date."""
+    remaining = count_remaining(study, cfg)
+    if remaining == 0:
+        print(f"study {study.study_name!r} has its {count_finished(study)} trials: nothing to do")
+        if sentence := why_none_completed(study):
+            print(sentence)
+    study.set_user_attr(WANTED, count_finished(study) + remaining)
+    progress = StudyProgress(study, remaining)
+    root = resolve(cfg.paths.outputs_root)
+    due = 0.0
+
+    def note(trial: FrozenTrial) -> None:
+        nonlocal due
+        progress.trial_finished(trial)
+        if (started := time.monotonic()) > due:
+            write_study_files(study, root)
+            ended = time.monotonic()
+            due = ended + max(FILES_INTERVAL, (ended - started) / FILES_SHARE)
+
+    stop = create_stop(cfg)
+    try:
+        run_workers(study, Search(cfg, space, data, stop), remaining, note)
+    finally:
+        write_study_files(study, root)
+        progress.close()
+    shared = cfg.study.n_more is None  # with other processes, which have done some of them
+    left = count_remaining(study, cfg) if shared else remaining - progress.n_done
+    if left > 0 and (reason := stop.reason()):
+        sentence = f"the search stops because {reason}: {left} trials are left, run again to go on"
+        if not stop.overdue():
+            raise StopRequest(sentence)
+        print(sentence)
+
+
+def check_study(cfg: Config) -> tuple[Config, SearchSpace]:
+    """Check all settings of a study against the headers of its arrays, before it is made.
+
+    Returns
+    -------
+    Config, SearchSpace
+        The configuration, with a weight for each target, and what is searched.
+
+    Raises
+    ------
+    HpoError
+        If one of them does not fit.
+    """
+    select_device(cfg.training.device)
+    check_executor(cfg)
+    names = known_targets(cfg)
+    check_target(cfg, names)
+    cfg = with_target_weights(cfg, len(names))
+    space = load_search_space(cfg, len(names))
+    if cfg.study.try_base:
+        space.values_in(cfg)
+    known_targets(updated(cfg, space.largest()))  # do the shapes allow the largest downsampling?
+    if cfg.study.storage is not None:
+        open_storage(cfg)
+    writable_directory(cfg.paths.outputs_root, "paths.outputs_root")
+    return cfg, space
+
+
+def open_study(
+    cfg: Config, space: SearchSpace, data: PreparedData, companion_of: str | None = None
+) -> optuna.Study:
+    """Open the study that fits the configuration, or create it.
+
+    A study holds trials of one search space with one set of other settings, on one data set, scored
+    in one way. When the stored study of this name has others, a new one is made with a time stamp
+    in its name, and the finished trials that could have been sampled from the new space on the same
+    data are carried over. Asking again finds the new one.
+
+    ``study.delete_study`` or ``OPTUNA_DELETE_STUDY=true`` in the environment starts over.
+    """
+    storage = open_storage(cfg)
+    wished = os.environ.get("OPTUNA_DELETE_STUDY", "").lower() == "true"
+    if companion_of is None and (cfg.study.delete_study or wished):
+        _delete_stored(storage, cfg)
+    signature = signature_of(cfg, space, data)
+    while True:
+        try:
+            study = _fitting_or_new(storage, cfg, space, signature, companion_of)
+            break
+        except DuplicatedStudyError:  # made by another process a moment ago, or in this second
+            time.sleep(1.0)
+    study.set_user_attr("target_names", data.target_names)
+    if cfg.study.try_base:
+        _enqueue_base(study, space, cfg)
+    study.sampler = create_sampler(cfg)
+    study.pruner = create_pruner(cfg)
+    return study
+
+
+def signature_of(cfg: Config, space: SearchSpace, data: PreparedData) -> dict[str, Any]:
+    """Return what all trials of a study share."""
+    return {
+        "search_space": space.digest,
+        "held": space.held_in(cfg),
+        "dataset_id": data.dataset_id,
+        "score": create_yardstick(cfg, data.target_names, data.targets("val")).name,
+        "physics": {key: data.manifest[key] for key in ("fractions", "non_negative")},
+    }
+
+
+def _fitting_or_new(
+    storage: optuna.storages.BaseStorage,
+    cfg: Config,
+    space: SearchSpace,
+    signature: dict[str, Any],
+    companion_of: str | None,
+) -> optuna.Study:
+    root, name = resolve(cfg.paths.outputs_root), cfg.study.name
+    if companion_of is None:
+        names = own_names(storage, name, root)
+    else:
+        names = names_beside(storage, name, companion_of, root)
+    stored = [optuna.load_study(study_name=each, storage=storage) for each in names]
+    _wait_for_signatures(stored, signature)
+    for study in stored:
+        if study.user_attrs.get("signature") == signature:
+            recover_interrupted(study, root, cfg.study.silent_after_s)
+            return study
+    taken = name in optuna.get_all_study_names(storage)  # by a study with other settings
+    stamp = f"-{datetime.now():%Y%m%d-%H%M%S}" if taken else ""
+    study = optuna.create_study(
+        study_name=cfg.study.name + stamp, storage=storage, direction="minimize"
+    )
+    study.set_user_attr(MARK, companion_of)
+    study.set_user_attr("signature", signature)
+    if stored:
+        carried, dropped = carry_over(stored[0], study, space, cfg)
+        print(
+            f"study {stored[0].study_name!r} was made with another search space, settings,"
+            f" data or score: going on in the new study {study.study_name!r} with"
+            f" {carried} of its trials"
+        )
+        for reason, count in dropped.most_common():
+            print(f"  left behind, {count}: {reason}")
+    return study
+
+
+def _wait_for_signatures(studies: list[optuna.Study], signature: dict[str, Any]) -> None:
+    """Wait for those who create studies at this moment; sign what one left that was killed then."""
+    until = time.monotonic() + SIGNING_S
+    for study in studies:
+        while "signature" not in study.user_attrs and not study.get_trials(deepcopy=False):
+            if time.monotonic() > until:
+                study.set_user_attr("signature", signature)
+            else:
+                time.sleep(0.1)
+
+
+def with_those_after(study: optuna.Study, outputs_root: Path) -> dict[str, optuna.Study]:
+    """Return the study, and those that its winner is settled by, as far as they have begun.
+
+    Under what each is called where a user reads of it.
+    """
+    storage = study._storage
+    after = {
+        title: optuna.load_study(study_name=name, storage=storage)
+        for name, title in companions_of(storage, study.study_name, outputs_root).items()
+    }
+    return {f"study {study.study_name}": study, **after}
+
+
+def load_existing_study(cfg: Config, study_name: object = None) -> optuna.Study:
+    """Return a stored study.
+
+    Parameters
+    ----------
+    cfg
+        Of the studies called ``study.name``, with or without a time stamp, the one that was made
+        with these settings, on these data; else the one that was last searched, else the newest:
+        ``differs_from`` says in what.
+    study_name
+        The exact name of another one, or the number that papermill made of its digits.
+
+    Raises
+    ------
+    StudyError
+        If there is none.
+    """
+    wanted = as_text("study_name", study_name)
+    names: list[str] = []
+    if cfg.study.storage is not None or default_database(cfg).is_file():
+        storage, root = open_storage(cfg), resolve(cfg.paths.outputs_root)
+        if wanted is not None:
+            names = [n for n in optuna.get_all_study_names(storage) if is_called(n, study_name)]
+            names = [wanted] if wanted in names else names
+        else:
+            names = own_names(storage, cfg.study.name, root)
+            names = _as_wished(storage, names, _wished(cfg)) or names
+            names = [last for last in [last_searched(root)] if last in names] or names
+    if not names or (wanted is not None and len(names) > 1):
+        raise StudyError(
+            f"there must be a study called {wanted or cfg.study.name!r} to look at, but none is"
+            " stored: run notebooks/03_optimize.ipynb with the same params_file first"
+        )
+    return optuna.load_study(study_name=names[0], storage=storage)
+
+
+def _as_wished(
+    storage: optuna.storages.BaseStorage, names: list[str], wished: dict[str, Any]
+) -> list[str]:
+    """Return the studies that were made with what is wished, as far as that is known."""
+    signatures = {
+        name: optuna.load_study(study_name=name, storage=storage).user_attrs.get("signature", {})
+        for name in names
+    }
+    return [name for name in names if wished and wished.items() <= signatures[name].items()]
+
+
+def _wished(cfg: Config) -> dict[str, Any]:
+    """Return the signature that a study with these settings has; of arrays that are gone a part."""
+    try:
+        names = known_targets(cfg)
+        data = find_prepared(cfg)
+    except HpoError:
+        return {}
+    cfg = with_target_weights(cfg, len(names))
+    try:
+        space = load_search_space(cfg, len(names))
+        if data is not None:
+            return signature_of(cfg, space, data)
+    except HpoError:
+        return {}
+    known = {"search_space": space.digest, "held": space.held_in(cfg)}
+    return {**known, "dataset_id": None}  # never prepared, so never searched
+
+
+def differs_from(study: optuna.Study, cfg: Config) -> str | None:
+    """Return in a sentence how a study differs from what the settings ask for; None if it fits."""
+    wished, signature = _wished(cfg), study.user_attrs.get("signature", {})
+    differing = [key for key in wished if signature and wished[key] != signature.get(key)]
+    if not differing:
+        return None
+    words = {"search_space": "search space", "held": "settings", "dataset_id": "data"}
+    what = ", ".join(words.get(key, key) for key in differing)
+    if "held" in differing:
+        held, theirs = wished["held"], signature.get("held", {})
+        changed = [key for key in held if key in theirs and held[key] != theirs[key]]
+        what += f" ({', '.join(changed)})" if changed else ""
+    return (
+        f"**Study {study.study_name} is not the one of these settings**: it was made with another"
+        f" {what}. Theirs has not been searched yet: run `03_optimize` with the same `params_file`"
+        " and `overrides`."
+    )
+
+
+def count_remaining(study: optuna.Study, cfg: Config) -> int:
+    """Return how many trials are still to do."""
+    if cfg.study.n_more is not None:
+        return cfg.study.n_more
+    return max(0, cfg.study.n_trials - count_finished(study))
+
+
+def _delete_stored(storage: optuna.storages.BaseStorage, cfg: Config) -> None:
+    root = resolve(cfg.paths.outputs_root)
+    for stored in own_names(storage, cfg.study.name, root):
+        for each in (stored, *companions_of(storage, stored, root)):
+            optuna.delete_study(study_name=each, storage=storage)
+        print(f"deleted study {stored!r}; the directories of its trials stay")
+
+
+def _enqueue_base(study: optuna.Study, space: SearchSpace, cfg: Config) -> None:
+    """Have the base configuration tried first, unless it has been or waits to be."""
+    base = space.values_in(cfg)
+    tried = [
+        enqueued_params(trial) or trial.params
+        for trial in study.get_trials(deepcopy=False)
+        if trial.state != TrialState.FAIL
+    ]
+    if base not in tried:
+        study.enqueue_trial(base)

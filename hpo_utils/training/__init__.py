@@ -1,0 +1,1 @@
+"""One training, and everything that it leaves in its directory."""

@@ -1,0 +1,99 @@
+"""The parts of the split as tensors, and the batches of an epoch.
+
+Data are small beside what their training needs, so a part lies on the training's device as a whole
+and batches are picked out of it by index: no DataLoader, no copies from the host. A part that would
+fill the device stays where it is, and only its batches travel.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hpo_utils.base.config import Config
+from hpo_utils.data.prepared import PreparedData
+from hpo_utils.network.folding import Moments
+from hpo_utils.network.memory import free_memory
+from hpo_utils.network.models import memory_format
+
+PIECE = 2**24  # bytes that are copied at a time
+RESIDENT_SHARE = 0.5  # of the free memory that a part may take
+
+
+@dataclass
+class Part:
+    """One part of the split.
+
+    ``x`` of shape (n_samples, n_channels, L) or (n_samples, n_channels, H, W), standardised, on the
+    device or, if it is too large for that, on the host; ``z`` of shape (n_samples, n_targets),
+    standardised, on the device; ``moments`` of the inputs, where the network takes them.
+    """
+
+    x: Tensor
+    z: Tensor
+    moments: Moments | None = None
+
+    def batch(self, index: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Return what the network takes, and targets, of the samples in ``index`` on the device."""
+        x = self.x[index.to(self.x.device)].to(self.z.device)
+        known = () if self.moments is None else (self.moments.of_batch(index, x),)
+        return (x, *known), self.z[index]
+
+
+@dataclass
+class Pieces:
+    """Into how many pieces a batch is cut so that its training fits into the memory.
+
+    The gradients of the pieces add up to those of the batch. Batch normalisation, however, takes
+    its statistics from each piece alone, so a training in pieces is not quite that of the batch.
+    """
+
+    count: int = 1
+
+    def split(self, batch: Tensor) -> tuple[Tensor, ...]:
+        """Return the pieces, of two samples at least, since one has no statistics."""
+        return torch.tensor_split(batch, max(1, min(self.count, len(batch) // 2)))
+
+    def halve(self, batch: Tensor) -> bool:
+        """Have twice as many pieces; return whether that cuts such a batch any finer."""
+        before = len(self.split(batch))
+        self.count *= 2
+        return len(self.split(batch)) > before
+
+
+def load_part(data: PreparedData, part: str, cfg: Config, device: torch.device) -> Part:
+    """Bring one part to the device, in the layout that suits the network, or leave it on disk."""
+    factor = cfg.dataset.downsample_factor
+    z = torch.from_numpy(data.target_scaler.transform(data.targets(part))).to(device)
+    shape = data.input_shape(part, factor)
+    n_bytes = math.prod(shape[1:]) * np.dtype(np.float32).itemsize  # of a sample
+    if len(z) * n_bytes > RESIDENT_SHARE * free_memory(device):
+        return Part(torch.from_numpy(data.inputs(part, factor)), z)
+    x = torch.empty(shape, device=device, memory_format=memory_format(len(shape) - 2))
+    step = max(1, PIECE // n_bytes)
+    for start in range(0, len(z), step):
+        # mapped anew each time, or every page that was read would count as ours until the end
+        piece = data.inputs(part, factor, slice(start, start + step))
+        x[start : start + step] = torch.from_numpy(np.array(piece))
+    return Part(x, z)
+
+
+def make_batches(
+    n_samples: int, batch_size: int, generator: torch.Generator, device: torch.device
+) -> list[Tensor]:
+    """Return shuffled sample indices in batches.
+
+    A last batch of one sample is left out, since batch normalisation has no statistics of one; the
+    next shuffle brings its sample back.
+    """
+    order = torch.randperm(n_samples, generator=generator).to(device)
+    return list(torch.split(order, batch_size))[: count_batches(n_samples, batch_size)]
+
+
+def count_batches(n_samples: int, batch_size: int) -> int:
+    """Return how many batches ``make_batches`` makes."""
+    return max(1, n_samples // batch_size + (n_samples % batch_size > 1))

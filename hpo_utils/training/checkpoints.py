@@ -1,0 +1,144 @@
+"""Checkpoints: everything a training needs to go on where its process died, in one file."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor, nn
+
+from hpo_utils.base.paths import is_whole_archive, write_with
+from hpo_utils.training.averaging import WeightAverage
+from hpo_utils.training.batches import Pieces
+from hpo_utils.training.directory import CHECKPOINT_FILE
+from hpo_utils.training.optimizer import FlatAdam
+from hpo_utils.training.schedule import Schedule
+from hpo_utils.training.timing import Effort
+
+
+@dataclass
+class TrainingState:
+    """What changes while a network trains, as it is after a whole number of epochs.
+
+    ``history`` and ``effort`` are those of the trial's record.
+    """
+
+    model: nn.Module
+    optimizer: FlatAdam
+    schedule: Schedule
+    average: WeightAverage | None
+    shuffle: torch.Generator
+    history: dict[str, list[float]]
+    effort: Effort
+    pieces: Pieces = field(default_factory=Pieces)
+    epoch: int = 0
+    best_epoch: int = 0
+    best_score: float = math.inf
+    best_state: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def kept(self) -> nn.Module:
+        """The model that validates and is kept: the averaged one, if there is an average."""
+        return self.model if self.average is None else self.average.model
+
+    def finish_epoch(self, score: float) -> None:
+        """Take note of an epoch's end and its score; keep the weights if they are the best."""
+        self.epoch += 1
+        self.effort.epochs += 1
+        if score < self.best_score:
+            self.best_epoch, self.best_score = self.epoch, score
+            self.best_state = copy.deepcopy(self.kept.state_dict())
+        self.schedule.after_epoch(self.epoch, score)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything in tensors and plain values, the generators of random numbers too."""
+        device = next(self.model.parameters()).device
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "shuffle": self.shuffle.get_state(),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+            "history": self.history,
+            "seconds": self.effort.seconds,
+            "pieces": self.pieces.count,
+            "epoch": self.epoch,
+            "best_epoch": self.best_epoch,
+            "best_score": self.best_score,
+            "best_state": self.best_state,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what ``state_dict`` returned, whatever this state was."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.shuffle.set_state(state["shuffle"])
+        torch.set_rng_state(state["random"])
+        self.history.update(state["history"])
+        for phase, seconds in state["seconds"].items():
+            self.effort.seconds[phase] += seconds
+        self.effort.epochs = state["epoch"]
+        self.pieces.count, self.epoch = state["pieces"], state["epoch"]
+        self.best_epoch, self.best_score = state["best_epoch"], state["best_score"]
+        device = next(self.model.parameters()).device
+        if device.type == "cuda" and state["random_cuda"] is not None:
+            torch.cuda.set_rng_state(state["random_cuda"], device)
+        self.best_state = {name: value.to(device) for name, value in state["best_state"].items()}
+
+
+class Checkpoint:
+    """The file of a training's state, written at most every so often.
+
+    Parameters
+    ----------
+    directory
+        Of the trial.
+    every_s
+        Seconds between two writings.
+    """
+
+    def __init__(self, directory: Path, every_s: float) -> None:
+        self.file = directory / CHECKPOINT_FILE
+        self._every_s, self._saved_at = every_s, time.monotonic()
+
+    def restore(self, state: TrainingState) -> bool:
+        """Bring ``state`` to where the file says; return whether there is one that can be used.
+
+        A file that was cut, or has rotted, is as good as none: the training begins anew, and comes
+        to the same end.
+        """
+        if not is_whole_archive(self.file):  # PyTorch itself does not look at the check sums
+            return False
+        try:
+            # weights_only: a file cannot run code
+            content = torch.load(self.file, map_location="cpu", weights_only=True)
+        except Exception:  # whatever a damaged file leads to
+            return False
+        if not isinstance(content, dict) or content.keys() != state.state_dict().keys():
+            return False
+        state.load_state_dict(content)
+        return True
+
+    def save(self, state: TrainingState) -> None:
+        """Write the state, whole or not at all."""
+
+        def write(file: BinaryIO) -> None:
+            torch.save(state.state_dict(), file)
+
+        write_with(self.file, write)
+        self._saved_at = time.monotonic()
+
+    def save_if_due(self, state: TrainingState) -> None:
+        """Write the state unless that was done a moment ago."""
+        if time.monotonic() - self._saved_at >= self._every_s:
+            self.save(state)

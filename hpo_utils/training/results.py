@@ -1,0 +1,81 @@
+"""What a finished training leaves in its directory: weights, metrics, predictions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hpo_utils.base.paths import (
+    write_json,
+    write_npy,
+    write_with,
+)
+from hpo_utils.data.prepared import PreparedData
+from hpo_utils.scores.metrics import standardized_errors, target_metrics
+from hpo_utils.training.directory import VAL_FILE, WEIGHTS_FILE
+
+
+@dataclass
+class TrialResult:
+    """What one finished training leaves.
+
+    ``truth`` and ``predictions`` hold, for ``val`` and unless it stays shut for ``test``, arrays of
+    shape (n_samples, n_targets) in the targets' units; ``score`` is that of the validation part at
+    ``best_epoch`` (counted from 1), whose weights are kept.
+    """
+
+    score: float
+    score_name: str
+    best_epoch: int
+    state_dict: dict[str, Tensor]
+    truth: dict[str, NDArray[np.float32]]
+    predictions: dict[str, NDArray[np.float32]]
+    n_parameters: int
+
+
+def save_trial_results(
+    output_dir: Path, result: TrialResult, history: dict[str, list[float]], data: PreparedData
+) -> dict[str, Any]:
+    """Write weights, metrics and predictions of a finished training.
+
+    Its figures are drawn from these files, see ``trials.figures``.
+
+    Returns
+    -------
+    dict
+        The content of ``metrics.json``.
+    """
+    write_with(output_dir / WEIGHTS_FILE, lambda file: torch.save(result.state_dict, file))
+    part = "test" if "test" in result.predictions else "val"
+    y_true, y_pred = result.truth[part], result.predictions[part]
+    write_npy(output_dir / "y_true.npy", y_true)
+    write_npy(output_dir / "y_pred.npy", y_pred)
+    write_npy(output_dir / VAL_FILE, result.predictions["val"])
+    names, units = data.target_names, data.target_units
+    errors = {
+        part: target_metrics(result.truth[part], result.predictions[part], names)
+        for part in result.predictions
+    }
+    test = standardized_errors(y_true, y_pred, data.target_scaler) if part == "test" else {}
+    metrics = {
+        "score": result.score,
+        "score_name": result.score_name,
+        "best_epoch": result.best_epoch,
+        "val_loss": history["val_losses"][result.best_epoch - 1],
+        "val_targets": errors["val"],
+        "test_mse": test.get("mse"),
+        "test_mae": test.get("mae"),
+        "test_targets": errors.get("test"),
+        "part": part,  # of y_true, y_pred and the figures
+        "target_units": dict(zip(names, units, strict=True)),
+        "n_parameters": result.n_parameters,
+        **history,
+    }
+    write_json(output_dir / "metrics.json", metrics)
+    return metrics

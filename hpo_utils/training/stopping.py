@@ -1,0 +1,56 @@
+"""When a search is to stop before it is done: at its deadline, or by a file that a person makes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpo_utils.base.config import Config
+from hpo_utils.base.errors import StopRequest
+from hpo_utils.base.paths import relative_to_root, resolve
+
+STOP_FILE = Path("optuna") / "STOP"  # below outputs_root
+
+
+@dataclass(frozen=True)
+class Stop:
+    """What every worker of a search looks at between epochs and, for the deadline, between steps.
+
+    ``since``, the start of the search, is in seconds as ``time.time`` counts them, and ``timeout``
+    counts from there. A file from before the start is an earlier search's, and means nothing.
+    """
+
+    file: Path
+    since: float
+    timeout: float | None
+
+    def reason(self) -> str | None:
+        """Return why the search is to stop, None if it is not."""
+        if self.overdue():
+            return f"its time is over (study.timeout = {self.timeout:g} s)"
+        try:
+            asked = self.file.stat().st_mtime > self.since
+        except FileNotFoundError:
+            return None
+        return f"{relative_to_root(self.file)} is there" if asked else None
+
+    def overdue(self) -> bool:
+        """Return whether the deadline has passed."""
+        return self.timeout is not None and time.time() > self.since + self.timeout
+
+    def check(self) -> None:
+        """Raise StopRequest if the search is to stop."""
+        if reason := self.reason():
+            raise StopRequest(f"the search stops because {reason}")
+
+    def check_deadline(self) -> None:
+        """Raise StopRequest if the deadline has passed; cheap enough for every step."""
+        if self.overdue():
+            self.check()
+
+
+def create_stop(cfg: Config) -> Stop:
+    """Return the conditions for a search that starts now."""
+    file = resolve(cfg.paths.outputs_root) / STOP_FILE
+    return Stop(file, time.time(), cfg.study.timeout)

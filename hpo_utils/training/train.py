@@ -1,0 +1,383 @@
+"""One training: tensors in, the weights of the best epoch and its score out.
+
+The same function serves a training by hand (``by_hand``) and every trial of a study.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hpo_utils.base.config import Config, with_target_weights
+from hpo_utils.base.errors import DivergenceError, InfeasibleError
+from hpo_utils.data.physics import in_units, kept_physics
+from hpo_utils.data.prepared import PreparedData
+from hpo_utils.network.devices import (
+    SharedOut,
+    computing_in,
+    seed_everything,
+    select_device,
+    select_precision,
+    several_gpus,
+    using_threads,
+)
+from hpo_utils.network.folding import create_moments
+from hpo_utils.network.losses import WeightedMSELoss
+from hpo_utils.network.memory import is_out_of_memory, keep_freed_memory, release_memory
+from hpo_utils.network.models import (
+    create_network,
+    evaluation_batch,
+    first_convolution,
+    predict,
+    useful_threads,
+)
+from hpo_utils.scores.yardstick import Yardstick, create_yardstick
+from hpo_utils.training.averaging import WeightAverage
+from hpo_utils.training.batches import Part, Pieces, count_batches, load_part, make_batches
+from hpo_utils.training.checkpoints import Checkpoint, TrainingState
+from hpo_utils.training.optimizer import FlatAdam, FlatWeights
+from hpo_utils.training.record import TrialRecord
+from hpo_utils.training.results import TrialResult, save_trial_results
+from hpo_utils.training.schedule import Schedule
+from hpo_utils.training.stopping import Stop
+from hpo_utils.training.test_looks import BY_HAND, TRIAL, note_look
+from hpo_utils.training.timing import Effort, matrix_peak, training_flops
+
+OnEpoch = Callable[[int, float], None]  # (epoch from 1, score); may raise to end the training
+
+
+def train_trial(
+    cfg: Config,
+    output_dir: Path,
+    data: PreparedData,
+    on_epoch: OnEpoch | None = None,
+    identity: Mapping[str, Any] | None = None,
+    effort: Effort | None = None,
+    stop: Stop | None = None,
+) -> dict[str, Any]:
+    """Train once as ``cfg`` says and write everything to ``output_dir``.
+
+    If the directory holds the checkpoint of a training that was interrupted, this one goes on from
+    there, and on a CPU ends with the same numbers as if nothing had happened.
+
+    Parameters
+    ----------
+    cfg
+        A complete configuration.
+    output_dir
+        A directory from ``create_trial_output_dir``, new or that of the interrupted training.
+    data
+        The prepared data.
+    on_epoch
+        Called after each epoch with the epoch's number (from 1) and score; may raise
+        ``optuna.TrialPruned`` to end the training.
+    identity
+        Written to ``trial_info.yaml`` as it is: trial number, study, parameters.
+    effort
+        Takes note of where the time goes.
+    stop
+        Is looked at between two steps, for the deadline, and after each epoch.
+
+    Returns
+    -------
+    dict
+        The content of ``metrics.json``: ``score`` is that of ``evaluation.score`` on the validation
+        part at ``best_epoch``, whose weights are the ones kept.
+
+    Raises
+    ------
+    DivergenceError
+        If the loss becomes NaN or infinite.
+    InfeasibleError
+        If the memory does not suffice for the data or for the smallest piece of a batch.
+    StopRequest
+        If ``stop`` says so; the training can go on later.
+    """
+    cfg = with_target_weights(cfg, data.n_targets)
+    effort = Effort() if effort is None else effort
+    device = select_device(cfg.training.device)
+    # the saved configuration names what was chosen here: sums over other numbers of threads, and
+    # products in another precision, round differently
+    sample_shape = data.input_shape("train", cfg.dataset.downsample_factor)[1:]
+    cfg.training.n_threads = cfg.training.n_threads or useful_threads(cfg, sample_shape)
+    precision = select_precision(cfg.training.precision, device)
+    cfg.training.precision = str(precision).removeprefix("torch.")
+    keep_freed_memory()
+    known = {**(identity or {}), "dataset_id": data.dataset_id, "device": str(device)}
+    with (
+        using_threads(cfg.training.n_threads),
+        TrialRecord(output_dir, cfg, known, effort) as record,
+    ):
+        seed_everything(cfg.training.seed)
+        try:
+            result = _fit_and_predict(cfg, data, device, precision, record, on_epoch, stop)
+        except (RuntimeError, MemoryError, OSError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise InfeasibleError(
+                f"the training must fit into the memory of {device}, but does not: lower"
+                " model.hidden or raise dataset.downsample_factor"
+            ) from None
+        record.score = result.score
+        with effort.spend("files"):
+            return save_trial_results(output_dir, result, record.history, data)
+
+
+def _nothing() -> None:
+    pass
+
+
+def train_one_epoch(
+    model: nn.Module,
+    part: Part,
+    batches: list[Tensor],
+    criterion: nn.Module,
+    optimizer: torch.optim.Optimizer | FlatAdam,
+    precision: torch.dtype = torch.float32,
+    before_step: Callable[[], None] = _nothing,
+    after_step: Callable[[], None] = _nothing,
+    pieces: Pieces | None = None,
+) -> float:
+    """Make one pass over the training part and return the mean loss per sample.
+
+    ``batches`` are index tensors of shape (batch_size,); the network computes in ``precision``, the
+    loss in float32; ``before_step`` and ``after_step`` are called around each step. A batch that
+    does not fit into the memory is cut into ``pieces``, and so are those after it.
+
+    Raises
+    ------
+    InfeasibleError
+        If not even the smallest piece fits, of two or three samples.
+    """
+    model.train()
+    pieces = Pieces() if pieces is None else pieces
+    device = part.z.device
+    total = torch.zeros((), device=device)
+    for batch in batches:
+        before_step()
+        while (
+            loss := _gradients(model, part, batch, criterion, precision, optimizer, pieces)
+        ) is None:
+            release_memory(device)
+        optimizer.step()
+        after_step()
+        total += loss * len(batch)  # stays on the device: no wait for each step
+    return float(total) / sum(len(batch) for batch in batches)
+
+
+def _gradients(
+    model: nn.Module,
+    part: Part,
+    batch: Tensor,
+    criterion: nn.Module,
+    precision: torch.dtype,
+    optimizer: torch.optim.Optimizer | FlatAdam,
+    pieces: Pieces,
+) -> Tensor | None:
+    """Leave a batch's gradients in the model and return its loss.
+
+    None if the memory did not suffice: then ``pieces`` has become finer for another attempt.
+    """
+    optimizer.zero_grad()
+    total = torch.zeros((), device=part.z.device)
+    try:
+        for piece in pieces.split(batch):
+            inputs, z = part.batch(piece)
+            with computing_in(precision, z.device):
+                z_pred = model(*inputs)
+            loss = criterion(z_pred.float(), z) * (len(piece) / len(batch))
+            loss.backward()
+            total += loss.detach()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        if not pieces.halve(batch):
+            raise InfeasibleError(
+                f"{len(pieces.split(batch)[0])} samples of shape {tuple(part.x.shape[1:])} must fit"
+                f" into the memory of {part.z.device} for a step of the training, but do not: lower"
+                " model.hidden or raise dataset.downsample_factor"
+            ) from None
+        return None
+    return total
+
+
+def evaluate(
+    model: nn.Module, part: Part, criterion: nn.Module, yardstick: Yardstick, batch_size: int
+) -> tuple[float, float]:
+    """Return loss and score of a part, evaluated without gradients, ``batch_size`` at a time.
+
+    The loss is that of the training; the score is what the yardstick says, the same for every
+    trial.
+    """
+    z_pred = predict(model, part.x, batch_size)
+    return float(criterion(z_pred, part.z)), float(yardstick(z_pred, part.z))
+
+
+def create_criterion(cfg: Config, n_targets: int) -> nn.Module:
+    """Return ``WeightedMSELoss`` with the weights of the configuration, or plain MSE."""
+    if not cfg.training.use_weighted_loss:
+        return nn.MSELoss()
+    weights = [float(getattr(cfg.training, f"weight_target_{k}")) for k in range(n_targets)]
+    return WeightedMSELoss(weights)
+
+
+def _fit_and_predict(
+    cfg: Config,
+    data: PreparedData,
+    device: torch.device,
+    precision: torch.dtype,
+    record: TrialRecord,
+    on_epoch: OnEpoch | None,
+    stop: Stop | None,
+) -> TrialResult:
+    """Train, return to the best epoch, predict the validation part and, unless shut, the test.
+
+    Scores and predictions are taken in float32, as the model that is taken home computes.
+    """
+    with record.effort.spend("data"):
+        train, val = (load_part(data, part, cfg, device) for part in ("train", "val"))
+        model = create_network(cfg, train.x, data.target_scaler, data.physics, device)
+        train.moments = create_moments(
+            train.x, first_convolution(model), cfg.training.batch_size, precision
+        )
+        criterion = create_criterion(cfg, data.n_targets).to(device)
+        yardstick = create_yardstick(cfg, data.target_names, data.targets("val"))
+        batch_size = evaluation_batch(cfg, train.x)
+        record.effort.flops_per_epoch = len(train.x) * training_flops(model, train.x)
+        record.effort.peak = matrix_peak(device, precision, torch.get_num_threads())
+
+    def validate(kept: nn.Module) -> tuple[float, float]:
+        return evaluate(kept, val, criterion, yardstick, batch_size)
+
+    best_epoch, score = _fit(
+        cfg, model, criterion, precision, train, validate, record, on_epoch, stop
+    )
+    with record.effort.spend("validate"):
+        predictions = {"val": predict(model, val.x, batch_size)}
+        if not cfg.evaluation.strict_test:
+            test = load_part(data, "test", cfg, device)
+            predictions["test"] = predict(model, test.x, batch_size)
+            by_hand = "trial_number" not in record.identity
+            place = "/".join(record.output_dir.parts[-2:])
+            note_look(data, place, BY_HAND if by_hand else TRIAL)
+    return TrialResult(
+        score=score,
+        score_name=yardstick.name,
+        best_epoch=best_epoch,
+        state_dict={name: value.cpu() for name, value in model.state_dict().items()},
+        truth={part: data.targets(part) for part in predictions},
+        predictions={
+            part: in_units(z.cpu().numpy(), data.target_scaler, kept_physics(cfg, data.physics))
+            for part, z in predictions.items()
+        },
+        n_parameters=sum(p.numel() for p in model.parameters()),
+    )
+
+
+def _fit(
+    cfg: Config,
+    model: nn.Module,
+    criterion: nn.Module,
+    precision: torch.dtype,
+    train: Part,
+    validate: Callable[[nn.Module], tuple[float, float]],
+    record: TrialRecord,
+    on_epoch: OnEpoch | None,
+    stop: Stop | None,
+) -> tuple[int, float]:
+    """Run the epochs, leave the best epoch's weights in ``model``, return (epoch, score).
+
+    ``validate`` returns a model's loss and score on the validation part.
+    """
+    device, effort = train.z.device, record.effort
+    trained = SharedOut(model, precision) if several_gpus(device) else model
+    state = _begin(cfg, model, len(train.x), record)
+    average = state.average
+    checkpoint = Checkpoint(record.output_dir, cfg.study.checkpoint_every_s)
+    if checkpoint.restore(state):
+        record.go_on(state.epoch)
+
+    def before_step() -> None:
+        state.schedule.before_step()
+        if stop is not None:
+            stop.check_deadline()
+
+    while state.epoch < state.schedule.last_epoch:
+        with effort.spend("train"):
+            batches = make_batches(len(train.x), cfg.training.batch_size, state.shuffle, device)
+            train_loss = train_one_epoch(
+                trained, train, batches, criterion, state.optimizer, precision, before_step,
+                _nothing if average is None else average.update, state.pieces,
+            )  # fmt: skip
+        with effort.spend("validate"):
+            val_loss, score = validate(state.kept)
+        state.finish_epoch(score)
+        record.pieces = state.pieces.count
+        with effort.spend("files"):
+            record.log_epoch(state.epoch, train_loss, val_loss, score)
+        if not (math.isfinite(train_loss) and math.isfinite(score)):
+            raise DivergenceError(_how_it_diverged(cfg, state.epoch, train_loss, score))
+        if on_epoch is not None:
+            with effort.spend("search"):
+                on_epoch(state.epoch, score)
+        with effort.spend("files"):
+            if stop is not None and stop.reason():
+                checkpoint.save(state)
+                stop.check()
+            checkpoint.save_if_due(state)
+    model.load_state_dict(state.best_state)
+    _check_weights(model)
+    return state.best_epoch, state.best_score
+
+
+def _how_it_diverged(cfg: Config, epoch: int, train_loss: float, score: float) -> str:
+    """Return in a sentence what was not finite after an epoch, and what to do."""
+    if math.isfinite(train_loss):
+        return (
+            f"the validation score must be finite, but epoch {epoch} gave {score} with a training"
+            f" loss of {train_loss:.3g}: look for values in the validation part that are unlike all"
+            " of the training part"
+        )
+    return (
+        f"the loss must stay finite, but epoch {epoch} gave training loss {train_loss} and score"
+        f" {score}: lower training.learning_rate ({cfg.training.learning_rate:g})"
+    )
+
+
+def _check_weights(model: nn.Module) -> None:
+    """Raise ``DivergenceError`` if a weight is not finite: one that nothing reads shows nowhere."""
+    for name, values in model.state_dict().items():
+        if not torch.isfinite(values).all():
+            raise DivergenceError(
+                f"the weights must stay finite, but {name} of the best epoch is not: set"
+                " training.precision=float32"
+            )
+
+
+def _begin(cfg: Config, model: nn.Module, n_samples: int, record: TrialRecord) -> TrainingState:
+    """Return the state of a training that has not begun."""
+    weights = FlatWeights(model)
+    optimizer = FlatAdam(weights, cfg.training.learning_rate, cfg.training.weight_decay)
+    return TrainingState(
+        model=model,
+        optimizer=optimizer,
+        schedule=Schedule(cfg, optimizer, count_batches(n_samples, cfg.training.batch_size)),
+        average=create_average(model, weights, cfg, n_samples),
+        # of the batches only: nothing else draws
+        shuffle=torch.Generator().manual_seed(cfg.training.seed),
+        history=record.history,
+        effort=record.effort,
+    )
+
+
+def create_average(
+    model: nn.Module, weights: FlatWeights, cfg: Config, n_samples: int
+) -> WeightAverage | None:
+    """Return the average over ``training.averaging_epochs``; None if that is one step or less."""
+    n_steps = cfg.training.averaging_epochs * n_samples / cfg.training.batch_size
+    return WeightAverage(model, weights, n_steps) if n_steps > 1.0 else None

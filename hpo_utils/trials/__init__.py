@@ -1,0 +1,1 @@
+"""One trial, from suggestion to score, and the storage that remembers it."""

@@ -1,0 +1,114 @@
+"""The figures of one training, drawn from what it saved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from hpo_utils.base.style import (
+    GREY,
+    PALETTE,
+    fixed_grid,
+    plain_log_ticks,
+    save_figure,
+    styled,
+    target_color,
+    with_unit,
+)
+from hpo_utils.training.directory import read_predictions
+
+CURVES_FILE = Path("learning_curves.png")
+SCATTER_FILE = Path("evaluation_plots") / "prediction_vs_truth.png"
+
+
+def draw_figures(output_dir: Path, metrics: dict[str, Any]) -> None:
+    """Draw the figures of a finished training into its directory, unless they are there.
+
+    ``metrics`` is the content of its ``metrics.json``.
+
+    Raises
+    ------
+    StudyError
+        If its predictions cannot be read.
+    """
+    if not (output_dir / CURVES_FILE).is_file():
+        curves = plot_learning_curves(metrics, metrics["best_epoch"])
+        save_figure(output_dir / CURVES_FILE, curves)
+    if not (output_dir / SCATTER_FILE).is_file():
+        truth, prediction = (read_predictions(output_dir / f"y_{w}.npy") for w in ("true", "pred"))
+        units, errors = metrics["target_units"], metrics[f"{metrics['part']}_targets"]
+        scatter = plot_prediction_vs_truth(
+            truth, prediction, list(units), list(units.values()), errors
+        )
+        save_figure(output_dir / SCATTER_FILE, scatter)
+
+
+@styled
+def plot_learning_curves(history: Mapping[str, Any], best_epoch: int) -> Figure:
+    """Draw a training's losses and score over its epochs, the kept epoch marked.
+
+    ``history`` has ``train_losses``, ``val_losses`` (the training's own loss, which its weights
+    scale) and ``scores`` (of the validation part), one value per epoch.
+    """
+    figure, (loss, score) = fixed_grid(2, 2, 3.2)
+    epochs = np.arange(1, len(history["scores"]) + 1)
+    loss.plot(epochs, history["train_losses"], color=PALETTE[0], label="training")
+    loss.plot(epochs, history["val_losses"], color=PALETTE[1], label="validation")
+    loss.set(title="Loss of the training", xlabel="epoch", ylabel="loss", yscale="log")
+    loss.legend()
+    score.plot(epochs, history["scores"], color=PALETTE[2])
+    score.axvline(best_epoch, color=GREY, linestyle="--", linewidth=1)
+    score.plot(
+        best_epoch, history["scores"][best_epoch - 1], "o", color=PALETTE[2],
+        label=f"kept: epoch {best_epoch}, {history['scores'][best_epoch - 1]:.3g}",
+    )  # fmt: skip
+    score.set(
+        title="Validation score", xlabel="epoch", ylabel="score (lower is better)", yscale="log"
+    )
+    score.legend()
+    for axes in (loss, score):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        plain_log_ticks(axes)
+    return figure
+
+
+@styled
+def plot_prediction_vs_truth(
+    y_true: NDArray[Any],
+    y_pred: NDArray[Any],
+    names: Sequence[str],
+    units: Sequence[str],
+    metrics: dict[str, dict[str, float | None]],
+) -> Figure:
+    """Scatter prediction against truth, one panel per target, with R², RMSE and MAE.
+
+    Arrays have shape (n_samples, n_targets) and are in the targets' units.
+    """
+    figure, panels = fixed_grid(len(names), 3, 3.2)
+    for k, (axes, name, unit) in enumerate(zip(panels, names, units, strict=True)):
+        truth, prediction = y_true[:, k], y_pred[:, k]
+        low = float(min(truth.min(), prediction.min()))
+        high = float(max(truth.max(), prediction.max()))
+        margin = 0.05 * (high - low or 1.0)
+        limits = (low - margin, high + margin)
+        axes.plot(limits, limits, color=GREY, linewidth=1, linestyle="--")
+        axes.scatter(truth, prediction, s=16, color=target_color(k), alpha=0.75, linewidth=0)
+        axes.set(xlim=limits, ylim=limits, aspect="equal", title=name)
+        axes.locator_params(nbins=4)
+        axes.set_xlabel(with_unit("measured", unit))
+        axes.set_ylabel(with_unit("predicted", unit))
+        found = metrics[name]
+        r2 = "not defined" if found["r2"] is None else f"{found['r2']:.3f}"
+        suffix = "" if unit == "-" else f" {unit}"
+        text = f"R² {r2}\nRMSE {found['rmse']:.3g}{suffix}\nMAE {found['mae']:.3g}{suffix}"
+        axes.text(
+            0.04, 0.96, text, transform=axes.transAxes, va="top", fontsize=8.5,
+            bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 2},
+        )  # fmt: skip
+    return figure

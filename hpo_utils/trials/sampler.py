@@ -1,0 +1,100 @@
+"""The sampler: TPE whose draws depend on the study's seed and the trial's number alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, TPESampler
+from optuna.trial import FrozenTrial
+
+from hpo_utils.base.config import Config
+from hpo_utils.trials.storage import FINISHED
+
+
+class NumberedTPESampler(BaseSampler):
+    """TPE (Optuna's), seeded anew for each trial and setting.
+
+    Optuna stores no state of a sampler. With one seed for a whole run, a study that goes on after
+    an interruption would suggest its first trials again, and so would a second worker; with another
+    seed each time it would go on differently from a study that nobody disturbed. Here the number of
+    a trial decides, so an interrupted search finds what it would have found.
+
+    Settings under one condition are sampled together, as a group: each alone would search all
+    finished trials once more. The groups are those of Optuna's own ``group=True``, in its order;
+    they are found here since Optuna takes every finished trial apart again for each new one, which
+    at 5,000 trials takes a third of the time of the sampling.
+
+    Parameters
+    ----------
+    seed
+        The study's.
+    n_startup_trials
+        Finished trials before TPE begins; until then the draws are uniform.
+    """
+
+    def __init__(self, seed: int, n_startup_trials: int) -> None:
+        self._seed, self._n_startup_trials = seed, n_startup_trials
+        self._joint = self._create(0, "")
+        self._groups: list[dict[str, BaseDistribution]] = []
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """Begin a trial: what is sampled together comes from one sampler of its own."""
+        self._joint = self._create(trial.number, "")
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Return the settings of all groups."""
+        self._groups = group_settings(study)
+        return {name: group[name] for group in self._groups for name in group}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Sample one group after the other."""
+        sampled: dict[str, Any] = {}
+        for group in self._groups:
+            wanted = {name: group[name] for name in group if name in search_space}
+            sampled |= self._joint.sample_relative(study, trial, wanted)
+        return sampled
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        distribution: BaseDistribution,
+    ) -> Any:
+        """Sample one setting, whichever were sampled before."""
+        own = self._create(trial.number, param_name)
+        return own.sample_independent(study, trial, param_name, distribution)
+
+    def _create(self, number: int, name: str) -> TPESampler:
+        digest = hashlib.sha256(f"{self._seed} {number} {name}".encode()).digest()
+        return TPESampler(
+            n_startup_trials=self._n_startup_trials, multivariate=True,
+            constant_liar=True,  # several workers do not try the same at once
+            seed=int.from_bytes(digest[:4], "big"),
+        )  # fmt: skip
+
+
+def group_settings(study: optuna.Study) -> list[dict[str, BaseDistribution]]:
+    """Return groups of settings such that those of one group occur in the same finished trials."""
+    spaces: dict[frozenset[str], dict[str, BaseDistribution]] = {}
+    for trial in study.get_trials(deepcopy=False, states=FINISHED):
+        spaces.setdefault(frozenset(trial.distributions), trial.distributions)
+    groups: dict[tuple[bool, ...], dict[str, BaseDistribution]] = defaultdict(dict)
+    for name in sorted(set().union(*spaces)):
+        distribution = next(space[name] for space in spaces.values() if name in space)
+        if not distribution.single():
+            groups[tuple(name in names for names in spaces)][name] = distribution
+    return [groups[occurrence] for occurrence in sorted(groups, reverse=True)]
+
+
+def create_sampler(cfg: Config) -> NumberedTPESampler:
+    """Return the sampler of a study."""
+    return NumberedTPESampler(cfg.study.seed, cfg.study.n_startup_trials)

@@ -1,0 +1,271 @@
+"""Where trials are kept and which are given up early: storage and pruner.
+
+What is known of a trial beside its parameters and scores are Optuna's user attributes:
+
+output_dir    its directory, below ``outputs_root``
+owner         the process that runs it, and since when
+died          epochs that were done when a process died over it, and how often one did in a row
+effort        seconds by phase, operations, epochs planned (``timing.Effort``)
+failure       why it failed, or why it was pruned if not by the pruner
+best_epoch    whose weights are kept
+val_r2        R² of each target in the validation part
+same_as       the trial with the same parameters whose outcome it took over
+carried_from  the study and trial that it was copied from
+
+Of a study:
+
+signature     what all its trials share: data, space, score, physics, settings that are not searched
+companion_of  the study whose winner it helps to settle; none, or missing, of a user's own
+target_names  as the data name them now
+n_trials      finished trials that it is to have
+settled       the trainings that its winner is made of
+worker …      one for each process that takes part, like ``owner``
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+import warnings
+import weakref
+from collections.abc import Iterable
+from contextlib import closing
+from inspect import isfunction
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import optuna
+from optuna.artifacts import FileSystemArtifactStore
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.storages import BaseStorage, GrpcStorageProxy, RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import URL, Connection, Engine, event, make_url
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
+
+from hpo_utils.base.config import Config
+from hpo_utils.base.errors import StudyError
+from hpo_utils.base.interrupts import held_back
+from hpo_utils.base.paths import resolve
+
+GRPC = "grpc://"
+Trials = Iterable[FrozenTrial]
+AT_ONCE = (IntegrityError, OperationalError, ProgrammingError)  # two that create the same tables
+# suffixes of the studies beside a study, and what they hold
+AGAIN, RANDOM_SPLIT, ALL_FOLDS = "again", "random-split", "all-folds"
+FOLD_SUFFIX = "fold"  # with a number: of a search on another fold
+AFTERWARDS = {
+    AGAIN: "its best again, on fresh seeds",
+    RANDOM_SPLIT: "its winner, split at random",
+    ALL_FOLDS: "its winner, on the other folds",
+}
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+SQLITE_TIMEOUT = 60  # seconds to wait for another process's lock
+CONNECT_S = 10  # seconds in which a database server must answer
+CREATION_S = 5  # seconds in which another process that creates the tables is done
+
+
+def open_storage(cfg: Config) -> BaseStorage:
+    """Open the database of ``study.storage``, by default SQLite below ``outputs_root``.
+
+    PostgreSQL takes its password from ``PGPASSWORD`` or ``~/.pgpass``; ``grpc://host:port`` is a
+    proxy in front of a database (``python -m hpo_utils proxy``).
+
+    Raises
+    ------
+    StudyError
+        If it is not a database of Optuna's, or does not answer.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # one line per trial is ours
+    url = cfg.study.storage
+    arguments: dict[str, Any] = {}
+    if url is None:
+        database = default_database(cfg)
+        database.parent.mkdir(parents=True, exist_ok=True)
+        url = URL.create("sqlite", database=str(database)).render_as_string()
+    if url.startswith(GRPC):
+        return _open_proxy(url)
+    if url.startswith("sqlite"):
+        arguments = {"connect_args": {"timeout": SQLITE_TIMEOUT}}
+    elif url.startswith("postgresql"):
+        # a server that was restarted ends the connections of the pool
+        arguments = {"pool_pre_ping": True, "connect_args": {"connect_timeout": CONNECT_S}}
+    until = time.monotonic() + CREATION_S
+    while True:  # a process that creates the tables at this moment is soon done
+        try:
+            storage = _connect(url, arguments)
+            break
+        except SQLAlchemyError as error:
+            if time.monotonic() > until or not isinstance(error, AT_ONCE):
+                raise _not_optunas(url, error) from None
+            time.sleep(0.2)
+        except (StorageInternalError, sqlite3.Error, RuntimeError, ImportError) as error:
+            raise _not_optunas(url, error) from None
+    engine = storage.engine
+    weakref.finalize(storage, engine.dispose)  # the connections end with it, not some time later
+    if engine.dialect.name == "sqlite" and engine.url.database not in (None, "", ":memory:"):
+        _one_at_a_time(engine)
+    return storage
+
+
+def _open_proxy(url: str) -> BaseStorage:
+    address = urlsplit(url)
+    try:
+        with warnings.catch_warnings():  # known: docs/scale.md says so
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            storage = GrpcStorageProxy(host=address.hostname or "", port=address.port or 0)
+        storage.wait_server_ready(CONNECT_S)
+    except ImportError:
+        raise StudyError(
+            f"study.storage {url} needs grpcio, which is not installed: pip install -e '.[grpc]'"
+        ) from None
+    except (ConnectionError, ValueError) as error:
+        raise StudyError(
+            f"study.storage must be the address of a proxy that answers, got {url}: {error}; start"
+            " it with python -m hpo_utils proxy"
+        ) from None
+    return storage
+
+
+class Database(RDBStorage):
+    """Optuna's storage in a database, each of whose calls is done before an interrupt is raised.
+
+    The traceback of one in the midst of a call would hold on to a cursor, and that to the locks of
+    its transaction, so that no process could write any more: SQLite, for one, locks the whole file.
+    """
+
+
+for name, method in vars(RDBStorage).items():
+    if isfunction(method) and not name.startswith("__"):
+        setattr(Database, name, held_back()(method))
+
+
+def _connect(url: str, arguments: dict[str, Any]) -> Database:
+    if url.startswith("sqlite"):
+        parsed = make_url(url)
+        if parsed.database not in (None, "", ":memory:"):
+            parsed = parsed.set(database=str(resolve(parsed.database)))
+            _check_database(Path(str(parsed.database)))
+        url = parsed.render_as_string(hide_password=False)
+    return Database(url, engine_kwargs=arguments)
+
+
+def _not_optunas(url: str, error: Exception) -> StudyError:
+    if isinstance(error, ImportError):
+        return StudyError(
+            f"study.storage {url} needs a driver that is not installed: for"
+            " postgresql+psycopg://, pip install -e '.[postgres]'"
+        )
+    reason = str(error).splitlines()[0]
+    return StudyError(
+        f"study.storage must be a database of Optuna's, got {url}: {reason}; name another one"
+    )
+
+
+def _check_database(file: Path) -> None:
+    """Raise RuntimeError if an SQLite file has tables, and they are not Optuna's.
+
+    Optuna would add its tables to someone else's before it complains. A process that was killed
+    while it created them leaves the first ones, which Optuna completes. One that was killed while
+    it wrote leaves a journal, which the first to read rolls back: ``mode=ro`` could not.
+    """
+    if not file.is_file():
+        return
+    address = f"{file.absolute().as_uri()}?mode=rw"  # does not create it
+    with closing(sqlite3.connect(address, uri=True, timeout=SQLITE_TIMEOUT)) as connection:
+        tables = connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table'"
+        ).fetchall()
+        columns = connection.execute("PRAGMA table_info(studies)").fetchall()
+    if tables and not {"study_id", "study_name"} <= {column[1] for column in columns}:
+        raise RuntimeError("it has tables of another program")
+
+
+def _one_at_a_time(engine: Engine) -> None:
+    """Have SQLite lock at the start of a transaction, not at its first write.
+
+    Optuna reads that a trial waits, then takes it; what locks the row in other databases is unknown
+    to SQLite, so two workers could take the same trial. See "Serializable isolation / Savepoints /
+    Transactional DDL" in SQLAlchemy's documentation of SQLite.
+    """
+
+    @event.listens_for(engine, "connect")
+    def leave_transactions_to_us(connection: Any, _: Any) -> None:
+        connection.isolation_level = None
+
+    @event.listens_for(engine, "begin")
+    def lock(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    engine.dispose()  # connections made before know nothing of this
+
+
+def default_database(cfg: Config) -> Path:
+    """Return the path of the SQLite file that is used when no storage is named."""
+    return resolve(cfg.paths.outputs_root) / "optuna" / "study.db"
+
+
+def artifact_store(outputs_root: Path) -> FileSystemArtifactStore:
+    """Return where optuna-dashboard finds the figures of the trials."""
+    directory = outputs_root / "optuna" / "artifacts"
+    directory.mkdir(parents=True, exist_ok=True)
+    return FileSystemArtifactStore(str(directory))
+
+
+def create_pruner(cfg: Config) -> optuna.pruners.BasePruner:
+    """Return the pruner; without one Optuna would choose its own."""
+    if cfg.study.pruner == "none":
+        return optuna.pruners.NopPruner()
+    return optuna.pruners.MedianPruner(cfg.study.n_startup_trials, cfg.study.n_warmup_steps)
+
+
+def best_of(trials: Trials) -> FrozenTrial | None:
+    """Return the complete trial with the lowest score, None if there is none yet."""
+    complete = [t for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
+    return min(complete, key=score_of, default=None)
+
+
+def score_of(trial: FrozenTrial) -> float:
+    """Return a trial's score, infinite if it has none."""
+    return float("inf") if trial.value is None else trial.value
+
+
+def stored_trial(study: optuna.Study, number: int) -> FrozenTrial:
+    """Return a trial as it is stored now, without reading the others as ``Study.trials`` does."""
+    storage = study._storage
+    return storage.get_trial(
+        storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+    )
+
+
+def trial_seconds(trial: FrozenTrial) -> float | None:
+    """Return how long a trial took; None if it has not ended.
+
+    Of one that was interrupted Optuna knows the last leg alone, its own account all of them.
+    """
+    if trial.duration is None:
+        return None
+    own: float = trial.user_attrs.get("effort", {}).get("seconds", 0.0)
+    return max(trial.duration.total_seconds(), own)
+
+
+def enqueued_params(trial: FrozenTrial) -> dict[str, Any] | None:
+    """Return the parameters that a trial was enqueued with; None if the sampler suggested it."""
+    return trial.system_attrs.get("fixed_params")
+
+
+def count_finished(study: optuna.Study) -> int:
+    """Return how many trials are complete or pruned."""
+    return len(study.get_trials(deepcopy=False, states=FINISHED))
+
+
+def stored_names(storage: BaseStorage, name: str) -> list[str]:
+    """Return the stored studies called ``name`` or ``name-<time stamp>``, the newest first."""
+    stamped = len("-YYYYMMDD-HHMMSS")
+    names = [
+        stored
+        for stored in optuna.get_all_study_names(storage)
+        if stored == name
+        or (stored[:-stamped] == name and stored[-stamped:].replace("-", "").isdigit())
+    ]
+    return sorted(names, reverse=True)

@@ -1,0 +1,1 @@
+"""The winner: raced on fresh seeds, then examined on the test part."""

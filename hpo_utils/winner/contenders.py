@@ -1,0 +1,101 @@
+"""Contenders of the race, and the winner's trainings in another way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo_utils.base.config import Config, updated
+from hpo_utils.data.prepared import PreparedData
+from hpo_utils.study.retraining import (
+    Settings,
+    complete_settings,
+    train_all,
+    widened,
+)
+from hpo_utils.trials.search_space import SearchSpace
+
+
+@dataclass
+class Contender:
+    """A configuration in the race.
+
+    ``scores`` and ``directories`` (relative to ``outputs_root``) are by seed; ``study_score`` is
+    what the study gave it, None if it was not completed there.
+    """
+
+    trial: int | None
+    is_base: bool
+    params: Settings
+    study_score: float | None
+    scores: dict[int, float] = field(default_factory=dict)
+    directories: dict[int, str] = field(default_factory=dict)
+    beaten: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        if self.trial is None:
+            return "base configuration"
+        return f"trial {self.trial}" + (" (base)" if self.is_base else "")
+
+    @property
+    def mean(self) -> float:
+        """Mean score over the seeds so far."""
+        return float(np.mean(list(self.scores.values()))) if self.scores else float("inf")
+
+
+def luckiest(contenders: Iterable[Contender]) -> Contender:
+    """Return whom the study took for the best.
+
+    Of the contenders: it may have found a better trial since they were chosen.
+    """
+    completed = [c for c in contenders if c.study_score is not None]
+    return min(completed, key=lambda contender: contender.study_score or 0.0)
+
+
+N_COMPARED = 3  # seeds of the race that are trained in another way, at most
+
+
+def raced_seeds(winner: Contender) -> list[int]:
+    """Return the seeds of the race that the winner is trained with in another way."""
+    return [seed for seed, score in winner.scores.items() if np.isfinite(score)][:N_COMPARED]
+
+
+def train_winner(
+    study: optuna.Study,
+    suffix: str,
+    cfg: Config,
+    space: SearchSpace,
+    data: PreparedData,
+    winner: Contender,
+    seeds: Sequence[int],
+    variants: Mapping[str, Settings],
+) -> list[dict[int, FrozenTrial]]:
+    """Train the winner with other settings; return for each variant who completed, by seed.
+
+    ``variants`` are the changed settings, by what they are called. The test part stays shut.
+    """
+    searched = widened(space)
+    settings = {
+        f"{what}, seed {seed}": searched_in(
+            searched, cfg, {**complete_settings(cfg, winner.params, seed), **changes}
+        )
+        for what, changes in variants.items()
+        for seed in seeds
+    }
+    shut = updated(cfg, {"evaluation.strict_test": True})
+    trials = iter(train_all(study, suffix, shut, space, data, settings))
+    return [
+        {seed: t for seed in seeds if (t := next(trials)).state == TrialState.COMPLETE}
+        for _ in variants
+    ]
+
+
+def searched_in(space: SearchSpace, cfg: Config, settings: Settings) -> Settings:
+    """Return the settings without those that are searched on a condition they do not meet."""
+    return {p.name: settings[p.name] for p in space.parameters if p.applies(cfg, settings)}

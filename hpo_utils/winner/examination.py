@@ -1,0 +1,120 @@
+"""What the held-out parts say of a settled winner: errors with intervals, skill, coverage.
+
+Arrays of truth and predictions have shape (n_samples, n_targets) and are in the targets' units;
+those of the members of an ensemble have shape (n_members, n_samples, n_targets).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hpo_utils.base.config import Config
+from hpo_utils.data.physics import violations
+from hpo_utils.data.prepared import PreparedData
+from hpo_utils.scores.baselines import MEAN, Baseline, best_baselines, joined_test, training_mean
+from hpo_utils.scores.intervals import count_units
+from hpo_utils.scores.metrics import target_metrics, varies
+from hpo_utils.scores.skill import (
+    NETWORK,
+    Array,
+    errors_with_intervals,
+    joint_verdict,
+    skill_with_intervals,
+)
+from hpo_utils.scores.spread import calibrate_spread, coverage
+from hpo_utils.scores.yardstick import create_yardstick
+from hpo_utils.winner.evaluation import Examination
+
+
+def examine(
+    data: PreparedData,
+    cfg: Config,
+    baselines: list[Baseline],
+    held: dict[str, NDArray[np.float32]],
+    confidence: float,
+) -> Examination:
+    """Return what the held-out parts say of the network.
+
+    ``cfg`` is its configuration, ``held`` as in ``winner.load_predictions``.
+    """
+    names, groups, units = data.target_names, data.groups("test"), data.units("test")
+    y_val, y_test = held["val_true"], held["test_true"]
+    val_pred, test_pred = held["val"].mean(axis=0), held["test"].mean(axis=0)
+    best = best_baselines(baselines, y_val)
+    reference, mean = joined_test(best), training_mean(baselines)
+    models = {NETWORK: test_pred, **{b.name: b.test_pred for b in baselines}}
+    n_models = len(models) - 1  # that might beat the mean
+    singles = [target_metrics(y_test, member, names) for member in held["test"]]
+    val_units = data.units("val")
+    calibration = calibrate_spread(y_val, held["val"], confidence, val_units)
+    n_val_units = count_units(len(y_val), val_units)
+    promised = min(confidence, n_val_units / (n_val_units + 1))
+    on_validation = {NETWORK: val_pred, **{b.name: b.val_pred for b in baselines}}
+    return {
+        "scores": scores_of_parts(
+            data, cfg, {"val": (y_val, val_pred), "test": (y_test, test_pred)}
+        ),
+        "n_test": len(y_test),
+        "n_test_groups": None if groups is None else len(np.unique(groups)),
+        "n_test_units": count_units(len(y_test), units),
+        "validation": target_metrics(y_val, val_pred, names),
+        "test": errors_with_intervals(y_test, models, names, units, confidence),
+        "best_baseline": [b.name for b in best],
+        "skill": skill_with_intervals(y_test, test_pred, reference, units, confidence),
+        "skill_over_mean": {
+            model: skill_with_intervals(y_test, y_pred, mean, units, confidence, n_models)
+            for model, y_pred in models.items()
+            if model != MEAN
+        },
+        "single_r2": [[single[name]["r2"] for name in names] for single in singles],
+        "constant": {
+            part: [name for name, known in zip(names, varies(y), strict=True) if not known]
+            for part, y in (("val", y_val), ("test", y_test))
+        },
+        "n_val_units": n_val_units,
+        "intervals": None if calibration is None else asdict(calibration),
+        # of few units the highest rank is less than what is wanted: Lei et al. 2018, sec. 2.2
+        "spread_confidence": promised,
+        "coverage": None
+        if calibration is None
+        else coverage(y_test, held["test"], calibration, promised),
+        "violations": {
+            model: violations(y_pred, data.physics, names)
+            for model, y_pred in on_validation.items()
+        },
+    }
+
+
+def scores_of_parts(
+    data: PreparedData, cfg: Config, parts: Mapping[str, tuple[Array, Array]]
+) -> dict[str, float | None]:
+    """Return the score of each part, given truth and prediction in units.
+
+    By the yardstick of the study; None where it is not defined, as R² of a constant target.
+    """
+    yardstick = create_yardstick(cfg, data.target_names, data.targets("val"))
+    scores = {}
+    for part, (y_true, y_pred) in parts.items():
+        z_true, z_pred = (
+            torch.from_numpy(data.target_scaler.transform(y).astype(np.float32))
+            for y in (y_true, y_pred)
+        )
+        score = float(yardstick(z_pred, z_true))
+        scores[part] = score if np.isfinite(score) else None
+    return scores
+
+
+def network_verdict(examination: Examination, k: int) -> str:
+    """Return how the network does on target ``k``: ``better``, ``worse`` or ``unclear``.
+
+    Against the best baseline. But that was chosen on the validation part and may fail on the test
+    part: to beat it is worth nothing (``NO_BETTER_THAN_MEAN``) unless the mean is beaten as well.
+    """
+    skill, over_mean = examination["skill"][k], examination["skill_over_mean"][NETWORK][k]
+    is_mean = examination["best_baseline"][k] == MEAN
+    return joint_verdict(skill, skill if is_mean else over_mean)

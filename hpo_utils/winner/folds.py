@@ -1,0 +1,229 @@
+"""The folds in their turn: their samples are tested once, by trainings that never saw them.
+
+One test part is a draw of luck, and of a hundred samples a small one. Here folds speak together.
+Trained on each is the winner's configuration, but for the fold whose samples chose the winner,
+which would flatter it. Or each fold has a search of its own (nested cross-validation: Varma and
+Simon, BMC Bioinformatics 7 (2006), 91), which takes as many times as long and judges the search
+with all that it does.
+
+The intervals are somewhat too narrow, since all samples of a fold share their trainings, and folds
+share most of their training samples (Bengio and Grandvalet, J. Mach. Learn. Res. 5 (2004),
+1089-1105).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeGuard
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from optuna.distributions import IntDistribution
+
+from hpo_utils.base.config import Config, updated
+from hpo_utils.base.errors import ConfigError, DataError
+from hpo_utils.base.paths import resolve
+from hpo_utils.bundle.members import load_member, predict_part
+from hpo_utils.data.audit import LEAK, audit_leakage
+from hpo_utils.data.prepared import PreparedData
+from hpo_utils.data.split import time_blocks
+from hpo_utils.scores.baselines import best_baselines, fit_baselines, joined_test, training_mean
+from hpo_utils.scores.intervals import count_units
+from hpo_utils.scores.metrics import target_metrics
+from hpo_utils.scores.skill import NETWORK, errors_with_intervals, skill_with_intervals
+from hpo_utils.scores.yardstick import create_yardstick
+from hpo_utils.study.companions import companion_name
+from hpo_utils.training.test_looks import WINNER, note_look
+from hpo_utils.trials.search_space import Parameter, SearchSpace
+from hpo_utils.trials.storage import ALL_FOLDS, FOLD_SUFFIX, count_finished
+from hpo_utils.winner.contenders import Contender, raced_seeds, train_winner
+from hpo_utils.winner.evaluation import AllFolds, Heard
+from hpo_utils.winner.resplit import FOLD, FoldedData, prepare_folds
+
+N_SEEDS = 2  # trainings on each fold, at most
+BEST_BASELINE = "best baseline"  # of each fold, by its validation part
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SettledFold:
+    """What is settled on the study's own fold.
+
+    ``members`` are the directories of the trainings that won there, ``by`` says who they are to the
+    test parts; ``before`` is what all folds said earlier, to be said again of the same trainings.
+    """
+
+    winner: Contender
+    members: list[str]
+    by: str
+    before: AllFolds | str
+
+
+def on_all_folds(
+    study: optuna.Study,
+    cfg: Config,
+    space: SearchSpace,
+    data: PreparedData,
+    settled: SettledFold,
+    search: Callable[[Config], list[str]],
+) -> AllFolds | str:
+    """Train the winner's configuration on the folds, or search anew, and hear their test parts.
+
+    Parameters
+    ----------
+    study, cfg, space, data
+        The study, whose data are one of the folds.
+    settled
+        What is settled on that fold.
+    search
+        Searches with a configuration; returns the directories of the trainings that won.
+
+    Returns
+    -------
+    AllFolds or str
+        What was found, or why there is nothing.
+    """
+    n_folds, own, how = cfg.data_split.n_folds, cfg.data_split.fold, cfg.evaluation.other_folds
+    if n_folds is None:
+        return "The samples were split once; with `data_split.n_folds` nearly all are tested."
+    if how == "none" or (how == "train" and not raced_seeds(settled.winner)):
+        return "The other folds were not asked (`evaluation.other_folds`, `evaluation.n_seeds`)."
+    chose = (own - 1) % n_folds
+    tested = [fold for fold in range(n_folds) if how == "search" or fold != chose]
+    try:
+        prepared = prepare_folds(cfg, data, tested)
+        for each in prepared.folds.values():
+            create_yardstick(cfg, data.target_names, each.targets("val"))  # can it be scored?
+    except (DataError, ConfigError, OSError) as error:
+        return f"The other folds cannot be prepared: {error}."
+    if how == "search":
+        members = _by_searching(study, cfg, prepared, settled, search)
+    else:
+        members = _by_training(study, cfg, space, prepared, settled)
+    if missing := [fold for fold, each in zip(tested, members, strict=True) if not each]:
+        return f"No training on fold {missing[0]} was completed."
+    if _is_known(settled.before, members, cfg.evaluation.confidence, data.target_names):
+        return settled.before
+    if how == "train":
+        for fold in tested:
+            if fold != own:
+                note_look(prepared.folds[fold], settled.by, WINNER)
+    found = _hear(prepared.folds, members, cfg)
+    return {"searched": how == "search", "folds": tested, "own": own, "n_folds": n_folds, **found}
+
+
+def _is_known(
+    before: AllFolds | str, members: list[list[str]], confidence: float, names: list[str]
+) -> TypeGuard[AllFolds]:
+    """Return whether this was said before of the same trainings, at the same level."""
+    return isinstance(before, dict) and (
+        (before["members"], before["confidence"], list(before["test"][NETWORK]))
+        == (members, confidence, names)
+    )
+
+
+def _by_searching(
+    study: optuna.Study,
+    cfg: Config,
+    prepared: FoldedData,
+    settled: SettledFold,
+    search: Callable[[Config], list[str]],
+) -> list[list[str]]:
+    """Search on each other fold, in a study of its own; return who won, by fold.
+
+    Each search has as many trials as the study has.
+    """
+    members, n_trials = [], count_finished(study)
+    for fold in prepared.folds:
+        if fold == cfg.data_split.fold:
+            members.append(settled.members)
+            continue
+        suffix, root = f"{FOLD_SUFFIX}-{fold}", resolve(cfg.paths.outputs_root)
+        name = companion_name(study._storage, study.study_name, suffix, root)
+        print(f"searching anew on fold {fold}: study {name}", flush=True)
+        changes = {
+            FOLD: fold, "study.name": name, "study.n_trials": n_trials, "study.n_more": None,
+            "evaluation.other_folds": "none", "evaluation.compare_random_split": False,
+        }  # fmt: skip
+        members.append(search(updated(cfg, changes)))
+    return members
+
+
+def _by_training(
+    study: optuna.Study,
+    cfg: Config,
+    space: SearchSpace,
+    prepared: FoldedData,
+    settled: SettledFold,
+) -> list[list[str]]:
+    """Train the winner's configuration on each other fold; return who completed, by fold.
+
+    With seeds of the trainings that are taken home, which stand for the study's own fold.
+    """
+    winner, taken = settled.winner, settled.members
+    seeds = [seed for seed, trained in winner.directories.items() if trained in taken][:N_SEEDS]
+    others = [fold for fold in prepared.folds if fold != cfg.data_split.fold]
+    number = IntDistribution(0, (cfg.data_split.n_folds or 1) - 1)
+    with_fold = SearchSpace((Parameter(FOLD, number), *space.parameters))
+    variants = {f"fold {fold}": {FOLD: fold} for fold in others}
+    trained = train_winner(study, ALL_FOLDS, cfg, with_fold, prepared, winner, seeds, variants)
+    members = {cfg.data_split.fold: [winner.directories[seed] for seed in seeds]}
+    for fold, trials in zip(others, trained, strict=True):
+        members[fold] = [trial.user_attrs["output_dir"] for trial in trials.values()]
+    return [members[fold] for fold in prepared.folds]
+
+
+def _hear(numbered: Mapping[int, PreparedData], members: list[list[str]], cfg: Config) -> Heard:
+    """Return what the test parts of the folds say of the network and their best baselines."""
+    folds = list(numbered.values())
+    names, root = folds[0].target_names, resolve(cfg.paths.outputs_root)
+    confidence = cfg.evaluation.confidence
+    truth = [fold.targets("test") for fold in folds]
+    predicted = [
+        predict_part([load_member(root / each) for each in directories], fold, "test").mean(axis=0)
+        for fold, directories in zip(folds, members, strict=True)
+    ]
+    means, bests = zip(*map(_baseline_predictions, folds), strict=True)
+    y, ours, mean, best = (np.concatenate(each) for each in (truth, predicted, means, bests))
+    units = groups = _joined_groups(folds)
+    if groups is None and folds[0].units("test") is not None:  # by time: the folds are in order
+        units = time_blocks(len(y))
+    models = {NETWORK: ours, BEST_BASELINE: best}
+    return {
+        "members": members,
+        "leaking": [
+            number
+            for number, fold in numbered.items()
+            if any(finding.verdict == LEAK for finding in audit_leakage(fold))
+        ],
+        "n_samples": len(y),
+        "n_groups": None if groups is None else len(np.unique(groups)),
+        "n_units": count_units(len(y), units),
+        "fold_r2": [
+            [of["r2"] for of in target_metrics(*each, names).values()]
+            for each in zip(truth, predicted, strict=True)
+        ],
+        "fold_skill": [
+            [of["skill"] for of in skill_with_intervals(*each, None, confidence)]
+            for each in zip(truth, predicted, bests, strict=True)
+        ],
+        "test": errors_with_intervals(y, models, names, units, confidence),
+        "skill": skill_with_intervals(y, ours, best, units, confidence),
+        "skill_over_mean": skill_with_intervals(y, ours, mean, units, confidence),
+        "confidence": confidence,
+    }
+
+
+def _baseline_predictions(fold: PreparedData) -> tuple[Array, Array]:
+    """Return the test part as its training mean and as its best baselines predict it, in units."""
+    baselines = fit_baselines(fold)
+    return training_mean(baselines), joined_test(best_baselines(baselines, fold.targets("val")))
+
+
+def _joined_groups(folds: list[PreparedData]) -> NDArray[np.int64] | None:
+    """Return the groups of all test parts, one behind the other; they are numbered alike."""
+    groups = [groups for fold in folds if (groups := fold.groups("test")) is not None]
+    return np.concatenate(groups) if groups else None

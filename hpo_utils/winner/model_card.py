@@ -1,0 +1,151 @@
+"""The model card of a bundle: what the model is for, how good it is, what to beware of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hpo_utils.base.formatting import interval_text, percent
+from hpo_utils.data.prepared import PreparedData
+from hpo_utils.data.split import MIN_UNITS, PART_NAMES
+from hpo_utils.scores.skill import NETWORK, joint_verdict
+from hpo_utils.training.test_looks import winners_heard
+from hpo_utils.winner.evaluation import AllFolds, Evaluation, Examination
+from hpo_utils.winner.examination import network_verdict
+
+
+def model_card(data: PreparedData, evaluation: Evaluation, made_with: dict[str, Any]) -> str:
+    """Return the card in Markdown (after Mitchell et al., Model Cards, FAT* 2019).
+
+    ``made_with`` is the content of ``environment.json``. The test part has spoken for this winner
+    already.
+    """
+    found, folds = evaluation["examination"], evaluation["all_folds"]
+    shape = ", ".join(map(str, data.manifest["sources"][0]["shape"][1:]))
+    n_members = len(evaluation["members"])
+    kind = (
+        "one network"
+        if n_members == 1
+        else f"the mean of {n_members} networks of one configuration trained with different seeds"
+    )
+    sections = [
+        f"# {evaluation['study_name']}: {', '.join(data.target_names)}",
+        f"A convolutional regressor, {kind}. It won study `{evaluation['study_name']}`"
+        f" ({evaluation['n_trials']} trials) by {evaluation['score_name']}.",
+        "## Use",
+        f"Input: raw arrays of shape (n_samples, {shape}), with all that was recorded"
+        f" ({', '.join(data.manifest['channel_names'])}), of which it uses"
+        f" {', '.join(data.used_channels)}; standardisation is inside. Output, in their units:"
+        f" {', '.join(data.target_names)}.",
+        "```sh\npython -m hpo_utils predict BUNDLE x.npy --out y.npy\n"
+        "python -m hpo_utils evaluate BUNDLE x_later.npy t_later.npy\n```",
+        "`model.onnx` gives the same numbers without PyTorch: input `x`, outputs `y` and `spread`."
+        if (left_out := found.get("without_onnx")) is None
+        else f"There is no `model.onnx`: {left_out}.",
+        "## How good it is",
+        f"On {found['n_test']} samples{_groups(found)} that neither trained nor chose it,"
+        f" {_intervals(found, evaluation['confidence'])}; the skill is the share of the best"
+        " baseline's squared error that it removes.",
+        _table(data, found),
+        *([] if isinstance(folds, str) else _of_folds(folds)),
+        "## What to beware of",
+        *_warnings(found, max(len(winners_heard(data)) - 1, 0)),
+        "## Where it comes from",
+        f"Data `{evaluation['dataset_id']}`: "
+        + ", ".join(f"{PART_NAMES[part]} {n}" for part, n in data.manifest["n_samples"].items())
+        + " samples. Configuration: `config.yaml`. Made with hpo_utils"
+        f" {made_with['packages']['hpo_utils']}, PyTorch {made_with['packages']['torch']}"
+        + (f", revision {revision}." if (revision := made_with["revision"]) else "."),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _intervals(found: Examination, confidence: float) -> str:
+    if found["n_test_units"] < MIN_UNITS:
+        return "too few for intervals"
+    return f"with {percent(confidence)} intervals"
+
+
+def _groups(found: Examination) -> str:
+    return "" if found["n_test_groups"] is None else f" of {found['n_test_groups']} groups"
+
+
+def _table(data: PreparedData, found: Examination) -> str:
+    lines = ["| target | R² | interval | RMSE | unit | best baseline | skill |",
+             "|---|---|---|---|---|---|---|"]  # fmt: skip
+    for k, (name, unit) in enumerate(zip(data.target_names, data.target_units, strict=True)):
+        errors, skill = found["test"][NETWORK][name], found["skill"][k]
+        cells = [
+            name, _number(errors["r2"]), interval_text(errors["r2_interval"]),
+            f"{errors['rmse']:.3g}", unit, found["best_baseline"][k],
+            f"{_number(skill['skill'])} ({network_verdict(found, k)})",
+        ]  # fmt: skip
+        lines.append(_row(cells))
+    return "\n".join(lines)
+
+
+def _of_folds(folds: AllFolds) -> list[str]:
+    """Return what several test parts say of other trainings than those of the bundle."""
+    trained = "searches of their own" if folds["searched"] else "trainings of this configuration"
+    lines = ["| target | R² | interval | skill |", "|---|---|---|---|"]
+    for (name, errors), skill, over_mean in zip(
+        folds["test"][NETWORK].items(), folds["skill"], folds["skill_over_mean"], strict=True
+    ):
+        cells = [
+            name, _number(errors["r2"]), interval_text(errors["r2_interval"]),
+            f"{_number(skill['skill'])} ({joint_verdict(skill, over_mean)})",
+        ]  # fmt: skip
+        lines.append(_row(cells))
+    return [
+        f"And on {folds['n_samples']} samples in {len(folds['folds'])} of {folds['n_folds']} folds,"
+        f" each predicted once, by {trained} that never saw it:",
+        "\n".join(lines),
+    ]
+
+
+def _row(cells: list[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+
+
+def _warnings(found: Examination, n_before: int) -> list[str]:
+    """Return one paragraph for each thing that a user should know."""
+    said = [
+        "It knows recordings like those it was trained on: another rig, sensor or range of the"
+        " targets is new to it. It says which samples are unlike all that it was trained on, by the"
+        " level, spread, range and slope of each channel or by what it predicts; not all that is"
+        " new shows there."
+    ]
+    names = list(found["validation"])
+    lost = [name for k, name in enumerate(names) if network_verdict(found, k) != "better"]
+    if lost:
+        said.append(
+            f"It is not shown to beat both the best baseline and the mean for {', '.join(lost)}."
+        )
+    for part, constant in found.get("constant", {}).items():
+        if constant:
+            said.append(
+                f"{', '.join(constant)} did not vary in the {PART_NAMES[part]} part, so nothing"
+                " that was found there says anything of it."
+            )
+    if min(found["n_test_units"], found.get("n_val_units", MIN_UNITS)) < MIN_UNITS:
+        said.append(
+            f"Fewer than {MIN_UNITS} independent samples, groups or blocks were held out to"
+            " validate or to test: its numbers are mostly chance."
+        )
+    if n_before:
+        said.append(
+            f"Its test part had spoken for {n_before} other winner{'s' * (n_before > 1)} before:"
+            " who went on searching after hearing it should trust these numbers less."
+        )
+    if found["coverage"] is not None:
+        shares = ", ".join(
+            f"{c['calibrated']:.0%} ({n})" for n, c in zip(names, found["coverage"], strict=True)
+        )
+        said.append(
+            f"Its intervals of nominally {percent(found['spread_confidence'])}, calibrated on the"
+            f" validation part, held this share of the test part: {shares}."
+        )
+    return said
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

@@ -1,0 +1,142 @@
+"""Is number one really number one? The best trials, trained again with fresh seeds.
+
+The study's best trial is the luckiest of many: its score flatters it. Here the best few and the
+base configuration meet again on seeds that chose nobody; the mean over the seeds ranks them, and a
+contender that looks beaten gets no more of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.trial import TrialState
+
+from hpo_utils.base.config import Config, updated
+from hpo_utils.base.paths import resolve
+from hpo_utils.data.prepared import PreparedData
+from hpo_utils.scores.intervals import paired_p_value
+from hpo_utils.study.retraining import (
+    POLL,
+    SEED,
+    Settings,
+    complete_settings,
+    settings_key,
+    train_all,
+)
+from hpo_utils.training.stopping import create_stop
+from hpo_utils.trials.ownership import recover_interrupted
+from hpo_utils.trials.search_space import SearchSpace
+from hpo_utils.trials.storage import AGAIN, score_of
+from hpo_utils.winner.contenders import Contender, luckiest
+
+FIRST_ROUND = 3  # seeds before anyone can look beaten: two of the best lose too often by chance
+
+
+def reevaluate(
+    study: optuna.Study, cfg: Config, space: SearchSpace, data: PreparedData
+) -> list[Contender]:
+    """Race the best trials and the base configuration over fresh seeds.
+
+    Trainings done before are found again, so running twice costs nothing.
+
+    Returns
+    -------
+    list of Contender
+        The winner first: those with all seeds by mean score, then the beaten ones.
+    """
+    contenders = choose_contenders(study, cfg, space)
+    seeds = fresh_seeds(cfg)
+    print(f"retraining: {len(contenders)} contenders, up to {len(seeds)} fresh seeds for each")
+    done = min(FIRST_ROUND, len(seeds))
+    while True:
+        racing = [contender for contender in contenders if not contender.beaten]
+        pairs = [(contender, seed) for seed in seeds[:done] for contender in racing]
+        wanted = {
+            f"{contender.name} with seed {seed}": complete_settings(cfg, contender.params, seed)
+            for contender, seed in pairs
+        }
+        trials = train_all(study, AGAIN, cfg, space, data, wanted)
+        for (contender, seed), trial in zip(pairs, trials, strict=True):
+            complete = trial.state == TrialState.COMPLETE  # else its loss diverged
+            contender.scores[seed] = score_of(trial) if complete else float("inf")
+            contender.directories[seed] = trial.user_attrs["output_dir"]
+        if done == len(seeds):  # no seed is left to spare: who is still there gets a p value
+            for contender in racing:
+                contender.beaten = bool(np.isinf(contender.mean))  # diverged
+            return sorted(contenders, key=lambda c: (np.isinf(c.mean), c.beaten, c.mean))
+        race(contenders, cfg.evaluation.confidence)
+        done += 1
+
+
+def wait_for_others(study: optuna.Study, cfg: Config) -> None:
+    """Wait until the trials have ended that other processes are running now: one may be the best.
+
+    Raises
+    ------
+    StopRequest
+        If a person made the file ``optuna/STOP`` below ``outputs_root``.
+    """
+    root, stop = resolve(cfg.paths.outputs_root), create_stop(updated(cfg, {"study.timeout": None}))
+    recover_interrupted(study, root, cfg.study.silent_after_s)
+    awaited = _running(study)
+    if awaited:
+        print(f"waiting for trials that other processes run: {sorted(awaited)}", flush=True)
+    while awaited:
+        time.sleep(POLL)
+        stop.check()
+        recover_interrupted(study, root, cfg.study.silent_after_s)
+        awaited &= _running(study)
+
+
+def choose_contenders(study: optuna.Study, cfg: Config, space: SearchSpace) -> list[Contender]:
+    """Return the ``evaluation.n_best`` best different trials and the base configuration.
+
+    Without the base if ``study.try_base`` is off: it may lie outside the space then.
+    """
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    base = _without_seed(space.values_in(cfg)) if cfg.study.try_base else None
+    contenders: dict[str, Contender] = {}
+    for trial in sorted(complete, key=score_of):
+        params = _without_seed(trial.params)
+        if params == base or len(contenders) < cfg.evaluation.n_best:
+            new = Contender(trial.number, params == base, params, trial.value)
+            contenders.setdefault(settings_key(params), new)
+    if base is not None:
+        contenders.setdefault(settings_key(base), Contender(None, True, base, None))
+    return list(contenders.values())
+
+
+def race(contenders: list[Contender], confidence: float) -> None:
+    """Mark those as beaten whose scores are worse than the leader's on the same seeds.
+
+    This only spares seeds: it asks often and does not correct for it, so what the race ends with is
+    judged in ``standings``. The study's best gets all seeds unless it diverges: how far its
+    score in the study flattered it would look worse than it is, were it asked until it looks bad.
+    """
+    racing = [contender for contender in contenders if not contender.beaten]
+    leader, best = min(racing, key=lambda contender: contender.mean), luckiest(contenders)
+    for contender in racing:
+        theirs = [contender.scores[seed] for seed in leader.scores]
+        p_value = paired_p_value(theirs, list(leader.scores.values()), "greater")
+        worse = contender is not best and p_value is not None and p_value < 1 - confidence
+        if contender is not leader and (worse or np.isinf(contender.mean)):
+            contender.beaten = True
+
+
+def fresh_seeds(cfg: Config) -> list[int]:
+    """Return ``evaluation.n_seeds`` seeds of trainings, none of them that of the search."""
+    state = np.random.SeedSequence(cfg.study.seed).generate_state(cfg.evaluation.n_seeds + 1)
+    return [int(seed) for seed in state if seed != cfg.training.seed][: cfg.evaluation.n_seeds]
+
+
+def _without_seed(params: Mapping[str, Any]) -> Settings:
+    return {name: value for name, value in params.items() if name != SEED}
+
+
+def _running(study: optuna.Study) -> set[int]:
+    """Return the numbers of the trials that run."""
+    return {t.number for t in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))}

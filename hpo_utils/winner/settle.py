@@ -1,0 +1,293 @@
+"""The winner of a study: settled by its re-evaluation; then, and only then, the test part speaks.
+
+``<outputs_root>/winners/<study>/`` holds ``evaluation.json``, all that was found,
+``predictions.npz``, the validation and the test part as the winner and the baselines predict them,
+and ``bundle/``, the model to take home.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from optuna.trial import FrozenTrial
+
+from hpo_utils.base.config import Config, with_target_weights
+from hpo_utils.base.errors import DivergenceError
+from hpo_utils.base.paths import (
+    is_whole_archive,
+    read_mapping,
+    resolve,
+    whole_directory,
+    write_json,
+    write_text,
+    write_with,
+)
+from hpo_utils.bundle.agreement import check_written
+from hpo_utils.bundle.bundle import is_current, write_bundle
+from hpo_utils.bundle.members import Member, load_member, predict_part
+from hpo_utils.bundle.onnx_file import write_onnx
+from hpo_utils.bundle.raw_model import describe_layout
+from hpo_utils.data.prepared import PreparedData, load_prepared
+from hpo_utils.scores.baselines import fit_baselines
+from hpo_utils.study.progress import why_none_completed
+from hpo_utils.study.search import run_study
+from hpo_utils.study.summary import write_study_files
+from hpo_utils.training.directory import read_trial_info
+from hpo_utils.training.record import environment
+from hpo_utils.training.test_looks import WINNER, note_look
+from hpo_utils.trials.search_space import SearchSpace, load_search_space
+from hpo_utils.trials.storage import best_of, count_finished
+from hpo_utils.winner.comparisons import on_random_split, without_physics
+from hpo_utils.winner.contenders import Contender
+from hpo_utils.winner.evaluation import Evaluation, Examination, Settlement
+from hpo_utils.winner.examination import examine
+from hpo_utils.winner.folds import SettledFold, on_all_folds
+from hpo_utils.winner.model_card import model_card
+from hpo_utils.winner.reevaluation import reevaluate, wait_for_others
+from hpo_utils.winner.standings import describe_race, read_sample_scores
+from hpo_utils.workers.worker import needing_storage
+
+NOT_YET = "The other folds are not done yet: run `03_optimize` to its end."
+VERSION = 5  # of evaluation.json: another number when 04 needs something new or baselines are added
+
+
+@needing_storage()
+def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
+    """Race the best trials, examine the winner on the test part, write everything down.
+
+    What was done before is found again: the test part is opened anew only for another winner.
+
+    Returns
+    -------
+    dict or None
+        The content of ``evaluation.json``; None if no trial of the study is complete.
+    """
+    wait_for_others(study, cfg)
+    best = best_of(study.get_trials(deepcopy=False))
+    if best is None:
+        none = f"study {study.study_name!r} has no complete trial: there is no winner to settle"
+        print(why_none_completed(study) or none)
+        return None
+    root = resolve(cfg.paths.outputs_root)
+    data = study_data(study, cfg)
+    cfg = with_target_weights(cfg, data.n_targets)
+    space = load_search_space(cfg, data.n_targets)
+    contenders = (
+        reevaluate(study, cfg, space, data) if cfg.evaluation.n_seeds else [_as_it_is(best, cfg)]
+    )
+    settlement = _settlement(study, cfg, space, data, contenders)
+    directory = winner_directory(root, study.study_name)
+    before = load_evaluation(study, root)
+    current = is_current(directory / "bundle")
+    if before and current and _decisive(before) == _decisive(settlement):
+        examination = before["examination"]
+    else:
+        examination = _examine_and_bundle(directory, root, data, settlement)
+    members = settlement["members"]  # the same, whichever of several processes settles
+    said_before = before["all_folds"] if before and before["members"] == members else NOT_YET
+    evaluation: Evaluation = {**settlement, "examination": examination, "all_folds": said_before}
+    write_json(directory / "evaluation.json", evaluation)
+    _write_card(directory / "bundle", data, evaluation)
+    study.set_user_attr("settled", members)
+    settled = SettledFold(contenders[0], members, _winner(settlement), said_before)
+    # last, since a search on each takes long: what is known so far can be seen meanwhile
+    search = partial(_search_anew, study, root)
+    evaluation["all_folds"] = on_all_folds(study, cfg, space, data, settled, search)
+    write_json(directory / "evaluation.json", evaluation)
+    _write_card(directory / "bundle", data, evaluation)
+    return evaluation
+
+
+def _as_it_is(best: FrozenTrial, cfg: Config) -> Contender:
+    """Return the study's best trial as the only contender, which nobody trains again."""
+    only = Contender(best.number, False, dict(best.params), best.value)
+    only.directories[cfg.training.seed] = best.user_attrs["output_dir"]
+    return only
+
+
+def _settlement(
+    study: optuna.Study,
+    cfg: Config,
+    space: SearchSpace,
+    data: PreparedData,
+    contenders: list[Contender],
+) -> Settlement:
+    """Return what is known of the contenders, the winner first, before the test part speaks.
+
+    Trains the winner's configuration without its constraints, and on a random split, for that.
+    """
+    raced, confidence = cfg.evaluation.n_seeds > 0, cfg.evaluation.confidence
+    root, winner = resolve(cfg.paths.outputs_root), contenders[0]
+    sample_scores = read_sample_scores(contenders, data, cfg, root) if raced else {}
+    return {
+        "version": VERSION,
+        "study_name": study.study_name,
+        "dataset_id": data.dataset_id,
+        "target_names": data.target_names,
+        "target_units": data.target_units,
+        "settled": datetime.now().isoformat(timespec="milliseconds"),
+        "n_trials": count_finished(study),
+        "score_name": study.user_attrs["signature"]["score"],
+        "confidence": confidence,
+        "raced": raced,
+        **describe_race(contenders, sample_scores, data.units("val"), confidence),
+        "members": choose_members(winner, cfg.evaluation.ensemble, root),
+        "without_physics": without_physics(study, cfg, space, data, winner),
+        "random_split": on_random_split(study, cfg, space, data, winner),
+    }
+
+
+def _decisive(settlement: Settlement) -> tuple[object, ...]:
+    """Return on what it depends what the test part says of a winner."""
+    return (
+        settlement["members"], settlement["confidence"], settlement["dataset_id"],
+        settlement["target_names"], settlement["target_units"],
+    )  # fmt: skip
+
+
+def _search_anew(study: optuna.Study, root: Path, cfg: Config) -> list[str]:
+    """Search on another fold than ``study``; return the directories of the trainings that won.
+
+    Empty if all failed or diverged. The files of the study are written again: those of the search
+    took their place.
+    """
+    try:
+        evaluation = settle_winner(run_study(cfg, study.study_name), cfg)
+    except DivergenceError as error:
+        print(error, flush=True)
+        return []
+    finally:
+        write_study_files(study, root)
+    return [] if evaluation is None else evaluation["members"]
+
+
+def _winner(settlement: Settlement) -> str:
+    """Return in words who won: to the test part, another training is another winner."""
+    first, members = settlement["contenders"][0]["name"], settlement["members"]
+    return f"{first} of study {settlement['study_name']}, {members[0]}"
+
+
+def study_data(study: optuna.Study, cfg: Config) -> PreparedData:
+    """Return the data that a study was made on, with the physics that its trials were made with.
+
+    Others may have prepared the same arrays since, and know something else of their targets.
+    """
+    signature = study.user_attrs["signature"]
+    data = load_prepared(resolve(cfg.paths.outputs_root), signature["dataset_id"])
+    known = dict(signature.get("physics", {}))
+    if any(known.values()):  # of targets by their names then
+        known["target_names"] = study.user_attrs.get("target_names", data.target_names)
+    return replace(data, manifest={**data.manifest, **known})
+
+
+def load_evaluation(study: optuna.Study, outputs_root: Path) -> Evaluation | None:
+    """Return what was found when the winner was settled; None if it has not been."""
+    found = read_mapping(winner_directory(outputs_root, study.study_name) / "evaluation.json") or {}
+    # a file of a deleted study with the same name is none of ours, nor one of an earlier version
+    ours = study.user_attrs.get("settled") == found.get("members")
+    whole = Evaluation.__required_keys__ <= found.keys()
+    if not (ours and whole and found["version"] == VERSION):
+        return None
+    return cast(Evaluation, found)
+
+
+def load_predictions(directory: Path) -> dict[str, NDArray[Any]]:
+    """Return ``val_true``, ``test_true`` and, with a leading axis of members, ``val``, ``test``.
+
+    ``members`` are the directories of the trainings that predicted.
+    """
+    with np.load(directory / "predictions.npz", allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def winner_directory(outputs_root: Path, study_name: str) -> Path:
+    """Return where what is known of a study's winner is kept."""
+    return outputs_root / "winners" / study_name
+
+
+def choose_members(winner: Contender, ensemble: bool, root: Path) -> list[str]:
+    """Return the directories of the trainings that are taken home: all, or the best one's.
+
+    ``root`` is where they lie.
+
+    Raises
+    ------
+    DivergenceError
+        If every one of them diverged.
+    """
+    if not winner.scores:  # the study's best, as it is
+        return list(winner.directories.values())
+    finite = {seed: score for seed, score in winner.scores.items() if np.isfinite(score)}
+    if not finite:
+        first = read_trial_info(root / next(iter(winner.directories.values()))).get("reason")
+        raise DivergenceError(
+            f"a winner must train on some seed, but {winner.name} diverged on each of"
+            f" {list(winner.scores)}: {first or 'narrow the search space'}"
+        )
+    kept = finite if ensemble else [min(finite, key=lambda seed: finite[seed])]
+    return [winner.directories[seed] for seed in kept]
+
+
+def _examine_and_bundle(
+    directory: Path, root: Path, data: PreparedData, settlement: Settlement
+) -> Examination:
+    """Let the test part speak for the winner and the baselines alone, and write the bundle."""
+    members = [load_member(root / member) for member in settlement["members"]]
+    held = _held_out(directory, data, settlement, members)
+    cfg, confidence = members[0][0], settlement["confidence"]
+    examination = examine(data, cfg, fit_baselines(data), held, confidence)
+    layout = describe_layout(data, cfg, examination["spread_confidence"], examination["intervals"])
+    made_with = {
+        **environment(), "study": settlement["study_name"], "members": settlement["members"],
+    }  # fmt: skip
+    states = [state for _, state in members]
+    with whole_directory(directory / "bundle", replace=True) as unfinished:
+        written = write_bundle(unfinished, cfg, layout, states, examination, made_with)
+        onnx_file = unfinished / "model.onnx"
+        write_onnx(onnx_file, written.model, layout)
+        examination["without_onnx"] = check_written(written, onnx_file, members, data)
+        if examination["without_onnx"] is not None:
+            print(f"model.onnx is left out: {examination['without_onnx']}")
+            onnx_file.unlink()
+    return examination
+
+
+def _write_card(bundle: Path, data: PreparedData, evaluation: Evaluation) -> None:
+    """Write the card of a bundle: with it, and again when the other folds have spoken."""
+    made_with = read_mapping(bundle / "environment.json") or environment()
+    write_text(bundle / "MODEL_CARD.md", model_card(data, evaluation, made_with))
+
+
+def _held_out(
+    directory: Path,
+    data: PreparedData,
+    settlement: Settlement,
+    members: list[Member],
+) -> dict[str, NDArray[Any]]:
+    """Return truth and predictions of the held-out parts; the test part is opened once a winner."""
+    file = directory / "predictions.npz"
+    if is_whole_archive(file):
+        with suppress(ValueError, KeyError):  # damaged: it is made again
+            held = load_predictions(directory)
+            if held["members"].tolist() == settlement["members"]:
+                return held
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "evaluation.json").unlink(missing_ok=True)  # of another winner
+    note_look(data, _winner(settlement), WINNER)
+    held = {
+        "members": np.array(settlement["members"]),
+        "val_true": data.targets("val"),
+        "test_true": data.targets("test"),
+        "val": predict_part(members, data, "val"),
+        "test": predict_part(members, data, "test"),
+    }
+    write_with(file, lambda open_file: np.savez(open_file, **held))  # type: ignore[arg-type]
+    return held

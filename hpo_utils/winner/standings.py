@@ -1,0 +1,149 @@
+"""How the race ended: who is surely worse than the winner, and how lucky the study's best was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hpo_utils.base.config import Config
+from hpo_utils.data.prepared import PreparedData
+from hpo_utils.scores.intervals import (
+    Interval,
+    holm,
+    mean_interval,
+    paired_p_value,
+    prediction_half_width,
+    ratio_interval,
+)
+from hpo_utils.scores.yardstick import create_yardstick
+from hpo_utils.training.directory import VAL_FILE, read_predictions
+from hpo_utils.winner.contenders import Contender, luckiest
+from hpo_utils.winner.evaluation import Race, Standing
+
+SampleScores = Mapping[str, NDArray[np.float64]]  # by directory of a training: (n_samples,)
+
+
+def describe_race(
+    contenders: list[Contender],
+    sample_scores: SampleScores,
+    units: NDArray[np.int64] | None,
+    confidence: float,
+) -> Race:
+    """Return the contenders with intervals and tests against the winner, and the study's luck.
+
+    Two things may favour the winner: its seeds, and the samples of the validation part, which are
+    the same for all seeds. So it is compared in two ways, both corrected for how many others there
+    are: by the scores on the same seeds (paired t test, Holm), and sample by sample, the mean over
+    the seeds (jackknife, Bonferroni). Who was given up was asked again and again until it looked
+    beaten: neither would mean anything.
+
+    Parameters
+    ----------
+    contenders
+        The winner first.
+    sample_scores
+        Of the trainings, as ``read_sample_scores`` returns them.
+    units
+        Unit of each sample, as in ``PreparedData.units``.
+    confidence
+        Of all intervals.
+    """
+    winner, *others = contenders
+    compared = [other for other in others if not other.beaten]
+    p_values = holm([_paired_p_value(other, winner) for other in compared])
+    together = 1 - (1 - confidence) / max(len(compared), 1)
+    ratios = [_ratio_interval(c, winner, sample_scores, units, together) for c in compared]
+    tests = {c.name: (p, r) for c, p, r in zip(compared, p_values, ratios, strict=True)}
+    best = luckiest(contenders)
+    scores = list(best.scores.values())
+    raced = bool(scores) and bool(np.isfinite(scores).all())
+    return {
+        "contenders": [
+            _describe(c, tests.get(c.name, (None, (None, None))), confidence) for c in contenders
+        ],
+        "best_trial": best.trial,
+        "gap": best.mean - (best.study_score or 0.0) if raced else None,
+        "gap_by_chance": prediction_half_width(scores, confidence) if raced else None,
+    }
+
+
+def _describe(
+    contender: Contender, tests: tuple[float | None, Interval], confidence: float
+) -> Standing:
+    """Return a contender's row; ``tests`` against the winner are a p value and an interval."""
+    scores = list(contender.scores.values())
+    finite = bool(scores) and bool(np.isfinite(scores).all())
+    low, high = mean_interval(scores, confidence) if finite else (None, None)
+    return {
+        "name": contender.name,
+        "trial": contender.trial,
+        "is_base": contender.is_base,
+        "params": contender.params,
+        "study_score": contender.study_score,
+        "scores": [score if np.isfinite(score) else None for score in scores],
+        "mean": contender.mean if finite else None,
+        "interval": (None if low is None else max(low, 0.0), high),  # no score is below zero
+        "p_value": tests[0],
+        "ratio_interval": tests[1],
+        "beaten": contender.beaten,
+    }
+
+
+def _common_seeds(contender: Contender, winner: Contender) -> list[int]:
+    """Return the seeds on which both have a score."""
+    return [
+        seed
+        for seed, score in contender.scores.items()
+        if np.isfinite([score, winner.scores.get(seed, np.inf)]).all()
+    ]
+
+
+def _paired_p_value(contender: Contender, winner: Contender) -> float | None:
+    seeds = _common_seeds(contender, winner)
+    theirs, best = ([c.scores[seed] for seed in seeds] for c in (contender, winner))
+    return paired_p_value(theirs, best)
+
+
+def _ratio_interval(
+    contender: Contender,
+    winner: Contender,
+    sample_scores: SampleScores,
+    units: NDArray[np.int64] | None,
+    confidence: float,
+) -> Interval:
+    """Return an interval of the contender's score over the winner's, over samples."""
+    directories = [
+        [c.directories[seed] for seed in _common_seeds(contender, winner)]
+        for c in (contender, winner)
+    ]
+    if not directories[0] or not sample_scores.keys() >= {d for each in directories for d in each}:
+        return None, None
+    # (n_seeds, n_samples) -> (n_samples, 1)
+    above, below = (
+        np.mean([sample_scores[d] for d in each], axis=0)[:, None] for each in directories
+    )
+    return ratio_interval(above, below, units, confidence)[0]
+
+
+def read_sample_scores(
+    contenders: list[Contender], data: PreparedData, cfg: Config, outputs_root: Path
+) -> SampleScores:
+    """Return what each sample of the validation part adds to the score of each training.
+
+    Without those whose predictions are not there: they were made by an earlier version.
+    """
+    y_val = data.targets("val")
+    yardstick = create_yardstick(cfg, data.target_names, y_val)
+    z_val = torch.from_numpy(data.target_scaler.transform(y_val))
+    found = {}
+    for directory in (d for c in contenders for d in c.directories.values()):
+        file = outputs_root / directory / VAL_FILE
+        if file.is_file():
+            y_pred = read_predictions(file)
+            z_pred = torch.from_numpy(data.target_scaler.transform(y_pred))
+            found[directory] = yardstick.of_samples(z_pred, z_val).double().numpy()
+    return found

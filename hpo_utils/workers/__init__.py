@@ -1,0 +1,1 @@
+"""The processes that share a study's trials, on this machine or on a cluster."""

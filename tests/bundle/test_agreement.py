@@ -1,0 +1,84 @@
+"""What is written beside the network must predict as it does, on inputs of any size and kind."""
+
+import numpy as np
+import pytest
+import torch
+
+from hpo_utils.base.errors import BundleError
+from hpo_utils.bundle.agreement import check_written, raw_samples
+from hpo_utils.bundle.bundle import write_bundle
+from hpo_utils.bundle.onnx_file import write_onnx
+from hpo_utils.bundle.raw_model import describe_layout
+from hpo_utils.data.preparation import prepare_data
+from hpo_utils.network.models import create_network
+from hpo_utils.training.record import environment
+
+RNG = np.random.default_rng(0)
+X, T = RNG.normal(size=(40, 2, 32)), RNG.uniform(size=(40, 2))
+HELD = {
+    "float32": X.astype(np.float32),
+    "half precision": X.astype(np.float16),
+    "counts": (1000 * X).astype(np.int16),
+    "large": 1e20 * X,
+    "small": 1e-20 * X,
+    "one channel": X[:, 0],
+    "an offset": 1e3 + X,
+}
+LOST = {
+    "an offset of another size": 1e9 + X,
+    "below float32": 1e-50 * X,
+    "a clock": np.arange(40.0)[:, None, None] * 1e-3 + 1.7e9 + X * 1e-3,
+    "counts beyond 2^24": (2**40 + 1000 * X).astype(np.int64),
+    "unsigned counts": (2**40 + 1000 * X).astype(np.uint64),
+    "one channel": 1e8 + X[:, 0] / 10,
+}
+
+
+def written(make_config, make_arrays, tmp_path, x, spoil=None):
+    cfg = make_config(**make_arrays(x, T, **{"dataset.downsample_factor": 1}))
+    data = prepare_data(cfg)
+    torch.manual_seed(0)
+    sample = torch.from_numpy(data.inputs("train")[:2])
+    network = create_network(cfg, sample, data.target_scaler, data.physics)
+    for parameter in network.parameters():  # far from what it starts with
+        torch.nn.init.normal_(parameter, std=0.5)
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    layout = describe_layout(data, cfg, 0.95, None)
+    directory = tmp_path / "winner" / "bundle"
+    directory.mkdir(parents=True)
+    bundle = write_bundle(directory, cfg, layout, [state], {}, environment())
+    write_onnx(directory / "model.onnx", bundle.model, layout)
+    if spoil is not None:
+        spoil(state)
+    return data, bundle, check_written(bundle, directory / "model.onnx", [(cfg, state)], data)
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_what_float32_holds_is_predicted_alike(make_config, make_arrays, tmp_path, name):
+    assert written(make_config, make_arrays, tmp_path, HELD[name])[2] is None
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_what_float32_does_not_hold_is_said(make_config, make_arrays, tmp_path, name):
+    said = written(make_config, make_arrays, tmp_path, LOST[name])[2]
+    assert "it takes float32, which does not hold these inputs" in said
+    assert "standard deviations off" in said
+
+
+def test_a_bundle_of_other_weights_is_refused(make_config, make_arrays, tmp_path):
+    def other(state):
+        for value in state.values():
+            value.add_(1)
+
+    with pytest.raises(BundleError, match="must predict as the trainings that it is made of"):
+        written(make_config, make_arrays, tmp_path, X, other)
+
+
+@pytest.mark.parametrize("x", [X, X[:, 0], (1000 * X).astype(np.int32), 1e9 + X])
+def test_without_its_source_the_magnitude_is_the_same(make_config, make_arrays, tmp_path, x):
+    data = prepare_data(make_config(**make_arrays(x, T, **{"dataset.downsample_factor": 1})))
+    rows = np.array([0, 3, 9])
+    from_source = raw_samples(data, rows)
+    assert from_source.dtype == x.dtype
+    (tmp_path / "x.npy").unlink()
+    np.testing.assert_allclose(raw_samples(data, rows), from_source, rtol=1e-4, atol=1e-3)

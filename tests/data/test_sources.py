@@ -1,0 +1,83 @@
+import hashlib
+
+import numpy as np
+import pytest
+
+from hpo_utils.base.errors import DataError
+from hpo_utils.data import sources
+from hpo_utils.data.sources import open_array, sha256
+
+ARRAY = np.arange(60, dtype=np.float32).reshape(5, 3, 4)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["<f4", ">f8", "<i2"])
+@pytest.mark.parametrize("chunk_bytes", [1, 100, 10**6])
+def test_npy_is_read_in_pieces_that_make_up_the_array(
+    tmp_path, monkeypatch, order, dtype, chunk_bytes
+):
+    monkeypatch.setattr(sources, "CHUNK_BYTES", chunk_bytes)
+    np.save(tmp_path / "x.npy", np.array(ARRAY, dtype=dtype, order=order))
+    source = open_array(tmp_path / "x.npy", None, "dataset.x_train")
+    assert source.shape == (5, 3, 4)
+    pieces = list(source.chunks())
+    assert [start for start, _ in pieces] == list(np.cumsum([0, *map(len, dict(pieces).values())]))[
+        :-1
+    ]
+    np.testing.assert_array_equal(source.read(), ARRAY)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_npz_needs_a_key_only_if_it_holds_several(tmp_path, save, order):
+    save(tmp_path / "one.npz", a=np.array(ARRAY, order=order))
+    save(tmp_path / "two.npz", a=ARRAY, b=2 * ARRAY)
+    one = open_array(tmp_path / "one.npz", None, "dataset.x_train")
+    np.testing.assert_array_equal(one.read(), ARRAY)
+    two = open_array(tmp_path / "two.npz", "b", "dataset.x_train")
+    np.testing.assert_array_equal(two.read(), 2 * ARRAY)
+    for key in (None, "c"):
+        with pytest.raises(DataError, match=f"dataset.x_key must name one of .* a, b .* got {key}"):
+            open_array(tmp_path / "two.npz", key, "dataset.x_train")
+
+
+def test_an_empty_array_reads_as_empty(tmp_path):
+    np.save(tmp_path / "x.npy", np.empty((0, 3)))
+    assert open_array(tmp_path / "x.npy", None, "x").read().shape == (0, 3)
+
+
+def test_what_is_no_array_of_numbers_is_said(tmp_path):
+    np.save(tmp_path / "object.npy", np.array([{}, None]), allow_pickle=True)
+    np.save(tmp_path / "complex.npy", np.ones(3, dtype=complex))
+    np.save(tmp_path / "text.npy", np.array(["a", "b"]))
+    (tmp_path / "words.npy").write_text("these are words\n")
+    (tmp_path / "empty.npy").touch()
+    (tmp_path / "folder.npy").mkdir()
+    cases = {
+        "object": "real numbers, got dtype object",
+        "complex": "real numbers, got dtype complex128",
+        "text": "real numbers, got dtype <U1",
+        "words": "saved by numpy.save",
+        "empty": "saved by numpy.save",
+        "folder": "existing .npy or .npz",
+        "missing": "existing .npy or .npz",
+    }
+    for name, message in cases.items():
+        with pytest.raises(DataError, match=message) as caught:
+            open_array(tmp_path / f"{name}.npy", None, "dataset.x_train")
+        assert "\n" not in str(caught.value)
+        assert str(caught.value).startswith("dataset.x_train must")
+
+
+def test_a_truncated_file_is_said(tmp_path):
+    np.save(tmp_path / "x.npy", ARRAY)
+    whole = (tmp_path / "x.npy").read_bytes()
+    (tmp_path / "x.npy").write_bytes(whole[:-50])
+    source = open_array(tmp_path / "x.npy", None, "dataset.x_train")
+    with pytest.raises(DataError, match=r"x.npy must hold 5 samples .* ends within sample 3"):
+        source.read()
+
+
+def test_the_digest_is_that_of_the_bytes(tmp_path):
+    (tmp_path / "f").write_bytes(b"abc" * 10**6)
+    assert sha256(tmp_path / "f") == hashlib.sha256(b"abc" * 10**6).hexdigest()

@@ -1,0 +1,73 @@
+import threading
+
+import pytest
+import torch
+
+from hpo_utils.base.errors import ConfigError
+from hpo_utils.network import devices
+
+
+@pytest.mark.parametrize(
+    ("device", "n_gpus", "expected"),
+    [("cuda", 2, True), ("cuda:0", 2, False), ("cuda", 1, False), ("cpu", 2, False)],
+)
+def test_when_batches_are_shared_out(monkeypatch, device, n_gpus, expected):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: n_gpus)
+    assert devices.several_gpus(torch.device(device)) is expected
+
+
+def test_no_gpu_gets_a_single_sample(monkeypatch):
+    shared = devices.SharedOut(torch.nn.BatchNorm1d(3), torch.float32)
+    dealt = []
+    monkeypatch.setattr(torch.nn.DataParallel, "forward", lambda self, x: dealt.append(len(x)) or x)
+    for n_gpus in range(1, 5):
+        shared.device_ids = list(range(n_gpus))
+        dealt.clear()
+        for n_samples in range(2, 33):
+            assert shared(torch.rand(n_samples, 3)).shape == (n_samples, 3)
+            shares = {len(share) for share in torch.arange(n_samples).chunk(n_gpus)}
+            assert (dealt[-1:] == [n_samples]) == (1 not in shares)
+
+
+def test_a_network_keeps_its_precision_in_another_thread():
+    """As PyTorch's threads for several GPUs call it, within an autocast that names no precision."""
+    network, found = devices.InPrecision(torch.nn.Linear(3, 2), torch.bfloat16), []
+
+    def compute():
+        with torch.autocast("cpu", enabled=True, dtype=torch.float16):
+            found.append(network(torch.ones(4, 3)).dtype)
+
+    thread = threading.Thread(target=compute)
+    thread.start()
+    thread.join()
+    assert found == [torch.bfloat16]
+
+
+def test_a_device_that_is_not_there_is_said():
+    with pytest.raises(ConfigError, match="training.device must be auto, cpu or .* got 'gpu7'"):
+        devices.select_device("gpu7")
+    assert devices.select_device("auto").type in ("cpu", "cuda")
+
+
+def test_threads_are_as_before_behind_the_block():
+    def fail() -> None:
+        with devices.using_threads(before + 1):
+            assert torch.get_num_threads() == before + 1
+            raise KeyError
+
+    before = torch.get_num_threads()
+    with pytest.raises(KeyError):
+        fail()
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_the_precision_is_what_the_hardware_has(monkeypatch, native):
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda: native)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)
+    expected = torch.bfloat16 if native else torch.float32
+    for device in ("cpu", "cuda"):
+        assert devices.select_precision("auto", torch.device(device)) == expected
+    assert devices.select_precision("auto", torch.device("mps")) == torch.float32
+    assert devices.select_precision("bfloat16", torch.device("cpu")) == torch.bfloat16

@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+
+from hpo_utils.data.preparation import prepare_data
+from hpo_utils.data.prepared import PreparedData
+from hpo_utils.scores.baselines import (
+    FILE,
+    FOREST,
+    MEAN,
+    RIDGE,
+    SPECTRA,
+    Baseline,
+    _fit,
+    best_baselines,
+    fit_baselines,
+)
+from hpo_utils.scores.metrics import target_metrics
+
+
+def r2_of(data, baseline):
+    metrics = target_metrics(data.targets("test"), baseline.test_pred, data.target_names)
+    return [values["r2"] for values in metrics.values()]
+
+
+class Ungrouped(PreparedData):
+    """The same parts, of which nobody knows the groups."""
+
+    def groups(self, part):
+        return None
+
+
+def test_the_penalty_of_ridge_suits_recordings_that_were_never_seen(
+    make_config, make_arrays, tmp_path
+):
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(40), 10)
+    x = rng.normal(size=(40, 1, 32))[groups] + 0.01 * rng.normal(size=(400, 1, 32))
+    t = x[:, 0, 0] + 3.0 * rng.normal(size=40)[groups]
+    np.save(tmp_path / "groups.npy", groups)
+    settings = {**make_arrays(x, t), "dataset.groups": str(tmp_path / "groups.npy")}
+    data = prepare_data(make_config(**settings))
+    kinds = (data, Ungrouped(data.directory, data.manifest))
+    by_group, by_sample = (r2_of(kind, _fit(kind)[1])[0] for kind in kinds)
+    assert by_group > by_sample + 0.3
+
+
+def test_each_baseline_finds_what_it_is_made_for(make_config, make_arrays):
+    """Target 0 is linear in the mean of a band; target 1 is the spread of a channel."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 2, 64)) * rng.uniform(0.5, 3.0, size=(300, 1, 1))
+    x[:, 0] = 0.1 * rng.normal(size=(300, 64))
+    x[:, 0, :8] += rng.normal(size=(300, 1))
+    t = np.stack([x[:, 0, :8].mean(axis=1), x[:, 1].std(axis=1)], axis=1)
+    data = prepare_data(make_config(**make_arrays(x, t)))
+    found = {b.name: r2_of(data, b) for b in fit_baselines(data)}
+    assert found[RIDGE][0] > 0.99
+    assert found[FOREST][1] > 0.9
+    assert found[RIDGE][1] < 0.5
+    assert max(found[MEAN]) <= 0.0
+
+
+def test_vibrations_have_an_opponent_that_hears_them(make_config, make_arrays):
+    """The target is the pitch of a tone whose phase is anyone's guess."""
+    rng = np.random.default_rng(0)
+    pitch = rng.uniform(5, 50, size=(300, 1, 1))
+    time = np.arange(256) / 256
+    x = np.sin(2 * np.pi * (pitch * time + rng.uniform(size=(300, 1, 1))))
+    data = prepare_data(make_config(**make_arrays(x, pitch[:, 0])))
+    found = {b.name: r2_of(data, b)[0] for b in fit_baselines(data)}
+    assert found[SPECTRA] > 0.99
+    assert found[RIDGE] < 0.2
+
+
+def test_movements_have_an_opponent_that_sees_them(make_config, make_arrays):
+    """The target is how fast stripes drift from row to row."""
+    rng = np.random.default_rng(0)
+    speed, phase = rng.uniform(1, 12, size=(300, 1, 1, 1)), rng.uniform(size=(300, 1, 1, 1))
+    row, place = np.arange(32)[:, None] / 32, np.arange(24) / 24
+    x = np.sin(2 * np.pi * (4 * place - speed * row + phase)) + 0.1 * rng.normal(
+        size=(300, 1, 32, 24)
+    )
+    data = prepare_data(make_config(**make_arrays(x, speed[:, 0, 0])))
+    found = {b.name: r2_of(data, b)[0] for b in fit_baselines(data)}
+    assert found[SPECTRA] > 0.9
+    assert max(found[RIDGE], found[FOREST]) < 0.7
+
+
+def test_the_best_is_chosen_by_the_validation_part(make_config, make_arrays):
+    truth = np.array([[0.0, 0.0], [1.0, 1.0]], dtype=np.float32)
+    good_first = Baseline("a", truth * [1, 0], truth)
+    good_second = Baseline("b", truth * [0, 1], truth)
+    assert [b.name for b in best_baselines([good_first, good_second], truth)] == ["a", "b"]
+
+
+@pytest.mark.parametrize("shape", [(40, 16), (40, 3, 16), (40, 4, 8, 6)])
+def test_all_layouts_and_one_target(make_config, make_arrays, shape):
+    rng = np.random.default_rng(0)
+    arrays = make_arrays(rng.normal(size=shape), rng.normal(size=40))
+    data = prepare_data(make_config(**arrays))
+    for baseline in fit_baselines(data):
+        assert baseline.test_pred.shape == data.targets("test").shape
+        assert np.isfinite(baseline.val_pred).all()
+
+
+def test_baselines_are_kept_and_the_same_every_time(make_config):
+    data = prepare_data(make_config())
+    first, kept = fit_baselines(data), fit_baselines(data)
+    (data.directory / FILE).unlink()
+    for again in (kept, fit_baselines(data)):
+        for a, b in zip(first, again, strict=True):
+            assert a.name == b.name
+            np.testing.assert_array_equal(a.val_pred, b.val_pred)
+            np.testing.assert_array_equal(a.test_pred, b.test_pred)

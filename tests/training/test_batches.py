@@ -1,0 +1,70 @@
+import numpy as np
+import torch
+
+from hpo_utils.data.preparation import prepare_data
+from hpo_utils.network.convolutions import Conv2d
+from hpo_utils.network.folding import Moments, patch_moments
+from hpo_utils.training import batches
+from hpo_utils.training.batches import Part, Pieces, count_batches, load_part, make_batches
+
+CPU = torch.device("cpu")
+
+
+def test_a_part_is_the_prepared_one(make_config, monkeypatch):
+    cfg = make_config("dataset.downsample_factor=3")
+    data = prepare_data(cfg)
+    monkeypatch.setattr(batches, "PIECE", 3 * data.inputs("train", 3)[0].nbytes)  # three at a time
+    part = load_part(data, "train", cfg, CPU)
+    np.testing.assert_array_equal(part.x.numpy(), data.inputs("train", 3))
+    assert part.x.is_contiguous(memory_format=torch.channels_last)
+    index = torch.tensor([4, 0])
+    (x,), z = part.batch(index)
+    np.testing.assert_array_equal(x.numpy(), data.inputs("train", 3)[[4, 0]])
+    torch.testing.assert_close(z, part.z[[4, 0]])
+    assert abs(part.z.mean()) < 1e-5  # standardised by this part
+
+
+def test_a_batch_has_the_moments_of_its_samples():
+    x = torch.randn(6, 2, 8, 8)
+    conv = Conv2d(2, 4, 3, padding=1, bias=False)
+    part = Part(x, torch.randn(6, 3), Moments(6, conv))
+    (inputs, moments), z = part.batch(torch.tensor([4, 0]))
+    torch.testing.assert_close(inputs, x[[4, 0]])
+    torch.testing.assert_close(z, part.z[[4, 0]])
+    torch.testing.assert_close(moments, patch_moments(x[[4, 0]], conv).sum(0))
+
+
+def test_batches_hold_every_sample_once_but_never_one_alone():
+    generator = torch.Generator().manual_seed(0)
+    batches = make_batches(10, 4, generator, CPU)
+    assert sorted(torch.cat(batches).tolist()) == list(range(10))
+    assert [len(b) for b in make_batches(9, 4, generator, CPU)] == [4, 4]
+    assert [len(b) for b in make_batches(1, 4, generator, CPU)] == [1]
+    left_out = {*range(9)} - {*torch.cat(make_batches(9, 4, generator, CPU)).tolist()}
+    again = {*range(9)} - {*torch.cat(make_batches(9, 4, generator, CPU)).tolist()}
+    assert left_out != again
+
+
+def test_pieces_hold_the_batch_and_two_samples_at_least():
+    pieces = Pieces()
+    batch = torch.arange(9)
+    assert [len(piece) for piece in pieces.split(batch)] == [9]
+    sizes = []
+    while pieces.halve(batch):
+        parts = pieces.split(batch)
+        assert torch.equal(torch.cat(parts), batch)
+        sizes.append([len(piece) for piece in parts])
+    assert sizes == [[5, 4], [3, 2, 2, 2]]
+    pieces = Pieces(2)
+    assert pieces.halve(batch[:7])  # three pieces are finer than two, if not four
+    assert [len(piece) for piece in pieces.split(batch[:7])] == [3, 2, 2]
+    assert not pieces.halve(batch[:7])
+    assert [len(piece) for piece in pieces.split(torch.arange(3))] == [3]
+
+
+def test_the_number_of_batches_is_known_before():
+    generator = torch.Generator().manual_seed(0)
+    for n_samples in range(1, 20):
+        for batch_size in range(2, 9):
+            made = make_batches(n_samples, batch_size, generator, torch.device("cpu"))
+            assert count_batches(n_samples, batch_size) == len(made)

@@ -1,0 +1,219 @@
+import json
+from typing import get_type_hints
+
+import numpy as np
+import pytest
+
+from hpo_utils.base.config import load_config
+from hpo_utils.base.errors import DivergenceError
+from hpo_utils.bundle.bundle import load_bundle
+from hpo_utils.data.preparation import prepare_data
+from hpo_utils.report.verdict import beats_baselines
+from hpo_utils.study.by_hand import train_by_hand
+from hpo_utils.study.search import run_study
+from hpo_utils.training.test_looks import looks_at_test
+from hpo_utils.trials import objective as objective_module
+from hpo_utils.winner import settle
+from hpo_utils.winner.contenders import Contender
+from hpo_utils.winner.evaluation import Evaluation, Examination, Standing, WithoutPhysics
+from hpo_utils.winner.settle import (
+    choose_members,
+    load_evaluation,
+    load_predictions,
+    settle_winner,
+    study_data,
+    winner_directory,
+)
+
+QUICK = ("training.epochs=1", "model.hidden=4", "training.use_weighted_loss=false")
+
+
+@pytest.fixture(autouse=True)
+def no_onnx(monkeypatch):
+    """Leave out the ONNX file, which takes seconds and is looked at in the tests of the bundle."""
+    monkeypatch.setattr(settle, "write_onnx", lambda *_: None)
+    monkeypatch.setattr(settle, "check_written", lambda *_: None)
+
+
+def test_everything_is_written(settled):
+    cfg, study = settled
+    root = prepare_data(cfg).directory.parents[1]
+    evaluation = load_evaluation(study, root)
+    for written, described in (
+        (evaluation, Evaluation), (evaluation["examination"], Examination),
+        (evaluation["contenders"][0], Standing), (evaluation["without_physics"], WithoutPhysics),
+    ):  # fmt: skip
+        assert set(written) == set(get_type_hints(described))
+    first = evaluation["contenders"][0]
+    assert len(first["scores"]) == len(evaluation["members"]) == 2
+    assert first["mean"] == pytest.approx(np.mean(first["scores"]))
+    best = next(c for c in evaluation["contenders"] if c["trial"] == study.best_trial.number)
+    assert evaluation["gap"] == pytest.approx(best["mean"] - study.best_value)
+    held = load_predictions(winner_directory(root, study.study_name))
+    data = prepare_data(cfg)
+    np.testing.assert_array_equal(held["test_true"], data.targets("test"))
+    assert held["test"].shape == (2, *data.targets("test").shape)
+    without = evaluation["without_physics"]
+    assert set(without["violations"]) == set(evaluation["examination"]["violations"]["network"])
+    assert set(evaluation["examination"]["violations"]["network"].values()) == {0.0}
+
+
+def test_settling_again_opens_nothing_and_trains_nothing(settled, monkeypatch):
+    cfg, study = settled
+    data = prepare_data(cfg)
+    before = looks_at_test(data)
+    assert sum(look.kind == "winner" for look in before) == 1
+    monkeypatch.setattr(objective_module, "train_trial", lambda *_: pytest.fail("trained again"))
+    first = load_evaluation(study, data.directory.parents[1])
+    second = settle_winner(study, cfg)
+    assert looks_at_test(data) == before
+    assert second["examination"] == first["examination"]
+
+
+def test_a_strict_test_part_is_opened_once(make_config):
+    cfg = make_config(*QUICK, **{"evaluation.strict_test": True, "study.n_trials": 1})
+    study = run_study(cfg)
+    data = prepare_data(cfg)
+    assert looks_at_test(data) == []
+    settle_winner(study, cfg)
+    (look,) = looks_at_test(data)
+    assert look.kind == "winner"
+    assert look.by.startswith("trial 0 (base) of study smoke, ")
+    other = make_config(*QUICK, **{"evaluation.strict_test": True, "study.n_trials": 1,
+                                   "study.name": "other", "study.seed": 7})  # fmt: skip
+    settle_winner(run_study(other), other)
+    assert [" of study other, " in look.by for look in looks_at_test(data)] == [False, True]
+
+
+def test_names_may_be_corrected_without_a_new_look(make_config, make_arrays):
+    arrays = {**make_arrays(), "evaluation.n_seeds": 0, "study.n_trials": 1}
+    study = run_study(make_config(*QUICK, **arrays))
+    settle_winner(study, make_config(*QUICK, **arrays))
+    renamed = make_config(*QUICK, **arrays, **{"dataset.target_names": ["p", "q"]})
+    data = prepare_data(renamed)
+    evaluation = settle_winner(study, renamed)
+    assert list(evaluation["examination"]["validation"]) == ["p", "q"]
+    assert sum(look.kind == "winner" for look in looks_at_test(data)) == 1
+    card = data.directory.parents[1] / "winners" / "smoke" / "bundle" / "MODEL_CARD.md"
+    assert "| p |" in card.read_text()
+
+
+def test_a_bundle_of_an_earlier_version_is_written_anew_without_a_new_look(
+    make_config, make_arrays
+):
+    arrays = {**make_arrays(), "evaluation.n_seeds": 0, "study.n_trials": 1}
+    cfg = make_config(*QUICK, **arrays)
+    study = run_study(cfg)
+    settle_winner(study, cfg)
+    data = prepare_data(cfg)
+    bundle = winner_directory(data.directory.parents[1], "smoke") / "bundle"
+    file = bundle / "bundle.json"
+    file.write_text(file.read_text().replace('"version": ', '"version": -'))
+    settle_winner(study, cfg)
+    load_bundle(bundle)
+    assert sum(look.kind == "winner" for look in looks_at_test(data)) == 1
+
+
+def test_a_study_keeps_its_physics_whatever_others_know_of_the_data(make_config, make_arrays):
+    t = np.random.default_rng(0).uniform(0.0, 1.0, (40, 2))
+    arrays = {**make_arrays(t=t), "evaluation.n_seeds": 0, "study.n_trials": 1}
+    cfg = make_config(*QUICK, **arrays, **{
+        "dataset.target_names": ["p", "q"], "dataset.non_negative": ["q"]
+    })  # fmt: skip
+    study = run_study(cfg)
+    prepare_data(make_config(*QUICK, **arrays))  # same arrays, but nothing known of them
+    evaluation = settle_winner(study, cfg)
+    assert evaluation["target_names"] == ["p", "q"]
+    assert evaluation["examination"]["violations"]["network"] == {"q below 0": 0.0}
+    assert study_data(study, cfg).physics.non_negative == (1,)
+
+
+def test_seeds_that_diverge_are_left_out(tmp_path):
+    scores = {1: 0.5, 2: float("inf"), 3: 0.4}
+    contender = Contender(0, False, {}, 0.3, scores, {1: "a", 2: "b", 3: "c"})
+    assert choose_members(contender, ensemble=True, root=tmp_path) == ["a", "c"]
+    assert choose_members(contender, ensemble=False, root=tmp_path) == ["c"]
+    lost = Contender(0, False, {}, 0.3, {1: float("inf")}, {1: "a"})
+    with pytest.raises(DivergenceError, match="trial 0 diverged on each of"):
+        choose_members(lost, ensemble=True, root=tmp_path)
+
+
+def test_without_seeds_the_best_trial_wins_as_it_is(make_config, tmp_path):
+    cfg = make_config(*QUICK, **{"evaluation.n_seeds": 0})
+    study = run_study(cfg)
+    evaluation = settle_winner(study, cfg)
+    assert evaluation["members"] == [study.best_trial.user_attrs["output_dir"]]
+    assert evaluation["gap"] is None
+    assert evaluation["examination"]["coverage"] is None
+
+
+def test_one_network_may_be_taken_home(make_config):
+    cfg = make_config(*QUICK, **{"evaluation.ensemble": False, "study.n_trials": 1})
+    evaluation = settle_winner(run_study(cfg), cfg)
+    assert len(evaluation["contenders"][0]["scores"]) == 2
+    assert len(evaluation["members"]) == 1
+
+
+def test_a_study_without_a_complete_trial_has_no_winner(make_config, monkeypatch, capsys):
+    cfg = make_config("training.learning_rate=1e-2", *QUICK, **{"study.n_trials": 1})
+
+    def diverge(*_):
+        raise objective_module.DivergenceError("the loss must stay finite")
+
+    monkeypatch.setattr(objective_module, "train_trial", diverge)
+    assert settle_winner(run_study(cfg), cfg) is None
+    assert "so it has no winner" in capsys.readouterr().out
+
+
+def test_files_of_a_deleted_study_are_not_taken_for_a_new_one(make_config):
+    settings = {"evaluation.n_seeds": 0, "study.n_trials": 1}
+    settle_winner(run_study(make_config(*QUICK, **settings)), make_config(*QUICK, **settings))
+    cfg = make_config(*QUICK, **settings, **{"study.delete_study": True})
+    assert load_evaluation(run_study(cfg), prepare_data(cfg).directory.parents[1]) is None
+
+
+def test_groups_are_compared_with_a_random_split(make_config, make_arrays, tmp_path):
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(24), 5)
+    x = rng.normal(size=(24, 2, 16))[groups] + 0.05 * rng.normal(size=(120, 2, 16))
+    np.save(tmp_path / "g.npy", groups)
+    settings = make_arrays(x, rng.normal(size=24)[groups])
+    settings |= {"dataset.groups": str(tmp_path / "g.npy"), "study.n_trials": 1}
+    cfg = make_config("training.epochs=25", "model.hidden=16", "training.learning_rate=0.003",
+                      "model.dropout_rate=0.0", "study.n_workers=null", **settings)  # fmt: skip
+    compared = settle_winner(run_study(cfg), cfg)["random_split"]
+    assert compared["at_random"]["n_seeds"] == compared["as_split"]["n_seeds"] == 2
+    assert compared["at_random"]["r2"]["target 0"] > compared["as_split"]["r2"]["target 0"] + 0.2
+
+
+def test_noise_is_called_noise(make_config, make_arrays):
+    """No model beats the mean, and who was best was lucky."""
+    rng = np.random.default_rng(3)
+    x, t = rng.normal(size=(240, 1, 16)), rng.normal(size=(240, 2))
+    cfg = make_config("training.epochs=3", **make_arrays(x, t), **{
+        "study.n_trials": 8, "study.pruner": "none", "evaluation.n_best": 2,
+        "evaluation.n_seeds": 3,
+    })  # fmt: skip
+    evaluation = settle_winner(run_study(cfg), cfg)
+    assert beats_baselines(evaluation["examination"]).startswith("**No model beats the mean**")
+    assert evaluation["gap"] > 0
+
+
+def test_the_same_seed_gives_the_same_metrics_here_in_a_worker_and_after_a_resume(make_config):
+    """Bit for bit, however many threads a process has: the step of a small network takes one."""
+    settings = {"study.n_trials": 2, "study.seed": 5}
+    here = run_study(make_config(**settings, **{"study.name": "here"}))
+    resumed = run_study(make_config(**{**settings, "study.name": "twice", "study.n_trials": 1}))
+    worker = run_study(make_config(**settings, **{"study.name": "worker", "study.n_workers": 2}))
+    by_params = {json.dumps(t.params, sort_keys=True): t.value for t in here.trials}
+    base = json.dumps(here.trials[0].params, sort_keys=True)
+    assert resumed.trials[0].value == by_params[base]
+    again = run_study(make_config(**{**settings, "study.name": "twice"}))
+    assert again.trials[0].value == by_params[base]
+    values = {json.dumps(t.params, sort_keys=True): t.value for t in worker.trials}
+    assert values[base] == by_params[base]
+    base_dir = here.trials[0].user_attrs["output_dir"]
+    root = prepare_data(make_config()).directory.parents[1]
+    by_hand = train_by_hand(load_config(root / base_dir / "config.yaml"))[1]
+    stored = json.loads((root / base_dir / "metrics.json").read_text())
+    assert by_hand == stored
