@@ -26,7 +26,7 @@ from hpo_utils.training.averaging import WeightAverage
 from hpo_utils.training.batches import Part
 from hpo_utils.training.optimizer import FlatAdam, FlatWeights
 from hpo_utils.training.timing import matrix_peak, training_flops
-from hpo_utils.training.train import train_one_epoch
+from hpo_utils.training.train import Step, train_one_epoch
 
 # hidden, batch size, H, W, residual
 CASES = [
@@ -61,10 +61,10 @@ def make_step(
     average = WeightAverage(model, weights, 10)
     batches = list(torch.arange(n, device=device).split(batch_size))
 
+    step = Step(model, nn.MSELoss(), optimizer, precision, after=average.update)
+
     def steps() -> None:
-        train_one_epoch(
-            model, part, batches, nn.MSELoss(), optimizer, precision, after_step=average.update
-        )
+        train_one_epoch(step, part, batches)
 
     return steps, flops
 

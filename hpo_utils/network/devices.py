@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hpo_utils.base.config import Config
 from hpo_utils.base.errors import ConfigError
 
+THREAD_VALUES = 2**21  # of a step's output of a layer without stride that a thread is worth
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -100,6 +103,56 @@ def select_precision(name: str, device: torch.device) -> torch.dtype:
             torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
         )
     return torch.bfloat16 if fast else torch.float32
+
+
+@dataclass(frozen=True)
+class Compute:
+    """What a training computes with: the device, the number format of its convolutions, threads."""
+
+    device: torch.device
+    precision: torch.dtype
+    n_threads: int
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings that ask for the same, whatever the machine would choose.
+
+        Sums over another number of threads, or products in another precision, round differently.
+        """
+        return {
+            "training.precision": str(self.precision).removeprefix("torch."),
+            "training.n_threads": self.n_threads,
+        }
+
+
+def choose_compute(cfg: Config, sample_shape: tuple[int, ...]) -> Compute:
+    """Choose device, precision and threads of a training where its configuration leaves them open.
+
+    Parameters
+    ----------
+    cfg
+        Its sections ``model`` and ``training`` are read.
+    sample_shape
+        Shape (n_channels, L) or (n_channels, H, W) of an input.
+
+    Raises
+    ------
+    ConfigError
+        If this machine does not have the device.
+    """
+    device = select_device(cfg.training.device)
+    precision = select_precision(cfg.training.precision, device)
+    return Compute(device, precision, cfg.training.n_threads or useful_threads(cfg, sample_shape))
+
+
+def useful_threads(cfg: Config, sample_shape: tuple[int, ...]) -> int:
+    """Return how many threads a step of the training is worth, at most those that PyTorch has.
+
+    Two on a small step take as long as one, or longer, and several times as long where another
+    process wants the second core. Parameters as for ``choose_compute``.
+    """
+    values = cfg.training.batch_size * cfg.model.hidden * math.prod(sample_shape[1:])
+    return max(1, min(values // THREAD_VALUES, torch.get_num_threads()))
 
 
 @contextmanager

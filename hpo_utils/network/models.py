@@ -23,7 +23,6 @@ from hpo_utils.network.folding import Folding
 from hpo_utils.network.memory import is_out_of_memory, release_memory
 
 EVALUATION_VALUES = 2**24  # bounds the first layer's output without gradients: 64 MB in float32
-THREAD_VALUES = 2**21  # of a step's output of a layer without stride that a thread is worth
 STAGE_WIDTHS = (1, 2, 4, 4)  # channels of the residual stages, in multiples of `hidden`
 
 
@@ -301,23 +300,6 @@ def predict(model: nn.Module, x: Tensor, batch_size: int) -> Tensor:
 def memory_format(n_axes: int) -> torch.memory_format:
     """Return how inputs and weights are laid out: images channels last, which convolves faster."""
     return torch.channels_last if n_axes == 2 else torch.contiguous_format
-
-
-def useful_threads(cfg: Config, sample_shape: tuple[int, ...]) -> int:
-    """Return how many threads a step of the training is worth, at most those that PyTorch has.
-
-    Two on a small step take as long as one, or longer, and several times as long where another
-    process wants the second core.
-
-    Parameters
-    ----------
-    cfg
-        Its sections ``model`` and ``training`` are read.
-    sample_shape
-        Shape (n_channels, L) or (n_channels, H, W) of an input.
-    """
-    values = cfg.training.batch_size * cfg.model.hidden * math.prod(sample_shape[1:])
-    return max(1, min(values // THREAD_VALUES, torch.get_num_threads()))
 
 
 def evaluation_batch(cfg: Config, x: Tensor) -> int:

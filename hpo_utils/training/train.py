@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hpo_utils.base.config import Config, with_target_weights
+from hpo_utils.base.config import Config, updated, with_target_weights
 from hpo_utils.base.errors import DivergenceError, InfeasibleError
 from hpo_utils.data.physics import in_units, kept_physics
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.network.devices import (
+    Compute,
     SharedOut,
+    choose_compute,
     computing_in,
     seed_everything,
-    select_device,
-    select_precision,
     several_gpus,
     using_threads,
 )
@@ -34,7 +35,6 @@ from hpo_utils.network.models import (
     evaluation_batch,
     first_convolution,
     predict,
-    useful_threads,
 )
 from hpo_utils.scores.yardstick import Yardstick, create_yardstick
 from hpo_utils.training.averaging import WeightAverage
@@ -98,29 +98,20 @@ def train_trial(
     StopRequest
         If ``stop`` says so; the training can go on later.
     """
-    cfg = with_target_weights(cfg, data.n_targets)
     effort = Effort() if effort is None else effort
-    device = select_device(cfg.training.device)
-    # the saved configuration names what was chosen here: sums over other numbers of threads, and
-    # products in another precision, round differently
-    sample_shape = data.input_shape("train", cfg.dataset.downsample_factor)[1:]
-    cfg.training.n_threads = cfg.training.n_threads or useful_threads(cfg, sample_shape)
-    precision = select_precision(cfg.training.precision, device)
-    cfg.training.precision = str(precision).removeprefix("torch.")
+    compute = choose_compute(cfg, data.input_shape("train", cfg.dataset.downsample_factor)[1:])
+    cfg = updated(with_target_weights(cfg, data.n_targets), compute.settings)
     keep_freed_memory()
-    known = {**(identity or {}), "dataset_id": data.dataset_id, "device": str(device)}
-    with (
-        using_threads(cfg.training.n_threads),
-        TrialRecord(output_dir, cfg, known, effort) as record,
-    ):
+    known = {**(identity or {}), "dataset_id": data.dataset_id, "device": str(compute.device)}
+    with using_threads(compute.n_threads), TrialRecord(output_dir, cfg, known, effort) as record:
         seed_everything(cfg.training.seed)
         try:
-            result = _fit_and_predict(cfg, data, device, precision, record, on_epoch, stop)
+            result = _fit_and_predict(Training(cfg, data, compute, record, on_epoch, stop))
         except (RuntimeError, MemoryError, OSError) as error:
             if not is_out_of_memory(error):
                 raise
             raise InfeasibleError(
-                f"the training must fit into the memory of {device}, but does not: lower"
+                f"the training must fit into the memory of {compute.device}, but does not: lower"
                 " model.hidden or raise dataset.downsample_factor"
             ) from None
         record.score = result.score
@@ -128,79 +119,86 @@ def train_trial(
             return save_trial_results(output_dir, result, record.history, data)
 
 
+@dataclass(frozen=True)
+class Training:
+    """What does not change while a network trains."""
+
+    cfg: Config
+    data: PreparedData
+    compute: Compute
+    record: TrialRecord
+    on_epoch: OnEpoch | None
+    stop: Stop | None
+
+
 def _nothing() -> None:
     pass
 
 
-def train_one_epoch(
-    model: nn.Module,
-    part: Part,
-    batches: list[Tensor],
-    criterion: nn.Module,
-    optimizer: torch.optim.Optimizer | FlatAdam,
-    precision: torch.dtype = torch.float32,
-    before_step: Callable[[], None] = _nothing,
-    after_step: Callable[[], None] = _nothing,
-    pieces: Pieces | None = None,
-) -> float:
+@dataclass(frozen=True)
+class Step:
+    """What every step of an epoch takes.
+
+    The network computes in ``precision``, the loss ``criterion`` in float32; ``before`` and
+    ``after`` are called around each step. A batch that does not fit into the memory is cut into
+    ``pieces``, and so are those after it.
+    """
+
+    model: nn.Module
+    criterion: nn.Module
+    optimizer: torch.optim.Optimizer | FlatAdam
+    precision: torch.dtype = torch.float32
+    before: Callable[[], None] = _nothing
+    after: Callable[[], None] = _nothing
+    pieces: Pieces = field(default_factory=Pieces)
+
+
+def train_one_epoch(step: Step, part: Part, batches: list[Tensor]) -> float:
     """Make one pass over the training part and return the mean loss per sample.
 
-    ``batches`` are index tensors of shape (batch_size,); the network computes in ``precision``, the
-    loss in float32; ``before_step`` and ``after_step`` are called around each step. A batch that
-    does not fit into the memory is cut into ``pieces``, and so are those after it.
+    ``batches`` are index tensors of shape (batch_size,).
 
     Raises
     ------
     InfeasibleError
         If not even the smallest piece fits, of two or three samples.
     """
-    model.train()
-    pieces = Pieces() if pieces is None else pieces
+    step.model.train()
     device = part.z.device
     total = torch.zeros((), device=device)
     for batch in batches:
-        before_step()
-        while (
-            loss := _gradients(model, part, batch, criterion, precision, optimizer, pieces)
-        ) is None:
+        step.before()
+        while (loss := _gradients(step, part, batch)) is None:
             release_memory(device)
-        optimizer.step()
-        after_step()
+        step.optimizer.step()
+        step.after()
         total += loss * len(batch)  # stays on the device: no wait for each step
     return float(total) / sum(len(batch) for batch in batches)
 
 
-def _gradients(
-    model: nn.Module,
-    part: Part,
-    batch: Tensor,
-    criterion: nn.Module,
-    precision: torch.dtype,
-    optimizer: torch.optim.Optimizer | FlatAdam,
-    pieces: Pieces,
-) -> Tensor | None:
+def _gradients(step: Step, part: Part, batch: Tensor) -> Tensor | None:
     """Leave a batch's gradients in the model and return its loss.
 
-    None if the memory did not suffice: then ``pieces`` has become finer for another attempt.
+    None if the memory did not suffice: then ``step.pieces`` has become finer for another attempt.
     """
-    optimizer.zero_grad()
+    step.optimizer.zero_grad()
     total = torch.zeros((), device=part.z.device)
     try:
-        for piece in pieces.split(batch):
+        for piece in step.pieces.split(batch):
             inputs, z = part.batch(piece)
-            with computing_in(precision, z.device):
-                z_pred = model(*inputs)
-            loss = criterion(z_pred.float(), z) * (len(piece) / len(batch))
+            with computing_in(step.precision, z.device):
+                z_pred = step.model(*inputs)
+            loss = step.criterion(z_pred.float(), z) * (len(piece) / len(batch))
             loss.backward()
             total += loss.detach()
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        if not pieces.halve(batch):
+        if not step.pieces.halve(batch):
             raise InfeasibleError(
-                f"{len(pieces.split(batch)[0])} samples of shape {tuple(part.x.shape[1:])} must fit"
-                f" into the memory of {part.z.device} for a step of the training, but do not: lower"
-                " model.hidden or raise dataset.downsample_factor"
+                f"{len(step.pieces.split(batch)[0])} samples of shape {tuple(part.x.shape[1:])}"
+                f" must fit into the memory of {part.z.device} for a step of the training, but do"
+                " not: lower model.hidden or raise dataset.downsample_factor"
             ) from None
         return None
     return total
@@ -226,19 +224,13 @@ def create_criterion(cfg: Config, n_targets: int) -> nn.Module:
     return WeightedMSELoss(weights)
 
 
-def _fit_and_predict(
-    cfg: Config,
-    data: PreparedData,
-    device: torch.device,
-    precision: torch.dtype,
-    record: TrialRecord,
-    on_epoch: OnEpoch | None,
-    stop: Stop | None,
-) -> TrialResult:
+def _fit_and_predict(training: Training) -> TrialResult:
     """Train, return to the best epoch, predict the validation part and, unless shut, the test.
 
     Scores and predictions are taken in float32, as the model that is taken home computes.
     """
+    cfg, data, record = training.cfg, training.data, training.record
+    device, precision = training.compute.device, training.compute.precision
     with record.effort.spend("data"):
         train, val = (load_part(data, part, cfg, device) for part in ("train", "val"))
         model = create_network(cfg, train.x, data.target_scaler, data.physics, device)
@@ -254,9 +246,7 @@ def _fit_and_predict(
     def validate(kept: nn.Module) -> tuple[float, float]:
         return evaluate(kept, val, criterion, yardstick, batch_size)
 
-    best_epoch, score = _fit(
-        cfg, model, criterion, precision, train, validate, record, on_epoch, stop
-    )
+    best_epoch, score = _fit(training, model, criterion, train, validate)
     with record.effort.spend("validate"):
         predictions = {"val": predict(model, val.x, batch_size)}
         if not cfg.evaluation.strict_test:
@@ -280,40 +270,27 @@ def _fit_and_predict(
 
 
 def _fit(
-    cfg: Config,
+    training: Training,
     model: nn.Module,
     criterion: nn.Module,
-    precision: torch.dtype,
     train: Part,
     validate: Callable[[nn.Module], tuple[float, float]],
-    record: TrialRecord,
-    on_epoch: OnEpoch | None,
-    stop: Stop | None,
 ) -> tuple[int, float]:
     """Run the epochs, leave the best epoch's weights in ``model``, return (epoch, score).
 
     ``validate`` returns a model's loss and score on the validation part.
     """
+    cfg, record, stop = training.cfg, training.record, training.stop
     device, effort = train.z.device, record.effort
-    trained = SharedOut(model, precision) if several_gpus(device) else model
     state = _begin(cfg, model, len(train.x), record)
-    average = state.average
     checkpoint = Checkpoint(record.output_dir, cfg.study.checkpoint_every_s)
     if checkpoint.restore(state):
         record.go_on(state.epoch)
-
-    def before_step() -> None:
-        state.schedule.before_step()
-        if stop is not None:
-            stop.check_deadline()
-
+    step = _create_step(training, state, criterion, device)
     while state.epoch < state.schedule.last_epoch:
         with effort.spend("train"):
             batches = make_batches(len(train.x), cfg.training.batch_size, state.shuffle, device)
-            train_loss = train_one_epoch(
-                trained, train, batches, criterion, state.optimizer, precision, before_step,
-                _nothing if average is None else average.update, state.pieces,
-            )  # fmt: skip
+            train_loss = train_one_epoch(step, train, batches)
         with effort.spend("validate"):
             val_loss, score = validate(state.kept)
         state.finish_epoch(score)
@@ -322,9 +299,9 @@ def _fit(
             record.log_epoch(state.epoch, train_loss, val_loss, score)
         if not (math.isfinite(train_loss) and math.isfinite(score)):
             raise DivergenceError(_how_it_diverged(cfg, state.epoch, train_loss, score))
-        if on_epoch is not None:
+        if training.on_epoch is not None:
             with effort.spend("search"):
-                on_epoch(state.epoch, score)
+                training.on_epoch(state.epoch, score)
         with effort.spend("files"):
             if stop is not None and stop.reason():
                 checkpoint.save(state)
@@ -333,6 +310,28 @@ def _fit(
     model.load_state_dict(state.best_state)
     _check_weights(model)
     return state.best_epoch, state.best_score
+
+
+def _create_step(
+    training: Training, state: TrainingState, criterion: nn.Module, device: torch.device
+) -> Step:
+    """Return the step that changes ``state``, on all GPUs where there are several."""
+    precision, stop = training.compute.precision, training.stop
+
+    def before() -> None:
+        state.schedule.before_step()
+        if stop is not None:
+            stop.check_deadline()
+
+    return Step(
+        SharedOut(state.model, precision) if several_gpus(device) else state.model,
+        criterion,
+        state.optimizer,
+        precision,
+        before,
+        _nothing if state.average is None else state.average.update,
+        state.pieces,
+    )
 
 
 def _how_it_diverged(cfg: Config, epoch: int, train_loss: float, score: float) -> str:

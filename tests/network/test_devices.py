@@ -1,8 +1,10 @@
+import copy
 import threading
 
 import pytest
 import torch
 
+from hpo_utils.base.config import load_config, updated
 from hpo_utils.base.errors import ConfigError
 from hpo_utils.network import devices
 
@@ -71,3 +73,21 @@ def test_the_precision_is_what_the_hardware_has(monkeypatch, native):
         assert devices.select_precision("auto", torch.device(device)) == expected
     assert devices.select_precision("auto", torch.device("mps")) == torch.float32
     assert devices.select_precision("bfloat16", torch.device("cpu")) == torch.bfloat16
+
+
+def test_a_small_step_takes_one_thread_and_a_large_one_all(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 16)
+    cfg = load_config(**{"model.hidden": 64, "training.batch_size": 8})
+    shapes = [(2, 32, 128), (2, 64, 128), (2, 128, 256), (2, 1400, 2500), (2, 4096), (2, 8192)]
+    assert [devices.useful_threads(cfg, shape) for shape in shapes] == [1, 2, 8, 16, 1, 2]
+
+
+def test_what_a_training_computes_with_leaves_its_configuration_alone(make_config):
+    cfg = make_config()
+    before = copy.deepcopy(cfg)
+    compute = devices.choose_compute(cfg, (2, 16, 24))
+    assert cfg == before
+    assert cfg.training.n_threads is None
+    assert compute.settings["training.n_threads"] == 1
+    chosen = updated(cfg, compute.settings)
+    assert devices.choose_compute(chosen, (2, 16, 24)) == compute

@@ -19,7 +19,6 @@ from hpo_utils.network.models import (
     create_network,
     evaluation_batch,
     predict,
-    useful_threads,
 )
 
 
@@ -102,13 +101,6 @@ def test_every_weight_gets_a_gradient(residual):
 def test_other_shapes_are_said():
     with pytest.raises(ConfigError, match=r"got \(3, 4\)"):
         create_model(config(), torch.zeros(3, 4), out_dim=1)
-
-
-def test_a_small_step_takes_one_thread_and_a_large_one_all(monkeypatch):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 16)
-    cfg = load_config(**{"model.hidden": 64, "training.batch_size": 8})
-    shapes = [(2, 32, 128), (2, 64, 128), (2, 128, 256), (2, 1400, 2500), (2, 4096), (2, 8192)]
-    assert [useful_threads(cfg, shape) for shape in shapes] == [1, 2, 8, 16, 1, 2]
 
 
 def test_evaluation_takes_as_many_samples_as_fit_but_never_fewer_than_training():

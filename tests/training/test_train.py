@@ -22,7 +22,7 @@ from hpo_utils.training.batches import Part, Pieces, count_batches
 from hpo_utils.training.directory import WEIGHTS_FILE, create_trial_output_dir
 from hpo_utils.training.test_looks import looks_at_test
 from hpo_utils.training.timing import PHASES
-from hpo_utils.training.train import evaluate, train_one_epoch, train_trial
+from hpo_utils.training.train import Step, evaluate, train_one_epoch, train_trial
 
 MSE = Yardstick("mse", None, "MSE")
 
@@ -43,7 +43,9 @@ def test_an_epoch_lowers_the_loss_of_a_learnable_problem():
     model = nn.Sequential(nn.Flatten(), nn.Linear(8, 2))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
     batches = list(torch.arange(64).split(8))
-    losses = [train_one_epoch(model, part, batches, nn.MSELoss(), optimizer) for _ in range(30)]
+    losses = [
+        train_one_epoch(Step(model, nn.MSELoss(), optimizer), part, batches) for _ in range(30)
+    ]
     assert losses[-1] < 0.02 * losses[0]
 
 
@@ -51,7 +53,9 @@ def test_the_training_loss_is_the_mean_over_samples_also_of_unequal_batches():
     part = linear_problem(10)
     model = nn.Sequential(nn.Flatten(), nn.Linear(8, 2))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-    loss = train_one_epoch(model, part, list(torch.arange(10).split(4)), nn.MSELoss(), optimizer)
+    loss = train_one_epoch(
+        Step(model, nn.MSELoss(), optimizer), part, list(torch.arange(10).split(4))
+    )
     assert loss == pytest.approx(evaluate(model, part, nn.MSELoss(), MSE, 8)[0], rel=1e-5)
 
 
@@ -313,7 +317,7 @@ def test_a_batch_in_pieces_has_the_gradients_of_the_batch():
         model = nn.Sequential(nn.Flatten(), nn.Linear(8, 2))
         optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
         batches = [torch.arange(9)]
-        loss = train_one_epoch(model, part, batches, nn.MSELoss(), optimizer, pieces=pieces)
+        loss = train_one_epoch(Step(model, nn.MSELoss(), optimizer, pieces=pieces), part, batches)
         gradients.append((loss, model[1].weight.grad))
     assert gradients[0][0] == pytest.approx(gradients[1][0], rel=1e-6)
     torch.testing.assert_close(gradients[0][1], gradients[1][1])
@@ -339,7 +343,7 @@ def test_a_batch_that_does_not_fit_is_cut_until_it_does():
     optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
     batches = list(torch.arange(32).split(8))
     losses = [
-        train_one_epoch(model, part, batches, nn.MSELoss(), optimizer, pieces=pieces)
+        train_one_epoch(Step(model, nn.MSELoss(), optimizer, pieces=pieces), part, batches)
         for _ in range(20)
     ]
     assert pieces.count == 4
@@ -350,11 +354,11 @@ def test_what_never_fits_is_infeasible():
     model = nn.Sequential(nn.Flatten(), Greedy(1), nn.Linear(8, 2))
     optimizer = torch.optim.Adam(model.parameters())
     with pytest.raises(InfeasibleError, match=r"2 samples of shape \(1, 8\) must fit"):
-        train_one_epoch(model, linear_problem(), [torch.arange(8)], nn.MSELoss(), optimizer)
+        train_one_epoch(Step(model, nn.MSELoss(), optimizer), linear_problem(), [torch.arange(8)])
 
 
 def test_another_error_is_not_taken_for_a_full_memory():
     model = nn.Sequential(nn.Flatten(), nn.Linear(5, 2))
     optimizer = torch.optim.Adam(model.parameters())
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        train_one_epoch(model, linear_problem(), [torch.arange(8)], nn.MSELoss(), optimizer)
+        train_one_epoch(Step(model, nn.MSELoss(), optimizer), linear_problem(), [torch.arange(8)])
