@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -42,10 +43,54 @@ RATIOS = ("train_ratio", "val_ratio", "test_ratio")
 DECISIVE = ("name", "x_key", "t_key", "groups_key", "exclude_channels", "limit")
 
 
-def prepare_data(cfg: Config) -> PreparedData:
+@dataclass(frozen=True)
+class Source:
+    """The arrays of a configuration: their headers are checked, no value has been read.
+
+    ``arrays`` are inputs, targets and, if given, groups; ``labels`` as in ``find_labels``. ``cfg``
+    names the arrays, those of the demo as well.
+    """
+
+    cfg: Config
+    arrays: list[ArraySource]
+    labels: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is known of the data before anything is written.
+
+    ``n_rows`` is the length of H (or L), from which downsampling takes; ``source`` is None as long
+    as the demo data have not been simulated.
+    """
+
+    target_names: list[str]
+    n_rows: int
+    source: Source | None
+
+
+def read_header(cfg: Config) -> Header:
+    """Return what the headers of the arrays say, checked; write nothing.
+
+    Raises
+    ------
+    DataError
+        If the arrays are missing, malformed, or do not fit each other.
+    """
+    if cfg.dataset.x_train is None and not opens(_simulated(cfg)):
+        check_downsampling(cfg.synthetic.n_pulses, cfg.dataset.downsample_factor)
+        return Header(list(synthetic.TARGET_NAMES), cfg.synthetic.n_pulses, None)
+    source = _open_source(cfg)
+    shape = source.arrays[0].shape
+    n_rows = shape[2] if len(shape) == 4 else shape[-1]
+    return Header(list(source.labels["target_names"]), n_rows, source)
+
+
+def prepare_data(cfg: Config, header: Header | None = None) -> PreparedData:
     """Prepare the data that ``cfg`` asks for, or find them prepared.
 
-    A second call with the same sources and settings reads headers and manifests alone.
+    A second call with the same sources and settings reads headers and manifests alone; ``header``
+    spares the headers.
 
     Raises
     ------
@@ -53,55 +98,26 @@ def prepare_data(cfg: Config) -> PreparedData:
         If the arrays are missing, malformed, or do not fit each other or the split; nothing has
         been written then.
     """
-    cfg = with_source(cfg)
-    sources = _open_sources(cfg)
-    x, t, *_ = sources
-    root = resolve(cfg.paths.outputs_root) / "data"
-    settings = _settings(cfg)
-    names = find_labels(cfg, x, t)
-    found = _find_prepared(root, settings, sources)
+    source = header.source if header is not None else None
+    source = _open_source(cfg) if source is None else source
+    found = _find_prepared(source)
     if found is None:
-        return _prepare(root, settings, sources, cfg, names)
-    found = _without_outliers(found, sources, cfg, names)
+        return _prepare(source)
+    found, names = _without_outliers(found, source), source.labels
     if any(found.manifest.get(key) != value for key, value in names.items()):
         check_targets(found.all_targets(), labelled_physics(names), names["target_names"])
         return _with_manifest(found.directory, {**found.manifest, **names})
     return found
 
 
-def find_prepared(cfg: Config) -> PreparedData | None:
-    """Return the data that ``cfg`` asks for if they are prepared, else None; write nothing.
-
-    Raises
-    ------
-    DataError
-        If the arrays are missing or malformed.
-    """
-    if cfg.dataset.x_train is None and not _simulated(cfg).is_dir():
+def find_prepared(header: Header) -> PreparedData | None:
+    """Return data that are prepared already, else None; write nothing."""
+    if header.source is None:
         return None
-    cfg = with_source(cfg)
-    sources = _open_sources(cfg)
-    root = resolve(cfg.paths.outputs_root) / "data"
-    found = _find_prepared(root, _settings(cfg), sources)
+    found = _find_prepared(header.source)
     if found is None:
         return None
-    x, t, *_ = sources
-    return PreparedData(found.directory, {**found.manifest, **find_labels(cfg, x, t)})
-
-
-def known_targets(cfg: Config) -> list[str]:
-    """Return the names of the targets, from the checked headers of the arrays; write nothing.
-
-    Raises
-    ------
-    DataError
-        If the arrays are missing, malformed, or do not fit each other.
-    """
-    if cfg.dataset.x_train is None:
-        check_downsampling(cfg.synthetic.n_pulses, cfg.dataset.downsample_factor)
-        return list(synthetic.TARGET_NAMES)
-    x, t, *_ = _open_sources(cfg)
-    return list(find_labels(cfg, x, t)["target_names"])
+    return PreparedData(found.directory, {**found.manifest, **header.source.labels})
 
 
 def with_source(cfg: Config) -> Config:
@@ -137,19 +153,20 @@ def _simulated(cfg: Config) -> Path:
     """Return where the simulated arrays of this size and seed lie, or would."""
     size = cfg.synthetic
     folder = f"demo-{size.n_samples}x{size.n_pulses}x{size.n_depths}-seed{size.seed}"
-    return resolve(cfg.paths.outputs_root) / "data" / "source" / folder
+    return _data_root(cfg) / "source" / folder
 
 
-def _open_sources(cfg: Config) -> list[ArraySource]:
-    """Return the arrays of inputs, targets and, if given, groups, their headers checked."""
+def _open_source(cfg: Config) -> Source:
+    """Open the arrays of a configuration and check their headers; simulate those of the demo."""
+    cfg = with_source(cfg)
     x = open_array(resolve(str(cfg.dataset.x_train)), cfg.dataset.x_key, "dataset.x_train")
     t = open_array(resolve(str(cfg.dataset.t_train)), cfg.dataset.t_key, "dataset.t_train")
     check_shapes(x, t, cfg.dataset.downsample_factor, cfg.dataset.channel_names)
-    if cfg.dataset.groups is None:
-        return [x, t]
-    path = resolve(cfg.dataset.groups)
-    groups = open_array(path, cfg.dataset.groups_key, "dataset.groups", kinds="iufbUS")
-    return [x, t, groups]
+    arrays = [x, t]
+    if cfg.dataset.groups is not None:
+        path = resolve(cfg.dataset.groups)
+        arrays.append(open_array(path, cfg.dataset.groups_key, "dataset.groups", kinds="iufbUS"))
+    return Source(cfg, arrays, find_labels(cfg, x, t))
 
 
 def _settings(cfg: Config) -> dict[str, Any]:
@@ -162,31 +179,29 @@ def _settings(cfg: Config) -> dict[str, Any]:
     }
 
 
-def _find_prepared(
-    root: Path, settings: dict[str, Any], sources: list[ArraySource]
-) -> PreparedData | None:
-    """Return data prepared earlier with these settings from files unchanged since."""
-    stamps = [source.stamp() for source in sources]
-    for file in sorted(root.glob("[!.]*/manifest.json")):  # without those still being made
+def _find_prepared(source: Source) -> PreparedData | None:
+    """Return data prepared earlier with the same settings from files unchanged since."""
+    stamps, settings = [array.stamp() for array in source.arrays], _settings(source.cfg)
+    # without those still being made
+    for file in sorted(_data_root(source.cfg).glob("[!.]*/manifest.json")):
         manifest = read_mapping(file) or {}  # of other data, perhaps, that were damaged
         if manifest.get("version") != MANIFEST_VERSION or manifest.get("settings") != settings:
             continue
         with suppress(KeyError, TypeError):
-            known = [{key: source[key] for key in stamps[0]} for source in manifest["sources"]]
+            known = [{key: array[key] for key in stamps[0]} for array in manifest["sources"]]
             if known == stamps and is_whole(file.parent, manifest):
                 return PreparedData(file.parent, manifest)
     return None
 
 
-def _prepare(
-    root: Path,
-    settings: dict[str, Any],
-    sources: list[ArraySource],
-    cfg: Config,
-    names: dict[str, Any],
-) -> PreparedData:
-    """Check the sources, gather the statistics, then write the parts."""
-    x, t, *groups = sources
+def _data_root(cfg: Config) -> Path:
+    return resolve(cfg.paths.outputs_root) / "data"
+
+
+def _prepare(source: Source) -> PreparedData:
+    """Check the arrays, gather the statistics, then write the parts."""
+    cfg, names, settings = source.cfg, source.labels, _settings(source.cfg)
+    x, t, *groups = source.arrays
     n_samples = min(x.shape[0], cfg.dataset.limit or x.shape[0])
     channels = kept_channels(x, cfg.dataset.exclude_channels)
     meant = list(cfg.dataset.accept_outliers or [])
@@ -196,7 +211,7 @@ def _prepare(
     check_targets(targets, labelled_physics(names), names["target_names"])
     target_scaler = fit_target_scaler(targets[split["train"]], names["target_names"])
     statistics = scan_inputs(x, n_samples, split["train"], channels, names["channel_names"], meant)
-    described = [describe(source) for source in sources]
+    described = [describe(array) for array in source.arrays]
     manifest = {
         "version": MANIFEST_VERSION,
         "id": f"{cfg.dataset.name}-{_digest(settings, described)}",
@@ -212,7 +227,7 @@ def _prepare(
         "settings": settings,
         "sources": described,
     }
-    directory = root / manifest["id"]
+    directory = _data_root(cfg) / manifest["id"]
     old = read_mapping(directory / "manifest.json") or {}
     outdated = directory.is_dir() and not (
         old.get("version") == MANIFEST_VERSION and is_whole(directory, manifest)
@@ -235,15 +250,14 @@ def _prepare(
     return PreparedData(directory, manifest)
 
 
-def _without_outliers(
-    found: PreparedData, sources: list[ArraySource], cfg: Config, names: dict[str, Any]
-) -> PreparedData:
+def _without_outliers(found: PreparedData, source: Source) -> PreparedData:
     """Check prepared data for codes, unless that was done with no more accepted than now."""
+    cfg, names = source.cfg, source.labels
     meant = list(cfg.dataset.accept_outliers or [])
     known = found.manifest.get("accept_outliers")
     if known is not None and set(known) <= set(meant):
         return found
-    x, t, *_ = sources
+    x, t, *_ = source.arrays
     n_samples = min(x.shape[0], cfg.dataset.limit or x.shape[0])
     scan_targets(t, n_samples, names["target_names"], meant)
     train, channels = found.sample_numbers("train"), found.manifest["channels"]

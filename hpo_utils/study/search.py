@@ -12,11 +12,12 @@ import optuna
 from optuna.exceptions import DuplicatedStudyError
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_utils.base.config import Config, updated, with_target_weights
+from hpo_utils.base.config import Config, with_target_weights
 from hpo_utils.base.errors import HpoError, StopRequest, StudyError
 from hpo_utils.base.parameters import as_text, is_called
 from hpo_utils.base.paths import resolve, writable_directory
-from hpo_utils.data.preparation import find_prepared, known_targets, prepare_data
+from hpo_utils.data.checks import check_downsampling
+from hpo_utils.data.preparation import Header, find_prepared, prepare_data, read_header
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.network.devices import select_device
 from hpo_utils.scores.yardstick import check_target, create_yardstick
@@ -41,6 +42,7 @@ from hpo_utils.workers.worker import Search, needing_storage
 
 FILES_INTERVAL = 10.0  # seconds between two writings of the study's files while it runs
 FILES_SHARE = 0.01  # of the time that the writing may take
+DOWNSAMPLING = "dataset.downsample_factor"
 SIGNING_S = 5.0  # seconds in which a process that creates a study has signed it
 
 
@@ -66,10 +68,10 @@ def run_study(cfg: Config, companion_of: str | None = None) -> optuna.Study:
     StopRequest
         If a person made the file ``optuna/STOP`` below ``outputs_root``.
     """
-    cfg, space = check_study(cfg)
+    cfg, space, header = check_study(cfg)
     with needing_storage():
         start_server(cfg)
-        data = prepare_data(cfg)
+        data = prepare_data(cfg, header)
         study = open_study(cfg, space, data, companion_of)
         search(study, cfg, space, data)
     return study
@@ -110,13 +112,13 @@ def search(study: optuna.Study, cfg: Config, space: SearchSpace, data: PreparedD
         print(sentence)
 
 
-def check_study(cfg: Config) -> tuple[Config, SearchSpace]:
+def check_study(cfg: Config) -> tuple[Config, SearchSpace, Header]:
     """Check all settings of a study against the headers of its arrays, before it is made.
 
     Returns
     -------
-    Config, SearchSpace
-        The configuration, with a weight for each target, and what is searched.
+    Config, SearchSpace, Header
+        The configuration, with a weight for each target; what is searched; the arrays' headers.
 
     Raises
     ------
@@ -125,17 +127,18 @@ def check_study(cfg: Config) -> tuple[Config, SearchSpace]:
     """
     select_device(cfg.training.device)
     check_executor(cfg)
-    names = known_targets(cfg)
+    header = read_header(cfg)
+    names = header.target_names
     check_target(cfg, names)
     cfg = with_target_weights(cfg, len(names))
     space = load_search_space(cfg, len(names))
     if cfg.study.try_base:
         space.values_in(cfg)
-    known_targets(updated(cfg, space.largest()))  # do the shapes allow the largest downsampling?
+    check_downsampling(header.n_rows, space.largest().get(DOWNSAMPLING, 1))
     if cfg.study.storage is not None:
         open_storage(cfg)
     writable_directory(cfg.paths.outputs_root, "paths.outputs_root")
-    return cfg, space
+    return cfg, space, header
 
 
 def open_study(
@@ -291,10 +294,10 @@ def _as_wished(
 def _wished(cfg: Config) -> dict[str, Any]:
     """Return the signature that a study with these settings has; of arrays that are gone a part."""
     try:
-        names = known_targets(cfg)
-        data = find_prepared(cfg)
+        header = read_header(cfg)
     except HpoError:
         return {}
+    names, data = header.target_names, find_prepared(header)
     cfg = with_target_weights(cfg, len(names))
     try:
         space = load_search_space(cfg, len(names))
