@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import html
 import io
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -18,23 +18,7 @@ from hpo_utils.base.style import DPI
 from hpo_utils.report.language import ENGLISH, Language
 
 ABOUT_RUNNING = ("## Parameters", "## Configuration")  # of no use to a reader of the page
-PAGE_STYLE = """
-body { font: 16px/1.55 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto;
-       padding: 0 1rem; }
-h1, h2, h3 { line-height: 1.25; margin-top: 2rem; }
-img { max-width: 100%; height: auto; }
-table { border-collapse: collapse; font-size: 0.85rem; display: block; overflow-x: auto; }
-th, td { padding: 0.25rem 0.6rem; text-align: right; border-bottom: 1px solid #ddd;
-         word-break: keep-all; }
-th { background: #f5f5f5; }
-nav ul { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: 0.3rem 1.2rem; }
-.anchor-link { display: none; }
-code, pre { background: #f3f3f3; padding: 0 0.2em; overflow-wrap: anywhere; }
-pre { padding: 0.6em; white-space: pre-wrap; }
-@media print { body { margin: 0; max-width: none; } img, tr { break-inside: avoid; }
-  table { display: table; overflow: visible; width: 100%; font-size: 0.6rem; }
-  th, td { padding: 0.15rem 0.25rem; overflow-wrap: anywhere; } }
-"""
+TEMPLATES = Path(__file__).parent / "templates"  # of nbconvert, in Jinja
 
 
 @dataclass
@@ -107,19 +91,20 @@ class Report:
                 cell.outputs = [
                     nbformat.v4.new_output("display_data", data=data) for data in shown.outputs
                 ]
-        # with its anchors: headings without them have no id to lead to
-        exporter = HTMLExporter(template_name="basic", exclude_input=True)
-        body, _ = exporter.from_notebook_node(notebook)
-        body = body.replace("</h1>", f"</h1>\n{_contents(body, self._words.text('Contents'))}", 1)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(
-            path,
-            f'<!DOCTYPE html>\n<html lang="{self.language}">\n<head>\n<meta charset="utf-8">\n'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f"<title>{html.escape(self._words.text(title))}</title>\n"
-            f"<style>{PAGE_STYLE}</style>\n</head>\n"
-            f"<body>\n{body}\n</body>\n</html>\n",
+        exporter = HTMLExporter(
+            template_name="report", extra_template_basedirs=[str(TEMPLATES)], exclude_input=True
         )
+        body, _ = exporter.from_notebook_node(
+            notebook,
+            {
+                "language": self.language,
+                "title": self._words.text(title),
+                "contents": self._words.text("Contents"),
+                "headings": _headings(notebook.cells),
+            },
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, body)
         return path
 
 
@@ -128,12 +113,12 @@ def report_path(outputs_root: Path, study_name: str) -> Path:
     return outputs_root / "reports" / f"{study_name}.html"
 
 
-def _contents(body: str, name: str) -> str:
-    """Return a table of contents, under its name, that leads to the second headings of a page."""
-    heading = r'<h2 id="([^"]+)"[^>]*>(.*?)(?:<a class="anchor-link".*?)?</h2>'
-    headings = re.findall(heading, body, re.DOTALL)
-    items = "".join(f'<li><a href="#{anchor}">{title}</a></li>' for anchor, title in headings)
-    return f'<nav aria-label="{name}"><ul>{items}</ul></nav>' if items else ""
+def _headings(cells: list[Any]) -> list[str]:
+    """Return the second headings of a notebook; nbconvert makes their anchors from their text."""
+    lines = (
+        line for cell in cells if cell.cell_type == "markdown" for line in cell.source.split("\n")
+    )
+    return [line.removeprefix("## ").strip() for line in lines if line.startswith("## ")]
 
 
 def _mime_bundle(item: Figure | pd.DataFrame | str, alt: str, words: Language) -> dict[str, str]:

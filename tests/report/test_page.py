@@ -68,7 +68,9 @@ def test_a_japanese_page(shell, tmp_path, capsys):
     assert "<title>Study demo</title>" in page
     assert "すべて発散しました" in page
     assert alts_of(page) == ["各パラメータの重要度"]
-    assert len(re.findall(r'<li><a href="#([^"]+)">', page)) == 7
+    leads = re.findall(r'<li><a href="#([^"]+)">', page)
+    assert len(leads) == 7
+    assert all(f'id="{anchor}"' in page for anchor in leads)
     assert "1 結論" in page
     assert figure.axes[0].get_xlabel() == "エポック"
 
