@@ -150,7 +150,7 @@ def test_every_attribute_of_studies_and_trials_is_explained():
 @pytest.mark.parametrize("name", ["README.md", "README.ja.md"])
 def test_the_tree_of_the_readme_has_the_folders_on_disk(name):
     block = re.search(r"```\n(hpo/.*?)```", (ROOT / name).read_text(), re.DOTALL)[1]
-    shown = re.findall(r"^├── ([\w-]+)/ ", block, re.MULTILINE)
+    shown = re.findall(r"^[├└]── ([\w-]+)/ ", block, re.MULTILINE)
     assert shown == [*dict.fromkeys(shown)]
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
     if tracked.returncode:
