@@ -1,11 +1,13 @@
 import re
 from html.parser import HTMLParser
 
+import nbformat
 import pandas as pd
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from matplotlib.figure import Figure
 
+from hpo_utils.base.paths import project_root
 from hpo_utils.report.language import Language
 from hpo_utils.report.page import Report, _mime_bundle, report_path
 from hpo_utils.trials.figures import plot_learning_curves
@@ -110,3 +112,12 @@ def test_names_are_shown_and_not_run():
         shown = data.get("text/html", data.get("text/markdown", ""))
         assert "<script" not in shown
         assert "script" in shown
+
+
+def test_a_cell_of_04_has_at_most_three_sentences_outside_what_folds_out():
+    notebook = nbformat.read(project_root() / "notebooks/04_analyze.ipynb", as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            shown = re.sub(r"<details>.*?</details>", "", cell.source, flags=re.DOTALL)
+            text = re.sub(r"^#.*$", "", shown, flags=re.MULTILINE)
+            assert len(re.findall(r"[.?!](?=\s|$)", text)) <= 3, cell.source

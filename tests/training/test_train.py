@@ -288,7 +288,7 @@ def test_a_trial_says_where_its_time_went(make_config):
     output_dir = run(make_config())[0]
     info = yaml.safe_load((output_dir / "trial_info.yaml").read_text())
     spent = sum(info["effort"][phase] for phase in PHASES)
-    assert 0.5 * info["seconds"] < spent < 1.01 * info["seconds"]
+    assert 0.5 * info["seconds"] < spent < 1.01 * info["seconds"] + 0.005  # each is rounded
     assert info["effort"]["train"] > 0
     assert 0 < info["effort"]["utilisation"] < 1
 
