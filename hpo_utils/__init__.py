@@ -8,7 +8,7 @@ what lies in which folder.
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PLACES = {
     # the names of the specification

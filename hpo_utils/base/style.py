@@ -1,12 +1,13 @@
-"""The house style of all figures, and the figures of one model.
+"""Figure style: colours, fonts, labels, grids of axes and file output, shared by all figures.
 
-One colour per target everywhere, units on every axis, nothing drawn through pyplot's global state.
+Each target has one colour everywhere, every axis has its unit, and no figure uses pyplot's global
+state.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,10 +26,10 @@ from hpo_utils.base.paths import write_with
 
 P = ParamSpec("P")
 
-# Okabe & Ito 2008, "Color Universal Design": told apart with any colour vision, and in print
+# Okabe & Ito 2008, "Color Universal Design": distinct for any colour vision, and in print
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933")
 GREY = "#8A8A8A"
-FONTS = ["DejaVu Sans", "IPAexGothic"]  # the second for the Japanese letters that the first lacks
+FONTS = ["DejaVu Sans", "IPAexGothic"]  # the second for Japanese characters missing from the first
 STYLE: dict[Any, Any] = {
     "font.family": FONTS,
     "figure.constrained_layout.use": True,
@@ -48,13 +49,12 @@ STYLE: dict[Any, Any] = {
     "legend.framealpha": 0.85,
     "font.size": 10,
 }
-WIDTH = 9.0  # inches, of every figure
+WIDTH = 9.0  # inches; width of every figure
 DPI = 110
-MAX_NUMBERED = 12  # rows of a heat map
 
 
 def _register_japanese_font() -> None:
-    """Make the font of matplotlib-fontja known, without its import: that changes all settings."""
+    """Register matplotlib-fontja's font without importing the package, which changes rcParams."""
     package = find_spec("matplotlib_fontja")
     if package is not None and package.origin is not None:
         font_manager.fontManager.addfont(Path(package.origin).parent / "fonts" / "ipaexg.ttf")
@@ -64,7 +64,7 @@ _register_japanese_font()
 
 
 def styled(plot: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Draw a figure in the house style without touching anyone else's settings."""
+    """Decorate ``plot`` to draw in the package's style without changing global settings."""
 
     @wraps(plot)
     def in_style(*args: P.args, **kwargs: P.kwargs) -> Figure:
@@ -80,7 +80,7 @@ def target_color(k: int) -> str:
 
 
 def with_unit(name: str, unit: str) -> str:
-    """Return an axis label: the name, with its unit in brackets unless the name has it already."""
+    """Return an axis label: the name, and the unit in brackets unless the name contains it."""
     says_all = unit in ("", "-") or name.endswith((f"[{unit}]", f"({unit})"))
     return name if says_all else f"{name} [{unit}]"
 
@@ -88,7 +88,7 @@ def with_unit(name: str, unit: str) -> str:
 def image_extent(
     rows: NDArray[np.float64], columns: NDArray[np.float64]
 ) -> tuple[float, float, float, float]:
-    """Return where ``imshow`` draws an image whose rows and columns stand for these values."""
+    """Return the ``extent`` for ``imshow`` of an image with these row and column values."""
     (top, bottom), (left, right) = (
         (float(values[0]), float(values[-1] + (values[1] - values[0] if len(values) > 1 else 1)))
         for values in (rows, columns)
@@ -107,9 +107,9 @@ def grid(n_panels: int, columns: int, panel_height: float) -> tuple[Figure, list
 
 
 def fixed_grid(n_panels: int, columns: int, panel_height: float) -> tuple[Figure, list[Axes]]:
-    """Return a ``grid`` with margins in inches, for figures that every trial draws.
+    """Return a ``grid`` with fixed margins in inches, for figures that every trial draws.
 
-    To find the margins by what the labels measure takes as long as to draw the figure.
+    Computing the margins from the label sizes would take as long as drawing the figure.
     """
     with mpl.rc_context({"figure.constrained_layout.use": False}):
         figure, axes = grid(n_panels, columns, panel_height)
@@ -122,38 +122,15 @@ def fixed_grid(n_panels: int, columns: int, panel_height: float) -> tuple[Figure
 
 
 def save_figure(path: Path, figure: Figure) -> None:
-    """Write a figure as PNG that appears whole or not at all."""
+    """Write a figure as PNG atomically: it appears whole or not at all."""
     canvas = FigureCanvasAgg(figure)
     write_with(path, lambda file: canvas.print_figure(file, format="png", dpi=DPI))
 
 
-def heat_map(correlations: NDArray[Any], names: Sequence[str], label: str) -> Figure:
-    """Draw what correlates every two of ``names``, of shape (n, n), as coloured squares.
-
-    With their numbers where there is room.
-    """
-    n = len(names)
-    figure = Figure(figsize=(min(WIDTH, 3.6 + 0.75 * n), 2.0 + 0.62 * n))
-    axes = figure.add_subplot()
-    image = axes.imshow(correlations, vmin=-1, vmax=1, cmap="PuOr_r")
-    for (i, k), value in np.ndenumerate(correlations if n <= MAX_NUMBERED else np.empty((0, 0))):
-        axes.text(
-            k, i, "" if np.isnan(value) else f"{value:z.2f}", ha="center", va="center",
-            fontsize=9 if n <= 8 else 7, color="white" if abs(value) > 0.6 else "black",
-        )  # fmt: skip
-    axes.set_xticks(range(n), names, rotation=35, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(n), names)
-    axes.tick_params(length=0)
-    axes.grid(visible=False)
-    axes.spines[:].set_visible(False)
-    figure.colorbar(image, ax=axes, label=label, shrink=0.8)
-    return figure
-
-
 def plain_log_ticks(axes: Axes) -> None:
-    """Label a logarithmic y axis with plain numbers, also when it spans less than a decade."""
+    """Label a logarithmic y axis with plain numbers, even if it spans less than a decade."""
     low, high = axes.get_ylim()
-    narrow = high < 5 * low  # 1, 2 and 5 would label one line or none
+    narrow = high < 5 * low  # ticks at 1, 2 and 5 would give at most one label
     locator = MaxNLocator(5) if narrow else LogLocator(subs=(1.0, 2.0, 5.0), numticks=8)
     axes.yaxis.set_major_locator(locator)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import numpy as np
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -16,7 +17,6 @@ from hpo_utils.base.style import (
     GREY,
     PALETTE,
     grid,
-    heat_map,
     image_extent,
     styled,
     target_color,
@@ -33,9 +33,9 @@ MAX_CROSSINGS = 60  # of the mean, that can be told apart in a panel
 MAX_SEGMENT = 1024  # values of which a spectrum is averaged
 UNITS_OF_FREQUENCY = {"periods per s": "frequency [Hz]", "periods per ms": "frequency [kHz]"}
 PART_STYLES: dict[str, dict[str, Any]] = {
-    "train": {"histtype": "stepfilled", "alpha": 0.35},
-    "val": {"histtype": "step", "linestyle": "-", "linewidth": 1.4},
-    "test": {"histtype": "step", "linestyle": ":", "linewidth": 1.8},
+    "train": {"fill": True, "alpha": 0.35, "linewidth": 0},
+    "val": {"fill": False, "linestyle": "-", "linewidth": 1.4},
+    "test": {"fill": False, "linestyle": ":", "linewidth": 1.8},
 }
 
 
@@ -49,8 +49,10 @@ def plot_target_histograms(data: PreparedData) -> Figure:
     ):
         bins = np.histogram_bin_edges(np.concatenate([t[:, k] for t in targets.values()]), 14)
         for part, t in targets.items():
-            style: dict[str, Any] = PART_STYLES[part] | {"density": True, "bins": bins.tolist()}
-            axes.hist(t[:, k], color=target_color(k), **style)
+            sns.histplot(
+                x=t[:, k], ax=axes, color=target_color(k), element="step", stat="density",
+                bins=bins.tolist(), **PART_STYLES[part],
+            )  # fmt: skip
         axes.set(title=name, xlabel=with_unit("value", unit), ylabel="density")
     handles = [
         Patch(
@@ -62,13 +64,6 @@ def plot_target_histograms(data: PreparedData) -> Figure:
     ]  # fmt: skip
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
-
-
-@styled
-def plot_target_correlations(data: PreparedData) -> Figure:
-    """Draw the correlation of every two targets over all samples."""
-    correlations = np.corrcoef(data.all_targets(), rowvar=False).reshape(data.n_targets, -1)
-    return heat_map(correlations, data.target_names, "correlation")
 
 
 @styled

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
@@ -16,12 +17,12 @@ from hpo_utils.base.style import (
     GREY,
     PALETTE,
     grid,
-    heat_map,
     image_extent,
     styled,
     target_color,
     with_unit,
 )
+from hpo_utils.insight.correlations import heat_map
 from hpo_utils.scores.skill import TargetMetrics
 from hpo_utils.winner.evaluation import AllFolds, Standing
 
@@ -32,10 +33,13 @@ MARKERS = ("o", "s", "^", "D", "P")  # of the network and the baselines
 def plot_race(contenders: Sequence[Standing], score_name: str) -> Figure:
     """Draw each contender's score in the study, its scores on fresh seeds, mean and interval."""
     figure, (axes,) = grid(1, 1, 1.4 + 0.45 * len(contenders))
-    for y, row in enumerate(contenders):
-        color = PALETTE[1] if y == 0 else GREY if row["beaten"] else PALETTE[0]
-        scores = [score for score in row["scores"] if score is not None]
-        axes.plot(scores, [y] * len(scores), "o", color=color, markersize=4, alpha=0.6)
+    names = [row["name"] + (" (given up)" if row["beaten"] else "") for row in contenders]
+    colors = [
+        PALETTE[1] if y == 0 else GREY if row["beaten"] else PALETTE[0]
+        for y, row in enumerate(contenders)
+    ]
+    _draw_strips(axes, [row["scores"] for row in contenders], names, colors)
+    for y, (row, color) in enumerate(zip(contenders, colors, strict=True)):
         if row["mean"] is not None:
             axes.plot(row["mean"], y, "|", color=color, markersize=16, markeredgewidth=2.5)
         low, high = row["interval"]
@@ -46,7 +50,6 @@ def plot_race(contenders: Sequence[Standing], score_name: str) -> Figure:
     for marker, label in (("o", "a fresh seed"), ("|", "their mean, with interval")):
         axes.plot([], [], marker, color=PALETTE[0], markeredgewidth=2, label=label)
     axes.plot([], [], "v", color="black", label="score in the study")
-    names = [row["name"] + (" (given up)" if row["beaten"] else "") for row in contenders]
     axes.set_yticks(range(len(names)), names)
     axes.set(ylim=(len(names) - 0.5, -0.6), xlabel=f"{score_name} (lower is better)")
     axes.set_title("Trained again with fresh seeds")
@@ -95,10 +98,13 @@ def plot_folds(folds: AllFolds, target_names: Sequence[str]) -> Figure:
     own = folds["folds"].index(folds["own"])
     figure, (axes,) = grid(1, 1, 1.6 + 0.62 * len(target_names))
     network, baseline = folds["test"].values()
+    drawn = [
+        [None if of[k] is None else max(of[k], -1.0) for of in folds["fold_r2"]]
+        for k in range(len(target_names))
+    ]
+    _draw_strips(axes, drawn, target_names, [target_color(k) for k in range(len(target_names))])
     for k, name in enumerate(target_names):
         color = target_color(k)
-        of_folds = [max(r2, -1.0) for of in folds["fold_r2"] if (r2 := of[k]) is not None]
-        axes.plot(of_folds, [k] * len(of_folds), "o", color=color, markersize=4, alpha=0.6)
         bar = {"marker": "|", "markersize": 16, "markeredgewidth": 2.5}
         _draw_r2(axes, network[name], k, color, 1.4, **bar)
         hollow = {"marker": "s", "markersize": 5, "markerfacecolor": "white"}
@@ -119,6 +125,22 @@ def plot_folds(folds: AllFolds, target_names: Sequence[str]) -> Figure:
     axes.set_title("The folds in their turn")
     figure.legend(loc="outside lower center", ncols=2)
     return figure
+
+
+def _draw_strips(
+    axes: Axes,
+    values: Sequence[Sequence[float | None]],
+    names: Sequence[str],
+    colors: Sequence[str],
+) -> None:
+    """Draw the values of each name as dots on a line of its own; None is left out."""
+    rows = [(name, v) for name, some in zip(names, values, strict=True) for v in some]
+    frame = pd.DataFrame(rows, columns=["name", "value"]).dropna().astype({"value": float})
+    sns.stripplot(
+        frame, x="value", y="name", order=names, hue="name", hue_order=names, ax=axes, orient="h",
+        palette=list(colors), size=4, alpha=0.6, jitter=0.08, legend=False,
+    )  # fmt: skip
+    axes.set_ylabel("")
 
 
 def _draw_r2(

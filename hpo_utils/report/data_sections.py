@@ -1,4 +1,4 @@
-"""Sections of the notebooks on the prepared data: the parts of the split, leakage, the targets."""
+"""Notebook sections on the prepared data: parts of the split, leakage, targets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from hpo_utils.data.audit import FINE, LEAK, audit_leakage
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.data.split import MIN_UNITS, PART_NAMES
-from hpo_utils.insight.data_plots import plot_target_correlations
+from hpo_utils.insight.correlations import plot_target_correlations, plot_target_pairs
 from hpo_utils.report.page import Report
 from hpo_utils.report.tables import audit_table, parts_table
 from hpo_utils.scores.intervals import count_units
@@ -15,7 +15,7 @@ from hpo_utils.scores.metrics import varies
 
 
 def show_parts(report: Report, data: PreparedData) -> None:
-    """Show the parts of the split, and say which of them are too small to decide anything."""
+    """Show the parts of the split, and warn of parts that are too small or do not vary."""
     report.show(parts_table(data))
     for part in ("val", "test"):
         n_units = count_units(data.manifest["n_samples"][part], data.units(part))
@@ -37,26 +37,26 @@ def show_parts(report: Report, data: PreparedData) -> None:
 
 
 def said_of_units(n_samples: int, n_groups: int | None, n_units: int) -> str:
-    """Return how many samples, groups or blocks of neighbours there are: what is counted."""
+    """Return the number of samples, groups or blocks of neighbours, whichever are independent."""
     if n_groups is not None:
         return said_of_groups(n_groups, n_units)
     return f"{n_units} blocks of neighbours" if n_units < n_samples else f"{n_units} samples"
 
 
 def said_of_groups(n_groups: int, n_units: int) -> str:
-    """Return how many groups there are, and what they amount to if their sizes differ much."""
+    """Return the number of groups, and their effective number if their sizes differ much."""
     said = "1 group" if n_groups == 1 else f"{n_groups} groups"
     return said if n_groups == n_units else f"{said} (which weigh as much as {n_units} of one size)"
 
 
 def show_audit(report: Report, data: PreparedData) -> None:
-    """Show what the leakage audit found."""
+    """Show the findings of the leakage audit."""
     show_leaks(report, data)
     report.show(audit_table(audit_leakage(data)))
 
 
 def show_leaks(report: Report, data: PreparedData) -> None:
-    """Say in a sentence whether the audit found a leak."""
+    """Say in one sentence whether the audit found a leak."""
     findings = audit_leakage(data)
     leaks = [finding for finding in findings if finding.verdict == LEAK]
     if leaks:
@@ -69,6 +69,7 @@ def show_leaks(report: Report, data: PreparedData) -> None:
 
 
 def show_correlations(report: Report, data: PreparedData) -> None:
-    """Show which targets move together, if there are several."""
+    """Show how the targets correlate, if there are several."""
     if data.n_targets > 1:
+        report.show(plot_target_pairs(data), "Every two targets against each other")
         report.show(plot_target_correlations(data), "Correlation of every two targets")

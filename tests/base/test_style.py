@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from hpo_utils.base.style import save_figure, target_color, with_unit
 from hpo_utils.data.preparation import prepare_data
-from hpo_utils.insight import data_plots, study_plots, target_plots
+from hpo_utils.insight import correlations, data_plots, study_plots, target_plots
 from hpo_utils.insight.importances import parameter_importances
 from hpo_utils.report import tables
 from hpo_utils.scores.metrics import target_metrics
@@ -74,7 +74,8 @@ def test_data_figures_and_tables_of_every_layout(make_config, make_arrays, shape
     data = prepare_data(make_config(**make_arrays(x)))
     for figure in (
         data_plots.plot_target_histograms(data),
-        data_plots.plot_target_correlations(data),
+        correlations.plot_target_correlations(data),
+        correlations.plot_target_pairs(data),
         data_plots.plot_samples(data, target=1),
     ):
         assert isinstance(figure, Figure)
