@@ -1,1 +1,1 @@
-"""What everything stands on: settings, configuration, paths, errors, the style of figures."""
+"""Foundations of the package: settings, configuration, paths, errors and figure style."""

@@ -1,8 +1,9 @@
-"""The configuration: how the layers of settings are merged and checked.
+"""The configuration: merge the layers of settings and check the result.
 
 ``params/default.yaml`` ← the params file ← overrides ← the notebook's own parameters. The result is
-an OmegaConf config backed by the dataclasses of ``settings``: annotate it as ``Config`` and read it
-by attribute. Unknown keys, wrong types and values out of range stop here, before any data is read.
+an OmegaConf config backed by the dataclasses of ``settings``: annotate it as ``Config`` and read
+its settings as attributes. Unknown keys, wrong types and values out of range are rejected here,
+before any data is read.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from hpo_utils.base.settings import Config as Config
 from hpo_utils.base.settings import TrainingConfig
 from hpo_utils.base.written import as_meant, is_text, null_or_text, read_written
 
-# what a search may vary without changing which samples are scored, or how
+# settings that a search may vary: they change neither the scored samples nor their scoring
 SEARCHABLE = re.compile(r"(model|training)\.\w+|dataset\.downsample_factor")
 TARGET_WEIGHT = re.compile(r"weight_target_(\d+)")
 
@@ -42,10 +43,10 @@ def load_config(
     params_file
         YAML file, absolute or below the project root; None for ``params/default.yaml`` alone.
     overrides
-        Dotlist items such as ``"training.epochs=30"``. A searched parameter named here is held at
-        this value: it joins ``study.fixed``.
+        Dotlist items such as ``"training.epochs=30"``. A searched parameter named here keeps this
+        value: its name is added to ``study.fixed``.
     **dotted
-        Values by dotted key, ``**{"study.n_trials": 20}``; None values are skipped.
+        Values by dotted key, such as ``**{"study.n_trials": 20}``; None values are skipped.
 
     Raises
     ------
@@ -65,17 +66,17 @@ def load_config(
 
 
 def config_from_dict(content: dict[str, Any]) -> Config:
-    """Return the configuration that ``as_dict`` turned into dictionaries."""
+    """Return the configuration from the dictionaries that ``as_dict`` returned."""
     return _merge([content])
 
 
 def read_saved_settings(directory: Path) -> dict[str, Any]:
-    """Return ``config.yaml`` of a training or a bundle as it is, perhaps of an earlier version.
+    """Return ``config.yaml`` of a training or a bundle unchecked; its version may be older.
 
     Raises
     ------
     ConfigError
-        If it cannot be read.
+        If the file cannot be read.
     """
     settings = read_mapping(directory / "config.yaml")
     if settings is None or not all(isinstance(section, dict) for section in settings.values()):
@@ -88,19 +89,19 @@ def read_saved_settings(directory: Path) -> dict[str, Any]:
 
 
 def read_saved_config(directory: Path) -> Config:
-    """Return the configuration that a training, or a bundle, has in its directory."""
+    """Return the configuration saved in the directory of a training or a bundle."""
     return config_from_dict(read_saved_settings(directory))
 
 
 def with_target_weights(cfg: Config, n_targets: int) -> Config:
     """Return a copy whose training section has ``weight_target_0`` … for ``n_targets`` targets.
 
-    A weight that is already there keeps its value; a new one is 1.0.
+    Existing weights keep their values; new weights are 1.0.
 
     Raises
     ------
     ConfigError
-        If there is a weight for a target that does not exist, or all weights are zero.
+        If there is a weight for a target that does not exist, or if all weights are zero.
     """
     if has_key(cfg, f"training.weight_target_{n_targets}"):
         raise ConfigError(
@@ -116,9 +117,9 @@ def with_target_weights(cfg: Config, n_targets: int) -> Config:
 
 def updated(cfg: Config, values: Mapping[str, Any]) -> Config:
     """Return a valid copy of ``cfg`` with the values at the dotted keys replaced."""
-    if not all(has_key(cfg, key) for key in values):  # the weight of a target, or unknown
+    if not all(has_key(cfg, key) for key in values):  # a target weight, or unknown
         return _merge([as_dict(cfg), _nested(values)])
-    changed = copy.deepcopy(cfg)  # a tenth of the time of a merge, and every trial needs one
+    changed = copy.deepcopy(cfg)  # ten times faster than a merge; runs in every trial
     try:
         for key, value in values.items():
             OmegaConf.update(cast(DictConfig, changed), key, value, merge=False)
@@ -129,7 +130,7 @@ def updated(cfg: Config, values: Mapping[str, Any]) -> Config:
 
 
 def has_key(cfg: Config, key: str) -> bool:
-    """Return whether the dotted ``key`` names a setting of ``cfg``."""
+    """Return whether the dotted ``key`` is a setting of ``cfg``."""
     section, _, name = key.rpartition(".")
     node = OmegaConf.select(cast(DictConfig, cfg), section) if section else None
     return isinstance(node, DictConfig) and name in node
@@ -141,12 +142,12 @@ def select(cfg: Config, key: str) -> Any:
 
 
 def as_dict(cfg: Config) -> dict[str, Any]:
-    """Return the whole configuration as plain dictionaries, for files."""
+    """Return the whole configuration as plain dictionaries, to be written to files."""
     return cast(dict[str, Any], OmegaConf.to_container(cast(DictConfig, cfg)))
 
 
 def check_config(cfg: Config) -> None:
-    """Raise ConfigError unless every value lies in its range and the values agree."""
+    """Raise ConfigError unless all values are in range and consistent with each other."""
     _check_section(cfg, Config, "")
     split = cfg.data_split
     total = split.train_ratio + split.val_ratio + split.test_ratio
@@ -174,7 +175,7 @@ def check_config(cfg: Config) -> None:
             f"study.storage must be the URL of a database, got {cfg.study.storage!r}: {error}"
         ) from None
     if address.password is not None or "password" in parse_qs(address.query):
-        # every config.yaml would repeat it
+        # every config.yaml would contain the password
         raise ConfigError("study.storage must hold no password: set PGPASSWORD or write ~/.pgpass")
     for name, value in as_dict(cfg)["training"].items():
         if TARGET_WEIGHT.fullmatch(name) and not value >= 0.0:
@@ -215,7 +216,7 @@ def _merge(layers: list[dict[str, Any]], n_weights: int = 0) -> Config:
         if (match := TARGET_WEIGHT.fullmatch(str(key)))
     ]
     schema = OmegaConf.structured(Config)
-    # how many targets there are is known only with the data, so the schema grows with them
+    # the number of targets is known only from the data, so add their weights to the schema
     weights = [(f"weight_target_{i}", float, 1.0) for i in range(max([n_weights - 1, *named]) + 1)]
     schema.training = make_dataclass("TrainingConfig", weights, bases=(TrainingConfig,))()
     try:
@@ -228,9 +229,9 @@ def _merge(layers: list[dict[str, Any]], n_weights: int = 0) -> Config:
 
 
 def _refuse_resolvers(content: Any) -> None:
-    """Raise ConfigError if a value calls one of OmegaConf's functions, such as ``${oc.env:HOME}``.
+    """Raise ConfigError if a value calls an OmegaConf resolver, such as ``${oc.env:HOME}``.
 
-    A file of settings may name other settings, but not read what else is on the machine.
+    A settings file may refer to other settings, but must not read anything else on the machine.
     """
     if isinstance(content, Mapping | list | tuple):
         for item in content.values() if isinstance(content, Mapping) else content:
@@ -242,14 +243,14 @@ def _refuse_resolvers(content: Any) -> None:
 
 
 def _in_one_sentence(error: OmegaConfBaseException) -> str:
-    """Say what OmegaConf found wrong, with the full key in front and the nearest known key."""
+    """Return OmegaConf's error as one sentence, with the full key and the nearest known key."""
     what = str(error).splitlines()[0].rstrip(".")
     key = f"{error.full_key}: " if error.full_key else ""
     return f"the configuration must follow its schema, but {key}{what}"
 
 
 def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn values by dotted key into nested sections."""
+    """Convert values by dotted key into nested sections."""
     layer: dict[str, Any] = {}
     for key, value in values.items():
         section, _, name = key.rpartition(".")
@@ -276,7 +277,7 @@ def _read_yaml(path: str | Path) -> dict[str, Any]:
 
 
 def _parse_dotlist(items: list[str]) -> dict[str, Any]:
-    """Return the sections and settings that items such as ``training.epochs=30`` name."""
+    """Return nested sections from items such as ``training.epochs=30``."""
     layer: dict[str, Any] = {}
     for item in items:
         if not re.fullmatch(r"[A-Za-z_][\w.]*=.*", item, re.DOTALL):
@@ -295,7 +296,7 @@ def _parse_dotlist(items: list[str]) -> dict[str, Any]:
 
 
 def _parse_value(key: str, value: str) -> Any:
-    """Return what an override's value is: of a text setting as it stands, else by YAML."""
+    """Return an override's value: as written for a text setting, otherwise parsed as YAML."""
     if is_text(Config, key):
         return null_or_text(value)
     try:
@@ -306,7 +307,7 @@ def _parse_value(key: str, value: str) -> Any:
 
 
 def _quoted_as_it_stands(value: str) -> str:
-    """Return a value with single quotes for double ones, in which YAML keeps a backslash."""
+    """Replace double quotes by single quotes, in which YAML keeps backslashes."""
     if "'" in value:
         return value
     return re.sub(r'"([^"]*)"', r"'\1'", value)

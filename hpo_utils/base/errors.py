@@ -1,28 +1,28 @@
-"""All errors that this package raises on purpose, under one root.
+"""All errors that this package raises on purpose, derived from one class.
 
 HpoError
  ├── ParameterError     a notebook parameter is unknown or has a wrong value
  ├── ConfigError        a key or value of the configuration is wrong
  ├── SearchSpaceError   the search space is malformed or does not fit the configuration
- ├── DataError          the arrays cannot be used as they are
+ ├── DataError          the arrays cannot be used in their present form
  ├── DivergenceError    the loss became NaN or infinite
- ├── InfeasibleError    a training does not fit into the memory
- ├── StopRequest        the search is to stop before it is done
- ├── StudyError         the study, or a trial of it, cannot be opened or found
- └── BundleError        the model's bundle cannot be read
+ ├── InfeasibleError    a training does not fit into memory
+ ├── StopRequest        a person or the deadline stops the search early
+ ├── StudyError         the study or one of its trials cannot be opened or found
+ └── BundleError        the bundle of a model cannot be read
 
-Every message is one sentence for the person at the keyboard: what must hold, the name, the value
-got, and what to do.
+Every message is one sentence for the user: the requirement, the name of the setting or array, the
+value it has, and what to do.
 """
 
 from __future__ import annotations
 
 
 class HpoError(Exception):
-    """Root of all errors raised on purpose."""
+    """Base class of all errors raised on purpose."""
 
     def _render_traceback_(self) -> list[str]:
-        """Show the sentence alone: IPython calls this in place of its own traceback."""
+        """Return only the message; IPython calls this instead of printing its own traceback."""
         return [f"{type(self).__name__}: {self}"]
 
 
@@ -35,7 +35,7 @@ class ConfigError(HpoError):
 
 
 class SearchSpaceError(HpoError):
-    """The search space is malformed, or does not fit the configuration."""
+    """The search space is malformed or does not fit the configuration."""
 
 
 class DataError(HpoError):
@@ -43,20 +43,20 @@ class DataError(HpoError):
 
 
 class DivergenceError(HpoError):
-    """The loss became NaN or infinite, which prunes a trial; or on every seed of a winner."""
+    """The loss of a trial (which is then pruned) or of every winner seed is NaN or infinite."""
 
 
 class InfeasibleError(HpoError):
-    """A training does not fit into the memory, however small the pieces of its batches."""
+    """A training does not fit into memory, even with the smallest pieces of a batch."""
 
 
 class StopRequest(HpoError):  # noqa: N818 - nothing went wrong
-    """A person or the deadline wants the search to stop; its trials go on when it is run again."""
+    """A person or the deadline stops the search; the next run continues its trials."""
 
 
 class StudyError(HpoError):
-    """The study or one of its trials is missing, or cannot be used."""
+    """The study or one of its trials is missing or cannot be used."""
 
 
 class BundleError(HpoError):
-    """A bundle is missing, damaged, or of another version."""
+    """A bundle is missing, damaged or of an unsupported version."""

@@ -1,4 +1,4 @@
-"""Numbers, durations and names as text."""
+"""Format numbers, durations and names as text."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 
 def percent(share: float) -> str:
-    """Return a share as a percentage with the digits it needs, three at most."""
+    """Return a share as a percentage with at most three significant digits."""
     return f"{100 * share:.3g}%"
 
 
 def interval_text(interval: Sequence[float | None], form: str = ".3f") -> str:
-    """Return an interval as text, its ends in Python's ``form``; a dash where there is none."""
+    """Return an interval as text, its ends in format ``form``; a dash if there is no interval."""
     low, high = interval
     return "–" if low is None or high is None else f"[{low:{form}}, {high:{form}}]"
 
@@ -22,7 +22,7 @@ def short_name(parameter: str) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Return a duration in the two units that say most of it."""
+    """Return a duration in its two largest units, such as hours and minutes."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

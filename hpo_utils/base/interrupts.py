@@ -1,4 +1,4 @@
-"""What cuts a training short that is not at fault: interrupts, and disks and storages that fail."""
+"""External causes that end a training early: interrupts, and failures of disks and storages."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from optuna.exceptions import StorageInternalError
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """Have an interrupt, by ctrl-C or a stop button, wait for the block's end; a second does not.
+    """Delay an interrupt (Ctrl-C or a stop button) until the block ends; a second acts at once.
 
-    Only the main thread gets interrupts, so that nothing is done in others, nor in a block within
-    a block.
+    This does nothing in other threads, since only the main thread receives interrupts, and in
+    nested blocks, since the outer block already delays them.
     """
     handler = signal.getsignal(signal.SIGINT)
     in_main = threading.current_thread() is threading.main_thread()
     if not in_main or not callable(handler) or isinstance(handler, _Held):
-        yield  # there is nothing to hold back
+        yield  # nothing to delay
         return
     held = _Held()
     signal.signal(signal.SIGINT, held)
@@ -35,7 +35,7 @@ def held_back() -> Iterator[None]:
 
 
 class _Held:
-    """Takes note of an interrupt; raises KeyboardInterrupt at the second, as someone insists."""
+    """Signal handler that records the first interrupt; the second raises KeyboardInterrupt."""
 
     arrived = False
 
@@ -46,7 +46,7 @@ class _Held:
 
 
 def was_interrupted(error: BaseException | None) -> bool:
-    """Return whether an interrupt is behind the error: libraries on the way may hide it."""
+    """Return whether an interrupt caused the error; libraries may wrap it in another error."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
             return True
@@ -55,6 +55,6 @@ def was_interrupted(error: BaseException | None) -> bool:
 
 
 def outages() -> tuple[type[Exception], ...]:
-    """Return the errors of a disk, a database or a proxy that fails."""
-    grpc = sys.modules.get("grpc")  # there if a proxy is used
+    """Return the error classes raised when a disk, a database or a proxy fails."""
+    grpc = sys.modules.get("grpc")  # imported only if a proxy is used
     return (OSError, StorageInternalError, *([grpc.RpcError] if grpc else []))

@@ -1,7 +1,8 @@
-"""The first call of every notebook: check and convert its parameters, load the configuration.
+"""Notebook parameters: check and convert them, then load the configuration.
 
-Papermill only warns about a misspelt parameter and passes ``-p flag false`` as the text
-``'false'``; here a parameter is converted, or rejected in one sentence.
+``load_notebook_config`` is the first call of every notebook. Papermill only warns about a misspelt
+parameter and passes ``-p flag false`` as the text ``'false'``; here a parameter is converted, or
+rejected with one sentence.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from contextlib import suppress
 from hpo_utils.base.config import Config, load_config
 from hpo_utils.base.errors import ParameterError
 
-# notebook parameter -> where its value goes in the configuration
+# notebook parameter -> key of its setting in the configuration
 CONFIG_KEYS = {
     "n_trials": "study.n_trials",
     "n_workers": "study.n_workers",
@@ -29,24 +30,24 @@ WORD = rf"(?:[^\s'\"]|{QUOTED})+"
 def load_notebook_config(
     params_file: object = None, overrides: object = "", **parameters: object
 ) -> Config:
-    """Return the configuration that a notebook's parameters ask for.
+    """Return the configuration for a notebook's parameters.
 
     Parameters
     ----------
     params_file
-        YAML file below the project root or absolute; None for the defaults alone.
+        YAML file, absolute or below the project root; None for the defaults alone.
     overrides
         Dotlist items in one string, ``"training.epochs=30 model.hidden=48"``, or a list of them.
         Quote a value with spaces: ``"dataset.x_train='my data/x.npy'"``.
     **parameters
-        The notebook's other parameters by name; None leaves the setting as the files have it.
+        The notebook's other parameters by name; None keeps the setting of the files.
 
     Raises
     ------
     ParameterError
-        If papermill injected a name that is not among these, or a value has the wrong type.
+        If papermill injected an unknown name, or a value has the wrong type.
     ConfigError
-        If the configuration that results is not valid.
+        If the resulting configuration is not valid.
     """
     known = ("params_file", "overrides", *parameters)
     reject_unknown_parameters(injected_names(_executed_cells()), known)
@@ -62,8 +63,8 @@ def load_notebook_config(
 def split_overrides(overrides: object) -> list[str]:
     """Return the dotlist items of ``overrides``, given as one string, a list of items, or None.
 
-    Quotes hold an item together. Those around a value, or inside a list, stay with it: they say
-    that it is text.
+    Quotes hold an item together. Quotes around a value or inside a list are kept, because they
+    mark the value as text.
     """
     if overrides is None:
         return []
@@ -81,7 +82,7 @@ def split_overrides(overrides: object) -> list[str]:
 
 
 def _unquoted(word: str) -> str:
-    """Return a word without the quotes that only hold it together."""
+    """Remove quotes that only hold a word together."""
     if re.fullmatch(QUOTED, word):
         return word[1:-1]
     key, equals, value = word.partition("=")
@@ -104,7 +105,7 @@ def as_int(name: str, value: object) -> int | None:
 
 
 def as_bool(name: str, value: object) -> bool | None:
-    """Return ``value`` as true or false, from a bool or from the words papermill leaves as text."""
+    """Return ``value``, a bool or a word that papermill leaves as text, as a bool or None."""
     if value is None or isinstance(value, bool):
         return value
     word = str(value).strip().lower()
@@ -120,7 +121,7 @@ def as_bool(name: str, value: object) -> bool | None:
 def as_text(name: str, value: object) -> str | None:
     """Return ``value`` as text; None, ``''`` and ``'null'`` are None.
 
-    Papermill turns digits into a number: ``-p study_name 2026`` arrives as one.
+    Papermill converts digits to a number: ``-p study_name 2026`` arrives as an integer.
     """
     if value is None or (isinstance(value, str) and value.strip().lower() in NULLS):
         return None
@@ -130,7 +131,7 @@ def as_text(name: str, value: object) -> str | None:
 
 
 def is_called(name: str, wanted: object) -> bool:
-    """Return whether a study is called so; papermill makes numbers of digits, as of 001 or 1_2."""
+    """Return whether ``name`` is the wanted name; papermill turns 001 or 1_2 into a number."""
     if not isinstance(wanted, int | float):
         return name == wanted
     for number in (int, float):
@@ -140,7 +141,7 @@ def is_called(name: str, wanted: object) -> bool:
 
 
 def reject_unknown_parameters(injected: Iterable[str], known: Iterable[str]) -> None:
-    """Raise ParameterError if papermill injected a name that the notebook does not know."""
+    """Raise ParameterError if papermill injected a parameter unknown to the notebook."""
     known = list(known)
     for name in injected:
         if name not in known:
@@ -154,7 +155,7 @@ def reject_unknown_parameters(injected: Iterable[str], known: Iterable[str]) -> 
 
 
 def injected_names(cells: Iterable[str]) -> list[str]:
-    """Return the names that papermill assigned: those in the last cell it marked as its own."""
+    """Return the names assigned in the last cell that papermill injected."""
     for source in reversed(list(cells)):
         if source.startswith("# Parameters\n"):
             return [
@@ -168,7 +169,7 @@ def injected_names(cells: Iterable[str]) -> list[str]:
 
 
 def _executed_cells() -> list[str]:
-    """Return the sources of the cells executed so far in this kernel; none outside IPython."""
+    """Return the sources of the cells executed so far in this kernel; empty outside IPython."""
     from IPython.core.getipython import get_ipython
 
     shell = get_ipython()

@@ -1,4 +1,4 @@
-"""Where things are and how files appear: the project root, the run directories, atomic writes."""
+"""Paths and files: the project root, run directories, atomic writes."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from numpy.typing import NDArray
 
 from hpo_utils.base.errors import ConfigError
 
-AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of renameat2(2)
-MARKER = Path("params") / "default.yaml"  # its presence makes a directory the project root
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # constants of renameat2(2)
+MARKER = Path("params") / "default.yaml"  # marks the project root
 
 
 def project_root() -> Path:
     """Return the project root: the first directory that holds ``params/default.yaml``.
 
-    Looked for upwards from this package, so that the same notebook works under papermill (working
-    directory of the caller) and JupyterLab or nbmake (directory of the notebook); only if the
-    package is installed elsewhere, from the working directory.
+    The search goes upwards from this package, so that the same notebook works under papermill
+    (working directory of the caller) and JupyterLab or nbmake (directory of the notebook). If the
+    package is installed elsewhere, the search goes upwards from the working directory.
 
     Raises
     ------
     ConfigError
-        If neither lies inside a project.
+        If neither directory lies inside a project.
     """
     for start in (Path(__file__).resolve().parent, Path.cwd()):
         for directory in (start, *start.parents):
@@ -49,22 +49,22 @@ def project_root() -> Path:
 
 
 def resolve(path: str | Path) -> Path:
-    """Return ``path`` as it is if absolute, else below the project root."""
+    """Return an absolute ``path`` unchanged, and any other below the project root."""
     return project_root() / Path(path).expanduser()
 
 
 def relative_to_root(path: Path) -> str:
-    """Return ``path`` as it is best shown to a person: relative to the project root if inside."""
+    """Return ``path`` for display: relative to the project root if it lies inside."""
     return str(path.relative_to(project_root()) if path.is_relative_to(project_root()) else path)
 
 
 def writable_directory(path: str | Path, name: str) -> Path:
-    """Return the directory, made if need be, after trying to write to it.
+    """Create the directory if needed, check that it is writable, and return it.
 
     Raises
     ------
     ConfigError
-        If that cannot be; ``name`` is the setting that names it.
+        If it cannot be created or written to; ``name`` is the setting that holds the path.
     """
     directory = resolve(path)
     try:
@@ -79,9 +79,10 @@ def writable_directory(path: str | Path, name: str) -> Path:
 
 
 def new_directory(path: Path) -> Path:
-    """Make a directory, and those above it, and return it: ``path``, or ``path-1`` if it is there.
+    """Create and return a new directory: ``path``, or ``path-1``, ``path-2``, … if it exists.
 
-    Several processes that want the same name get one each.
+    Missing parent directories are created. Processes that ask for the same path each get their own
+    directory.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for attempt in itertools.count():
@@ -94,12 +95,12 @@ def new_directory(path: Path) -> Path:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` to write to; rename it when the block ends well."""
+    """Yield a temporary path beside ``path``; rename it to ``path`` if the block succeeds."""
     temporary = _beside(path)
     try:
         yield temporary
         if not temporary.is_symlink():
-            _flush(temporary)  # else after a power cut the name may stand for an empty file
+            _flush(temporary)  # otherwise a power cut may leave an empty file
         os.replace(temporary, path)
         _flush(path.parent)
     finally:
@@ -108,10 +109,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_directory(directory: Path, replace: bool = False) -> Iterator[Path]:
-    """Give an empty directory to fill, that takes its name only when the block ends well.
+    """Yield an empty directory to fill; rename it to ``directory`` if the block succeeds.
 
-    A directory that is there by then stays, since another process may have been faster; or gives
-    way with ``replace``.
+    If ``directory`` exists by then, it is kept, since another process may have been faster; with
+    ``replace`` it is replaced.
     """
     partial, old = _beside(directory), _beside(directory)
     partial.mkdir(parents=True)
@@ -121,7 +122,7 @@ def whole_directory(directory: Path, replace: bool = False) -> Iterator[Path]:
             _flush(file)
         if replace and _exchange(partial, directory):
             return
-        if replace:  # a file system that cannot: for a moment there is none
+        if replace:  # the file system cannot exchange: the directory is missing for a moment
             with suppress(FileNotFoundError):
                 directory.rename(old)
         try:
@@ -141,20 +142,20 @@ def whole_directory(directory: Path, replace: bool = False) -> Iterator[Path]:
 
 
 def _flush(path: Path) -> None:
-    """Have a file, or the names in a directory, reach the disk."""
+    """Flush a file, or the entries of a directory, to disk."""
     try:
         opened = os.open(path, os.O_RDONLY)
-    except OSError:  # a directory cannot be opened everywhere
+    except OSError:  # not every system can open a directory
         return
     try:
-        with suppress(OSError):  # nor flushed
+        with suppress(OSError):  # nor flush it
             os.fsync(opened)
     finally:
         os.close(opened)
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Return whether two directories changed names in one step, as Linux can (renameat2(2))."""
+    """Swap two directories in one step with Linux's renameat2(2); return whether that worked."""
     if not (sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "renameat2")):
         return False
     if not other.is_dir() or other.is_symlink():
@@ -164,21 +165,21 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def _beside(path: Path) -> Path:
-    """Return a hidden path that no other process has, on whatever machine it writes there."""
+    """Return a hidden path beside ``path`` that is unique across processes and machines."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
 
 
 def is_whole_archive(file: Path) -> bool:
-    """Return whether every part of a zip archive, as PyTorch and NumPy write, has its check sum."""
+    """Return whether all checksums of a zip archive, as PyTorch and NumPy write it, are correct."""
     try:
         with zipfile.ZipFile(file) as archive:
             return archive.testzip() is None
-    except Exception:  # whatever a damaged file leads to
+    except Exception:  # a damaged file can raise any error
         return False
 
 
 def read_mapping(file: Path) -> dict[str, Any] | None:
-    """Return the content of a JSON or YAML file of ours; None if it is missing or damaged."""
+    """Return the mapping in a JSON or YAML file; None if the file is missing or damaged."""
     read = json.loads if file.suffix == ".json" else yaml.safe_load
     try:
         content = read(file.read_text(encoding="utf-8"))
@@ -188,18 +189,18 @@ def read_mapping(file: Path) -> dict[str, Any] | None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file that appears whole or not at all."""
+    """Write a text file atomically: it appears whole or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON without NaN or infinity: a number that is not finite raises ValueError."""
+    """Write JSON; raise ValueError if a number is NaN or infinite."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
-    """Write YAML in the order of the keys."""
+    """Write YAML; keep the order of the keys."""
     write_text(path, yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True))
 
 
@@ -213,6 +214,6 @@ def write_npy(path: Path, array: NDArray[Any]) -> None:
 
 
 def write_with(path: Path, save: Callable[[BinaryIO], object]) -> None:
-    """Let ``save`` write to an open file that appears at ``path`` when it is whole."""
+    """Call ``save`` with an open file that appears at ``path`` once it is complete."""
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         save(file)

@@ -1,7 +1,7 @@
-"""Settings as they were written: a text stays text, whatever YAML takes it for.
+"""YAML reading that keeps text settings as written, whatever type YAML would give them.
 
-YAML 1.1 reads ``NO`` as false, ``012`` as ten, ``12:30`` as 750 and ``2026_11_29`` as a number. A
-target may be called NO all the same, and a study 012.
+YAML 1.1 reads ``NO`` as false, ``012`` as ten, ``12:30`` as 750 and ``2026_11_29`` as a number.
+Still, a target may be named NO and a study 012.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from hpo_utils.base.errors import ConfigError
 
 TAG = "tag:yaml.org,2002:"
 NULLS = ("", "~", "null", "Null", "NULL")
-RESOLVED = ("null", "bool", "int", "float", "timestamp")  # what YAML makes of unquoted words
+RESOLVED = ("null", "bool", "int", "float", "timestamp")  # types YAML gives to unquoted words
 
 
 @dataclass(frozen=True)
 class Written:
-    """An unquoted word that YAML takes for something other than text."""
+    """An unquoted word that YAML reads as something other than text."""
 
     text: str
     tag: str
 
     @property
     def value(self) -> Any:
-        """What YAML takes it for; the text itself where it is none, as the date 2026-13-45."""
+        """YAML's value of the word; the text itself if invalid, such as the date 2026-13-45."""
         loader = yaml.SafeLoader("")
         try:
             construct = yaml.SafeLoader.yaml_constructors[self.tag]
@@ -41,7 +41,7 @@ class Written:
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, which keeps such words as they were written."""
+    """Safe loader that returns such words as ``Written`` instead of converting them."""
 
 
 def _keep(_: yaml.SafeLoader, node: yaml.ScalarNode) -> Written:
@@ -53,32 +53,32 @@ for _tag in RESOLVED:
 
 
 def read_written(text: str) -> Any:
-    """Return the content of YAML; words that it takes for something else are ``Written``.
+    """Return the content of YAML; words that YAML would not read as text are ``Written``.
 
     Raises
     ------
     yaml.YAMLError
-        If the text is no YAML, or names a Python object.
+        If the text is not YAML or names a Python object.
     """
     return yaml.load(text, Loader=_Loader)
 
 
 def as_meant(content: Any, schema: Any, key: str = "") -> Any:
-    """Return ``content`` with what its settings mean: text as it was written, else YAML's value.
+    """Resolve each setting in ``content``: text as written, otherwise YAML's value.
 
     Parameters
     ----------
     content
-        From ``read_written``, or plain values.
+        Result of ``read_written``, or plain values.
     schema
-        A dataclass with a field for each setting, or the type of one; ``Any`` if nothing is known.
+        A dataclass with a field for each setting, or the type of one setting; ``Any`` if unknown.
     key
         Dotted name of the setting, for messages.
 
     Raises
     ------
     ConfigError
-        If a text setting got nothing, or a value that is no text.
+        If a text setting has no value, or a value that is not text.
     """
     inner = _without_none(schema)
     if is_dataclass(inner) and isinstance(inner, type) and isinstance(content, Mapping):
@@ -96,7 +96,7 @@ def as_meant(content: Any, schema: Any, key: str = "") -> Any:
 
 
 def is_text(schema: type, key: str) -> bool:
-    """Return whether the dotted ``key`` names a text setting of a dataclass."""
+    """Return whether the dotted ``key`` is a text setting of the dataclass ``schema``."""
     hint: Any = schema
     for name in key.split("."):
         hint = get_type_hints(hint).get(name) if is_dataclass(hint) else None
@@ -104,7 +104,7 @@ def is_text(schema: type, key: str) -> bool:
 
 
 def null_or_text(value: str) -> str | None:
-    """Return a text setting's value as it stands, without quotes around it; None for null."""
+    """Return the value of a text setting without surrounding quotes; None for null."""
     if value in NULLS:
         return None
     quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
@@ -127,7 +127,7 @@ def _text(content: Any, key: str, optional: bool) -> Any:
 
 
 def _plain(content: Any) -> Any:
-    """Return ``content`` with YAML's value for each word."""
+    """Return ``content`` with every ``Written`` word replaced by YAML's value."""
     if isinstance(content, Written):
         return content.value
     if isinstance(content, Mapping):
@@ -138,7 +138,7 @@ def _plain(content: Any) -> Any:
 
 
 def _without_none(schema: Any) -> Any:
-    """Return the type of an optional setting."""
+    """Return the type of an optional setting without None."""
     if isinstance(schema, UnionType):
         others = [each for each in get_args(schema) if each is not type(None)]
         return others[0] if len(others) == 1 else schema

@@ -1,1 +1,1 @@
-"""Arrays in; checked, split, standardised parts out."""
+"""Data: check, split and standardise the source arrays, and audit the parts for leakage."""

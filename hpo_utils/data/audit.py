@@ -1,6 +1,6 @@
-"""The leakage audit: does anything of the held-out parts reach the training? Is a target an input?
+"""The leakage audit: do held-out samples reach the training, and is a target an input?
 
-A test score means something only where the test part is new to the model. Each check says what it
+A test score is meaningful only if the test part is new to the model. Each check states what it
 found in the prepared data and whether that is fine, worth a look, or a leak.
 """
 
@@ -24,15 +24,15 @@ from hpo_utils.data.scaling import RunningStatistics, in_blocks
 from hpo_utils.data.split import MIN_UNITS, PARTS
 
 FILE, VERSION = "audit.json", 6
-NAMES = ("channel_names", "target_names")  # that findings speak of
-NEAR = 0.05  # standard deviations by which a near copy may differ, in inputs and in targets
-NEIGHBOURS = 3  # samples before and after in the file that count as recorded together
-SUSPICIOUS_SHARE = 0.1  # of samples that have a neighbour in the file as their nearest
-SUSPICIOUS_RATIO = 10.0  # of this share over what chance would give
-COPY = 0.999  # correlation from which a statistic of a channel counts as a copy of a target
-MAX_NAMED = 3  # pairs of samples in a finding
-MAX_SEARCHED = 2000  # held-out samples of a part whose nearest is looked for
-EXACT = 1e-3  # mean and standard deviation of standardised inputs may miss 0 and 1 by this
+NAMES = ("channel_names", "target_names")  # names that appear in findings
+NEAR = 0.05  # largest difference of a near copy, in standard deviations of inputs and of targets
+NEIGHBOURS = 3  # samples this many places apart in the file count as recorded together
+SUSPICIOUS_SHARE = 0.1  # share of samples whose nearest sample is a neighbour in the file
+SUSPICIOUS_RATIO = 10.0  # ratio of this share to the share by chance
+COPY = 0.999  # minimum correlation at which a channel statistic counts as a copy of a target
+MAX_NAMED = 3  # maximum number of sample pairs listed in a finding
+MAX_SEARCHED = 2000  # maximum held-out samples of a part whose nearest sample is searched
+EXACT = 1e-3  # tolerance for mean 0 and standard deviation 1 of standardised data
 FINE, LOOK, LEAK = "fine", "look", "leak"
 
 
@@ -47,11 +47,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Digest:
-    """What the checks need of one part; rows are samples.
+    """Summary of one part for the checks; rows are samples.
 
-    ``hashes`` of the whole inputs; ``bands`` of shape (n_samples, n_features), the inputs averaged
-    over bands; ``statistics`` of shape (n_samples, n_statistics, n_channels); ``moments`` over all
-    values of each channel.
+    ``hashes`` has one hash of the whole input per sample. ``bands`` has shape (n_samples,
+    n_features): the inputs averaged over bands. ``statistics`` has shape (n_samples, n_statistics,
+    n_channels). ``moments`` covers all values of each channel.
     """
 
     hashes: list[bytes]
@@ -61,12 +61,12 @@ class Digest:
 
 
 def audit_leakage(data: PreparedData) -> list[Finding]:
-    """Run all checks, or return what they found before: prepared data do not change."""
+    """Run all checks, or return the saved findings, since prepared data do not change."""
     file = data.directory / FILE
     made_of = {"version": VERSION, **{key: data.manifest[key] for key in NAMES}}
     known = read_mapping(file) or {}
     if made_of.items() <= known.items():
-        with suppress(TypeError, KeyError):  # damaged: it is made again
+        with suppress(TypeError, KeyError):  # damaged file: run the checks again
             return [Finding(**finding) for finding in known["findings"]]
     parts = {part: _digest(data, part) for part in PARTS}
     findings = [
@@ -82,8 +82,8 @@ def audit_leakage(data: PreparedData) -> list[Finding]:
 
 
 def exact_copies(data: PreparedData, parts: dict[str, Digest]) -> Finding:
-    """Look for samples whose inputs are those of another one, bit for bit."""
-    places: defaultdict[bytes, dict[str, int]] = defaultdict(dict)  # a sample of each part
+    """Look for samples whose inputs are identical to those of another sample, bit for bit."""
+    places: defaultdict[bytes, dict[str, int]] = defaultdict(dict)  # one sample number per part
     for part, digest in parts.items():
         for content, number in zip(digest.hashes, data.sample_numbers(part).tolist(), strict=True):
             places[content].setdefault(part, number)
@@ -96,18 +96,20 @@ def exact_copies(data: PreparedData, parts: dict[str, Digest]) -> Finding:
 
 
 def _named(alike: Iterable[tuple[int, ...]]) -> str:
-    """Return which samples are alike, the first few, by their numbers in the source from 0."""
+    """Return the first few tuples of similar samples, by their numbers in the source from 0."""
     first = sorted(alike)[:MAX_NAMED]
     return ": samples " + ", ".join(map(str, first)) if first else ""
 
 
 def resemblances(data: PreparedData, parts: dict[str, Digest]) -> list[Finding]:
-    """Look at the sample of an earlier part that each held-out sample resembles most.
+    """Compare each held-out sample with the most similar sample of an earlier part.
 
-    *Near copies*: both their inputs and their targets are almost the same, between any two parts:
-    the validation part chooses the winner, so what it shares with the test part flatters as well.
-    *Neighbours in the file*: a training sample was recorded just before or after, as happens where
-    recordings were cut into windows that were then dealt out singly.
+    *Near copies*: two samples of different parts have almost the same inputs and targets. All pairs
+    of parts are compared: the validation part chooses the winner, so samples that it shares with
+    the test part also make the test score optimistic.
+    *Neighbours in the file*: the most similar training sample was recorded just before or after.
+    This happens if recordings were cut into windows and each window was assigned to a part by
+    itself.
     """
     near_pairs, beside, chance = list[tuple[int, ...]](), [], []
     for known, part in combinations(PARTS, 2):
@@ -142,7 +144,7 @@ def resemblances(data: PreparedData, parts: dict[str, Digest]) -> list[Finding]:
 
 
 def torn_groups(data: PreparedData) -> Finding:
-    """Count the groups of which samples lie in two parts."""
+    """Count the groups whose samples lie in more than one part."""
     numbers = {part: data.groups(part) for part in PARTS}
     owners = [set(group.tolist()) for group in numbers.values() if group is not None]
     if not owners:
@@ -154,7 +156,7 @@ def torn_groups(data: PreparedData) -> Finding:
 
 
 def foreign_statistics(data: PreparedData, train: RunningStatistics) -> Finding:
-    """Compute again from the training part what the scalers hold."""
+    """Recompute the scalers' means and standard deviations from the training part."""
     y = data.targets("train").astype(np.float64)
     scaler = data.target_scaler
     off = max(
@@ -171,7 +173,7 @@ def foreign_statistics(data: PreparedData, train: RunningStatistics) -> Finding:
 
 
 def still_channels(data: PreparedData, parts: dict[str, Digest]) -> Finding:
-    """Look for channels that do not vary within samples, or not at all in a held-out part."""
+    """Look for channels that are constant within samples or throughout a held-out part."""
     names = data.used_channels
     spread = parts["train"].statistics[:, STATISTICS.index("standard deviation")]
     still = [name for name, s in zip(names, (spread > 0).mean(axis=0), strict=True) if s < 0.01]
@@ -190,9 +192,9 @@ def still_channels(data: PreparedData, parts: dict[str, Digest]) -> Finding:
 
 
 def copied_targets(data: PreparedData, statistics: NDArray[np.float64]) -> Finding:
-    """Look for a channel of which a statistic is a target, up to scale and offset.
+    """Look for a channel statistic that equals a target, up to scale and offset.
 
-    ``statistics`` of the training part, of shape (n_samples, n_statistics, n_channels).
+    ``statistics`` are those of the training part, of shape (n_samples, n_statistics, n_channels).
     """
     y = data.targets("train").astype(np.float64)
     if len(y) < MIN_UNITS:
@@ -211,12 +213,12 @@ def copied_targets(data: PreparedData, statistics: NDArray[np.float64]) -> Findi
         f"the closest is {STATISTICS[s]} of {data.used_channels[c]} with"
         f" {data.target_names[k]}: correlation {highest:.3f}"
     )
-    # a measured quantity may well be the target: only a person can say
+    # a measured quantity may legitimately equal the target: the user must decide
     return Finding("channels that copy a target", found, LOOK if highest >= COPY else FINE)
 
 
 def _digest(data: PreparedData, part: str) -> Digest:
-    """Read a part once, a few samples in memory at a time."""
+    """Read a part once, with a few samples in memory at a time."""
     x = data.inputs(part)
     moments = RunningStatistics(x.shape[1])
     hashes, bands, statistics = [], [], []
@@ -236,10 +238,10 @@ def _standardized(data: PreparedData, part: str) -> NDArray[np.float32]:
 def _nearest(
     known: Digest, held_out: Digest
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-    """Return held-out rows, and distance to and row of the nearest known sample of each.
+    """Return held-out rows, and the distance and row of the nearest known sample of each.
 
-    Distances are the root mean square over band means in units of their standard deviation. Of many
-    held-out samples ``MAX_SEARCHED``, spread over the part, stand for all.
+    The distance is the root mean square difference of the band means in units of their standard
+    deviation. At most ``MAX_SEARCHED`` held-out samples, spread evenly over the part, are searched.
     """
     n_held_out = len(held_out.bands)
     rows = np.unique(np.linspace(0, n_held_out - 1, min(n_held_out, MAX_SEARCHED)).astype(int))

@@ -1,4 +1,4 @@
-"""Checks of the source arrays before anything is written: shapes, numbers, channels, targets."""
+"""Check the source arrays before anything is written: shapes, numbers, channels, targets."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from hpo_utils.data.outliers import FarValues, refuse_outliers
 from hpo_utils.data.scaling import RunningStatistics, Standardizer
 from hpo_utils.data.sources import ArraySource, wrong_kind
 
-COARSE = 1e-3  # standard deviations of a target that rounding to float32 may take
-FAULTY_CHANNELS = [1, 3]  # left out by default when there are four: a saturated amplifier
-SATURATED_SHARE = 1e-3  # a channel with more of its values at the rails counts as saturated
+COARSE = 1e-3  # largest float32 rounding step of a target, in its standard deviations
+FAULTY_CHANNELS = [1, 3]  # excluded by default if there are four channels: a saturated amplifier
+SATURATED_SHARE = 1e-3  # a channel with a larger share of values at the rails counts as saturated
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 MEANT = "name {name!r} in dataset.accept_outliers"
 
@@ -26,8 +26,8 @@ def check_shapes(
 ) -> None:
     """Raise DataError unless the arrays have usable shapes that match.
 
-    ``factor`` is that of the downsampling: it must leave two rows. Inputs whose channels seem to
-    come last are taken only if the user has named so many channels.
+    ``factor`` is the downsampling factor, which must leave at least two rows. Inputs whose channels
+    seem to come last are accepted only if ``channel_names`` has a name for each channel.
     """
     if len(x.shape) not in (2, 3, 4) or 0 in x.shape:
         raise DataError(
@@ -53,7 +53,8 @@ def check_shapes(
 def _check_channels_first(shape: tuple[int, ...], channel_names: list[str] | None) -> None:
     """Raise DataError if the channels of inputs (N, C, ...) seem to come last.
 
-    Few recordings have more channels than places along the last axis; those that do name them.
+    Few recordings have more channels than positions along the last axis; for those, the user must
+    name the channels.
     """
     if len(shape) == 2:
         return
@@ -72,7 +73,7 @@ def _check_channels_first(shape: tuple[int, ...], channel_names: list[str] | Non
 
 
 def check_downsampling(n_rows: int, factor: int) -> None:
-    """Raise DataError unless every ``factor``-th of the inputs' rows leaves two of them."""
+    """Raise DataError unless at least two rows remain if every ``factor``-th row is kept."""
     if factor >= n_rows > 1:
         raise DataError(
             f"dataset.downsample_factor must leave at least two of the {n_rows} rows of"
@@ -81,7 +82,7 @@ def check_downsampling(n_rows: int, factor: int) -> None:
 
 
 def kept_channels(x: ArraySource, exclude: list[int] | None) -> list[int]:
-    """Return the channels to use: all but ``exclude``, by default but 1 and 3 of four."""
+    """Return the channels to use: all but ``exclude`` (by default 1 and 3 of four channels)."""
     if exclude is None:
         exclude = FAULTY_CHANNELS if x.n_channels == 4 else []
         if exclude:
@@ -106,9 +107,9 @@ def kept_channels(x: ArraySource, exclude: list[int] | None) -> list[int]:
 def scan_targets(
     t: ArraySource, n_samples: int, names: list[str], meant: Sequence[str] = ()
 ) -> NDArray[np.float32]:
-    """Return the targets of shape (n_samples, n_targets), checked.
+    """Read, check and return the targets, of shape (n_samples, n_targets).
 
-    ``names`` are the targets' names; far values of those in ``meant`` are measurements.
+    ``names`` are the targets' names; far values of the targets in ``meant`` are measurements.
 
     Raises
     ------
@@ -139,7 +140,7 @@ def scan_targets(
         spread = exact[:, lost[0]] - exact[:, lost[0]].mean()
         centred = np.abs(spread).max().astype(np.float32)
         remedy = "subtract a constant from it first"
-        if np.spacing(centred) > COARSE * spread.std():  # so small that a shift does not help
+        if np.spacing(centred) > COARSE * spread.std():  # too small for a shift to help
             power = -round(float(np.log10(np.ptp(spread))))
             remedy = f"give it another unit, such as by multiplying it by 1e{power}"
         raise DataError(
@@ -150,7 +151,7 @@ def scan_targets(
 
 
 def fit_target_scaler(targets: NDArray[np.float32], names: list[str]) -> Standardizer:
-    """Fit the scaler of the training part's targets, of shape (n_samples, n_targets).
+    """Fit the target scaler on training targets of shape (n_samples, n_targets).
 
     Raises
     ------
@@ -169,13 +170,13 @@ def fit_target_scaler(targets: NDArray[np.float32], names: list[str]) -> Standar
 
 
 def group_ids(ids: NDArray[Any], n_samples: int, name: str = "dataset.groups") -> NDArray[Any]:
-    """Return the ids of groups, as text where they were bytes.
+    """Return the group ids, with bytes decoded to text.
 
     Raises
     ------
     DataError
-        If they are not of shape (n_samples,), neither numbers nor text, bytes that are no UTF-8, or
-        not finite; ``name`` is what they are called.
+        If the ids do not have shape (n_samples,), are neither numbers nor text, are bytes other
+        than UTF-8, are not finite, or stand for a missing label; the message calls them ``name``.
     """
     if ids.dtype.kind not in "iufbUS":
         raise DataError(wrong_kind(ids.dtype, name, "iufbUS"))
@@ -199,7 +200,7 @@ def group_ids(ids: NDArray[Any], n_samples: int, name: str = "dataset.groups") -
     none = np.zeros(len(ids), dtype=bool)
     if ids.dtype.kind == "U":
         none = np.array([is_no_label(text) or text.strip() == "NA" for text in ids.tolist()])
-    elif ids.dtype.kind == "i" and ids.dtype.itemsize > 1:  # what NaN becomes as an integer
+    elif ids.dtype.kind == "i" and ids.dtype.itemsize > 1:  # NaN cast to an integer
         none = ids == np.iinfo(ids.dtype).min
     if none.any():
         first = int(none.argmax())
@@ -219,24 +220,24 @@ def scan_inputs(
     names: list[str],
     meant: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Read all inputs once: check that they are usable, gather their statistics.
+    """Read all inputs once: check that they are usable and compute their statistics.
 
     Parameters
     ----------
     x, n_samples
         The source and how many of its samples are used.
     train
-        Sample numbers of the training part, which alone the statistics are taken from.
+        Sample numbers of the training part; the statistics come from these samples alone.
     channels, names
-        Channels that are used, and the names of all channels.
+        Numbers of the used channels, and the names of all channels.
     meant
         Names of channels whose far values are measurements.
 
     Returns
     -------
     dict
-        ``channel_statistics``: mean, std, min, max and share of values at the rails, a list over
-        all channels each; ``saturated_channels``: numbers of those that clip.
+        ``channel_statistics``: mean, std, min, max and share of values at the rails, each a list
+        over all channels; ``saturated_channels``: numbers of the channels that clip.
 
     Raises
     ------
@@ -253,7 +254,7 @@ def scan_inputs(
         used = piece[:, channels]
         far = FarValues(used) if far is None else far
         far.update(used)
-        with np.errstate(invalid="ignore"):  # a channel that is left out may hold anything
+        with np.errstate(invalid="ignore"):  # excluded channels may hold anything
             statistics.update(piece[in_train[start : start + len(piece)]])
     for channel in channels:
         if not statistics.varies[channel]:
@@ -293,7 +294,7 @@ def _check_finite(piece: NDArray[Any], start: int, channels: list[int], names: l
 
 
 def real_array(values: ArrayLike, name: str) -> NDArray[Any]:
-    """Return an array of real numbers; raise DataError, which calls it ``name``, if it is none."""
+    """Return an array of real numbers; raise DataError (naming it ``name``) otherwise."""
     if isinstance(values, np.ma.MaskedArray) and np.ma.getmaskarray(values).any():
         raise DataError(
             f"{name} must have no masked values, got {np.ma.getmaskarray(values).sum()}: remove"
@@ -311,7 +312,7 @@ def real_array(values: ArrayLike, name: str) -> NDArray[Any]:
 
 
 def representable(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which values are finite also as float32."""
+    """Return which values are finite and stay finite as float32."""
     if values.dtype.kind != "f":
         return np.ones(values.shape, dtype=bool)
     fine: NDArray[np.bool_] = np.isfinite(values)
@@ -319,5 +320,5 @@ def representable(values: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _json_numbers(values: NDArray[np.float64]) -> list[float | None]:
-    """Return numbers for JSON; an unused channel may hold what JSON has no word for."""
+    """Return numbers for JSON, None where not finite, as may occur in an unused channel."""
     return [float(value) if np.isfinite(value) else None for value in values]

@@ -1,7 +1,7 @@
-"""Features: what sums a sample up in a few numbers, for models without a network and for the audit.
+"""Features: each sample summarised in a few numbers, for models without a network and the audit.
 
-Inputs are of shape (n_samples, n_channels, L) for signals and (n_samples, n_channels, H, W) for
-images; each sample's features depend on no other's.
+Inputs have shape (n_samples, n_channels, L) for signals and (n_samples, n_channels, H, W) for
+images. The features of a sample do not depend on other samples.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ STATISTICS = (
     "mean", "standard deviation", "minimum", "maximum", "median",
     "first row", "last row", "slope", "mean step", "spread of the steps",
 )  # fmt: skip
-# of equal ratio, as octaves are, between one period and Nyquist's frequency, along each axis
+# bands along each axis, of equal ratio like octaves, from one period to the Nyquist frequency
 N_SPECTRAL_BANDS = {1: 24, 2: 8}
-MIN_SIGNAL = {1: 16, 2: 8}  # values along each axis for a spectrum to say something
-FLOOR = 1e-12  # power, in units of the variance, below which its logarithm says nothing
+MIN_SIGNAL = {1: 16, 2: 8}  # values along each axis that a useful spectrum needs
+FLOOR = 1e-12  # added to the power, in units of the variance: smaller power counts as none
 
 
 def band_means(x: NDArray[Any]) -> NDArray[np.float64]:
@@ -34,7 +34,7 @@ def band_means(x: NDArray[Any]) -> NDArray[np.float64]:
 def channel_statistics(x: NDArray[Any]) -> NDArray[np.float64]:
     """Return the ten ``STATISTICS`` of each channel of inputs (n_samples, n_channels, L or H, W).
 
-    Those of rows and steps are along the first axis of a channel, of the means over the other.
+    Row and step statistics are taken along a channel's first axis, after averaging over the second.
 
     Returns
     -------
@@ -57,13 +57,13 @@ def channel_statistics(x: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def spectral_features(x: NDArray[Any]) -> NDArray[np.float64]:
-    """Return what the power spectrum of each channel says: logarithms of the power in bands.
+    """Return features of each channel's power spectrum: logarithms of the power in bands.
 
-    From the periodogram under a Hann window, without which a slow trend would leak into all bands
-    (Harris, Proceedings of the IEEE 66, 1978). For signals (n_samples, n_channels, L) also the
-    power of all bands, and centroid, spread and peak of the spectrum in periods per signal. For
-    images (n_samples, n_channels, H, W) in bands of both axes, the constant one included: what
-    moves along one axis while the other passes is found there, whichever way it moves.
+    The spectrum is a periodogram with a Hann window; without the window, a slow trend would leak
+    into all bands (Harris, Proceedings of the IEEE 66, 1978). Signals (n_samples, n_channels, L)
+    also get the total power, and the centroid, spread and peak of the spectrum in periods per
+    signal. For images (n_samples, n_channels, H, W) the bands cover both axes and include frequency
+    zero; they capture movement along one axis in the course of the other, in either direction.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def spectral_features(x: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _of_signals(power: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the features (n_samples, n_channels, n_features) of power (..., L // 2) from 1 on."""
+    """Return features (n_samples, n_channels, n_features) of power (..., L // 2), zero left out."""
     n = power.shape[2]
     bands = np.add.reduceat(power, _band_starts(n, N_SPECTRAL_BANDS[1]), axis=2)
     total = power.sum(axis=2)
@@ -94,9 +94,9 @@ def _of_signals(power: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _of_images(power: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the features (n_samples, n_channels, n_features) of power (..., H, W // 2 + 1)."""
+    """Return features (n_samples, n_channels, n_features) of power (..., H, W // 2 + 1)."""
     height = power.shape[2]
-    folded = power[:, :, : height // 2 + 1].copy()  # frequency k of H and its mirror image, H - k
+    folded = power[:, :, : height // 2 + 1].copy()  # frequency k of H plus its mirror, H - k
     mirrored = power[:, :, : height // 2 : -1]
     folded[:, :, 1 : mirrored.shape[2] + 1] += mirrored
     for axis in (2, 3):
@@ -106,6 +106,6 @@ def _of_images(power: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _band_starts(n: int, n_bands: int) -> NDArray[np.int64]:
-    """Return where bands of equal ratio start among n frequencies, of which the first is 1."""
+    """Return the start indices of bands of equal ratio among the frequencies 1 to ``n``."""
     edges = np.geomspace(1, n + 1, n_bands + 1).round().astype(np.int64)
     return np.unique(edges[:-1]) - 1

@@ -1,4 +1,4 @@
-"""What channels, targets and axes are called, and what is known of the targets by their names."""
+"""Labels: names and units of channels, targets and axes, and the physics of named targets."""
 
 from __future__ import annotations
 
@@ -13,36 +13,37 @@ from hpo_utils.base.errors import DataError
 from hpo_utils.data.physics import Physics, find_physics
 from hpo_utils.data.sources import ArraySource
 
-NO_LABELS = ("", "nan", "none", "null", "nat", "<na>", "n/a", "#n/a")  # of pandas, NumPy, Excel
+NO_LABELS = ("", "nan", "none", "null", "nat", "<na>", "n/a", "#n/a")  # in pandas, NumPy, Excel
 
 
 def is_no_label(text: str) -> bool:
-    """Return whether a name says that there is none."""
+    """Return whether a text stands for a missing name."""
     return text.strip().lower() in NO_LABELS
 
 
 def find_labels(cfg: Config, x: ArraySource, t: ArraySource) -> dict[str, Any]:
-    """Return names and units of channels, targets and axes, made up where none are given.
+    """Return names and units of channels, targets and axes, with defaults where none are given.
 
     Parameters
     ----------
     cfg
         Its section ``dataset`` is read.
     x, t
-        The arrays, of which only the shapes are asked.
+        Inputs and targets; only their shapes are used.
 
     Returns
     -------
     dict of lists
         ``channel_names``, ``target_names``, ``target_units``, ``axis_names``; the names of the
-        targets that are known to be ``fractions`` or ``non_negative``; and ``axis_ranges``, None
-        where the places along the axes are counted.
+        targets that are known to be ``fractions`` or ``non_negative``; and ``axis_ranges``, None if
+        positions along the axes are counted.
 
     Raises
     ------
     DataError
-        If there are more or fewer names than the arrays need, two targets share one, a figure could
-        not show one, something is known of a target that there is not, or an axis has no range.
+        If the number of names does not match the arrays, two targets share a name, a name
+        stands for a missing one or cannot be drawn in a figure, a setting names an unknown channel
+        or target, or an axis has no valid range.
     """
     n_targets = 1 if len(t.shape) == 1 else t.shape[1]
     axes = ["position"] if len(x.shape) < 4 else ["row", "column"]
@@ -88,7 +89,7 @@ def find_labels(cfg: Config, x: ArraySource, t: ArraySource) -> dict[str, Any]:
 
 
 def _axis_ranges(given: list[list[float]] | None, n_axes: int) -> list[list[float]] | None:
-    """Return the first and the last value of each axis, or raise DataError if they are none."""
+    """Return the first and last value of each axis; raise DataError if they are not valid."""
     if given is None:
         return None
     ranges = [[float(value) for value in ends] for ends in given]
@@ -101,9 +102,9 @@ def _axis_ranges(given: list[list[float]] | None, n_axes: int) -> list[list[floa
 
 
 def axis_positions(manifest: Mapping[str, Any], step: int = 1) -> list[NDArray[np.float64]]:
-    """Return the values along each axis of the inputs, of which the first is thinned by ``step``.
+    """Return the values along each axis of the inputs; the first axis keeps every ``step``-th.
 
-    They are counted from zero where ``dataset.axis_ranges`` does not name them.
+    Without ``dataset.axis_ranges`` the values are counted from zero.
     """
     sizes = manifest["sample_shape"][1:]
     ranges = manifest.get("axis_ranges") or [[0, size - 1] for size in sizes]
@@ -114,19 +115,19 @@ def axis_positions(manifest: Mapping[str, Any], step: int = 1) -> list[NDArray[n
 
 
 def labelled_physics(labels: Mapping[str, Any]) -> Physics:
-    """Return the physics of what ``find_labels`` returned, or of a manifest that holds it.
+    """Return the physics from the result of ``find_labels``, or from a manifest that contains it.
 
     Raises
     ------
     DataError
-        If there is no target of a name.
+        If a name is not that of a target.
     """
     return find_physics(labels["target_names"], labels["fractions"], labels["non_negative"])
 
 
 def _check_mathematics(name: str) -> None:
-    """Raise DataError if figures could not show a name that has formulas between dollar signs."""
-    from matplotlib.mathtext import MathTextParser  # takes long, and few names need it
+    """Raise DataError if matplotlib cannot draw the formulas between dollar signs in a name."""
+    from matplotlib.mathtext import MathTextParser  # slow import that few names need
 
     try:
         MathTextParser("agg").parse(name)

@@ -1,10 +1,10 @@
-"""Codes taken for measurements: values far outside all others, such as -9999 for *not measured*.
+"""Detection of codes among measurements: far values such as -9999 for *not measured*.
 
-A code is told from a heavy tail by the empty room before it. Distances from the median are counted
-in bins of an eighth of an octave, over all values of a feature; what lies beyond an empty stretch
-is far. How wide that must be depends on what else speaks for a code: that it is a well-known one or
-an end of its number format, or that it comes again and again where no other value does. Real tails,
-such as a log-normal one over five decades, thin out without such a stretch.
+A gap without values before it distinguishes a code from a heavy tail. Distances from the median are
+counted in bins of an eighth of an octave, over all values of a feature; values beyond a gap are
+far. How wide the gap must be depends on the other evidence for a code: it is a well-known code or a
+limit of its number format, or it repeats although no other value does. Real tails, such as that of
+a log-normal distribution over five decades, thin out without such a gap.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from numpy.typing import NDArray
 from hpo_utils.base.errors import DataError
 from hpo_utils.data.scaling import in_blocks
 
-# times as far from the median as the farthest of the rest
+# distance from the median relative to the farthest other value: known codes, repeats, any value
 CODE_RATIO, REPEATED_RATIO, ANY_RATIO = 2.0, 5.0, 30.0
 MIN_REPEATS = 3
-KNOWN_REACH = 10.0  # standard deviations from its mean that a training part reaches, as a rule
-MAX_CODES, MAX_OTHERS = 0.5, 0.05  # shares of the values that may lie beyond
-MAX_BULK = 100_000  # values that the median is taken of
-STEPS = 8  # bins to an octave: the leading three bits of the mantissa
-N_BINS = 2**11 * STEPS  # of the exponents of float64
-# what number formats and formats of files have at their ends, or put where nothing was measured:
-# NetCDF's fill is 9.97e36, that of WMO's GRIB 9.999e20, of CF and IDL 1e20 and 1e30, of LAS -999.25
+KNOWN_REACH = 10.0  # standard deviations from the mean that training values usually reach
+MAX_CODES, MAX_OTHERS = 0.5, 0.05  # largest shares of far values: codes and repeats, any value
+MAX_BULK = 100_000  # maximum number of values used for the median
+STEPS = 8  # bins per octave: the leading three bits of the mantissa
+N_BINS = 2**11 * STEPS  # covers all exponents of float64
+# limits of number formats, and fill values of file formats for missing measurements: 9.97e36 in
+# NetCDF, 9.999e20 in WMO's GRIB, 1e20 and 1e30 in CF and IDL, -999.25 in LAS
 KNOWN = np.array([
     -(2.0**15), 2.0**15 - 1, 2.0**16 - 1, -(2.0**31), 2.0**31 - 1, 2.0**32 - 1, -(2.0**63),
     2.0**63 - 1, 2.0**64 - 1, 9.969209968386869e36, 1e20, -1e20, 9.999e20, 1e30, -1e30, 1e31, 1e34,
@@ -38,17 +38,17 @@ KNOWN = np.array([
 
 
 class FarValues:
-    """How far the values of each feature lie from its bulk, gathered piece by piece.
+    """Distances of the values of each feature from its bulk, collected piece by piece.
 
     Parameters
     ----------
     bulk
-        Values of shape (n_samples, n_features, ...) whose median is the middle of each feature.
+        Values of shape (n_samples, n_features, ...) whose median is the centre of each feature.
     reach
-        Distance from the middle that is near whatever the values are, of shape (n_features,), in
-        their unit: where the bulk is known from elsewhere.
+        Distance from the centre within which a value always counts as near, of shape (n_features,),
+        in the feature's unit; given if the bulk is known from elsewhere.
     centre
-        The middle, where it is known from elsewhere.
+        The centre, if it is known from elsewhere.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class FarValues:
         self._typical = np.median(np.abs(thin - self.centre[:, None]), axis=1)
         self._distinct = np.array([len(np.unique(row)) / len(row) for row in thin])
         self._counts = np.zeros((n_features, N_BINS), dtype=np.int64)
-        self._low: list[NDArray[np.float64]] = []  # of each sample, (n_samples, n_features)
+        self._low: list[NDArray[np.float64]] = []  # minimum per sample, (n_samples, n_features)
         self._high: list[NDArray[np.float64]] = []
 
     def update(self, values: NDArray[Any]) -> None:
@@ -80,22 +80,22 @@ class FarValues:
                 counts += np.bincount(bins[:, k].ravel(), minlength=N_BINS)
 
     def find(self, feature: int) -> tuple[int, float, int] | None:
-        """Return number and value of the first sample with a far value, and how many there are.
+        """Return number and value of the first sample with a far value, and how many are far.
 
-        None where there is none.
+        Return None if there is no far value.
         """
         low, high = (np.concatenate(each)[:, feature] for each in (self._low, self._high))
         below_centre, above_centre = self.centre[feature] - low, high - self.centre[feature]
         distance = np.maximum(below_centre, above_centre)
-        farthest = np.where(below_centre > above_centre, low, high)  # of each sample
+        farthest = np.where(below_centre > above_centre, low, high)  # value per sample
         below = low < 0
         if below.any() and below.mean() <= MAX_CODES and is_code(low[below], self.dtype).all():
-            first = int(below.argmax())  # nothing else is negative
+            first = int(below.argmax())  # all negative values are codes
             return first, float(low[first]), int(below.sum())
         counts = self._counts[feature]
         filled, bins = np.flatnonzero(counts), _bin_of(distance)
         for near, far in pairwise(filled.tolist()):
-            # of values that are all alike, nothing is
+            # bin 0 holds values equal to the centre: their reach is 0
             reach = max(_lower_edge(near + 1) if near else 0.0, self.reach[feature])
             if _lower_edge(far) <= CODE_RATIO / 2**0.25 * reach:
                 continue
@@ -115,7 +115,7 @@ class FarValues:
         high: NDArray[np.float64],
         distance: NDArray[np.float64],
     ) -> bool:
-        """Return whether ``values``, each the farthest of its sample, are codes or as good as."""
+        """Return whether ``values``, the farthest of each sample, are codes or implausible."""
         nearest = float(np.abs(values - self.centre[feature]).min())
         share = beyond / int(self._counts[feature].sum())
         if share > MAX_CODES or nearest <= CODE_RATIO * reach:
@@ -139,16 +139,17 @@ class FarValues:
         )
 
     def _thins_out_before(self, feature: int, reach: float, nearest: float) -> bool:
-        """Return whether the empty stretch is longer than the tail before it, on a log scale."""
+        """Return whether the gap is longer than the tail before it, on a log scale."""
         typical = max(self._typical[feature], self.reach[feature], np.finfo(np.float64).tiny)
         tail, far = np.arcsinh(reach / typical), np.arcsinh(nearest / typical)
         return bool(far - tail > tail)
 
 
 def _apart_in_decades(rest: NDArray[np.float64], values: NDArray[np.float64]) -> bool:
-    """Return whether values are farther from the rest than it is wide, in decades.
+    """Return whether values lie farther from the rest than the rest is wide, in decades.
 
-    Asked only where all have one sign, as concentrations do that lie decades apart.
+    Decided only if all have the same sign, as with concentrations that lie decades apart; otherwise
+    True.
     """
     together = np.concatenate([rest, values])
     if not ((together > 0).all() or (together < 0).all()):
@@ -159,9 +160,9 @@ def _apart_in_decades(rest: NDArray[np.float64], values: NDArray[np.float64]) ->
 
 
 def is_code(values: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[np.bool_]:
-    """Return which values commonly stand for *not measured*, or are an end of their format."""
+    """Return which values commonly stand for *not measured* or are limits of their format."""
     ends = KNOWN
-    if dtype.kind in "iu" and dtype.itemsize > 1:  # images of a byte reach both ends
+    if dtype.kind in "iu" and dtype.itemsize > 1:  # 8-bit images reach both limits
         info = np.iinfo(dtype)
         ends = np.append(KNOWN, [float(info.min), float(info.max)] if info.min else [info.max])
     with np.errstate(over="ignore"):
@@ -179,20 +180,20 @@ def refuse_outliers(
     remedy: str,
     start: int = 0,
 ) -> None:
-    """Raise DataError if a feature has values that are no measurements of the others' kind.
+    """Raise DataError if a feature has values too far from the others to be measurements.
 
     Parameters
     ----------
     far
-        All values.
+        Distances of all values.
     features
-        Which of the features to ask.
+        Numbers of the features to check.
     names
-        Of all features.
+        Names of all features.
     what
-        What a feature is, for the message: ``channel``, ``target``.
+        Kind of feature, for the message: ``channel``, ``target``.
     remedy
-        How to say that the values are meant; ``{name}`` is the feature's name.
+        Advice on how to accept the values as measurements; ``{name}`` is the feature's name.
     start
         Number of the first sample.
     """
@@ -217,14 +218,14 @@ def refuse_far_from(
     meant: Sequence[str],
     what: str,
 ) -> None:
-    """Raise DataError if new values are far from those that a model was trained on.
+    """Raise DataError if new values are far from those on which a model was trained.
 
     Parameters
     ----------
     scale
         Mean and standard deviation of each feature in training.
     values
-        New ones of shape (n_samples, n_features, ...), whose first is sample ``start``.
+        New values of shape (n_samples, n_features, ...); the first sample has number ``start``.
     names, meant, what
         As for ``refuse_outliers``; far values of the features in ``meant`` are measurements.
     """
@@ -236,7 +237,7 @@ def refuse_far_from(
 
 
 def _thinned(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Return some of the values, spread over all, as (n_features, n_values)."""
+    """Return evenly spaced values of each feature, of shape (n_features, n_values)."""
     # (n_samples, n_features, ...) -> (n_features, n_samples * ...)
     flat = np.moveaxis(values.reshape(*values.shape[:2], -1), 1, 0).reshape(values.shape[1], -1)
     step = -(-flat.shape[1] // MAX_BULK)
@@ -244,7 +245,7 @@ def _thinned(values: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _bin_of(distance: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the bin of each distance: the exponent and the leading bits of its mantissa."""
+    """Return the bin of each distance: its exponent and the leading bits of its mantissa."""
     contiguous = np.ascontiguousarray(distance)
     return contiguous.view(np.int64) >> 49
 

@@ -1,7 +1,7 @@
-"""Physics that the user knows: fractions that sum to one, quantities that cannot be negative.
+"""Physics known to the user: fractions that sum to one, quantities that cannot be negative.
 
-Either is stated of named targets in the configuration, checked in the measured targets, and kept by
-the network, whose last layer cannot say anything else.
+The configuration states both for named targets. They are checked in the measured targets and
+enforced by the network, whose last layer cannot predict anything else.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from hpo_utils.base.config import Config
 from hpo_utils.base.errors import DataError
 from hpo_utils.data.scaling import Standardizer
 
-MIN_MEAN = 1e-30  # of a fraction: the logarithm needs one above zero
-TOLERANCE = 0.01  # in a sum of fractions, or below zero in standard deviations, of measured targets
-MIN_LEVEL = 1e-4  # standard deviations by which the mean of what cannot be negative is above zero
+MIN_MEAN = 1e-30  # smallest mean of a fraction; its logarithm must be finite
+TOLERANCE = 0.01  # of measured fractions and their sum; below zero, in standard deviations
+MIN_LEVEL = 1e-4  # smallest mean of a non-negative target, in its standard deviations
 
 
 @dataclass(frozen=True)
 class Physics:
-    """Which targets, by number, are fractions of one whole, and which cannot be negative.
+    """Numbers of the targets that are fractions of one whole, and of those that cannot be negative.
 
-    A single fraction leaves the rest of the whole unnamed: it lies in [0, 1]. ``min_mean`` is the
-    smallest mean of a fraction that its layer takes at its word.
+    A single fraction lies in [0, 1]; the rest of the whole is then unnamed. The output layer raises
+    smaller training means of a fraction to ``min_mean``.
     """
 
     fractions: tuple[int, ...] = ()
@@ -35,14 +35,14 @@ class Physics:
     min_mean: float = MIN_MEAN
 
     def bounds(self, n_targets: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the lowest and the highest value of each target, infinite where none is known."""
+        """Return the lower and the upper bound of each target, infinite if none is known."""
         lowest, highest = np.full(n_targets, -np.inf), np.full(n_targets, np.inf)
         lowest[[*self.fractions, *self.non_negative]] = 0.0
         highest[[*self.fractions]] = 1.0
         return lowest, highest
 
     def __bool__(self) -> bool:
-        """Whether anything is known."""
+        """Whether any target has a known rule."""
         return bool(self.fractions or self.non_negative)
 
 
@@ -54,7 +54,7 @@ def find_physics(
     Raises
     ------
     DataError
-        If there is no target of a name.
+        If a name is not that of a target, or is given twice.
     """
     numbers = {name: k for k, name in enumerate(target_names)}
     for key, names in (("fractions", fractions), ("non_negative", non_negative)):
@@ -94,9 +94,9 @@ def check_targets(y: NDArray[Any], physics: Physics, target_names: Sequence[str]
 
 
 def _remedy(shares: NDArray[np.float64]) -> str:
-    """Return what to do with targets (n_samples, n_fractions) that are no fractions of one."""
+    """Return advice for targets (n_samples, n_fractions) that are not fractions of one."""
     whole = shares.sum(axis=1)
-    if shares.shape[1] == 1:  # in percent, if it fits
+    if shares.shape[1] == 1:  # percent if the values fit
         unit = 100.0 if 2.0 < shares.max() <= 100.0 * (1 + TOLERANCE) else 0.0
     else:
         unit = float(np.median(whole))
@@ -110,7 +110,7 @@ def _remedy(shares: NDArray[np.float64]) -> str:
 def violations(
     y_pred: NDArray[Any], physics: Physics, target_names: Sequence[str]
 ) -> dict[str, float]:
-    """Return for each rule the share of predictions (n_samples, n_targets) that break it."""
+    """Return for each rule the share of predictions (n_samples, n_targets) that violate it."""
     broken: dict[str, float] = {}
     for k in physics.non_negative:
         broken[f"{target_names[k]} below 0"] = float((y_pred[:, k] < 0).mean())
@@ -126,9 +126,9 @@ def violations(
 
 
 def in_units(z: NDArray[np.float32], scaler: Standardizer, kept: Physics) -> NDArray[np.float32]:
-    """Return standardised predictions (n_samples, n_targets) in units.
+    """Convert standardised predictions (n_samples, n_targets) to the targets' units.
 
-    The physics that the network keeps holds to the last digit: rounding may not undo it.
+    Clipping makes the physics in ``kept`` hold to the last digit, despite rounding.
     """
     lowest, highest = kept.bounds(z.shape[-1])
     y: NDArray[np.float32] = np.clip(scaler.inverse(z), lowest, highest).astype(np.float32)
@@ -136,5 +136,5 @@ def in_units(z: NDArray[np.float32], scaler: Standardizer, kept: Physics) -> NDA
 
 
 def kept_physics(cfg: Config, physics: Physics) -> Physics:
-    """Return what of the physics a network keeps: all of it, or nothing."""
+    """Return the physics that a network enforces: all of it, or none."""
     return physics if cfg.model.constrain_outputs else Physics()

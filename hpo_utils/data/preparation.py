@@ -1,4 +1,4 @@
-"""Preparing data: found prepared, or checked, split, standardised and written."""
+"""Data preparation: find prepared data, or check, split, standardise and write them."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ DECISIVE = ("name", "x_key", "t_key", "groups_key", "exclude_channels", "limit")
 
 @dataclass(frozen=True)
 class Source:
-    """The arrays of a configuration: their headers are checked, no value has been read.
+    """The arrays of a configuration, with checked headers; no value has been read.
 
-    ``arrays`` are inputs, targets and, if given, groups; ``labels`` as in ``find_labels``. ``cfg``
-    names the arrays, those of the demo as well.
+    ``arrays`` are inputs, targets and, if given, groups; ``labels`` is the result of
+    ``find_labels``. ``cfg`` contains the paths of the arrays, also for the demo data.
     """
 
     cfg: Config
@@ -58,9 +58,9 @@ class Source:
 
 @dataclass(frozen=True)
 class Header:
-    """What is known of the data before anything is written.
+    """Properties of the data known before anything is written.
 
-    ``n_rows`` is the length of H (or L), from which downsampling takes; ``source`` is None as long
+    ``n_rows`` is the length of H (or L), the axis that is downsampled; ``source`` is None as long
     as the demo data have not been simulated.
     """
 
@@ -70,7 +70,7 @@ class Header:
 
 
 def read_header(cfg: Config) -> Header:
-    """Return what the headers of the arrays say, checked; write nothing.
+    """Read and check the headers of the arrays; write nothing.
 
     Raises
     ------
@@ -87,16 +87,16 @@ def read_header(cfg: Config) -> Header:
 
 
 def prepare_data(cfg: Config, header: Header | None = None) -> PreparedData:
-    """Prepare the data that ``cfg`` asks for, or find them prepared.
+    """Prepare the data for ``cfg``, or find data prepared earlier.
 
-    A second call with the same sources and settings reads headers and manifests alone; ``header``
-    spares the headers.
+    A second call with the same sources and settings reads only headers and manifests; with
+    ``header`` it does not read the headers either.
 
     Raises
     ------
     DataError
-        If the arrays are missing, malformed, or do not fit each other or the split; nothing has
-        been written then.
+        If the arrays are missing, malformed, or do not fit each other or the split. In that case
+        nothing has been written.
     """
     source = header.source if header is not None else None
     source = _open_source(cfg) if source is None else source
@@ -111,7 +111,7 @@ def prepare_data(cfg: Config, header: Header | None = None) -> PreparedData:
 
 
 def find_prepared(header: Header) -> PreparedData | None:
-    """Return data that are prepared already, else None; write nothing."""
+    """Return the data if they are already prepared, otherwise None; write nothing."""
     if header.source is None:
         return None
     found = _find_prepared(header.source)
@@ -121,9 +121,10 @@ def find_prepared(header: Header) -> PreparedData | None:
 
 
 def with_source(cfg: Config) -> Config:
-    """Return ``cfg`` with array paths: without any, the demo data are simulated and named.
+    """Return ``cfg`` with array paths; if it has none, simulate the demo data and add theirs.
 
-    They are written once to ``<outputs_root>/data/source/``, like a user's own arrays.
+    The demo data are written once, to ``<outputs_root>/data/source/``, and then treated like a
+    user's own arrays.
     """
     if cfg.dataset.x_train is not None:
         return cfg
@@ -150,14 +151,14 @@ def with_source(cfg: Config) -> Config:
 
 
 def _simulated(cfg: Config) -> Path:
-    """Return where the simulated arrays of this size and seed lie, or would."""
+    """Return the directory for simulated arrays of this size and seed; it may not exist yet."""
     size = cfg.synthetic
     folder = f"demo-{size.n_samples}x{size.n_pulses}x{size.n_depths}-seed{size.seed}"
     return _data_root(cfg) / "source" / folder
 
 
 def _open_source(cfg: Config) -> Source:
-    """Open the arrays of a configuration and check their headers; simulate those of the demo."""
+    """Open the arrays of a configuration and check their headers; simulate demo data if needed."""
     cfg = with_source(cfg)
     x = open_array(resolve(str(cfg.dataset.x_train)), cfg.dataset.x_key, "dataset.x_train")
     t = open_array(resolve(str(cfg.dataset.t_train)), cfg.dataset.t_key, "dataset.t_train")
@@ -170,7 +171,7 @@ def _open_source(cfg: Config) -> Source:
 
 
 def _settings(cfg: Config) -> dict[str, Any]:
-    """Return the settings that the prepared arrays depend on: names and units are none of them."""
+    """Return the settings that determine the prepared arrays; names and units do not."""
     sections = as_dict(cfg)
     unused = RATIOS if cfg.data_split.n_folds else ("n_folds", "fold")
     return {
@@ -180,11 +181,11 @@ def _settings(cfg: Config) -> dict[str, Any]:
 
 
 def _find_prepared(source: Source) -> PreparedData | None:
-    """Return data prepared earlier with the same settings from files unchanged since."""
+    """Return data prepared earlier with the same settings from files that are unchanged."""
     stamps, settings = [array.stamp() for array in source.arrays], _settings(source.cfg)
-    # without those still being made
+    # skip directories that are still being written
     for file in sorted(_data_root(source.cfg).glob("[!.]*/manifest.json")):
-        manifest = read_mapping(file) or {}  # of other data, perhaps, that were damaged
+        manifest = read_mapping(file) or {}  # may belong to other, damaged data
         if manifest.get("version") != MANIFEST_VERSION or manifest.get("settings") != settings:
             continue
         with suppress(KeyError, TypeError):
@@ -199,7 +200,7 @@ def _data_root(cfg: Config) -> Path:
 
 
 def _prepare(source: Source) -> PreparedData:
-    """Check the arrays, gather the statistics, then write the parts."""
+    """Check the arrays, compute the statistics, then write the parts."""
     cfg, names, settings = source.cfg, source.labels, _settings(source.cfg)
     x, t, *groups = source.arrays
     n_samples = min(x.shape[0], cfg.dataset.limit or x.shape[0])
@@ -232,7 +233,7 @@ def _prepare(source: Source) -> PreparedData:
     outdated = directory.is_dir() and not (
         old.get("version") == MANIFEST_VERSION and is_whole(directory, manifest)
     )
-    if directory.is_dir() and not outdated:  # from files that were copied or touched
+    if directory.is_dir() and not outdated:  # same content: the files were copied or touched
         return _with_manifest(directory, manifest)
     writable_directory(cfg.paths.outputs_root, "paths.outputs_root")
     with whole_directory(directory, replace=outdated) as partial:
@@ -251,7 +252,7 @@ def _prepare(source: Source) -> PreparedData:
 
 
 def _without_outliers(found: PreparedData, source: Source) -> PreparedData:
-    """Check prepared data for codes, unless that was done with no more accepted than now."""
+    """Check prepared data for codes, unless an earlier check was at least as strict."""
     cfg, names = source.cfg, source.labels
     meant = list(cfg.dataset.accept_outliers or [])
     known = found.manifest.get("accept_outliers")
@@ -271,7 +272,7 @@ def _with_manifest(directory: Path, manifest: dict[str, Any]) -> PreparedData:
 
 
 def _digest(settings: dict[str, Any], described: list[dict[str, Any]]) -> str:
-    """Return eight hex digits that change with the sources' content or the settings."""
+    """Return eight hex digits that depend on the sources' content and the settings."""
     content = [settings, [source["sha256"] for source in described]]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
 
@@ -283,9 +284,9 @@ def _write_inputs(
     split: dict[str, NDArray[np.int64]],
     manifest: dict[str, Any],
 ) -> None:
-    """Stream the source once more and append each sample, standardised, to its part's file."""
+    """Read the source again and append each standardised sample to the file of its part."""
     channels, scaler = manifest["channels"], input_scaler(manifest)
-    part_of = np.full(n_samples, "none", dtype="<U5")  # in a gap between two parts
+    part_of = np.full(n_samples, "none", dtype="<U5")  # none: in a gap between parts
     for part, indices in split.items():
         part_of[indices] = part
     with ExitStack() as stack:

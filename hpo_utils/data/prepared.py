@@ -1,10 +1,10 @@
-"""Prepared data: made once from the source arrays, shared by every trial and every worker.
+"""Prepared data: made once from the source arrays and shared by all trials and workers.
 
 ``<outputs_root>/data/<dataset id>/`` holds, for each part of the split, the inputs ``x_<part>.npy``
-(float32, standardised per channel, excluded channels left out), the targets ``t_<part>.npy`` in
-their units, the sample numbers ``index_<part>.npy`` and, where groups are given, their numbers
-``group_<part>.npy``, and a ``manifest.json``. Statistics come from the training part alone. The
-source is read in pieces, so memory stays small.
+(float32, standardised per channel, without excluded channels), the targets ``t_<part>.npy`` in
+their units, the sample numbers ``index_<part>.npy`` and, if groups are given, the group numbers
+``group_<part>.npy``. It also holds a ``manifest.json``. Statistics come from the training part
+alone. The source is read in pieces, so memory use stays small.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ MANIFEST_VERSION = 2
 
 @dataclass(frozen=True)
 class PreparedData:
-    """Prepared arrays on disk and what their manifest says of them."""
+    """Prepared arrays on disk, with their manifest."""
 
     directory: Path
     manifest: dict[str, Any]
 
     @property
     def dataset_id(self) -> str:
-        """Name of the data with a digest of their content and settings."""
+        """Name of the data, followed by a digest of their content and settings."""
         return str(self.manifest["id"])
 
     @property
@@ -51,7 +51,7 @@ class PreparedData:
 
     @property
     def target_units(self) -> list[str]:
-        """Units of the targets, '-' where there is none."""
+        """Units of the targets, '-' for targets without a unit."""
         return list(self.manifest["target_units"])
 
     @property
@@ -61,7 +61,7 @@ class PreparedData:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of the inputs of all parts."""
+        """Size of the inputs of all parts in bytes."""
         n_samples = sum(self.manifest["n_samples"].values())
         n_values: int = n_samples * math.prod(self.manifest["sample_shape"])
         return n_values * np.dtype(np.float32).itemsize
@@ -74,12 +74,12 @@ class PreparedData:
 
     @property
     def used_channels(self) -> list[str]:
-        """Names of the channels that are trained on."""
+        """Names of the channels used for training."""
         return [self.manifest["channel_names"][i] for i in self.manifest["channels"]]
 
     @cached_property
     def physics(self) -> Physics:
-        """What is known of the targets."""
+        """Rules known for the targets."""
         return labelled_physics(self.manifest)
 
     def input_shape(self, part: str, downsample_factor: int = 1) -> tuple[int, ...]:
@@ -93,16 +93,16 @@ class PreparedData:
     ) -> NDArray[np.float32]:
         """Return standardised inputs of a part, memory-mapped.
 
-        The mapping may be written to, as PyTorch wants of its tensors; the file never changes.
+        The mapping is writable, as PyTorch expects of tensors, but the file never changes.
 
         Parameters
         ----------
         part
             ``train``, ``val`` or ``test``.
         downsample_factor
-            Keep the first of every so many rows of H (or L).
+            Keep every ``downsample_factor``-th row of H (or L), starting with the first.
         samples
-            Which samples of the part.
+            Slice of the samples of the part.
 
         Returns
         -------
@@ -123,30 +123,30 @@ class PreparedData:
         return joined[order]
 
     def sample_numbers(self, part: str) -> NDArray[np.int64]:
-        """Return where in the source the samples of a part stand."""
+        """Return the positions of a part's samples in the source."""
         return self._rows("index", part)
 
     def groups(self, part: str) -> NDArray[np.int64] | None:
-        """Return the group number of each sample of a part; None where no groups are given."""
+        """Return the group number of each sample of a part; None if no groups are given."""
         if self.manifest["n_groups"] is None:
             return None
         return self._rows("group", part)
 
     def _rows(self, kind: str, part: str) -> NDArray[Any]:
-        """Return an array that has a row for each sample of a part."""
+        """Load the array of a kind that has one row for each sample of a part."""
         rows: NDArray[Any] = np.load(self.directory / f"{kind}_{part}.npy", allow_pickle=False)
         return rows
 
     @property
     def group_names(self) -> dict[int, str]:
-        """What the source calls the groups that are numbered here."""
+        """Ids of the groups in the source, by their number here."""
         return dict(enumerate(self.manifest.get("group_ids", [])))
 
     def units(self, part: str) -> NDArray[np.int64] | None:
-        """Return the number of the unit that each sample of a part counts with.
+        """Return the number of the independent unit that each sample of a part belongs to.
 
-        How sure an error is, is asked of units that err independently: of the groups; where the
-        split is by time without groups, of blocks; else of the samples themselves, None.
+        Confidence intervals of errors need units that err independently. These are the groups;
+        without groups they are blocks if the split is by time, otherwise the samples (None).
         """
         groups = self.groups(part)
         if groups is not None or self.manifest["settings"]["data_split"]["method"] != "time":
@@ -154,17 +154,17 @@ class PreparedData:
         return time_blocks(int(self.manifest["n_samples"][part]))
 
     def used_by(self, cfg: Config) -> PreparedData:
-        """Return what a training with ``cfg`` is to see: these data."""
+        """Return the data that a training with ``cfg`` uses; subclasses choose a fold."""
         return self
 
 
 def load_prepared(outputs_root: Path, dataset_id: str) -> PreparedData:
-    """Return data prepared earlier, by their id, whatever has become of their source.
+    """Return data prepared earlier, by their id, even if their source has changed or is gone.
 
     Raises
     ------
     DataError
-        If they are not there.
+        If the prepared data are missing or damaged.
     """
     directory = outputs_root / "data" / dataset_id
     manifest = read_mapping(directory / "manifest.json") or {}
@@ -181,14 +181,14 @@ def load_prepared(outputs_root: Path, dataset_id: str) -> PreparedData:
 
 
 def input_scaler(manifest: dict[str, Any]) -> Standardizer:
-    """Return the scaler of the channels that are trained on."""
+    """Return the scaler of the channels used for training."""
     statistics, channels = manifest["channel_statistics"], manifest["channels"]
     mean, std = (np.array([statistics[key][i] for i in channels]) for key in ("mean", "std"))
     return Standardizer(mean, std)
 
 
 def is_whole(directory: Path, manifest: dict[str, Any]) -> bool:
-    """Return whether all arrays of prepared data are there, and none of them was cut."""
+    """Return whether all arrays of prepared data exist and are complete and unchanged."""
     shape, n_targets = manifest["sample_shape"], len(manifest["target_names"])
     by_sample = {"t": (n_targets,), "index": (), "group": ()}
     digests = manifest.get("digests", {})
@@ -209,12 +209,12 @@ def is_whole(directory: Path, manifest: dict[str, Any]) -> bool:
 
 
 def opens(directory: Path) -> bool:
-    """Return whether simulated arrays are there and whole."""
+    """Return whether the simulated arrays exist and are complete."""
     return all(_mapped(directory / name) is not None for name in ("x_train.npy", "t_train.npy"))
 
 
 def _mapped(file: Path) -> NDArray[Any] | None:
-    """Return an array, memory-mapped; None if it is missing, cut or has no header."""
+    """Return a memory-mapped array; None if the file is missing, truncated or has no header."""
     try:
         array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, SyntaxError):

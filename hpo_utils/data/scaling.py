@@ -1,4 +1,4 @@
-"""Standardisation: statistics per channel or target, gathered piece by piece, and the scaler."""
+"""Standardisation: the scaler, and statistics per channel or target, computed piece by piece."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK_VALUES = 2**20  # that are copied to float64 at a time: 8 MB
+BLOCK_VALUES = 2**20  # values copied to float64 at a time: 8 MB
 
 
 @dataclass(frozen=True)
@@ -29,17 +29,17 @@ class Standardizer:
         return ((values - self.mean.reshape(shape)) / self.std.reshape(shape)).astype(np.float32)
 
     def inverse(self, values: NDArray[Any]) -> NDArray[np.float32]:
-        """Return standardised ``values`` of shape (n_samples, n_features, ...) to their unit."""
+        """Convert standardised ``values`` of shape (n_samples, n_features, ...) to their unit."""
         shape = _along_axis_1(values.ndim)
         return (values * self.std.reshape(shape) + self.mean.reshape(shape)).astype(np.float32)
 
 
 class RunningStatistics:
-    """Mean, standard deviation, range and rail counts per feature, updated piece by piece.
+    """Mean, standard deviation, range and counts at the rails per feature, updated by piece.
 
     Pieces are merged by the pairwise update of Chan, Golub and LeVeque, "Updating formulae and a
-    pairwise algorithm for computing sample variances" (1979), which stays exact where the naive sum
-    of squares cancels.
+    pairwise algorithm for computing sample variances" (1979). It stays exact where the naive sum of
+    squares suffers from cancellation.
     """
 
     def __init__(self, n_features: int) -> None:
@@ -52,7 +52,7 @@ class RunningStatistics:
         self._at_max = np.zeros(n_features)
 
     def update(self, values: NDArray[Any]) -> None:
-        """Take in ``values`` of shape (n_samples, n_features, ...)."""
+        """Add ``values`` of shape (n_samples, n_features, ...)."""
         for block in in_blocks(values):
             # (n_samples, n_features, ...) -> (n_samples, n_features, n_values)
             flat = np.asarray(block, dtype=np.float64).reshape(*block.shape[:2], -1)
@@ -66,20 +66,20 @@ class RunningStatistics:
 
     @property
     def varies(self) -> NDArray[np.bool_]:
-        """Whether a feature has more than one value; rounding can leave a constant a tiny std."""
+        """Whether a feature varies; ``std`` cannot tell, since rounding can make it non-zero."""
         return np.asarray(self.max > self.min)
 
     @property
     def share_at_rails(self) -> NDArray[np.float64]:
-        """Share of values that repeat the smallest or the largest one, of shape (n_features,).
+        """Share of values that repeat the smallest or the largest value, of shape (n_features,).
 
-        None in a continuous signal; many where an amplifier clips; all of a constant one.
+        It is 0 for a continuous signal, large if an amplifier clips, and 1 for a constant signal.
         """
         repeated = np.maximum(self._at_min + self._at_max - 2, 0) / max(self.count, 1)
         return np.where(self.varies, repeated, 1.0)
 
     def standardizer(self) -> Standardizer:
-        """Return the scaler with the statistics so far."""
+        """Return the scaler for the values added so far."""
         return Standardizer(self.mean.copy(), self.std)
 
     def _update_moments(self, flat: NDArray[np.float64]) -> None:
@@ -103,7 +103,7 @@ class RunningStatistics:
 
 
 def in_blocks(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    """Yield consecutive samples, so many at a time that copies of them stay small."""
+    """Yield consecutive samples in blocks small enough to copy."""
     step = max(1, BLOCK_VALUES // max(1, math.prod(values.shape[1:])))
     for start in range(0, len(values), step):
         yield values[start : start + step]

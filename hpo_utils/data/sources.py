@@ -1,4 +1,4 @@
-"""Source arrays: open ``.npy`` and ``.npz`` files and read them piece by piece, without pickle."""
+"""Source arrays: open ``.npy`` and ``.npz`` files and read them in pieces, without pickle."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
 
-CHUNK_BYTES = 64 * 2**20  # read so much at a time
+CHUNK_BYTES = 64 * 2**20  # bytes to read at a time
 
 
 @dataclass(frozen=True)
 class ArraySource:
-    """One numeric array in a file, known by its header alone until it is read.
+    """One numeric array in a file; only its header is read at first.
 
     ``key`` is the array's name inside an ``.npz`` file, None for ``.npy``.
     """
@@ -56,11 +56,11 @@ class ArraySource:
 
     @property
     def n_channels(self) -> int:
-        """Channels of inputs (N, C, ...); (N, L) has one."""
+        """Number of channels of inputs (N, C, ...); 1 for (N, L)."""
         return 1 if len(self.shape) == 2 else self.shape[1]
 
     def channel_chunks(self, n_samples: int) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield the first ``n_samples`` as ``chunks`` does; of (N, L) as (N, 1, L)."""
+        """Yield the first ``n_samples`` like ``chunks``; reshape (N, L) to (N, 1, L)."""
         for start, samples in self.chunks():
             with_channels = samples[:, None] if samples.ndim == 2 else samples
             yield start, with_channels[: n_samples - start]
@@ -68,12 +68,12 @@ class ArraySource:
                 return
 
     def read(self) -> NDArray[Any]:
-        """Return the whole array; for small ones such as targets and groups."""
+        """Return the whole array; meant for small arrays such as targets and groups."""
         pieces = [piece for _, piece in self.chunks()]
         return np.concatenate(pieces) if pieces else np.empty(self.shape, self.dtype)
 
     def rows(self, numbers: NDArray[np.int64]) -> NDArray[Any]:
-        """Return some samples, by their ascending numbers."""
+        """Return the samples with the given numbers, which must be ascending."""
         if self.key is None:
             return np.array(_load_whole(self.path, None)[numbers])
         found = []
@@ -83,7 +83,7 @@ class ArraySource:
         return np.concatenate(found)
 
     def stamp(self) -> dict[str, Any]:
-        """Return what tells cheaply whether the file is still the one that was read."""
+        """Return path, key, size and mtime: a cheap way to detect that the file has changed."""
         status = self.path.stat()
         return {
             "path": str(self.path),
@@ -101,16 +101,16 @@ def open_array(path: Path, key: str | None, name: str, kinds: str = "iufb") -> A
     path
         An ``.npy`` or ``.npz`` file.
     key
-        Which array of an ``.npz``; None if it holds one only.
+        Name of the array inside an ``.npz``; None if it holds only one.
     name
-        The setting that names the file, for messages.
+        The setting that contains the path, for messages.
     kinds
-        NumPy's letters of the dtypes that will do.
+        NumPy kind letters of the accepted dtypes.
 
     Raises
     ------
     DataError
-        If the file is missing, is not such a file, or does not hold real numbers.
+        If the file is missing, is not such a file, or has a dtype that is not accepted.
     """
     if not path.is_file():
         raise DataError(f"{name} must name an existing .npy or .npz file, got {path}")
@@ -135,9 +135,9 @@ def open_array(path: Path, key: str | None, name: str, kinds: str = "iufb") -> A
 
 
 def wrong_kind(dtype: np.dtype[Any], name: str, kinds: str, where: str = "") -> str:
-    """Return the sentence on an array of a wrong dtype, whose advice can be followed.
+    """Return the message for an array of a wrong dtype, with advice on how to convert it.
 
-    ``kinds`` are NumPy's letters of the dtypes that will do, with ``U`` where names will.
+    ``kinds`` are the NumPy kind letters of the accepted dtypes, with ``U`` if names are accepted.
     """
     if "U" in kinds:
         advice = "save one of its fields" if dtype.kind == "V" else "save it with astype(str)"
@@ -166,7 +166,7 @@ def sha256(path: Path) -> str:
 
 
 def describe(source: ArraySource) -> dict[str, Any]:
-    """Return the source's stamp with shape, dtype and digest, for the manifest."""
+    """Return the source's stamp with its shape, dtype and digest, for the manifest."""
     known = asdict(source)
     return {
         **source.stamp(),
@@ -194,10 +194,10 @@ def _key_setting(name: str) -> str:
 
 
 def _open_member(path: Path, key: str | None) -> IO[bytes]:
-    """Open the stream of an ``.npy`` file, or of one array of an ``.npz``."""
+    """Open a stream of an ``.npy`` file or of one array of an ``.npz`` file."""
     if key is None:
         return path.open("rb")
-    # the archive stays open as long as the member's stream does
+    # the archive stays open as long as the stream of its member
     return zipfile.ZipFile(path).open(f"{key}.npy")
 
 

@@ -1,7 +1,7 @@
-"""Which samples train, validate and test.
+"""The split of the samples into a training, a validation and a test part.
 
-Recordings of one run are near-copies of each other: give them one group id and they stay in one
-part, else the test score measures memory.
+Recordings of one run are near copies of each other. Give them the same group id, so that they stay
+in one part; otherwise the test score measures memorisation.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hpo_utils.base.settings import DataSplitConfig
 
 PARTS = ("train", "val", "test")
 PART_NAMES = {"train": "training", "val": "validation", "test": "test"}
-MIN_UNITS = 8  # samples, groups or blocks of a part; intervals from fewer are far too narrow
+MIN_UNITS = 8  # minimum samples, groups or blocks of a part; fewer make intervals far too narrow
 
 Indices = NDArray[np.int64]
 
@@ -33,22 +33,23 @@ def split_indices(
     n_samples
         Number of samples.
     cfg
-        Ratios of the parts, or into how many folds to cut and which of them tests; how samples are
-        dealt out; the seed of the shuffle.
+        Ratios of the parts, or the number of folds and the index of the test fold; the method of
+        assignment; the seed of the shuffle.
     groups
-        Group id of each sample, of shape (n_samples,). Without them, or by ``method`` random,
-        every sample is its own group; by time a group is placed where its first sample stands.
+        Group id of each sample, of shape (n_samples,). Without groups, or with ``method`` random,
+        every sample is its own group. With ``method`` time, a group is placed at its first sample.
 
     Returns
     -------
     dict of int64 arrays
-        Sorted sample indices of ``train``, ``val`` and ``test``: disjoint, and complete together
-        but for the samples in the gaps.
+        Sorted sample indices of ``train``, ``val`` and ``test``. They are disjoint and together
+        cover all samples except those in the gaps.
 
     Raises
     ------
     DataError
-        If a part would be empty, or the method is ``group`` and there are no groups.
+        If a part would be empty, the method is ``group`` without groups, or there is a gap but the
+        method is not ``time``.
     """
     if cfg.method == "group" and groups is None:
         raise DataError(
@@ -82,17 +83,17 @@ def split_indices(
 
 
 def time_blocks(n_samples: int) -> Indices:
-    """Return for each sample of a recording, in order, the number of its block.
+    """Return the block number of each sample of a recording, in order of time.
 
-    Neighbours err together, so blocks take the place of samples where independence is asked for: of
-    n samples about sqrt(n), and at least ``MIN_UNITS``.
+    Errors of neighbouring samples are correlated, so blocks replace samples where independent units
+    are needed: about sqrt(n) blocks for n samples, and at least ``MIN_UNITS``.
     """
     n_blocks = min(n_samples, max(MIN_UNITS, math.isqrt(n_samples)))
     return np.arange(n_samples) * n_blocks // max(n_samples, 1)
 
 
 def _parts_of_folds(folds: Iterable[str], cfg: DataSplitConfig) -> dict[str, str]:
-    """Return which part each fold is: one tests, the one before it validates, the others train."""
+    """Return the part of each fold: one tests, the fold before it validates, all others train."""
     names = list(folds)
     held_out = {names[cfg.fold]: "test", names[cfg.fold - 1]: "val"}
     return {name: held_out.get(name, "train") for name in names}
@@ -101,10 +102,11 @@ def _parts_of_folds(folds: Iterable[str], cfg: DataSplitConfig) -> dict[str, str
 def _with_gaps(
     pieces: Mapping[str, Indices], part_of: Mapping[str, str], gap: int
 ) -> dict[str, Indices]:
-    """Leave out samples that stand at most ``gap`` places from one of another part.
+    """Leave out samples at most ``gap`` places away from a sample of another part.
 
-    Where windows overlap, those next to a cut would be on both sides of it; and where groups
-    interleave in time, parts meet in many places. What trains gives way, then what validates.
+    Overlapping windows next to a cut would otherwise lie on both sides of it, and if groups
+    interleave in time, parts meet in many places. Training samples near the validation or test part
+    are dropped, and validation samples near the test part.
     """
     if gap == 0:
         return dict(pieces)
@@ -112,7 +114,8 @@ def _with_gaps(
         part: _sorted([samples for piece, samples in pieces.items() if part_of[piece] == part])
         for part in PARTS
     }
-    before = {"train": ("val", "test"), "val": ("test",), "test": ()}  # to which it gives way
+    # samples of a part are dropped near these other parts
+    before = {"train": ("val", "test"), "val": ("test",), "test": ()}
     kept = {}
     for piece, samples in pieces.items():
         near = np.zeros(len(samples), dtype=bool)
@@ -124,7 +127,7 @@ def _with_gaps(
 
 
 def _asked(cfg: DataSplitConfig) -> str:
-    """Return in words how large the parts should be."""
+    """Describe the requested sizes of the parts in words, for messages."""
     ratios = f"{cfg.train_ratio}, {cfg.val_ratio}, {cfg.test_ratio}"
     size = f"in {cfg.n_folds} folds" if cfg.n_folds else f"by the ratios {ratios}"
     return f"{size} with a gap of {cfg.gap} (data_split.gap)" if cfg.gap else size
@@ -133,7 +136,7 @@ def _asked(cfg: DataSplitConfig) -> str:
 def _at_random(
     members: list[Indices], shares: Mapping[str, float], seed: int
 ) -> dict[str, Indices]:
-    """Shuffle the groups and give each to the part that lacks it most."""
+    """Shuffle the groups and assign each to the part that is then filled least."""
     n_samples = sum(map(len, members))
     order = np.random.default_rng(seed).permutation(len(members))
     wanted = {part: share * n_samples for part, share in shares.items()}
@@ -144,8 +147,8 @@ def _at_random(
         candidates = [part for part in shares if wanted[part] > 0]
         waiting = [part for part in candidates if not filled[part]]
         if len(order) - position <= len(waiting):
-            candidates = waiting  # the last groups go to parts that would else stay empty
-        # the part that the group fills to the smallest share of what it wants takes it
+            candidates = waiting  # the last groups go to parts that would otherwise be empty
+        # choose the part that would be filled to the smallest share of its target size
         part = min(candidates, key=lambda part: (filled[part] + len(group)) / wanted[part])
         assigned[part].append(group)
         filled[part] += len(group)
@@ -153,11 +156,11 @@ def _at_random(
 
 
 def _in_order(members: list[Indices], shares: Mapping[str, float]) -> dict[str, Indices]:
-    """Cut the groups, in the order of their first samples, into parts that follow each other."""
+    """Cut the groups, ordered by their first samples, into consecutive parts."""
     members = sorted(members, key=lambda group: int(group[0]))
     ends = np.cumsum([len(group) for group in members])
     cuts = np.cumsum(list(shares.values()))[:-1] * ends[-1]
-    # a group belongs to the part in which its middle falls
+    # a group belongs to the part that contains its middle
     middles = ends - np.array([len(group) for group in members]) / 2
     part_of = np.searchsorted(cuts, middles, side="right")
     return {

@@ -1,8 +1,8 @@
-"""Forward model of a solid–gas–liquid riser seen by ultrasound: the embedded demo data.
+"""The demo data: a forward model of a solid–gas–liquid riser measured by ultrasound.
 
-A pulsed transducer looks across the pipe. Each pulse gives one row of echoes over depth, so one
-sample is an image of slow time (pulses, axis H) against fast time (depth, axis W). Two transducers
-(channels 0 and 2) stand ``SENSOR_DISTANCE`` apart along the flow and see the same bubbles and
+A pulsed transducer sends pulses across the pipe. Each pulse gives one row of echoes over depth, so
+one sample is an image of slow time (pulses, axis H) against fast time (depth, axis W). Two
+transducers (channels 0 and 2) are ``SENSOR_DISTANCE`` apart along the flow, so the same bubbles and
 grains pass one after the other; channels 1 and 3 are a faulty amplifier that saturates.
 
 The flow states follow the drift-flux model of Zuber and Findlay, J. Heat Transfer 87 (1965),
@@ -38,11 +38,11 @@ BUBBLE_LENGTH = 6e-3  # m along the flow
 GRAIN_LENGTH = 3e-3  # m along the flow
 BUBBLES_PER_METRE = 220.0  # bubbles in one metre of flow per unit of gas fraction
 GRAINS_PER_METRE = 6000.0  # grains in one metre of flow per unit of solid fraction
-SPECKLE_LENGTH = 5e-3  # m the liquid moves until its speckle pattern has changed
+SPECKLE_LENGTH = 5e-3  # m that the liquid moves until its speckle pattern has changed
 SPECKLE = 0.2  # standard deviation of the liquid speckle, in amplitudes of a bubble echo
-NOISE = 0.08  # standard deviation of the receiver noise, likewise
+NOISE = 0.08  # standard deviation of the receiver noise, in the same unit
 SATURATION = 1e6  # reading of the faulty amplifier at its rail
-TWO_PHASE_SHARE = 0.15  # share of samples that carry no solids
+TWO_PHASE_SHARE = 0.15  # share of samples without solids
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def sample_flow_states(n_samples: int, rng: np.random.Generator) -> FlowStates:
 
     Superficial velocities are drawn independently; gas follows the drift-flux model, solids move
     slower than the mixture by a slip that depends on the unknown grain size, and liquid fills the
-    rest. A share of the samples is two-phase: solid velocity and fraction are zero there.
+    rest. A share of the samples is two-phase: their solid velocity and fraction are zero.
     """
     j_g = rng.uniform(0.1, 2.0, n_samples)
     j_l = rng.uniform(0.3, 1.5, n_samples)
@@ -91,7 +91,7 @@ def make_demo_data(
     Parameters
     ----------
     n_samples, n_pulses, n_depths
-        Numbers of samples, of pulses (axis H) and of echo depths (axis W).
+        Numbers of samples, pulses (axis H) and echo depths (axis W).
     seed
         Seed of the random generator; the same seed gives the same arrays.
 
@@ -115,7 +115,7 @@ def make_demo_data(
 def _transducer_pair(
     states: FlowStates, i: int, n_pulses: int, n_depths: int, rng: np.random.Generator
 ) -> tuple[FloatArray, FloatArray]:
-    """Echo images (n_pulses, n_depths) of sample ``i`` at both transducers, upstream first."""
+    """Return echo images (n_pulses, n_depths) of sample ``i``, upstream transducer first."""
     bubbles = _passing_reflectors(
         states.u_g[i], states.eps_g[i] * BUBBLES_PER_METRE, BUBBLE_LENGTH, 0.045,
         (0.7, 1.3), n_pulses, n_depths, rng,
@@ -125,7 +125,7 @@ def _transducer_pair(
         (0.15, 0.4), n_pulses, n_depths, rng,
     )  # fmt: skip
     depth = np.linspace(0.0, 1.0, n_depths)
-    # gas shadows what lies behind it, so the far wall fades as the gas fraction grows
+    # gas shadows the region behind it, so the far wall fades as the gas fraction grows
     far_wall = 1.5 * np.exp(-2.0 * states.eps_g[i])
     walls = 1.5 * np.exp(-(((depth - 0.03) / 0.012) ** 2))
     walls = walls + far_wall * np.exp(-(((depth - 0.97) / 0.012) ** 2))
@@ -147,11 +147,12 @@ def _passing_reflectors(
     n_depths: int,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Images of the same reflectors at both transducers, the second delayed by distance/velocity.
+    """Return images of the same reflectors at both transducers, delayed by distance/velocity.
 
-    ``length`` (m, along the flow) sets how many pulses one reflector stays in the beam, ``width``
-    (share of the depth) how broad its echo is; the number is Poisson with ``per_metre`` times the
-    length of flow that passes either transducer while the record lasts.
+    The second image is the delayed one. ``length`` (m, along the flow) sets how many pulses one
+    reflector stays in the beam, ``width`` (share of the depth) sets the width of its echo. The
+    number of reflectors is Poisson distributed; its mean is ``per_metre`` times the length of flow
+    that passes either transducer during the record.
     """
     empty = np.zeros((n_pulses, n_depths))
     if velocity <= 0.0 or per_metre <= 0.0:
@@ -175,7 +176,7 @@ def _passing_reflectors(
 def _liquid_speckle(
     velocity: float, n_pulses: int, n_depths: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Speckle (n_pulses, n_depths) of unit variance that changes faster the faster the liquid."""
+    """Return speckle (n_pulses, n_depths) of unit variance; it changes faster in faster liquid."""
     keep = np.exp(-velocity * PULSE_INTERVAL / SPECKLE_LENGTH)  # correlation of two pulses
     fresh = rng.normal(0.0, 1.0, (n_pulses, n_depths))
     speckle = np.empty_like(fresh)
@@ -186,7 +187,7 @@ def _liquid_speckle(
 
 
 def _faulty_amplifier(n_pulses: int, n_depths: int, rng: np.random.Generator) -> FloatArray:
-    """Noise (n_pulses, n_depths) in which one reading in fifty sticks to a rail at ±1e6."""
+    """Return noise (n_pulses, n_depths) in which one reading in fifty is stuck at a rail, ±1e6."""
     image = rng.normal(0.0, 1.0, (n_pulses, n_depths)).astype(np.float32)
     stuck = rng.random((n_pulses, n_depths)) < 0.02
     image[stuck] = SATURATION * rng.choice((-1.0, 1.0), int(stuck.sum()))

@@ -1,1 +1,1 @@
-"""How good predictions are, how surely, and what does as well without a network."""
+"""Scores: metrics and skill of predictions, their intervals, and baselines without a network."""

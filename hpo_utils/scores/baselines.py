@@ -1,9 +1,9 @@
-"""Baselines on the same split: what a model without a network reaches.
+"""Baselines: models without a network, fitted and evaluated on the same split.
 
-A network earns its place by beating them. Fitted on the training part are the mean of each target;
-ridge regression on the inputs averaged over bands; a random forest on statistics of each channel;
-ridge regression on power spectra, which say of vibrations and of movements what no mean does. The
-validation part decides which one is the best, target by target.
+A network is useful only if it beats them. The baselines, fitted on the training part, are the mean
+of each target; ridge regression on the inputs averaged over bands; a random forest on statistics of
+each channel; and ridge regression on power spectra, which describe vibrations and movements that
+means miss. The validation part decides which baseline is the best for each target.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from hpo_utils.data.features import MIN_SIGNAL, band_means, channel_statistics, 
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.data.scaling import in_blocks
 
-FILE = "baselines-5.npz"  # another number when other baselines are fitted
-ALPHAS = np.logspace(-3, 4, 15)  # strengths of the ridge penalty to choose from
+FILE = "baselines-5.npz"  # change the number if other baselines are fitted
+ALPHAS = np.logspace(-3, 4, 15)  # candidate strengths of the ridge penalty
 N_FOLDS = 5
-MAX_SEEN = 20_000  # samples by a tree of the forest
+MAX_SEEN = 20_000  # maximum number of samples per tree of the forest
 N_TREES = 200
 Features = Callable[[NDArray[Any]], NDArray[np.float64]]
 
@@ -52,7 +52,7 @@ class Baseline:
 def fit_baselines(data: PreparedData) -> list[Baseline]:
     """Fit the baselines on the training part and predict the other two.
 
-    Done once for prepared data: the predictions are kept beside them.
+    This is done once for prepared data: the predictions are saved in their directory.
     """
     file = data.directory / FILE
     if is_whole_archive(file):
@@ -70,12 +70,12 @@ def fit_baselines(data: PreparedData) -> list[Baseline]:
 
 
 def training_mean(baselines: list[Baseline]) -> NDArray[np.float32]:
-    """Return the test part as the mean of the training part predicts it."""
+    """Return the test predictions of the baseline that predicts the training mean."""
     return next(baseline.test_pred for baseline in baselines if baseline.name == MEAN)
 
 
 def joined_test(best: list[Baseline]) -> NDArray[np.float32]:
-    """Return the test part with each target as its own baseline predicts it."""
+    """Return the test predictions of each target by its own best baseline, joined."""
     return np.stack([baseline.test_pred[:, k] for k, baseline in enumerate(best)], axis=1)
 
 
@@ -94,7 +94,7 @@ def _fit(data: PreparedData) -> list[Baseline]:
 
 
 def _kinds(size: tuple[int, ...]) -> dict[str, Features]:
-    """Return the features of each kind of baseline for inputs of a size (L,) or (H, W)."""
+    """Return the feature function of each baseline for inputs of size (L,) or (H, W)."""
     kinds: dict[str, Features] = {RIDGE: band_means, FOREST: channel_statistics}
     if min(size) >= MIN_SIGNAL[len(size)]:
         kinds[SPECTRA] = spectral_features
@@ -104,7 +104,7 @@ def _kinds(size: tuple[int, ...]) -> dict[str, Features]:
 def _forest(n_samples: int) -> RandomForestRegressor:
     """Return a random forest whose trees each see at most ``MAX_SEEN`` samples.
 
-    Trees grow with all that they see, and the time for them faster than that.
+    Trees grow with the number of samples, and the fitting time grows faster than that.
     """
     most = MAX_SEEN if n_samples > MAX_SEEN else None
     return RandomForestRegressor(N_TREES, random_state=0, n_jobs=-1, max_samples=most)
@@ -113,22 +113,23 @@ def _forest(n_samples: int) -> RandomForestRegressor:
 def _ridge(
     data: PreparedData, inputs: NDArray[np.float64], z: NDArray[np.float64]
 ) -> RidgeCV | Ridge:
-    """Return ridge regression with a penalty of its own for each target.
+    """Return ridge regression with a separate penalty for each target.
 
-    Chosen by samples that are left out, or by groups: samples of one recording would tell each
-    other's targets, and the penalty that suits them is too small for recordings never seen.
+    Cross-validation chooses the penalties. It leaves out single samples, or whole groups if there
+    are groups: samples of one recording would reveal each other's targets, and the penalty chosen
+    that way would be too small for new recordings.
     """
     groups = data.groups("train")
     n_groups = 0 if groups is None else len(np.unique(groups))
-    if n_groups <= 1:  # each sample by itself, without fitting anew
+    if n_groups <= 1:  # leave-one-out, without refitting
         return RidgeCV(ALPHAS, alpha_per_target=data.n_targets > 1)
     folds = list(GroupKFold(min(N_FOLDS, n_groups)).split(groups, groups=groups))
     errors = [
         ((cross_val_predict(_scaled(Ridge(alpha)), inputs, z, cv=folds) - z) ** 2).mean(axis=0)
         for alpha in ALPHAS
-    ]  # of shape (n_alphas, n_targets)
+    ]  # shape (n_alphas, n_targets)
     best = ALPHAS[np.argmin(errors, axis=0)]
-    return Ridge(best[0] if data.n_targets == 1 else best)  # of one target fit takes (n_samples,)
+    return Ridge(best[0] if data.n_targets == 1 else best)  # for one target, fit takes (n_samples,)
 
 
 def _scaled(ridge: RidgeCV | Ridge) -> Pipeline:
@@ -147,5 +148,5 @@ def best_baselines(baselines: list[Baseline], val_true: NDArray[np.float32]) -> 
 
 
 def _in_blocks(features: Features, x: NDArray[Any]) -> NDArray[np.float64]:
-    """Return features (n_samples, n_features), a few samples in memory at a time."""
+    """Return features (n_samples, n_features), with a few samples in memory at a time."""
     return np.concatenate([features(block) for block in in_blocks(x)])

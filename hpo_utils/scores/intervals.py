@@ -1,4 +1,4 @@
-"""How sure a number is: intervals of means and of test metrics, paired tests."""
+"""Statistical uncertainty: intervals of means and of test metrics, and paired tests."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from scipy import stats
 
 from hpo_utils.data.split import MIN_UNITS
 
-ROUNDING = 1e-9  # relative spread of differences that are all the same
+ROUNDING = 1e-9  # differences with a smaller relative standard error count as equal
 
 Interval = tuple[float | None, float | None]
 
 
 def mean_interval(values: Sequence[float], confidence: float) -> Interval:
-    """Return Student's interval of the mean of values; (None, None) of fewer than two."""
+    """Return Student's interval of the mean; (None, None) for fewer than two values."""
     if len(values) < 2:
         return None, None
-    if np.ptp(values) == 0:  # an interval of no width is none to SciPy
+    if np.ptp(values) == 0:  # SciPy returns no interval of zero width
         return float(values[0]), float(values[0])
     low, high = stats.t.interval(confidence, len(values) - 1, np.mean(values), stats.sem(values))
     return float(low), float(high)
 
 
 def prediction_half_width(values: Sequence[float], confidence: float) -> float | None:
-    """Return how far from the mean of normal values one more may lie; None of fewer than two."""
+    """Return the half width of a normal prediction interval for one more value; None if n < 2."""
     n = len(values)
     if n < 2:
         return None
@@ -39,20 +39,20 @@ def paired_p_value(
 ) -> float | None:
     """Return the p value of a paired t test (Student, Biometrika 6 (1908), 1-25).
 
-    ``alternative`` may be ``greater``: that ``values`` are. None with fewer than two pairs, or if a
-    difference is not finite.
+    With ``alternative`` ``greater``, the alternative hypothesis is that ``values`` are greater.
+    Return None for fewer than two pairs, or if a difference is not finite.
     """
     difference = np.subtract(values, best)
     if len(difference) < 2 or not np.isfinite(difference).all():
         return None
     mean, error = float(difference.mean()), float(stats.sem(difference))
-    if error <= ROUNDING * abs(mean):  # no spread to compare with
+    if error <= ROUNDING * abs(mean):  # the differences do not vary
         return 1.0 if mean == 0 or (mean < 0 and alternative == "greater") else 0.0
     return float(stats.ttest_1samp(difference, 0.0, alternative=alternative).pvalue)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Return p values corrected for being several (Holm, Scand. J. Statist. 6 (1979), 65-70)."""
+    """Return p values corrected for multiple tests (Holm, Scand. J. Statist. 6 (1979), 65-70)."""
     known = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
     corrected: list[float | None] = [None] * len(p_values)
     highest = 0.0
@@ -68,27 +68,28 @@ def ratio_interval(
     groups: NDArray[np.int64] | None,
     confidence: float,
 ) -> list[Interval]:
-    """Return an interval of each ratio of sums, by the jackknife of its logarithm.
+    """Return an interval of each ratio of sums, from the jackknife of its logarithm.
 
-    Student's t for as many units as there are, with the jackknife's error (Efron and Tibshirani,
-    An Introduction to the Bootstrap, 1993, ch. 11). Of two equal models on 8, 24 and 100 units it
-    leaves out a ratio of one in 7, 6 and 6 % where 5 % are promised, and in 10, 7 and 6 % for any
-    of six targets; percentiles of a bootstrap in 15, 7 and 6 %, and 29, 13 and 8 %.
+    The interval uses Student's t for the number of independent units, with the jackknife's standard
+    error (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, ch. 11). For two equal
+    models on 8, 24 and 100 units, it excludes a ratio of one in 7, 6 and 6 % of cases where 5 % is
+    nominal, and in 10, 7 and 6 % for any of six targets. Percentile intervals of a bootstrap do so
+    in 15, 7 and 6 %, and in 29, 13 and 8 %.
 
     Parameters
     ----------
     above, below
-        Not negative, of shape (n_samples, n_targets).
+        Numerators and denominators, not negative, of shape (n_samples, n_targets).
     groups
-        Group of each sample, of shape (n_samples,): samples of one recording err together and
-        count as one.
+        Group of each sample, of shape (n_samples,): errors of samples of one recording are
+        correlated, so they count as one.
     confidence
-        Of each interval alone.
+        Level of each single interval.
 
     Returns
     -------
     list of Interval
-        (None, None) of fewer than ``MIN_UNITS`` units, or where all of one sum is due to one unit.
+        (None, None) for fewer than ``MIN_UNITS`` units, or if one unit makes up all of one sum.
     """
     totals, left_out = zip(*(_sums(each, groups) for each in (above, below)), strict=True)
     return _jackknife(totals, left_out, count_units(len(above), groups), confidence)
@@ -100,10 +101,10 @@ def unexplained_interval(
     groups: NDArray[np.int64] | None,
     confidence: float,
 ) -> list[Interval]:
-    """Return an interval of 1 - R²: the squared errors over the truth's squares about its mean.
+    """Return an interval of 1 - R²: squared errors over squared deviations of the truth.
 
-    As ``ratio_interval``; but where a group is left out, the truth has another mean. Both arrays
-    have shape (n_samples, n_targets).
+    The method is that of ``ratio_interval``, but the mean of the truth is recomputed when a group
+    is left out. ``errors`` (squared) and ``truth`` have shape (n_samples, n_targets).
     """
     centred = truth - truth.mean(axis=0)
     n, first, second = (
@@ -116,16 +117,15 @@ def unexplained_interval(
 
 
 def count_units(n_samples: int, groups: NDArray[np.int64] | None) -> int:
-    """Return how many units err independently: the samples, or as many groups of one size.
+    """Return the number of independent units: samples, or the effective number of groups.
 
-    Groups of different sizes weigh as much as (sum of sizes)² / sum of sizes² of one size, rounded
-    (Kish, Survey Sampling, 1965, sec. 11.7): where one holds most samples, its error is all there
-    is.
+    Groups of different sizes count as (sum of sizes)² / sum of sizes² groups of equal size, rounded
+    (Kish, Survey Sampling, 1965, sec. 11.7): if one group holds most samples, its error dominates.
     """
     if groups is None:
         return n_samples
     sizes = np.unique(groups, return_counts=True)[1]
-    if np.ptp(sizes) <= 1:  # as equal as they can be: none of them weighs less for one sample more
+    if np.ptp(sizes) <= 1:  # sizes differ by at most one sample: every group counts fully
         return len(sizes)
     return round(float(sizes.sum() ** 2 / (sizes**2).sum()))
 
@@ -133,9 +133,9 @@ def count_units(n_samples: int, groups: NDArray[np.int64] | None) -> int:
 def _sums(
     values: NDArray[np.float64], groups: NDArray[np.int64] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the sums over all samples (n_targets,), and without each group (n_groups, n_targets).
+    """Return sums over all samples (n_targets,), and without each group (n_groups, n_targets).
 
-    Without groups each sample is one.
+    Without groups, each sample is its own group.
     """
     sums = values
     if groups is not None:
@@ -152,7 +152,7 @@ def _jackknife(
     n_units: int,
     confidence: float,
 ) -> list[Interval]:
-    """Return intervals of the ratios of two sums, given as ``_sums`` does."""
+    """Return intervals of the ratios of two sums, given in the form of ``_sums``."""
     above, below = totals
     if n_units < MIN_UNITS:
         return [(None, None)] * len(above)

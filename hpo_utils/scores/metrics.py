@@ -1,4 +1,4 @@
-"""Metrics per target in the target's unit, with words for what cannot be computed."""
+"""Metrics per target in the target's unit; None where a metric is undefined."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def target_metrics(
     -------
     dict of dict
         For each name ``mse`` (unit squared), ``mae``, ``rmse``, ``bias`` (mean of prediction minus
-        truth; unit of the target) and ``r2``. ``r2`` is None where the truth does not vary.
+        truth; unit of the target) and ``r2``. ``r2`` is None if the truth does not vary.
     """
     return {
         name: _metrics_of_one(y_true[:, k].astype(np.float64), y_pred[:, k].astype(np.float64))
@@ -35,9 +35,9 @@ def target_metrics(
 
 
 def varies(y: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which targets of (n_samples, n_targets) vary by more than float32 rounds.
+    """Return which targets of (n_samples, n_targets) vary by more than float32 rounding.
 
-    Of one that does not, no score says anything: it was measured at one value.
+    Scores of a constant target are meaningless, because it was measured at one value only.
     """
     exact = y.astype(np.float64)
     rounding = 4.0 * np.finfo(np.float32).eps * np.abs(exact).max(axis=0)
@@ -47,7 +47,7 @@ def varies(y: NDArray[Any]) -> NDArray[np.bool_]:
 def standardized_errors(
     y_true: NDArray[Any], y_pred: NDArray[Any], scaler: Standardizer
 ) -> dict[str, float]:
-    """Return ``mse`` and ``mae`` over all targets, each in units of its standard deviation."""
+    """Return ``mse`` and ``mae`` over all targets, each target in its standard deviations."""
     error = (y_pred.astype(np.float64) - y_true) / scaler.std
     return {"mse": float(np.mean(error**2)), "mae": float(np.mean(np.abs(error)))}
 
@@ -55,8 +55,8 @@ def standardized_errors(
 def _metrics_of_one(truth: NDArray[Any], prediction: NDArray[Any]) -> dict[str, float | None]:
     error = prediction - truth
     mse = float(np.mean(error**2))
-    # 1 - MSE / variance is scikit-learn's r2_score, but that is NaN or 0/0 of a constant truth, or
-    # far below zero: the variance of equal numbers is not always zero, since their mean is rounded
+    # 1 - MSE / variance equals scikit-learn's r2_score, which for a constant truth is NaN, 0/0 or
+    # far below zero: equal numbers may have a variance above zero, because their mean is rounded
     variance = float(np.var(truth)) if varies(truth[:, None])[0] else 0.0
     return {
         "mse": mse,

@@ -1,4 +1,4 @@
-"""Errors with intervals, and the skill over a reference."""
+"""Error metrics with intervals, and the skill of a model over a reference."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hpo_utils.scores.intervals import Interval, ratio_interval, unexplained_interval
 from hpo_utils.scores.metrics import target_metrics, varies
 
-# of one target: mse, mae, rmse, bias, r2, and intervals of r2 and rmse
+# for one target: mse, mae, rmse, bias, r2, and intervals of r2 and rmse
 TargetMetrics = dict[str, Any]
 
 
@@ -25,12 +25,12 @@ class Skill(TypedDict):
 
 Array = NDArray[np.float32]
 
-NETWORK = "network"  # among the names of the baselines
+NETWORK = "network"  # the network's name beside those of the baselines
 NO_BETTER_THAN_MEAN = "not shown to beat the mean"
 
 
 def joint_verdict(skill: Skill, over_mean: Skill) -> str:
-    """Return the verdict over the best baseline, which is worth nothing if the mean holds out."""
+    """Return the verdict over the best baseline; "better" counts only if it also beats the mean."""
     beats_in_vain = skill["verdict"] == "better" and over_mean["verdict"] != "better"
     return NO_BETTER_THAN_MEAN if beats_in_vain else skill["verdict"]
 
@@ -42,7 +42,7 @@ def errors_with_intervals(
     groups: NDArray[np.int64] | None,
     confidence: float,
 ) -> dict[str, dict[str, TargetMetrics]]:
-    """Return for each model and target the metrics, and intervals of R² and RMSE."""
+    """Return the metrics and the intervals of R² and RMSE for each model and target."""
     truth = y_true.astype(np.float64)
     known = varies(y_true)
     found: dict[str, dict[str, TargetMetrics]] = {}
@@ -69,14 +69,15 @@ def skill_with_intervals(
     confidence: float,
     n_models: int = 1,
 ) -> list[Skill]:
-    """Return for each target the skill over a reference, its interval, and what it amounts to.
+    """Return the skill over a reference, its interval and its verdict, for each target.
 
-    The skill is 1 - MSE / MSE of the reference: 1 is perfect, 0 as good as the reference (Murphy,
-    Monthly Weather Review 116 (1988), 2417-2424); None where the reference is perfect, or the truth
-    does not vary: of one value nothing can be told.
-    ``verdict`` is ``better`` or ``worse`` where the interval leaves out zero, else ``unclear``.
-    Of many targets, in each of ``n_models`` models, one would do so by chance: the intervals are
-    wider by Bonferroni's rule, so that ``confidence`` is that of all of them together.
+    The skill is 1 - MSE / MSE of the reference: 1 is perfect, 0 is as good as the reference
+    (Murphy, Monthly Weather Review 116 (1988), 2417-2424). It is None if the reference is perfect,
+    or if the truth does not vary, since a single value tells nothing.
+    ``verdict`` is ``better`` or ``worse`` if the interval excludes zero, otherwise ``unclear``.
+    With many targets in each of ``n_models`` models, one interval would exclude zero by chance.
+    Bonferroni's correction therefore widens the intervals: ``confidence`` holds for all of them
+    together.
     """
     ours, theirs = (
         (y.astype(np.float64) - y_true) ** 2 for y in (y_pred, reference)
@@ -89,7 +90,7 @@ def skill_with_intervals(
 
 
 def _unlike(ratio: Interval) -> Interval:
-    """Return the interval of one minus a ratio."""
+    """Return the interval of one minus the ratio."""
     low, high = ratio
     return (None, None) if low is None or high is None else (1 - high, 1 - low)
 
@@ -101,7 +102,7 @@ def _root(square: Interval) -> Interval:
 
 
 def _skill(ratio: float, low: float | None, high: float | None) -> Skill:
-    """Return the skill, its interval and its verdict, given a ratio of errors and its interval."""
+    """Return the skill, its interval and its verdict from a ratio of errors and its interval."""
     skill = None if np.isnan(ratio) else float(1 - ratio)
     if skill is None or low is None or high is None:
         return {"skill": skill, "interval": (None, None), "verdict": "unclear"}
@@ -112,11 +113,11 @@ def _skill(ratio: float, low: float | None, high: float | None) -> Skill:
 def _ratio(
     above: NDArray[np.float64], below: NDArray[np.float64], negligible: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the ratio, NaN where there is nothing to divide by."""
+    """Return the ratio; NaN where the denominator is negligible."""
     return np.divide(above, below, out=np.full_like(above, np.nan), where=below > negligible)
 
 
 def _rounding(y_true: Array) -> NDArray[np.float64]:
-    """Return for each target the squared error that rounding to float32 makes."""
+    """Return the squared error caused by rounding to float32, for each target."""
     largest: NDArray[np.float64] = np.abs(y_true).max(axis=0).astype(np.float64)
     return (np.finfo(np.float32).eps * largest) ** 2

@@ -1,4 +1,4 @@
-"""What the spread of an ensemble's members says of its error, calibrated."""
+"""Calibrated prediction intervals from the spread of an ensemble's members."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from hpo_utils.scores.skill import Array
 
 
 class Coverage(TypedDict):
-    """How the intervals of one target's predictions do on the test part."""
+    """Coverage of the prediction intervals of one target on the test part."""
 
-    calibrated: float  # the share that they hold
-    half_width: float  # their median, in the target's unit
-    plain: float  # the share that they would hold by the members' spread alone
+    calibrated: float  # share of samples inside the calibrated intervals
+    half_width: float  # median half width, in the target's unit
+    plain: float  # share inside if the intervals used the members' spread alone
 
 
 def calibrate_spread(
     y_true: Array, members: Array, confidence: float, units: NDArray[np.int64] | None = None
 ) -> Calibration | None:
-    """Return intervals around the members' mean that hold ``confidence`` of the given samples.
+    """Calibrate intervals around the members' mean to contain ``confidence`` of the given samples.
 
-    By split conformal prediction with a normalised score (Lei et al., J. Am. Stat. Assoc. 113
-    (2018), 1094-1111, sec. 5.2), at the rank that as many samples have as there are ``units``, by
-    sample: those of a unit err together. None with fewer than two members.
+    The method is split conformal prediction with a normalised score (Lei et al., J. Am. Stat.
+    Assoc. 113 (2018), 1094-1111, sec. 5.2). ``units`` is the unit number of each sample. Errors of
+    one unit are correlated, so the rank of the quantile is computed for the effective number of
+    units and then scaled to samples. Return None with fewer than two members.
     """
     if len(members) < 2:
         return None
@@ -45,11 +46,11 @@ def calibrate_spread(
 def coverage(
     y_true: Array, members: Array, calibration: Calibration, confidence: float
 ) -> list[Coverage]:
-    """Return for each target how intervals of nominally ``confidence`` do on the given samples.
+    """Return the coverage of intervals of nominal level ``confidence`` for each target.
 
-    ``calibrated``: the share that they hold; ``half_width``: their median, in the target's unit;
-    ``plain``: the share that they would hold if the members' spread were taken for the standard
-    deviation of a normal error.
+    ``calibrated``: share of the given samples inside; ``half_width``: median half width, in the
+    target's unit; ``plain``: share inside if the members' spread were the standard deviation of a
+    normal error.
     """
     error, spread = np.abs(members.mean(axis=0) - y_true), _spread(members)
     half_width = calibration.half_width(spread)
@@ -73,17 +74,17 @@ def _spread(members: Array) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What makes intervals of the members' spread, for each target.
+    """Constants that convert the members' spread to interval half widths, for each target.
 
-    The half width is ``factors`` times the root of the squares' sum of spread and ``residual``, the
-    root mean square error of the calibrating samples, in the target's unit: few members agree by
-    chance here and there, where they are no surer than elsewhere.
+    The half width is ``factors`` times sqrt(spread² + ``residual``²). ``residual`` is the root mean
+    square error of the calibration samples, in the target's unit. It is needed because a few
+    members sometimes agree by chance where they are no more accurate than elsewhere.
     """
 
     factors: list[float]
     residual: list[float]
 
     def half_width(self, spread: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the intervals' half width for spreads (n_samples, n_targets)."""
+        """Return the half widths of the intervals for spreads (n_samples, n_targets)."""
         half_width: NDArray[np.float64] = np.hypot(spread, self.residual) * self.factors
         return half_width

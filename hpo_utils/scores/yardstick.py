@@ -1,6 +1,7 @@
-"""The yardstick: the one score that every trial of a study is measured by, the lower the better.
+"""The yardstick: the one score by which all trials of a study are compared; lower is better.
 
-It knows nothing of a trial's loss, weights or batches, so scores of different trials compare.
+It does not depend on a trial's loss, target weights or batches, so scores of different trials are
+comparable.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ class Yardstick:
     ----------
     kind
         ``mse`` and ``mae``: mean over samples and targets. ``r2``: one minus the mean of the
-        targets' R², which asks of each target the same whatever its spread in the part.
+        targets' R², which weighs all targets equally, whatever their spread in the part.
     target
-        Number of the only target that counts; None for all.
+        Number of the only target that is scored; None for all.
     name
-        What the score is called wherever it is shown.
+        Name of the score wherever it is displayed.
     """
 
     kind: str
@@ -44,7 +45,7 @@ class Yardstick:
         return self.of_samples(z_pred, z_true).mean()
 
     def of_samples(self, z_pred: Tensor, z_true: Tensor) -> Tensor:
-        """Return what each sample adds to the score, which is the mean of these: (n_samples,)."""
+        """Return the contribution of each sample (n_samples,); the score is their mean."""
         if self.target is not None:
             k = slice(self.target, self.target + 1)
             z_pred, z_true = z_pred[:, k], z_true[:, k]
@@ -69,14 +70,14 @@ def check_target(cfg: Config, target_names: Sequence[str]) -> None:
 def create_yardstick(
     cfg: Config, target_names: Sequence[str], y_val: NDArray[np.float32]
 ) -> Yardstick:
-    """Return the yardstick that ``evaluation.score`` and ``evaluation.target`` ask for.
+    """Return the yardstick set by ``evaluation.score`` and ``evaluation.target``.
 
     ``y_val`` are the targets of the validation part, of shape (n_samples, n_targets).
 
     Raises
     ------
     ConfigError
-        If the data have no target of that name, or one without an R².
+        If the data have no target of that name, or a scored target is constant and has no R².
     """
     kind, wanted = cfg.evaluation.score, cfg.evaluation.target
     name, names = f"validation {KINDS[kind]}", list(target_names)

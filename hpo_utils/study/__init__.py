@@ -1,1 +1,1 @@
-"""A study: opened, searched, resumed, summarised; and a training by hand."""
+"""Open, search, resume and summarise a study, and train a network by hand."""

@@ -1,4 +1,4 @@
-"""A training by hand: one configuration in, one model out; it goes on if it was cut short."""
+"""Training by hand: one configuration in, one model out; an interrupted training resumes."""
 
 from __future__ import annotations
 
@@ -48,21 +48,22 @@ def load_training_config(
     Parameters
     ----------
     params_file, overrides
-        As for ``load_notebook_config``; they also say which study ``trial_number`` is of.
+        As for ``load_notebook_config``; they also select the study of ``trial_number``.
     trial_number
-        A trial of the study, to train again.
+        Number of a trial of the study to train again.
     config_path
-        A saved ``config.yaml``, to train again.
+        Path of a saved ``config.yaml`` to train again.
 
     Returns
     -------
     Config
-        The saved configuration with the overrides on top, or that of the params file.
+        The saved configuration with the overrides on top, or the one from the params file.
 
     Raises
     ------
     ParameterError
-        If a parameter is unknown or has the wrong type, or both of the last two are given.
+        If a parameter is unknown or has the wrong type, or if both ``trial_number`` and
+        ``config_path`` are given.
     StudyError
         If the study or trial does not exist.
     """
@@ -83,10 +84,10 @@ def load_training_config(
 
 
 def train_by_hand(cfg: Config) -> tuple[Path, dict[str, Any]]:
-    """Prepare the data if nobody has, train once, and return where and with which metrics.
+    """Prepare the data if necessary, train once, and return the directory and the metrics.
 
-    Data and device are checked before a directory is made. A training of the same configuration
-    that was interrupted or killed goes on from its checkpoint.
+    Data and device are checked before a directory is created. An interrupted or killed training of
+    the same configuration resumes from its checkpoint.
     """
     data = prepare_data(cfg)
     device = select_device(cfg.training.device)
@@ -105,16 +106,16 @@ def train_by_hand(cfg: Config) -> tuple[Path, dict[str, Any]]:
 
 
 def find_interrupted(cfg: Config, dataset_id: str) -> tuple[Path, Config] | None:
-    """Return the newest training by hand that was cut short and would be the same as ``cfg``'s.
+    """Return the newest interrupted training by hand that matches ``cfg``, with its configuration.
 
-    Its own configuration goes with it, which names the threads and the precision that it had.
+    The saved configuration names the thread count and the precision that the training used.
     """
     for file in sorted(resolve(cfg.paths.outputs_root).glob(f"20*/*/{CHECKPOINT_FILE}"))[::-1]:
         info = read_trial_info(file.parent)
         theirs = "trial_number" in info or info.get("dataset_id") != dataset_id
         if theirs or not _was_cut_short(info):
             continue
-        with suppress(ConfigError, KeyError):  # damaged: it is of no use
+        with suppress(ConfigError, KeyError):  # damaged files: not usable
             saved, wanted = read_saved_settings(file.parent), as_dict(as_begun(cfg, file.parent))
             if all(saved[section] == wanted[section] for section in COMPARED):
                 return file.parent, config_from_dict(saved)
@@ -122,7 +123,7 @@ def find_interrupted(cfg: Config, dataset_id: str) -> tuple[Path, Config] | None
 
 
 def _was_cut_short(info: Mapping[str, Any]) -> bool:
-    """Return whether a training waits to go on, or its process is gone."""
+    """Return whether a training waits to be resumed, or its process is gone."""
     if info.get("state") == "RUNNING":
         return bool(info.get("owner")) and not owner_is_alive(info["owner"])
     return bool(info.get("state") == "WAITING")

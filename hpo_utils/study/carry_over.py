@@ -1,4 +1,4 @@
-"""Trials of an earlier study that a changed search space could have sampled."""
+"""Copy the trials of an earlier study that a changed search space could have sampled."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hpo_utils.trials.storage import (
     FINISHED,
 )
 
-COMPARABLE = ("dataset_id", "score", "physics")  # of two studies whose trials can be mixed
+COMPARABLE = ("dataset_id", "score", "physics")  # equal in two studies whose trials can be mixed
 
 
 def carry_over(
@@ -21,15 +21,15 @@ def carry_over(
 ) -> tuple[int, Counter[str]]:
     """Copy the old study's finished trials that the new space could have sampled.
 
-    Trials on other data or scored in another way are not comparable: none of them is copied. A
-    setting that is searched only now has, in the old trials, the value at which it was held.
+    Trials on other data or with another score are not comparable: none of them is copied. A setting
+    that is searched only in the new study has, in the old trials, the value at which it was held.
 
     Returns
     -------
     int
-        How many were copied.
+        Number of trials that were copied.
     Counter
-        How many were not, by reason.
+        Number of trials that were not copied, by reason.
     """
     before, now = (study.user_attrs.get("signature", {}) for study in (old, new))
     trials = old.get_trials(deepcopy=False, states=FINISHED)
@@ -51,7 +51,7 @@ def carry_over(
                 value=trial.value,
                 intermediate_values=trial.intermediate_values,
                 user_attrs={
-                    # a number of the old study says nothing in the new one
+                    # a trial number of the old study means nothing in the new one
                     **{k: v for k, v in trial.user_attrs.items() if k != "same_as"},
                     "carried_from": f"{old.study_name} trial {trial.number}",
                 },

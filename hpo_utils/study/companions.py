@@ -1,8 +1,8 @@
-"""The studies beside a study, made to settle its winner: whose they are, told by what they say.
+"""Find and name the companions of a study: the studies that help to settle its winner.
 
-Each has the attribute ``companion_of``. A user may call a study of his own as a companion would be
-called, so a name proves nothing. Those that were made before there was the attribute are known by
-what only they have.
+Each companion has the attribute ``companion_of``. Its name proves nothing, because a user may give
+that name to a study of their own. Companions that are older than the attribute are recognised by
+properties that only companions have.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ TRAININGS = "|".join(AFTERWARDS)
 
 
 def companion_of(study: optuna.Study, outputs_root: Path) -> str | None:
-    """Return the name of the study beside which this one stands; None of a user's own."""
+    """Return the name of the study whose companion this one is; None for a user's own study."""
     attributes = study.user_attrs
     if MARK in attributes:
         return None if attributes[MARK] is None else str(attributes[MARK])
-    if "signature" not in attributes:  # trainings of settings had none
+    if "signature" not in attributes:  # companions that train given settings had none
         parts = re.fullmatch(rf"(.+)-(?:{TRAININGS})", study.study_name)
         return parts[1] if parts and study.get_trials(deepcopy=False) else None
     parts = re.fullmatch(rf"(.+)-{FOLD_SUFFIX}-\d+(?:-[\d-]+)?", study.study_name)
@@ -35,7 +35,7 @@ def companion_of(study: optuna.Study, outputs_root: Path) -> str | None:
 
 
 def _searched_for_another(study: optuna.Study, outputs_root: Path) -> bool:
-    """Return whether a search's trials have the settings of a search on another fold."""
+    """Return whether the trials have the settings of a companion search on another fold."""
     for trial in study.get_trials(deepcopy=False):
         with suppress(HpoError, KeyError, OSError):
             settings = read_saved_settings(outputs_root / trial.user_attrs["output_dir"])
@@ -45,7 +45,7 @@ def _searched_for_another(study: optuna.Study, outputs_root: Path) -> bool:
 
 
 def own_names(storage: BaseStorage, name: str, outputs_root: Path) -> list[str]:
-    """Return the stored studies ``name`` or ``name-<time stamp>`` of the user, newest first."""
+    """Return the user's own stored studies ``name`` or ``name-<time stamp>``, newest first."""
     return [
         stored
         for stored in stored_names(storage, name)
@@ -54,7 +54,7 @@ def own_names(storage: BaseStorage, name: str, outputs_root: Path) -> list[str]:
 
 
 def names_beside(storage: BaseStorage, name: str, parent: str, outputs_root: Path) -> list[str]:
-    """Return the stored studies ``name`` or ``name-<time stamp>`` that stand beside ``parent``."""
+    """Return the companions ``name`` or ``name-<time stamp>`` of ``parent``, newest first."""
     return [
         stored
         for stored in stored_names(storage, name)
@@ -63,15 +63,15 @@ def names_beside(storage: BaseStorage, name: str, parent: str, outputs_root: Pat
 
 
 def companion_name(storage: BaseStorage, parent: str, suffix: str, outputs_root: Path) -> str:
-    """Return how the study beside ``parent`` with this suffix is called, or is to be called.
+    """Return the name that the companion of ``parent`` with this suffix has or will get.
 
-    Where a user's own study has that name, a number behind it tells them apart.
+    If a user's own study already has that name, a number is appended.
     """
     names = set(optuna.get_all_study_names(storage))
     name, attempt = f"{parent}-{suffix}", 1
     while name in names:
         study = _load(storage, name)
-        unsigned = not {"signature", MARK} & study.user_attrs.keys()  # made at this moment
+        unsigned = not {"signature", MARK} & study.user_attrs.keys()  # being created at this moment
         if unsigned or companion_of(study, outputs_root) == parent:
             return name
         attempt += 1
@@ -80,9 +80,9 @@ def companion_name(storage: BaseStorage, parent: str, suffix: str, outputs_root:
 
 
 def companions_of(storage: BaseStorage, name: str, outputs_root: Path) -> dict[str, str]:
-    """Return the names of all studies beside a study, and what each is called where one reads.
+    """Return the names of all companions of a study, each with the title that users see.
 
-    Among them are the searches on its other folds, and what stands beside those.
+    These include the searches on other folds, and the companions of those searches.
     """
     begun = [each for each in optuna.get_all_study_names(storage) if each.startswith(f"{name}-")]
     parents = {each: companion_of(_load(storage, each), outputs_root) for each in begun}
@@ -97,7 +97,7 @@ def companions_of(storage: BaseStorage, name: str, outputs_root: Path) -> dict[s
 
 
 def _title(companion: str, name: str) -> str:
-    """Return what a companion of the study ``name`` is called."""
+    """Return the title of a companion of the study ``name``."""
     rest = companion.removeprefix(f"{name}-")
     parts = re.fullmatch(rf"{FOLD_SUFFIX}-(\d+)(-[\d-]+)?(?:-({TRAININGS})(?:-\d+)?)?", rest)
     if parts is None:

@@ -1,4 +1,4 @@
-"""What one sees while a study runs: a line per trial, a bar in JupyterLab, the status elsewhere."""
+"""Progress of a running study: a line per trial, a bar in JupyterLab, a status elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo_utils.base.formatting import clock
 from hpo_utils.trials.storage import FINISHED, best_of, score_of, trial_seconds
 
-WANTED = "n_trials"  # attribute of a study: the finished trials that it is to have
+WANTED = "n_trials"  # attribute of a study: number of finished trials that it is to have
 
 
 class StudyProgress:
@@ -24,9 +24,9 @@ class StudyProgress:
     Parameters
     ----------
     study
-        The study at the start; its best trial so far counts.
+        The study at the start; its best trial counts as the best so far.
     n_trials
-        Trials to go.
+        Number of trials still to finish.
     """
 
     def __init__(self, study: optuna.Study, n_trials: int) -> None:
@@ -39,11 +39,11 @@ class StudyProgress:
 
     @property
     def n_done(self) -> int:
-        """Trials finished since the start, failed ones not counted."""
+        """Number of trials finished since the start, not counting failed ones."""
         return sum(self.counts[state] for state in FINISHED)
 
     def trial_finished(self, trial: FrozenTrial) -> None:
-        """Take note of a trial that ended, and say so."""
+        """Count a trial that ended, print its line and update the bar."""
         self.counts[trial.state] += 1
         self._ended.append(trial)
         self._best = best_of([trial] if self._best is None else [self._best, trial])
@@ -52,7 +52,7 @@ class StudyProgress:
             self._bar.update(self._html(), raw=True)
 
     def line(self, trial: FrozenTrial) -> str:
-        """Return number, state, score, best so far, elapsed and expected remaining time."""
+        """Return a trial's number, state and score, the best so far, elapsed and remaining time."""
         score = "no score" if trial.value is None else f"{trial.value:.4f}"
         text = (
             f"trial {trial.number:>3}  {trial.state.name:<8}  score {score:>8}"
@@ -63,17 +63,17 @@ class StudyProgress:
         return text if failure is None else f"{text}\n           because of {failure}"
 
     def elapsed(self) -> float:
-        """Seconds since the start."""
+        """Return the seconds since the start."""
         return time.monotonic() - self._started
 
     def remaining(self) -> float | None:
-        """Seconds that the trials to go should take, by those that ended and who ran them."""
+        """Return the estimated seconds left, from the ended trials and the number of workers."""
         signed = [trial.user_attrs.get("owner", {}) for trial in self._ended]
         owners = {(owner.get("host"), owner.get("pid")) for owner in signed}
         return time_left(self._ended, self.n_trials - self.n_done, len(owners))
 
     def close(self) -> None:
-        """Bring the bar to its final state."""
+        """Update the bar for the last time."""
         if self._bar is not None:
             self._bar.update(self._html(), raw=True)
 
@@ -103,10 +103,11 @@ def best_text(best: FrozenTrial | None) -> str:
 
 
 def status(study: optuna.Study, title: str, with_best: bool = True) -> str:
-    """Return how far a study is, as its storage says: for another process than the one at work.
+    """Return the progress of a study from its storage, for processes that do not run it.
 
-    One line on the study, with the time left by what its trials took, and one per running trial.
-    ``with_best`` names the best trial; among trainings of a few configurations that says nothing.
+    There is one line for the study, with the time left estimated from its trials, and one line per
+    running trial. ``with_best`` adds the best trial, which means nothing among trainings of a few
+    configurations.
     """
     trials = study.get_trials(deepcopy=False)
     by_state = {state: [t for t in trials if t.state == state] for state in TrialState}
@@ -124,9 +125,9 @@ def status(study: optuna.Study, title: str, with_best: bool = True) -> str:
 
 
 def why_none_completed(study: optuna.Study) -> str | None:
-    """Return what became of a study of which no trial was completed, and what to do.
+    """Return why a study has no complete trial and what to do about it.
 
-    None while there may be one: if a trial is complete, or runs, or none has ended.
+    None if a trial is complete, if a trial has not ended yet, or if there are no trials.
     """
     trials = study.get_trials(deepcopy=False)
     if not trials or not all(trial.state.is_finished() for trial in trials) or best_of(trials):
@@ -148,14 +149,14 @@ def why_none_completed(study: optuna.Study) -> str | None:
 
 
 def remaining_text(seconds: float | None) -> str:
-    """Return how long it will take, if that can be said."""
+    """Return the remaining time in words, also if it is not known."""
     return "remaining: not known yet" if seconds is None else f"remaining about {clock(seconds)}"
 
 
 def time_left(ended: Sequence[FrozenTrial], n_left: int, n_at_once: int) -> float | None:
-    """Return the seconds that more trials should take, as long each as those that ended.
+    """Return the estimated seconds for ``n_left`` trials, from the mean time of the ended ones.
 
-    None if none has: nobody knows.
+    None if no trial has ended.
     """
     durations = [s for trial in ended if (s := trial_seconds(trial)) is not None]
     if n_left <= 0:

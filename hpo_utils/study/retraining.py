@@ -1,7 +1,7 @@
-"""Trainings with given settings, each of them done once by whichever process has time.
+"""Train given settings, each of them once, by any process that is free.
 
-They are trials of a study beside the one whose settings they have: they go through the same workers
-and leave the same files.
+The trainings are trials of a companion of the study from which the settings come: they run on the
+same workers and leave the same files.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from hpo_utils.workers.executors import run_workers
 from hpo_utils.workers.worker import Search
 
 SEED, CONSTRAIN = "training.seed", "model.constrain_outputs"
-POLL = 1.0  # seconds between two looks at what other processes train
+POLL = 1.0  # seconds between two checks of what other processes train
 
-Settings = dict[str, Any]  # a value for each searched parameter, seed and constraint included
+Settings = dict[str, Any]  # a value for each searched parameter, including seed and constraint
 
 
 def train_all(
@@ -50,17 +50,17 @@ def train_all(
     data: PreparedData,
     wanted: Mapping[str, Settings],
 ) -> list[FrozenTrial]:
-    """Train what is wanted and not yet there, as trials of a study named after ``study``.
+    """Train the wanted settings that are not trained yet, as trials of a companion of ``study``.
 
-    Nothing is pruned. Several processes may want the same: each training is done by one of them,
-    and all wait for it. ``wanted`` are settings by what to call them.
+    Nothing is pruned. Several processes may want the same trainings: one of them runs each
+    training, and all wait for it. ``wanted`` maps the name of each training to its settings.
 
     Raises
     ------
     StudyError
         If a training fails.
     StopRequest
-        If a person made the file ``optuna/STOP`` below ``outputs_root``.
+        If somebody created the file ``optuna/STOP`` below ``outputs_root``.
     """
     storage, root = open_storage(cfg), resolve(cfg.paths.outputs_root)
     name = companion_name(storage, study.study_name, suffix, root)
@@ -74,10 +74,10 @@ def train_all(
 
     while True:
         recover_interrupted(retrained, root, cfg.study.silent_after_s)
-        # in this order: what another process ends between the two is in both, not in none
+        # in this order: a training that ends between the two calls is in both, not in neither
         in_hand, finished = _in_hand(retrained), _finished(retrained, root)
         missing = names.keys() - finished.keys()
-        # of two that asked at the same moment, each waits for what the other asked for, too
+        # two processes that enqueue at the same moment each wait for the other's trials, too
         unfinished = missing | (names.keys() & in_hand)
         if not unfinished:
             return [finished[settings_key(settings)] for settings in wanted.values()]
@@ -104,44 +104,45 @@ def train_all(
 
 
 def _say(trial: FrozenTrial, names: Mapping[str, str]) -> None:
-    """Print a line on a training that has ended; ``names`` are those of the settings."""
+    """Print a line on an ended training; ``names`` maps the keys of settings to names."""
     diverged = trial.value is None or trial.state != TrialState.COMPLETE
     score = "no score" if diverged else f"score {trial.value:.4f}"
     print(f"retraining: {names.get(settings_key(trial.params), trial.params)}: {score}", flush=True)
 
 
 def complete_settings(cfg: Config, params: Settings, seed: int) -> Settings:
-    """Return the parameters with a seed, and whether outputs are constrained."""
+    """Return the parameters, completed by the seed and the output constraint."""
     return {CONSTRAIN: cfg.model.constrain_outputs, **params, SEED: seed}
 
 
 def widened(space: SearchSpace) -> SearchSpace:
-    """Return the space with the seed, and whether outputs are constrained, as parameters."""
+    """Return the space with the seed and the output constraint added as parameters."""
     added = (
         Parameter(SEED, IntDistribution(0, 2**32 - 1)),
         Parameter(CONSTRAIN, CategoricalDistribution([True, False])),
     )
     names = [parameter.name for parameter in added]
-    # first, as others may be searched on condition of them
+    # first, since they may be the condition of other parameters
     return SearchSpace((*added, *(p for p in space.parameters if p.name not in names)))
 
 
 def settings_key(settings: Mapping[str, Any]) -> str:
-    """Return a text that is the same for the same settings."""
+    """Return a string that is equal for equal settings."""
     return json.dumps(settings, sort_keys=True)
 
 
 def _in_hand(retrained: optuna.Study) -> set[str]:
-    """Return what waits or is being trained, by whatever process."""
+    """Return the keys of settings that wait or are being trained, by any process."""
     states = (TrialState.WAITING, TrialState.RUNNING)
     trials = retrained.get_trials(deepcopy=False, states=states)
     return {settings_key(enqueued_params(trial) or {}) for trial in trials}
 
 
 def _finished(retrained: optuna.Study, root: Path) -> dict[str, FrozenTrial]:
-    """Return the trainings that have ended, but for those whose directories are gone.
+    """Return the finished trainings whose directories still exist, by the key of their settings.
 
-    Of two with the same settings the first, for every process and every time.
+    Of several trainings with the same settings the first is returned, so that every process gets
+    the same one every time.
     """
     trials = retrained.get_trials(deepcopy=False, states=FINISHED)
     there = [trial for trial in trials if has_directory(trial, root)]

@@ -1,4 +1,4 @@
-"""The study: opened or created, recovered, searched to its number of trials, summarised."""
+"""Open or create a study, recover its trials, run the missing ones and write its files."""
 
 from __future__ import annotations
 
@@ -40,25 +40,25 @@ from hpo_utils.workers.executors import check_executor, run_workers
 from hpo_utils.workers.server import start_server
 from hpo_utils.workers.worker import Search, needing_storage
 
-FILES_INTERVAL = 10.0  # seconds between two writings of the study's files while it runs
-FILES_SHARE = 0.01  # of the time that the writing may take
+FILES_INTERVAL = 10.0  # seconds between two updates of the study's files while it runs
+FILES_SHARE = 0.01  # share of the time that writing the files may take
 DOWNSAMPLING = "dataset.downsample_factor"
-SIGNING_S = 5.0  # seconds in which a process that creates a study has signed it
+SIGNING_S = 5.0  # seconds within which a process signs the study that it creates
 
 
 def run_study(cfg: Config, companion_of: str | None = None) -> optuna.Study:
     """Search until the study has the trials that ``cfg`` asks for, and write its files.
 
-    Running again finishes the work rather than adding to it: trials that were interrupted go on
-    from their checkpoints. The files are written while it goes on and when it ends, also by an
-    interrupt, so that a killed search leaves them nearly up to date. A search that helps to settle
-    the winner of another study is a ``companion_of`` it, and never started over alone.
+    Running again finishes the work rather than adding to it: interrupted trials resume from their
+    checkpoints. The files are written during the search and at its end, also after an interrupt, so
+    that a killed search leaves them nearly up to date. ``companion_of`` names the study whose
+    winner this search helps to settle; a companion is never started over on its own.
 
     Returns
     -------
     optuna.Study
-        The study, which may be a new one: see ``open_study``. When ``study.timeout`` has passed it
-        has fewer trials.
+        The study, which may be a new one: see ``open_study``. It has fewer trials if
+        ``study.timeout`` has passed.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def run_study(cfg: Config, companion_of: str | None = None) -> optuna.Study:
         If data, search space or storage cannot be used, too many trials fail in a row, or the disk
         is full.
     StopRequest
-        If a person made the file ``optuna/STOP`` below ``outputs_root``.
+        If somebody created the file ``optuna/STOP`` below ``outputs_root``.
     """
     cfg, space, header = check_study(cfg)
     with needing_storage():
@@ -78,7 +78,7 @@ def run_study(cfg: Config, companion_of: str | None = None) -> optuna.Study:
 
 
 def search(study: optuna.Study, cfg: Config, space: SearchSpace, data: PreparedData) -> None:
-    """Run what is left of the study, showing its progress and keeping its files up to date."""
+    """Run the remaining trials of the study, show progress and keep its files up to date."""
     remaining = count_remaining(study, cfg)
     if remaining == 0:
         print(f"study {study.study_name!r} has its {count_finished(study)} trials: nothing to do")
@@ -103,7 +103,7 @@ def search(study: optuna.Study, cfg: Config, space: SearchSpace, data: PreparedD
     finally:
         write_study_files(study, root)
         progress.close()
-    shared = cfg.study.n_more is None  # with other processes, which have done some of them
+    shared = cfg.study.n_more is None  # other processes may have run some of the trials
     left = count_remaining(study, cfg) if shared else remaining - progress.n_done
     if left > 0 and (reason := stop.reason()):
         sentence = f"the search stops because {reason}: {left} trials are left, run again to go on"
@@ -113,17 +113,17 @@ def search(study: optuna.Study, cfg: Config, space: SearchSpace, data: PreparedD
 
 
 def check_study(cfg: Config) -> tuple[Config, SearchSpace, Header]:
-    """Check all settings of a study against the headers of its arrays, before it is made.
+    """Check all settings of a study against the headers of its arrays, before it is created.
 
     Returns
     -------
     Config, SearchSpace, Header
-        The configuration, with a weight for each target; what is searched; the arrays' headers.
+        The configuration, with a weight for each target; the search space; the arrays' headers.
 
     Raises
     ------
     HpoError
-        If one of them does not fit.
+        If a setting does not fit.
     """
     select_device(cfg.training.device)
     check_executor(cfg)
@@ -146,10 +146,10 @@ def open_study(
 ) -> optuna.Study:
     """Open the study that fits the configuration, or create it.
 
-    A study holds trials of one search space with one set of other settings, on one data set, scored
-    in one way. When the stored study of this name has others, a new one is made with a time stamp
-    in its name, and the finished trials that could have been sampled from the new space on the same
-    data are carried over. Asking again finds the new one.
+    All trials of a study share one search space, one set of other settings, one data set and one
+    score. If the stored study of this name differs in one of them, a new study with a time stamp in
+    its name is created, and the finished trials that could have been sampled from the new space on
+    the same data are carried over. Opening again finds the new study.
 
     ``study.delete_study`` or ``OPTUNA_DELETE_STUDY=true`` in the environment starts over.
     """
@@ -162,7 +162,7 @@ def open_study(
         try:
             study = _fitting_or_new(storage, cfg, space, signature, companion_of)
             break
-        except DuplicatedStudyError:  # made by another process a moment ago, or in this second
+        except DuplicatedStudyError:  # just created by another process, or in this same second
             time.sleep(1.0)
     study.set_user_attr("target_names", data.target_names)
     if cfg.study.try_base:
@@ -221,7 +221,7 @@ def _fitting_or_new(
 
 
 def _wait_for_signatures(studies: list[optuna.Study], signature: dict[str, Any]) -> None:
-    """Wait for those who create studies at this moment; sign what one left that was killed then."""
+    """Wait until concurrently created studies are signed; sign one whose creator died."""
     until = time.monotonic() + SIGNING_S
     for study in studies:
         while "signature" not in study.user_attrs and not study.get_trials(deepcopy=False):
@@ -232,10 +232,7 @@ def _wait_for_signatures(studies: list[optuna.Study], signature: dict[str, Any])
 
 
 def with_those_after(study: optuna.Study, outputs_root: Path) -> dict[str, optuna.Study]:
-    """Return the study, and those that its winner is settled by, as far as they have begun.
-
-    Under what each is called where a user reads of it.
-    """
+    """Return the study and its existing companions, by the titles that users see."""
     storage = study._storage
     after = {
         title: optuna.load_study(study_name=name, storage=storage)
@@ -250,16 +247,16 @@ def load_existing_study(cfg: Config, study_name: object = None) -> optuna.Study:
     Parameters
     ----------
     cfg
-        Of the studies called ``study.name``, with or without a time stamp, the one that was made
-        with these settings, on these data; else the one that was last searched, else the newest:
-        ``differs_from`` says in what.
+        The configuration. Among the studies called ``study.name``, with or without a time stamp, it
+        selects the one with these settings and data; otherwise the one that was last searched, or
+        else the newest: ``differs_from`` says how it differs.
     study_name
-        The exact name of another one, or the number that papermill made of its digits.
+        The exact name of another study, or the number that papermill made of its digits.
 
     Raises
     ------
     StudyError
-        If there is none.
+        If there is no such study.
     """
     wanted = as_text("study_name", study_name)
     names: list[str] = []
@@ -283,7 +280,7 @@ def load_existing_study(cfg: Config, study_name: object = None) -> optuna.Study:
 def _as_wished(
     storage: optuna.storages.BaseStorage, names: list[str], wished: dict[str, Any]
 ) -> list[str]:
-    """Return the studies that were made with what is wished, as far as that is known."""
+    """Return the studies whose signatures contain ``wished``; none if ``wished`` is empty."""
     signatures = {
         name: optuna.load_study(study_name=name, storage=storage).user_attrs.get("signature", {})
         for name in names
@@ -292,7 +289,11 @@ def _as_wished(
 
 
 def _wished(cfg: Config) -> dict[str, Any]:
-    """Return the signature that a study with these settings has; of arrays that are gone a part."""
+    """Return the signature of a study with these settings, as far as it is known.
+
+    It is empty if the arrays or the search space cannot be read, and partial if the data have not
+    been prepared.
+    """
     try:
         header = read_header(cfg)
     except HpoError:
@@ -310,7 +311,7 @@ def _wished(cfg: Config) -> dict[str, Any]:
 
 
 def differs_from(study: optuna.Study, cfg: Config) -> str | None:
-    """Return in a sentence how a study differs from what the settings ask for; None if it fits."""
+    """Return a sentence on how a study differs from the settings in ``cfg``; None if it fits."""
     wished, signature = _wished(cfg), study.user_attrs.get("signature", {})
     differing = [key for key in wished if signature and wished[key] != signature.get(key)]
     if not differing:
@@ -344,7 +345,7 @@ def _delete_stored(storage: optuna.storages.BaseStorage, cfg: Config) -> None:
 
 
 def _enqueue_base(study: optuna.Study, space: SearchSpace, cfg: Config) -> None:
-    """Have the base configuration tried first, unless it has been or waits to be."""
+    """Enqueue the base configuration as the next trial, unless it was tried or is waiting."""
     base = space.values_in(cfg)
     tried = [
         enqueued_params(trial) or trial.params

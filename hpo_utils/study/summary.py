@@ -16,14 +16,14 @@ BEST_LINK = "optuna_best"
 
 
 def write_study_files(study: optuna.Study, outputs_root: Path) -> None:
-    """Write summary, best trial's information and link, as the study stands now.
+    """Write the summary, the best trial's information and the link, as the study stands now.
 
     Parameters
     ----------
     study
         The study, finished or not.
     outputs_root
-        Where ``optuna/``, ``optuna_study_summary.json`` and ``optuna_best`` go.
+        The folder for ``optuna/``, ``optuna_study_summary.json`` and ``optuna_best``.
     """
     (outputs_root / "optuna").mkdir(parents=True, exist_ok=True)
     summary = generate_study_summary(study)
@@ -31,7 +31,7 @@ def write_study_files(study: optuna.Study, outputs_root: Path) -> None:
     write_json(outputs_root / "optuna_study_summary.json", summary)
     best = summary["best_trial"]
     info, link = outputs_root / "optuna" / "best_trial_info.yaml", outputs_root / BEST_LINK
-    if best is None:  # what is there is of another study
+    if best is None:  # existing files belong to another study
         info.unlink(missing_ok=True)
         link.unlink(missing_ok=True)
         return
@@ -41,7 +41,7 @@ def write_study_files(study: optuna.Study, outputs_root: Path) -> None:
 
 
 def generate_study_summary(study: optuna.Study) -> dict[str, Any]:
-    """Return what is known of a study and all its trials, ready for JSON.
+    """Return a summary of a study and all its trials, ready for JSON.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def generate_study_summary(study: optuna.Study) -> dict[str, Any]:
 
 
 def last_searched(outputs_root: Path) -> str | None:
-    """Return the name of the study whose files these are, None if there are none."""
+    """Return the name of the study that the summary file describes; None if there is no file."""
     summary = read_mapping(outputs_root / "optuna" / "study_summary.json") or {}
     name = summary.get("study_name")
     return None if name is None else str(name)

@@ -1,4 +1,4 @@
-"""Checkpoints: everything a training needs to go on where its process died, in one file."""
+"""Checkpoints: everything that a training needs to resume after its process died, in one file."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from hpo_utils.training.timing import Effort
 
 @dataclass
 class TrainingState:
-    """What changes while a network trains, as it is after a whole number of epochs.
+    """The mutable state of a training, after a whole number of epochs.
 
-    ``history`` and ``effort`` are those of the trial's record.
+    ``history`` and ``effort`` are shared with the trial's record.
     """
 
     model: nn.Module
@@ -43,11 +43,11 @@ class TrainingState:
 
     @property
     def kept(self) -> nn.Module:
-        """The model that validates and is kept: the averaged one, if there is an average."""
+        """The model that is validated and kept: the averaged model if weights are averaged."""
         return self.model if self.average is None else self.average.model
 
     def finish_epoch(self, score: float) -> None:
-        """Take note of an epoch's end and its score; keep the weights if they are the best."""
+        """Record the end of an epoch and its score; keep the weights if they are the best yet."""
         self.epoch += 1
         self.effort.epochs += 1
         if score < self.best_score:
@@ -56,7 +56,7 @@ class TrainingState:
         self.schedule.after_epoch(self.epoch, score)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything in tensors and plain values, the generators of random numbers too."""
+        """Return the state, including random number generators, as tensors and plain values."""
         device = next(self.model.parameters()).device
         return {
             "model": self.model.state_dict(),
@@ -76,7 +76,7 @@ class TrainingState:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what ``state_dict`` returned, whatever this state was."""
+        """Restore the state that ``state_dict`` returned; add its seconds to ``effort``."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
@@ -97,14 +97,14 @@ class TrainingState:
 
 
 class Checkpoint:
-    """The file of a training's state, written at most every so often.
+    """The checkpoint file of a training, written at a minimum interval.
 
     Parameters
     ----------
     directory
-        Of the trial.
+        The trial's directory.
     every_s
-        Seconds between two writings.
+        Minimum seconds between two writes.
     """
 
     def __init__(self, directory: Path, every_s: float) -> None:
@@ -112,17 +112,17 @@ class Checkpoint:
         self._every_s, self._saved_at = every_s, time.monotonic()
 
     def restore(self, state: TrainingState) -> bool:
-        """Bring ``state`` to where the file says; return whether there is one that can be used.
+        """Restore ``state`` from the file; return whether there is a usable file.
 
-        A file that was cut, or has rotted, is as good as none: the training begins anew, and comes
-        to the same end.
+        A truncated or corrupted file counts as none: the training starts over and reaches the same
+        result.
         """
-        if not is_whole_archive(self.file):  # PyTorch itself does not look at the check sums
+        if not is_whole_archive(self.file):  # PyTorch itself does not verify the checksums
             return False
         try:
-            # weights_only: a file cannot run code
+            # weights_only: the file cannot run code
             content = torch.load(self.file, map_location="cpu", weights_only=True)
-        except Exception:  # whatever a damaged file leads to
+        except Exception:  # a damaged file may raise anything
             return False
         if not isinstance(content, dict) or content.keys() != state.state_dict().keys():
             return False
@@ -130,7 +130,7 @@ class Checkpoint:
         return True
 
     def save(self, state: TrainingState) -> None:
-        """Write the state, whole or not at all."""
+        """Write the state atomically."""
 
         def write(file: BinaryIO) -> None:
             torch.save(state.state_dict(), file)
@@ -139,6 +139,6 @@ class Checkpoint:
         self._saved_at = time.monotonic()
 
     def save_if_due(self, state: TrainingState) -> None:
-        """Write the state unless that was done a moment ago."""
+        """Write the state if the last write was at least ``every_s`` seconds ago."""
         if time.monotonic() - self._saved_at >= self._every_s:
             self.save(state)

@@ -1,4 +1,4 @@
-"""The directory of one trial: made, found again, its files named and read."""
+"""The directory of one trial: create it, find it again, and name and read its files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hpo_utils.base.paths import (
 
 TRAIN_LOG = Path("logs") / "train.log"
 VAL_FILE = Path("val_pred.npy")
-WEIGHTS_FILE = Path("weights") / "model_simplecnn_real.pth"  # so named by the specification
+WEIGHTS_FILE = Path("weights") / "model_simplecnn_real.pth"  # the specification sets this name
 
 
 def create_trial_output_dir(outputs_root: str | Path) -> Path:
@@ -38,7 +38,7 @@ def create_trial_output_dir(outputs_root: str | Path) -> Path:
 
 
 def find_trial_output_dir(study: optuna.Study, trial_number: int, outputs_root: str | Path) -> Path:
-    """Return the directory of a trial, as the study remembers it.
+    """Return the directory of a trial, as recorded in the study.
 
     Raises
     ------
@@ -62,23 +62,23 @@ def find_trial_output_dir(study: optuna.Study, trial_number: int, outputs_root: 
 
 
 def has_directory(trial: FrozenTrial | optuna.Trial, outputs_root: Path) -> bool:
-    """Return whether a trial's files are still there."""
+    """Return whether a trial's directory still exists."""
     remembered = trial.user_attrs.get("output_dir")
     return remembered is not None and (outputs_root / str(remembered)).is_dir()
 
 
 def read_trial_info(output_dir: Path) -> dict[str, Any]:
-    """Return ``trial_info.yaml``, empty if there is none yet, or none that can be read."""
+    """Return the content of ``trial_info.yaml``; empty if the file is missing or unreadable."""
     return read_mapping(output_dir / "trial_info.yaml") or {}
 
 
 def read_metrics(output_dir: Path) -> dict[str, Any]:
-    """Return ``metrics.json`` of a finished training.
+    """Return the content of ``metrics.json`` of a finished training.
 
     Raises
     ------
     StudyError
-        If it cannot be read.
+        If the file cannot be read.
     """
     metrics = read_mapping(output_dir / "metrics.json")
     if metrics is None:
@@ -87,12 +87,12 @@ def read_metrics(output_dir: Path) -> dict[str, Any]:
 
 
 def read_predictions(file: Path) -> NDArray[np.float32]:
-    """Return predictions or truth, of shape (n_samples, n_targets), that a training wrote.
+    """Return saved predictions or true values, of shape (n_samples, n_targets), in float32.
 
     Raises
     ------
     StudyError
-        If they cannot be read.
+        If the file cannot be read or holds another kind of array.
     """
     try:
         found: NDArray[np.float32] = np.load(file, allow_pickle=False)
@@ -104,7 +104,7 @@ def read_predictions(file: Path) -> NDArray[np.float32]:
 
 
 def damaged(file: Path) -> StudyError:
-    """Return the sentence on a file of a training that cannot be read."""
+    """Return the error for a file of a training that cannot be read."""
     return StudyError(
         f"the files of a training must be whole, but {file} is missing or damaged: delete the"
         " folder of the training and run notebooks/03_optimize.ipynb again, which trains it anew"

@@ -1,4 +1,4 @@
-"""The directory of one trial: made, recorded while it runs, filled at the end, found again."""
+"""The record of a trial on disk: its configuration, log, state and outcome."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ from hpo_utils.base.paths import (
 from hpo_utils.training.directory import CHECKPOINT_FILE, TRAIN_LOG, read_trial_info
 from hpo_utils.training.timing import Effort
 
-LEFT_OPEN = {"n_threads": None, "precision": "auto"}  # what a training chooses, then writes down
+LEFT_OPEN = {"n_threads": None, "precision": "auto"}  # settings that a training may choose itself
 PACKAGES = ("hpo_utils", "optuna", "torch", "numpy", "omegaconf")
 
 
 @dataclass
 class TrialRecord:
-    """Context that keeps a trial's ``config.yaml``, ``trial_info.yaml`` and log true.
+    """Context manager that keeps a trial's ``config.yaml``, ``trial_info.yaml`` and log correct.
 
-    On entry the trial is written down as RUNNING; on exit with its true final state, the reason and
-    traceback of a failure included. One that was interrupted waits, with its checkpoint, to go on.
-    One that another process has finished, while this one was taken for dead, is left as it is.
-    ``restarts`` has, for each time it did, the epochs that were done; ``pieces`` says into how many
-    a batch was cut to fit into the memory.
+    On entry the trial is recorded as RUNNING; on exit with its true final state, including the
+    reason and traceback of a failure. An interrupted trial keeps its checkpoint and waits to be
+    resumed. If another process took this one for dead and finished the trial, its files are left
+    untouched. ``restarts`` lists the number of epochs done at each resumption; ``pieces`` is the
+    number of pieces into which a batch was cut to fit into memory.
     """
 
     output_dir: Path
@@ -68,13 +68,13 @@ class TrialRecord:
         return self
 
     def go_on(self, epoch: int) -> None:
-        """Note that the training goes on from a checkpoint after ``epoch`` epochs."""
+        """Record that the training resumes from a checkpoint after ``epoch`` epochs."""
         self.restarts.append(epoch)
         self._log(f"going on after epoch {epoch}")
         self._write_info("RUNNING")
 
     def log_epoch(self, epoch: int, train_loss: float, val_loss: float, score: float) -> None:
-        """Note the outcome of an epoch (counted from 1)."""
+        """Record the outcome of an epoch (counted from 1)."""
         values = (train_loss, val_loss, score)
         for series, value in zip(self.history.values(), values, strict=True):
             series.append(value)
@@ -94,14 +94,14 @@ class TrialRecord:
         trace: TracebackType | None,
     ) -> None:
         if isinstance(error, UpdateFinishedTrialError):
-            return  # another process took the trial over and finished it: these are its files
+            return  # another process took over and finished the trial: the files are its own
         if error is None:
             self._write_info("COMPLETE")
         elif isinstance(error, Exception) and not (
             isinstance(error, (StopRequest, *outages())) or was_interrupted(error)
         ):
             self._write_failure(error, trace)
-        else:  # an interrupt, a disk that is full, a database that is gone: the training can go on
+        else:  # an interrupt, a full disk, a lost database: the training can resume
             reason = f"{type(error).__name__}: {error}"
             if was_interrupted(error):
                 reason = "interrupted"
@@ -139,9 +139,10 @@ class TrialRecord:
 
 
 def as_begun(cfg: Config, output_dir: Path) -> Config:
-    """Return the configuration with what the training that began here has chosen by itself.
+    """Return ``cfg`` with open settings as chosen by the training that began in ``output_dir``.
 
-    Another number of threads, or another precision, would give other numbers from here on.
+    These are the thread count and the precision: other values would give other results from here
+    on.
     """
     saved = read_saved_settings(output_dir)["training"]
     chosen = {
@@ -162,7 +163,7 @@ def finite(history: dict[str, list[float]]) -> dict[str, list[float | None]]:
 
 @lru_cache
 def environment() -> dict[str, Any]:
-    """Return machine, versions and code revision, for files that must say what made them."""
+    """Return the machine, versions and code revision, for files that record their origin."""
     return {
         "machine": socket.gethostname(),
         "platform": platform.platform(),
@@ -173,7 +174,7 @@ def environment() -> dict[str, Any]:
 
 
 def _git_revision() -> str | None:
-    """Return the commit of the project, with '+' if files differ from it; None without git."""
+    """Return the project's commit, with '+' if files differ from it; None without git."""
     command = ["git", "describe", "--always", "--dirty=+", "--abbrev=12"]
     try:
         done = subprocess.run(

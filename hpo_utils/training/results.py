@@ -1,4 +1,4 @@
-"""What a finished training leaves in its directory: weights, metrics, predictions."""
+"""The files that a finished training writes: weights, metrics and predictions."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from hpo_utils.training.directory import VAL_FILE, WEIGHTS_FILE
 
 @dataclass
 class TrialResult:
-    """What one finished training leaves.
+    """The result of one finished training.
 
-    ``truth`` and ``predictions`` hold, for ``val`` and unless it stays shut for ``test``, arrays of
-    shape (n_samples, n_targets) in the targets' units; ``score`` is that of the validation part at
-    ``best_epoch`` (counted from 1), whose weights are kept.
+    ``truth`` and ``predictions`` hold arrays of shape (n_samples, n_targets) in the targets' units
+    for ``val`` and, unless ``evaluation.strict_test`` is set, for ``test``. ``score`` is the
+    validation score at ``best_epoch`` (counted from 1), whose weights are kept.
     """
 
     score: float
@@ -42,9 +42,9 @@ class TrialResult:
 def save_trial_results(
     output_dir: Path, result: TrialResult, history: dict[str, list[float]], data: PreparedData
 ) -> dict[str, Any]:
-    """Write weights, metrics and predictions of a finished training.
+    """Write the weights, metrics and predictions of a finished training.
 
-    Its figures are drawn from these files, see ``trials.figures``.
+    The figures are drawn from these files, see ``trials.figures``.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def save_trial_results(
         "test_mse": test.get("mse"),
         "test_mae": test.get("mae"),
         "test_targets": errors.get("test"),
-        "part": part,  # of y_true, y_pred and the figures
+        "part": part,  # the part in y_true, y_pred and the figures
         "target_units": dict(zip(names, units, strict=True)),
         "n_parameters": result.n_parameters,
         **history,

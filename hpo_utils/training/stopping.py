@@ -1,4 +1,4 @@
-"""When a search is to stop before it is done: at its deadline, or by a file that a person makes."""
+"""Stop a search before it is done: at its deadline, or when somebody creates a stop file."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ STOP_FILE = Path("optuna") / "STOP"  # below outputs_root
 
 @dataclass(frozen=True)
 class Stop:
-    """What every worker of a search looks at between epochs and, for the deadline, between steps.
+    """The stop conditions, which workers check between epochs and, for the deadline, between steps.
 
-    ``since``, the start of the search, is in seconds as ``time.time`` counts them, and ``timeout``
-    counts from there. A file from before the start is an earlier search's, and means nothing.
+    ``since`` is the start of the search in seconds as of ``time.time``; ``timeout`` counts from
+    there. A stop file that is older than the start belongs to an earlier search and is ignored.
     """
 
     file: Path
@@ -26,7 +26,7 @@ class Stop:
     timeout: float | None
 
     def reason(self) -> str | None:
-        """Return why the search is to stop, None if it is not."""
+        """Return why the search is to stop; None if it may continue."""
         if self.overdue():
             return f"its time is over (study.timeout = {self.timeout:g} s)"
         try:
@@ -51,6 +51,6 @@ class Stop:
 
 
 def create_stop(cfg: Config) -> Stop:
-    """Return the conditions for a search that starts now."""
+    """Return the stop conditions of a search that starts now."""
     file = resolve(cfg.paths.outputs_root) / STOP_FILE
     return Stop(file, time.time(), cfg.study.timeout)

@@ -1,10 +1,10 @@
-"""How often a test part was looked at, and by whom.
+"""The log of predictions of the test part: how often it was used, when, and for what.
 
-Each prediction of the test part adds a line to ``<outputs_root>/data/test_looks/``: a number that
-was looked at often, by whoever chooses, is no test any more. Its files are named after the samples
-of the test part and their targets: with other channels, or under another name, the data are
-prepared anew, but these samples have spoken. Each machine has a file of its own, since lines that
-two of them add to one on a network drive may mix.
+Each prediction of the test part adds a line to ``<outputs_root>/data/test_looks/``: once test
+results have been seen often by people who select models, they are no independent test any more. The
+log files are named after the samples of the test part and their targets: with other channels, or
+under another name, the data are prepared anew, but the test samples are the same. Each machine
+writes its own file, since lines that two machines append to one file on a network drive may mix.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from pathlib import Path
 from hpo_utils.data.prepared import PreparedData
 
 TRIAL, BY_HAND, WINNER = "trial", "by hand", "winner"
-UNKNOWN = "unknown"  # of a line that cannot be read: it counts all the same
+UNKNOWN = "unknown"  # a line that cannot be read; it still counts as a look
 
 
 @dataclass(frozen=True)
 class Look:
-    """One prediction of the test part: when, by whom, and to what end.
+    """One prediction of the test part: when it was made, by what, and for what purpose.
 
-    ``kind`` is ``TRIAL`` or ``BY_HAND`` for a training that wrote it to its directory, which ``by``
-    names; ``WINNER`` if it speaks for the winner that ``by`` names.
+    ``kind`` is ``TRIAL`` or ``BY_HAND`` for a training that wrote the prediction to its directory
+    ``by``; it is ``WINNER`` for a prediction that evaluates the winner ``by``.
     """
 
     time: str
@@ -37,7 +37,7 @@ class Look:
 
 
 def note_look(data: PreparedData, by: str, kind: str) -> None:
-    """Write down that ``by`` predicts the test part."""
+    """Record that ``by`` predicts the test part."""
     time = datetime.now().isoformat(timespec="seconds")
     line = json.dumps({"time": time, "by": by, "kind": kind}, ensure_ascii=False)
     name = f"{_test_samples(data)}-{socket.gethostname()}.jsonl"
@@ -47,13 +47,13 @@ def note_look(data: PreparedData, by: str, kind: str) -> None:
         opened.seek(0, os.SEEK_END)
         if opened.tell():
             opened.seek(-1, os.SEEK_END)
-            line = line if opened.read() == b"\n" else f"\n{line}"  # behind a half one
-        # one short write: lines of several workers do not mix
+            line = line if opened.read() == b"\n" else f"\n{line}"  # after an incomplete line
+        # one short write, so that lines of several workers do not mix
         opened.write(f"{line}\n".encode())
 
 
 def looks_at_test(data: PreparedData) -> list[Look]:
-    """Return all looks so far, the first first."""
+    """Return all looks so far, oldest first."""
     looks = [
         _read(line)
         for file in sorted(looks_directory(data).glob(f"{_test_samples(data)}-*.jsonl"))
@@ -64,7 +64,7 @@ def looks_at_test(data: PreparedData) -> list[Look]:
 
 
 def _read(line: bytes) -> Look:
-    """Return the look that a line tells of, whatever a power cut left of it."""
+    """Return the look that a line records; an unknown look if a power cut damaged the line."""
     try:
         found = json.loads(line)
         return Look(str(found["time"]), str(found["by"]), str(found["kind"]))
@@ -73,17 +73,17 @@ def _read(line: bytes) -> Look:
 
 
 def winners_heard(data: PreparedData) -> list[str]:
-    """Return for which winners the test part has spoken."""
+    """Return the winners that were evaluated on the test part."""
     return sorted({look.by for look in looks_at_test(data) if look.kind == WINNER})
 
 
 def looks_directory(data: PreparedData) -> Path:
-    """Return where the looks at all test parts are written down."""
+    """Return the directory in which the looks at all test parts are recorded."""
     return data.directory.parent / "test_looks"
 
 
 def _test_samples(data: PreparedData) -> str:
-    """Return hex digits that stand for the test part's samples and what was measured of them."""
+    """Return hex digits that identify the test part's samples and their measured targets."""
     _, t, *_ = data.manifest["sources"]
     content = t["sha256"].encode() + data.sample_numbers("test").tobytes()
     return hashlib.sha256(content).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Where a training's time goes, and how much of the machine it uses."""
+"""Measure where a training's time goes and how much of the machine it uses."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from torch import Tensor, nn
 from hpo_utils.network.models import predict
 
 PHASES = ("data", "train", "validate", "search", "files")
-PEAK_SIZE = 1024  # of the matrix products that find the peak
-PEAK_SIZE_OF_GPUS = 4096  # a smaller one ends before the next can be asked for
+PEAK_SIZE = 1024  # rows and columns of the matrices whose product measures the peak
+PEAK_SIZE_OF_GPUS = 4096  # smaller products measure launch latency instead of throughput
 PEAK_REPEATS = 5
 
 
 @dataclass
 class Effort:
-    """What one training costs: the seconds of each phase, and its arithmetic.
+    """The cost of one training: the seconds of each phase, and its arithmetic operations.
 
-    ``data``: arrays and network brought to the device. ``train``, ``validate``: passes over the two
-    parts. ``search``: suggesting, reporting, deciding whether to prune. ``files``: everything that
-    is written. ``flops_per_epoch`` are the operations of one pass over the training part; ``peak``
-    is what ``matrix_peak`` found.
+    ``data``: moving arrays and network to the device. ``train``, ``validate``: passes over the two
+    parts. ``search``: suggesting, reporting, deciding whether to prune. ``files``: writing all
+    files. ``flops_per_epoch`` is the number of operations of one pass over the training part;
+    ``peak`` is the result of ``matrix_peak``.
     """
 
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
@@ -45,7 +45,7 @@ class Effort:
 
     @property
     def utilisation(self) -> float | None:
-        """Share of the peak that the training steps reached; None before the first epoch."""
+        """Fraction of the peak that the training steps reached; None before the first epoch."""
         if not (self.epochs and self.peak):
             return None
         return self.epochs * self.flops_per_epoch / self.seconds["train"] / self.peak
@@ -60,13 +60,14 @@ class Effort:
 def training_flops(model: nn.Module, x_sample: Tensor) -> int:
     """Return the floating-point operations of convolutions and linear layers per training sample.
 
-    A forward pass has one product for each weight and each place of the output; the backward pass
-    has as many for the weights and as many for the layer's input, which the first layer is spared.
+    The forward pass has one multiply-add (two operations) for each weight at each output position.
+    The backward pass has as many for the weight gradients and as many for the gradients of the
+    layer's input, which the first layer does not need.
 
     Parameters
     ----------
     model
-        Is called once, without gradients.
+        The network, which is called once, without gradients.
     x_sample
         At least one sample, of shape (n_samples, n_channels, ...).
     """
@@ -85,9 +86,9 @@ def training_flops(model: nn.Module, x_sample: Tensor) -> int:
 
 @lru_cache
 def matrix_peak(device: torch.device, dtype: torch.dtype, n_threads: int) -> float:
-    """Return the operations per second of a large matrix product: what the device can do.
+    """Return the operations per second of a large matrix product, the peak of the device.
 
-    Measured once per process; ``n_threads`` only tells one setting from another.
+    The peak is measured once per process; ``n_threads`` is only part of the cache key.
     """
     size = PEAK_SIZE if device.type == "cpu" else PEAK_SIZE_OF_GPUS
     a = torch.ones(size, size, device=device, dtype=dtype)

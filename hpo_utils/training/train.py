@@ -1,4 +1,4 @@
-"""One training: tensors in, the weights of the best epoch and its score out.
+"""Train one network: tensors in, the weights of the best epoch and its score out.
 
 The same function serves a training by hand (``by_hand``) and every trial of a study.
 """
@@ -60,10 +60,10 @@ def train_trial(
     effort: Effort | None = None,
     stop: Stop | None = None,
 ) -> dict[str, Any]:
-    """Train once as ``cfg`` says and write everything to ``output_dir``.
+    """Train one network as ``cfg`` says and write all its files to ``output_dir``.
 
-    If the directory holds the checkpoint of a training that was interrupted, this one goes on from
-    there, and on a CPU ends with the same numbers as if nothing had happened.
+    If the directory holds the checkpoint of an interrupted training, the training resumes from it,
+    and on a CPU ends with the same numbers as without the interruption.
 
     Parameters
     ----------
@@ -77,26 +77,26 @@ def train_trial(
         Called after each epoch with the epoch's number (from 1) and score; may raise
         ``optuna.TrialPruned`` to end the training.
     identity
-        Written to ``trial_info.yaml`` as it is: trial number, study, parameters.
+        Copied to ``trial_info.yaml``: trial number, study, parameters.
     effort
-        Takes note of where the time goes.
+        Records the time that each phase takes.
     stop
-        Is looked at between two steps, for the deadline, and after each epoch.
+        The stop conditions: the deadline is checked between steps, all of them after each epoch.
 
     Returns
     -------
     dict
-        The content of ``metrics.json``: ``score`` is that of ``evaluation.score`` on the validation
-        part at ``best_epoch``, whose weights are the ones kept.
+        The content of ``metrics.json``: ``score`` is the value of ``evaluation.score`` on the
+        validation part at ``best_epoch``, whose weights are kept.
 
     Raises
     ------
     DivergenceError
         If the loss becomes NaN or infinite.
     InfeasibleError
-        If the memory does not suffice for the data or for the smallest piece of a batch.
+        If memory is too small for the data or for the smallest piece of a batch.
     StopRequest
-        If ``stop`` says so; the training can go on later.
+        If a condition of ``stop`` holds; the training can be resumed later.
     """
     effort = Effort() if effort is None else effort
     compute = choose_compute(cfg, data.input_shape("train", cfg.dataset.downsample_factor)[1:])
@@ -121,7 +121,7 @@ def train_trial(
 
 @dataclass(frozen=True)
 class Training:
-    """What does not change while a network trains."""
+    """The inputs of a training, which do not change while the network trains."""
 
     cfg: Config
     data: PreparedData
@@ -137,11 +137,11 @@ def _nothing() -> None:
 
 @dataclass(frozen=True)
 class Step:
-    """What every step of an epoch takes.
+    """The objects that every training step of an epoch uses.
 
     The network computes in ``precision``, the loss ``criterion`` in float32; ``before`` and
-    ``after`` are called around each step. A batch that does not fit into the memory is cut into
-    ``pieces``, and so are those after it.
+    ``after`` are called around each step. A batch that does not fit into memory is cut into
+    ``pieces``, and so are all later batches.
     """
 
     model: nn.Module
@@ -161,7 +161,7 @@ def train_one_epoch(step: Step, part: Part, batches: list[Tensor]) -> float:
     Raises
     ------
     InfeasibleError
-        If not even the smallest piece fits, of two or three samples.
+        If even the smallest piece, of two or three samples, does not fit into memory.
     """
     step.model.train()
     device = part.z.device
@@ -172,14 +172,14 @@ def train_one_epoch(step: Step, part: Part, batches: list[Tensor]) -> float:
             release_memory(device)
         step.optimizer.step()
         step.after()
-        total += loss * len(batch)  # stays on the device: no wait for each step
+        total += loss * len(batch)  # stays on the device, so no step has to wait for it
     return float(total) / sum(len(batch) for batch in batches)
 
 
 def _gradients(step: Step, part: Part, batch: Tensor) -> Tensor | None:
-    """Leave a batch's gradients in the model and return its loss.
+    """Compute a batch's gradients into the model and return its loss.
 
-    None if the memory did not suffice: then ``step.pieces`` has become finer for another attempt.
+    None if memory was too small: then ``step.pieces`` has become finer for another attempt.
     """
     step.optimizer.zero_grad()
     total = torch.zeros((), device=part.z.device)
@@ -207,10 +207,9 @@ def _gradients(step: Step, part: Part, batch: Tensor) -> Tensor | None:
 def evaluate(
     model: nn.Module, part: Part, criterion: nn.Module, yardstick: Yardstick, batch_size: int
 ) -> tuple[float, float]:
-    """Return loss and score of a part, evaluated without gradients, ``batch_size`` at a time.
+    """Return the loss and score of a part, without gradients, in batches of ``batch_size``.
 
-    The loss is that of the training; the score is what the yardstick says, the same for every
-    trial.
+    The loss is the training's own; the score is the yardstick's, which is the same for every trial.
     """
     z_pred = predict(model, part.x, batch_size)
     return float(criterion(z_pred, part.z)), float(yardstick(z_pred, part.z))
@@ -225,9 +224,9 @@ def create_criterion(cfg: Config, n_targets: int) -> nn.Module:
 
 
 def _fit_and_predict(training: Training) -> TrialResult:
-    """Train, return to the best epoch, predict the validation part and, unless shut, the test.
+    """Train, restore the best epoch, and predict the validation and, if allowed, the test part.
 
-    Scores and predictions are taken in float32, as the model that is taken home computes.
+    Scores and predictions are computed in float32, as in the model that users take home.
     """
     cfg, data, record = training.cfg, training.data, training.record
     device, precision = training.compute.device, training.compute.precision
@@ -276,7 +275,7 @@ def _fit(
     train: Part,
     validate: Callable[[nn.Module], tuple[float, float]],
 ) -> tuple[int, float]:
-    """Run the epochs, leave the best epoch's weights in ``model``, return (epoch, score).
+    """Run the epochs, load the best epoch's weights into ``model``, return its (epoch, score).
 
     ``validate`` returns a model's loss and score on the validation part.
     """
@@ -315,7 +314,7 @@ def _fit(
 def _create_step(
     training: Training, state: TrainingState, criterion: nn.Module, device: torch.device
 ) -> Step:
-    """Return the step that changes ``state``, on all GPUs where there are several."""
+    """Return the training step that updates ``state``, on all GPUs if there are several."""
     precision, stop = training.compute.precision, training.stop
 
     def before() -> None:
@@ -335,7 +334,7 @@ def _create_step(
 
 
 def _how_it_diverged(cfg: Config, epoch: int, train_loss: float, score: float) -> str:
-    """Return in a sentence what was not finite after an epoch, and what to do."""
+    """Return a sentence on what was not finite after an epoch, and what to do."""
     if math.isfinite(train_loss):
         return (
             f"the validation score must be finite, but epoch {epoch} gave {score} with a training"
@@ -349,7 +348,7 @@ def _how_it_diverged(cfg: Config, epoch: int, train_loss: float, score: float) -
 
 
 def _check_weights(model: nn.Module) -> None:
-    """Raise ``DivergenceError`` if a weight is not finite: one that nothing reads shows nowhere."""
+    """Raise ``DivergenceError`` if a weight is not finite; an unused one shows in no score."""
     for name, values in model.state_dict().items():
         if not torch.isfinite(values).all():
             raise DivergenceError(
@@ -359,7 +358,7 @@ def _check_weights(model: nn.Module) -> None:
 
 
 def _begin(cfg: Config, model: nn.Module, n_samples: int, record: TrialRecord) -> TrainingState:
-    """Return the state of a training that has not begun."""
+    """Return the initial state of a training."""
     weights = FlatWeights(model)
     optimizer = FlatAdam(weights, cfg.training.learning_rate, cfg.training.weight_decay)
     return TrainingState(
@@ -367,7 +366,7 @@ def _begin(cfg: Config, model: nn.Module, n_samples: int, record: TrialRecord) -
         optimizer=optimizer,
         schedule=Schedule(cfg, optimizer, count_batches(n_samples, cfg.training.batch_size)),
         average=create_average(model, weights, cfg, n_samples),
-        # of the batches only: nothing else draws
+        # shuffles the batches only; nothing else draws from it
         shuffle=torch.Generator().manual_seed(cfg.training.seed),
         history=record.history,
         effort=record.effort,
@@ -377,6 +376,6 @@ def _begin(cfg: Config, model: nn.Module, n_samples: int, record: TrialRecord) -
 def create_average(
     model: nn.Module, weights: FlatWeights, cfg: Config, n_samples: int
 ) -> WeightAverage | None:
-    """Return the average over ``training.averaging_epochs``; None if that is one step or less."""
+    """Return the weight average over ``training.averaging_epochs``; None if at most one step."""
     n_steps = cfg.training.averaging_epochs * n_samples / cfg.training.batch_size
     return WeightAverage(model, weights, n_steps) if n_steps > 1.0 else None

@@ -1,1 +1,1 @@
-"""One trial, from suggestion to score, and the storage that remembers it."""
+"""One trial, from its suggested parameters to its score, and the storage of trials."""

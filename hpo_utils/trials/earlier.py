@@ -1,4 +1,4 @@
-"""What is there of a trial already: nothing, a training cut short, its end, or a twin."""
+"""Find out what exists of a trial before it runs: a twin, finished files, or a checkpoint."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from hpo_utils.training.directory import (
 from hpo_utils.training.record import as_begun
 from hpo_utils.trials.storage import FINISHED, enqueued_params, stored_trial
 
-NEEDED = {"score", "best_epoch", "val_targets", "part", "target_units"}  # of ``metrics.json``
+NEEDED = {"score", "best_epoch", "val_targets", "part", "target_units"}  # keys of ``metrics.json``
 
 
 @dataclass(frozen=True)
 class Twin:
-    """Another trial with the same parameters has ended: this one would be the same training."""
+    """Another trial with the same parameters that has ended; this one would repeat its training."""
 
     trial: FrozenTrial
 
 
 @dataclass(frozen=True)
 class Ended:
-    """The training ended, but its process died before it could tell the study.
+    """A training that ended, but whose process died before it could tell the study.
 
-    ``info`` is the content of ``trial_info.yaml``, ``metrics`` that of ``metrics.json``: None if
-    the trial was pruned.
+    ``info`` is the content of ``trial_info.yaml``; ``metrics`` is the content of ``metrics.json``,
+    or None if the trial was pruned.
     """
 
     output_dir: Path
@@ -47,7 +47,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class CutShort:
-    """The training left a checkpoint; ``cfg`` has the threads and the precision it began with."""
+    """A training that left a checkpoint; ``cfg`` has its original thread count and precision."""
 
     output_dir: Path
     cfg: Config
@@ -56,22 +56,22 @@ class CutShort:
 def find_earlier(
     trial: optuna.Trial, cfg: Config, root: Path
 ) -> Twin | Ended | CutShort | Path | None:
-    """Return what is there of a trial already, whatever a killed process has left.
+    """Return what already exists of a trial, including what a killed process left.
 
     Parameters
     ----------
     trial
         The trial, with its parameters.
     cfg
-        Its configuration.
+        The trial's configuration.
     root
         ``paths.outputs_root``, resolved.
 
     Returns
     -------
     Twin, Ended, CutShort, Path or None
-        A directory alone is one in which nothing useful was left: the training begins anew there.
-        None if the trial has no directory.
+        A path is a directory that contains nothing usable: the training starts over there. None if
+        the trial has no directory.
     """
     twin = find_twin(trial, root)
     if twin is not None:
@@ -83,7 +83,7 @@ def find_earlier(
 
 
 def _find_end(output_dir: Path) -> Ended | None:
-    """Return how a training ended; None if it has not, or its files are damaged."""
+    """Return how a training ended; None if it has not ended or its files are damaged."""
     info = read_trial_info(output_dir)
     if not {"effort", "seconds", "reason"} <= info.keys():
         return None
@@ -92,7 +92,7 @@ def _find_end(output_dir: Path) -> Ended | None:
     if info.get("state") == "COMPLETE":
         with suppress(StudyError):
             metrics = read_metrics(output_dir)
-            for which in ("true", "pred"):  # of which the figures are drawn
+            for which in ("true", "pred"):  # the figures need both
                 read_predictions(output_dir / f"y_{which}.npy")
             if metrics.keys() >= NEEDED:
                 return Ended(output_dir, info, metrics)
@@ -100,23 +100,23 @@ def _find_end(output_dir: Path) -> Ended | None:
 
 
 def _find_checkpoint(output_dir: Path, cfg: Config) -> CutShort | None:
-    """Return the training to go on with; None, and no checkpoint, if its settings are lost."""
+    """Return the training to resume, if any; delete a checkpoint whose settings are lost."""
     checkpoint = output_dir / CHECKPOINT_FILE
     if not checkpoint.is_file():
         return None
     try:
         return CutShort(output_dir, as_begun(cfg, output_dir))
-    except (ConfigError, KeyError):  # the threads and the precision it began with are unknown
+    except (ConfigError, KeyError):  # its original thread count and precision are unknown
         checkpoint.unlink()
         return None
 
 
 def find_twin(trial: optuna.Trial, root: Path) -> FrozenTrial | None:
-    """Return the first trial with the same parameters that ended: it would be the same training.
+    """Return the first ended trial with the same parameters; ``trial`` would repeat its training.
 
-    One whose directory below ``root`` is gone does not count. One that failed by an error of its
-    own does; it would fail again. Not so if the trial was asked for by name: then it is to be tried
-    again.
+    Finished trials whose directory below ``root`` is gone do not count. Trials that failed with an
+    error of their own count, since the training would fail again, unless ``trial`` was enqueued
+    explicitly: then it is tried again.
     """
     asked_for = enqueued_params(stored_trial(trial.study, trial.number)) is not None
     states = FINISHED if asked_for else (*FINISHED, TrialState.FAIL)
@@ -126,7 +126,7 @@ def find_twin(trial: optuna.Trial, root: Path) -> FrozenTrial | None:
 
 
 def _has_outcome(trial: FrozenTrial, root: Path) -> bool:
-    """Return whether a trial that ended has something to take over: its files, or its own error."""
+    """Return whether an ended trial has an outcome to take over: files, or an error of its own."""
     if trial.state == TrialState.FAIL:
         return "failure" in trial.user_attrs
     return has_directory(trial, root)

@@ -1,4 +1,4 @@
-"""The figures of one training, drawn from what it saved."""
+"""The figures of one training, drawn from the files that it saved."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ SCATTER_FILE = Path("evaluation_plots") / "prediction_vs_truth.png"
 
 
 def draw_figures(output_dir: Path, metrics: dict[str, Any]) -> None:
-    """Draw the figures of a finished training into its directory, unless they are there.
+    """Draw the figures of a finished training into its directory, unless they exist.
 
-    ``metrics`` is the content of its ``metrics.json``.
+    ``metrics`` is the content of the training's ``metrics.json``.
 
     Raises
     ------
     StudyError
-        If its predictions cannot be read.
+        If the saved predictions cannot be read.
     """
     if not (output_dir / CURVES_FILE).is_file():
         curves = plot_learning_curves(metrics, metrics["best_epoch"])
@@ -51,10 +51,10 @@ def draw_figures(output_dir: Path, metrics: dict[str, Any]) -> None:
 
 @styled
 def plot_learning_curves(history: Mapping[str, Any], best_epoch: int) -> Figure:
-    """Draw a training's losses and score over its epochs, the kept epoch marked.
+    """Plot a training's losses and score over its epochs, and mark the epoch that is kept.
 
-    ``history`` has ``train_losses``, ``val_losses`` (the training's own loss, which its weights
-    scale) and ``scores`` (of the validation part), one value per epoch.
+    ``history`` has one value per epoch in ``train_losses``, ``val_losses`` (the training's own
+    loss, scaled by its loss weights) and ``scores`` (of the validation part).
     """
     figure, (loss, score) = fixed_grid(2, 2, 3.2)
     epochs = np.arange(1, len(history["scores"]) + 1)

@@ -1,4 +1,4 @@
-"""The objective: one trial from its sampled configuration to its score and its files."""
+"""The Optuna objective: sample a configuration, train it, save its files, return its score."""
 
 from __future__ import annotations
 
@@ -39,36 +39,37 @@ def objective(
 ) -> float:
     """Sample a configuration, train it, and return its score.
 
-    Here a configuration is suggested and gets its directory; ``training.train_trial``, which also
-    trains by hand, does the rest. A trial that was interrupted has both already, and goes on.
+    This function suggests the configuration and creates its directory; ``training.train_trial``,
+    which also serves training by hand, does the rest. An interrupted trial already has both and
+    resumes.
 
     Parameters
     ----------
     trial
-        The trial that suggests; the score of each epoch is reported to it.
+        The trial that suggests the values; the score of each epoch is reported to it.
     base_cfg
-        Settings that are not searched keep their value here.
+        The base configuration; settings that are not searched keep its values.
     space
-        What is searched.
+        The search space.
     data
-        The study's prepared data, whatever has become of their sources since.
+        The study's prepared data, even if their source files have changed since.
     stop
-        When the search is to stop.
+        The conditions under which the search stops.
 
     Returns
     -------
     float
-        What ``evaluation.score`` says of the validation part at the best epoch: comparable between
-        all trials, whatever loss they were trained with.
+        The value of ``evaluation.score`` on the validation part at the best epoch: comparable
+        between all trials, whatever loss they were trained with.
 
     Raises
     ------
     optuna.TrialPruned
-        If the pruner gives the trial up, if its loss diverges, or if its twin ended so.
+        If the pruner stops the trial, if its loss diverges, or if its twin was pruned or failed.
     InfeasibleError
-        If it does not fit into the memory.
+        If the training does not fit into memory.
     StopRequest
-        If ``stop`` says so.
+        If a condition of ``stop`` holds.
     """
     effort = Effort()
     with effort.spend("search"):
@@ -105,8 +106,8 @@ def objective(
 def _attach_figures(trial: optuna.Trial, output_dir: Path, of_test: bool) -> None:
     """Attach the trial's figures to it, so that optuna-dashboard shows them beside its score.
 
-    But not the predictions if they are of the test part, by which nobody is to choose. Optuna takes
-    nothing more of a trial that has ended.
+    Predictions of the test part are left out, because nobody should select trials by them. The
+    figures are attached before the trial ends, since Optuna accepts no attachments afterwards.
     """
     store = artifact_store(output_dir.parents[1])
     figures = set(output_dir.rglob("*.png")) - ({output_dir / SCATTER_FILE} if of_test else set())
@@ -118,13 +119,13 @@ def _attach_figures(trial: optuna.Trial, output_dir: Path, of_test: bool) -> Non
 
 
 def _reporter(trial: optuna.Trial, n_warmup_steps: int) -> OnEpoch:
-    """Return what reports an epoch's score to the trial and asks whether to prune it.
+    """Return a callback that reports an epoch's score and asks whether to prune the trial.
 
-    An epoch that was reported before an interruption is not reported again; only after the last of
-    them it is not known whether the pruner was asked.
+    Epochs reported before an interruption are not reported again. We cannot tell whether the pruner
+    saw the last reported epoch, so the callback asks it again.
     """
     reported = set(stored_trial(trial.study, trial.number).intermediate_values)
-    # no pruner acts during the warm-up, and to ask it costs more than to report
+    # no pruner acts during the warm-up, and asking it costs more than reporting
     first_asked = max([n_warmup_steps, *reported])
 
     def report(epoch: int, score: float) -> None:
@@ -137,7 +138,7 @@ def _reporter(trial: optuna.Trial, n_warmup_steps: int) -> OnEpoch:
 
 
 def _note_effort(trial: optuna.Trial, summary: dict[str, Any], seconds: float, cfg: Config) -> None:
-    """Have the trial say what its time went into, interrupted legs included."""
+    """Store in the trial how its time was spent, including the time of interrupted runs."""
     effort = {**summary, "seconds": seconds, "epochs_planned": cfg.training.epochs}
     trial.set_user_attr("effort", effort)
 
@@ -152,7 +153,7 @@ def _take_over(trial: optuna.Trial, cfg: Config, ended: Ended) -> float:
 
 
 def _note_metrics(trial: optuna.Trial, metrics: dict[str, Any]) -> float:
-    """Have the trial say what is worth knowing without its directory; return its score."""
+    """Store the best epoch and the validation R² in the trial; return its score."""
     trial.set_user_attr("best_epoch", metrics["best_epoch"])
     val_r2 = {name: values["r2"] for name, values in metrics["val_targets"].items()}
     trial.set_user_attr("val_r2", val_r2)
@@ -160,7 +161,7 @@ def _note_metrics(trial: optuna.Trial, metrics: dict[str, Any]) -> float:
 
 
 def _new_directory(trial: optuna.Trial, root: Path) -> Path:
-    """Make the trial's directory, and have the study remember it."""
+    """Create the trial's directory and store its path in the trial."""
     output_dir = create_trial_output_dir(root)
     trial.set_user_attr("output_dir", str(output_dir.relative_to(root)))
     return output_dir
@@ -169,7 +170,7 @@ def _new_directory(trial: optuna.Trial, root: Path) -> Path:
 def repeat(trial: optuna.Trial, twin: FrozenTrial, root: Path) -> float:
     """Give the trial the outcome and the directory of its twin, without training again.
 
-    A trial that was interrupted has a directory below ``root`` of its own, which remains.
+    The directory that an interrupted trial already has below ``root`` stays on disk.
     """
     if "output_dir" in trial.user_attrs:
         correct_state(

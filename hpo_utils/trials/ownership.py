@@ -1,4 +1,4 @@
-"""Which process runs a trial, and how the trials of a process that died go on."""
+"""Ownership of trials: record which process runs each, and requeue those of dead processes."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo_utils.training.directory import TRAIN_LOG, correct_state
 from hpo_utils.trials.storage import stored_trial
 
-SAME_START = 2.5  # seconds by which Linux may tell the time of its start differently
-UNSIGNED_GRACE = 60.0  # seconds in which a living process must have signed the trial it asked for
-# so often may processes die within one epoch of a trial before it is taken for the cause
+SAME_START = 2.5  # seconds by which the boot time that Linux reports may vary
+UNSIGNED_GRACE = 60.0  # seconds within which a living process must sign the trial it asked for
+# a trial fails after this many deaths within one epoch, since it is probably the cause
 MAX_DEATHS = 5
-MAX_DEATHS_ALONE = 2  # where the other workers live on, so that it was no power cut
+MAX_DEATHS_ALONE = 2  # the same while other workers keep running, which rules out a power cut
 NAMESPACE = Path("/proc/self/ns/pid")
-WORKER = "worker "  # begins the attributes of a study that name its workers
+WORKER = "worker "  # prefix of the study attributes that name its workers
 
 
 def current_owner(worker: str | None = None) -> dict[str, Any]:
-    """Return what identifies this process, also after its number has been given away again.
+    """Return what identifies this process, even after its process ID is reused.
 
-    One that is a worker of a team goes by that name as well.
+    For a worker of a team this includes the worker's name.
     """
     process = psutil.Process()
     owner = {
@@ -40,9 +40,9 @@ def current_owner(worker: str | None = None) -> dict[str, Any]:
 
 
 def _namespace() -> str | None:
-    """Return what tells containers of one machine, or of one host name, apart: both number from 1.
+    """Return the PID namespace, which tells apart containers on one machine or host name.
 
-    None where processes have no such name spaces.
+    Each container numbers its processes from 1. None on systems without PID namespaces.
     """
     with suppress(OSError):
         return NAMESPACE.readlink().name
@@ -50,9 +50,9 @@ def _namespace() -> str | None:
 
 
 def _is_elsewhere(owner: Mapping[str, Any]) -> bool:
-    """Return whether a process is of another machine or container, where it cannot be seen.
+    """Return whether a process runs on another machine or container, where it cannot be seen.
 
-    Of an owner that was written by an earlier version the host name alone is known.
+    For an owner that an earlier version wrote, only the host name is known.
     """
     ours = _namespace()
     there = (owner["host"], owner.get("namespace", ours))
@@ -60,16 +60,16 @@ def _is_elsewhere(owner: Mapping[str, Any]) -> bool:
 
 
 def _started(process: psutil.Process) -> float:
-    """Return when a process started, in seconds since its machine did.
+    """Return when a process started, in seconds since its machine booted.
 
-    Not since the epoch: where a clock is set, as after a machine slept, all processes would seem to
-    have started at another time.
+    Seconds since the epoch would not do: when the clock is set, for example after the machine
+    slept, all processes would seem to have started at another time.
     """
     return float(process.create_time() - psutil.boot_time())
 
 
 def register(study: optuna.Study, worker: str | None = None) -> dict[str, Any]:
-    """Have the study know that this process may run trials of it, and return its owner."""
+    """Record in the study that this process may run its trials; return this process as owner."""
     owner = current_owner(worker)
     place = f"{owner['host']} {owner['namespace'] or ''}".strip()
     study.set_user_attr(f"{WORKER}{place} {owner['pid']}", owner)
@@ -77,7 +77,7 @@ def register(study: optuna.Study, worker: str | None = None) -> dict[str, Any]:
 
 
 def owner_is_alive(owner: Mapping[str, Any]) -> bool:
-    """Return whether the process may still be at work; one that cannot be seen always may."""
+    """Return whether the process may still be running; always true if it cannot be seen."""
     if _is_elsewhere(owner):
         return True
     try:
@@ -88,7 +88,7 @@ def owner_is_alive(owner: Mapping[str, Any]) -> bool:
 
 
 def sign(trial: optuna.Trial, owner: Mapping[str, Any]) -> dict[str, Any]:
-    """Write down that ``owner`` runs the trial from now on, and return what was written."""
+    """Record that ``owner`` runs the trial from now on, and return what was recorded."""
     signed = {**owner, "since": time.time()}
     trial.set_user_attr("owner", signed)
     return signed
@@ -97,21 +97,22 @@ def sign(trial: optuna.Trial, owner: Mapping[str, Any]) -> dict[str, Any]:
 def recover_interrupted(
     study: optuna.Study, outputs_root: Path, silent_after_s: float
 ) -> list[int]:
-    """Have the trials that nobody runs any more wait to be continued; return their numbers.
+    """Requeue the trials that no process runs any more; return their numbers.
 
-    The next worker takes one of them before the sampler suggests another, and goes on from its
-    checkpoint. Trials of a living process are never touched. One whose processes die again and
-    again within the same epoch fails: it may be what kills them, such as by the memory it takes.
+    The next worker takes a requeued trial before the sampler suggests another, and resumes it from
+    its checkpoint. Trials of a living process are never touched. A trial whose processes die again
+    and again within the same epoch fails: it may be what kills them, for example by using too much
+    memory.
 
     Parameters
     ----------
     study
-        Its trials are looked at.
+        The study whose trials are checked.
     outputs_root
-        Where their directories are; ``trial_info.yaml`` is brought to the truth as well.
+        The folder of the trials' directories, in which ``trial_info.yaml`` is corrected as well.
     silent_after_s
-        A trial of another machine, whose processes cannot be seen, is given up when its log has not
-        grown for so many seconds.
+        A trial on another machine, whose processes cannot be seen, counts as abandoned when its log
+        has not grown for this many seconds.
     """
     recovered = []
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -121,7 +122,7 @@ def recover_interrupted(
 
 
 def recover_from(study: optuna.Study, worker: str, outputs_root: Path) -> list[int]:
-    """Do the same with what a worker ran that died while others live on; return the numbers."""
+    """Requeue the trials of a dead worker while others keep running; return their numbers."""
     recovered = []
     for trial in _run_by_worker(study, worker):
         recovered += _note_death(study, trial, outputs_root, MAX_DEATHS_ALONE)
@@ -129,7 +130,7 @@ def recover_from(study: optuna.Study, worker: str, outputs_root: Path) -> list[i
 
 
 def give_back_from(study: optuna.Study, worker: str, outputs_root: Path) -> None:
-    """Give back what a worker ran that was ended on purpose, which counts as no death."""
+    """Requeue the trials of a worker that was ended on purpose; this does not count as a death."""
     for trial in _run_by_worker(study, worker):
         give_back(study, trial, trial.user_attrs["owner"], outputs_root, "interrupted")
 
@@ -146,13 +147,13 @@ def give_back(
     outputs_root: Path,
     reason: str,
 ) -> None:
-    """Put a trial that ``owner`` runs back among those that wait, with what it has."""
+    """Requeue a trial that ``owner`` runs, with its parameters and reported values."""
     if not is_run_by(study, trial, owner):
         return
-    with suppress(UpdateFinishedTrialError):  # it had just been told
-        # who asks for it next is alive, but has not signed it at once
+    with suppress(UpdateFinishedTrialError):  # its result has just been told
+        # clear the owner: the process that takes the trial next signs it only a moment later
         study._storage.set_trial_user_attr(trial._trial_id, "owner", {})
-        # Optuna has no public way to do that; a trial that waits keeps its parameters and values
+        # Optuna has no public call for this; a waiting trial keeps its parameters and values
         study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
     if "output_dir" in trial.user_attrs:
         correct_state(outputs_root / trial.user_attrs["output_dir"], "WAITING", reason)
@@ -161,9 +162,9 @@ def give_back(
 def is_run_by(
     study: optuna.Study, trial: FrozenTrial | optuna.Trial, owner: Mapping[str, Any]
 ) -> bool:
-    """Return whether ``owner`` still runs a trial; of one that nobody has signed it is empty.
+    """Return whether ``owner`` still runs a trial; the owner of an unsigned trial is empty.
 
-    The trial may have been given up as dead meanwhile, and may be another's now.
+    The trial may have been given up as dead meanwhile, and may now belong to another process.
     """
     stored = stored_trial(study, trial.number)
     return stored.state == TrialState.RUNNING and stored.user_attrs.get("owner", {}) == owner
@@ -172,12 +173,12 @@ def is_run_by(
 def _note_death(
     study: optuna.Study, trial: FrozenTrial, outputs_root: Path, most: int
 ) -> list[int]:
-    """Give a trial back whose process died, or have it fail if that happened too often.
+    """Requeue a trial whose process died, or let it fail if that happened too often.
 
     Returns
     -------
     list of int
-        Its number; nothing if another process was faster, or it has ended.
+        The trial's number; empty if another process was faster, or the trial has ended.
     """
     owner = trial.user_attrs.get("owner", {})
     if not is_run_by(study, trial, owner):
@@ -200,26 +201,26 @@ def _note_death(
 def _is_abandoned(
     study: optuna.Study, trial: FrozenTrial, outputs_root: Path, silent_after_s: float
 ) -> bool:
-    """Return whether nobody runs the trial any more."""
+    """Return whether no process runs the trial any more."""
     owner, ours = trial.user_attrs.get("owner"), current_owner()
     silent = time.time() - _last_sign(trial, outputs_root)
     if not owner:
-        # asked for, but not yet signed: a living worker may be between the two
+        # not signed yet: a living worker may be between asking for the trial and signing it
         workers = [value for key, value in study.user_attrs.items() if key.startswith(WORKER)]
         living = any(owner_is_alive(worker) for worker in workers if worker != ours)
         return not living or silent > UNSIGNED_GRACE
     if _is_elsewhere(owner):
         return silent > silent_after_s
     if owner["pid"] == ours["pid"]:
-        return True  # a process that looks for trials runs none
+        return True  # a process that looks for abandoned trials runs none itself
     return not owner_is_alive(owner)
 
 
 def _last_sign(trial: FrozenTrial, outputs_root: Path) -> float:
-    """Return when a trial last showed that somebody runs it, in seconds since the epoch.
+    """Return when a trial last showed that a process runs it, in seconds since the epoch.
 
-    When it was asked for says Optuna in the time zone of the machine that asked, which may not be
-    ours; so that counts only until it is signed.
+    Optuna stores when the trial was asked for in the time zone of the asking machine, which may not
+    be ours; so that time counts only until the trial is signed.
     """
     asked = 0.0 if trial.datetime_start is None else trial.datetime_start.timestamp()
     started = float(trial.user_attrs.get("owner", {}).get("since", asked))

@@ -37,7 +37,7 @@ DISTRIBUTIONS: dict[str, type[BaseDistribution]] = {
     "float": FloatDistribution,
     "categorical": CategoricalDistribution,
 }
-LOSS_WEIGHTS = ("training.use_weighted_loss", "training.weight_target_*")  # patterns
+LOSS_WEIGHTS = ("training.use_weighted_loss", "training.weight_target_*")  # name patterns
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Parameter:
     condition: str | None = None
 
     def applies(self, cfg: Config, values: Mapping[str, Any]) -> bool:
-        """Return whether its condition holds: in ``values`` by dotted key, else in ``cfg``."""
+        """Return whether the condition holds in ``values`` (by dotted key), else in ``cfg``."""
         return self.condition is None or bool(
             values.get(self.condition, select(cfg, self.condition))
         )
@@ -75,17 +75,17 @@ class SearchSpace:
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
 
     def largest(self) -> dict[str, Any]:
-        """Return the largest value of each parameter whose values are numbers."""
+        """Return the largest value of each numeric parameter."""
         values = {p.name: _extremes(p.distribution) for p in self.parameters}
         return {name: max(v) for name, v in values.items() if all(map(_is_number, v))}
 
     def values_in(self, cfg: Config) -> dict[str, Any]:
-        """Return the values that ``cfg`` has for its active parameters.
+        """Return the values in ``cfg`` of the parameters whose condition holds.
 
         Raises
         ------
         SearchSpaceError
-            If one lies outside the space.
+            If a value lies outside the space.
         """
         active = [p for p in self.parameters if p.applies(cfg, {})]
         values = {p.name: select(cfg, p.name) for p in active}
@@ -100,14 +100,14 @@ class SearchSpace:
         return {p.name: own_value(p.distribution, values[p.name]) for p in active}
 
     def held_in(self, cfg: Config) -> dict[str, Any]:
-        """Return the values of all settings that could be searched but are not, by dotted key."""
+        """Return the values of all searchable settings that are not searched, by dotted key."""
         values = {
             f"{section}.{name}": value
             for section in ("model", "training", "dataset")
             for name, value in as_dict(cfg)[section].items()
             if SEARCHABLE.fullmatch(f"{section}.{name}")
         }
-        for key in ("training.device", "training.n_threads"):  # where, not what
+        for key in ("training.device", "training.n_threads"):  # where it trains, not what
             del values[key]
         return {name: value for name, value in values.items() if name not in self.distributions}
 
@@ -117,15 +117,15 @@ class SearchSpace:
         Parameters
         ----------
         settings
-            Values by dotted key: of all settings that were searched or could have been.
+            Values by dotted key of all settings that were searched or could have been.
         cfg
-            The base configuration, whose value a setting must have that is not searched here.
+            The base configuration; settings that are not searched here must have its values.
 
         Raises
         ------
         SearchSpaceError
-            If the trial could not have been sampled from this space; the reason is in words that
-            many trials may share.
+            If the trial could not have been sampled from this space; the message names no trial, so
+            that callers can count trials by reason.
         """
         known = self.distributions
         names = [p.name for p in self.parameters if p.applies(cfg, settings)]
@@ -144,15 +144,15 @@ class SearchSpace:
 
 
 def load_search_space(cfg: Config, n_targets: int) -> SearchSpace:
-    """Read the space that ``study.search_space`` names.
+    """Read the search space from the file that ``study.search_space`` names.
 
     Parameters
     ----------
     cfg
         Parameters named in ``study.fixed`` are left out of the space.
     n_targets
-        A name with ``*`` in it stands for as many parameters. With one target the loss has no
-        weights to search: one alone only scales it.
+        Number of targets; a name with ``*`` stands for one parameter per target. With a single
+        target the loss weights are not searched, because a single weight only scales the loss.
 
     Raises
     ------
@@ -196,7 +196,7 @@ def load_search_space(cfg: Config, n_targets: int) -> SearchSpace:
 
 
 def suggest_hyperparameters(trial: optuna.Trial, base_cfg: Config, space: SearchSpace) -> Config:
-    """Return a copy of the base configuration that has the trial's values.
+    """Return a copy of the base configuration with the trial's suggested values.
 
     Conditional parameters are suggested only where their condition holds, so a trial records no
     value that had no effect.
@@ -209,17 +209,17 @@ def suggest_hyperparameters(trial: optuna.Trial, base_cfg: Config, space: Search
 
 
 def contains(distribution: BaseDistribution, value: Any) -> bool:
-    """Return whether ``value`` is one that the distribution can give."""
+    """Return whether the distribution can produce ``value``."""
     if isinstance(distribution, CategoricalDistribution):
         return value in distribution.choices
     if not _is_number(value):
         return False
-    # Optuna's own check; private, yet the only place that knows its rounding of steps
+    # Optuna's own check: private, but only it knows how Optuna rounds to steps
     return bool(distribution._contains(value))
 
 
 def own_value(distribution: BaseDistribution, value: Any) -> Any:
-    """Return ``value`` as the distribution gives it: of integers 1, though the setting is 1.0."""
+    """Return ``value`` in the distribution's type, such as the integer 1 for a setting of 1.0."""
     return distribution.to_external_repr(distribution.to_internal_repr(value))
 
 
@@ -312,7 +312,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _number(value: Any) -> Any:
-    """Return the number that YAML took for text, as it does with 1e-5 (it wants 1.0e-5)."""
+    """Convert numbers that YAML reads as text, such as 1e-5 (YAML expects 1.0e-5)."""
     if isinstance(value, list):
         return [_number(each) for each in value]
     if isinstance(value, str) and re.fullmatch(r"[-+]?\d+\.?\d*[eE][-+]?\d+", value):
@@ -321,7 +321,7 @@ def _number(value: Any) -> Any:
 
 
 def _check_values(name: str, distribution: BaseDistribution, cfg: Config) -> None:
-    """Raise SearchSpaceError if the configuration would refuse a value of the distribution."""
+    """Raise SearchSpaceError if the configuration would reject a value of the distribution."""
     for value in _extremes(distribution):
         try:
             updated(cfg, {name: value})

@@ -1,25 +1,25 @@
-"""Where trials are kept and which are given up early: storage and pruner.
+"""The Optuna storage of trials and its user attributes, and the pruner.
 
-What is known of a trial beside its parameters and scores are Optuna's user attributes:
+Besides its parameters and scores, a trial has these user attributes in Optuna:
 
-output_dir    its directory, below ``outputs_root``
-owner         the process that runs it, and since when
-died          epochs that were done when a process died over it, and how often one did in a row
-effort        seconds by phase, operations, epochs planned (``timing.Effort``)
-failure       why it failed, or why it was pruned if not by the pruner
-best_epoch    whose weights are kept
-val_r2        R² of each target in the validation part
-same_as       the trial with the same parameters whose outcome it took over
-carried_from  the study and trial that it was copied from
+output_dir    the trial's directory, below ``outputs_root``
+owner         the process that runs the trial, and since when
+died          epochs done when a process last died, and how many died in a row at that epoch
+effort        seconds by phase, utilisation, epochs planned (``timing.Effort``)
+failure       why the trial failed, or why it was pruned if not by the pruner
+best_epoch    the epoch whose weights are kept
+val_r2        R² of each target on the validation part
+same_as       the trial with the same parameters whose outcome this one took over
+carried_from  the study and trial that this trial was copied from
 
-Of a study:
+A study has these user attributes:
 
-signature     what all its trials share: data, space, score, physics, settings that are not searched
-companion_of  the study whose winner it helps to settle; none, or missing, of a user's own
-target_names  as the data name them now
-n_trials      finished trials that it is to have
-settled       the trainings that its winner is made of
-worker …      one for each process that takes part, like ``owner``
+signature     what all trials share: data, space, score, physics, settings that are not searched
+companion_of  the study whose winner this study helps to settle; None or missing if it is a user's
+target_names  the targets' current names in the data
+n_trials      number of finished trials that the study is to have
+settled       the trainings that make up the winner
+worker …      one attribute per participating process, like ``owner``
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ from hpo_utils.base.paths import resolve
 
 GRPC = "grpc://"
 Trials = Iterable[FrozenTrial]
-AT_ONCE = (IntegrityError, OperationalError, ProgrammingError)  # two that create the same tables
-# suffixes of the studies beside a study, and what they hold
+AT_ONCE = (IntegrityError, OperationalError, ProgrammingError)  # if two processes create the tables
+# suffixes of the companion studies, and what each holds
 AGAIN, RANDOM_SPLIT, ALL_FOLDS = "again", "random-split", "all-folds"
-FOLD_SUFFIX = "fold"  # with a number: of a search on another fold
+FOLD_SUFFIX = "fold"  # followed by a fold number: a search on another fold
 AFTERWARDS = {
     AGAIN: "its best again, on fresh seeds",
     RANDOM_SPLIT: "its winner, split at random",
@@ -61,22 +61,22 @@ AFTERWARDS = {
 }
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 SQLITE_TIMEOUT = 60  # seconds to wait for another process's lock
-CONNECT_S = 10  # seconds in which a database server must answer
-CREATION_S = 5  # seconds in which another process that creates the tables is done
+CONNECT_S = 10  # seconds within which a database server must answer
+CREATION_S = 5  # seconds within which another process finishes creating the tables
 
 
 def open_storage(cfg: Config) -> BaseStorage:
-    """Open the database of ``study.storage``, by default SQLite below ``outputs_root``.
+    """Open the database that ``study.storage`` names, by default SQLite below ``outputs_root``.
 
-    PostgreSQL takes its password from ``PGPASSWORD`` or ``~/.pgpass``; ``grpc://host:port`` is a
+    PostgreSQL reads its password from ``PGPASSWORD`` or ``~/.pgpass``; ``grpc://host:port`` is a
     proxy in front of a database (``python -m hpo_utils proxy``).
 
     Raises
     ------
     StudyError
-        If it is not a database of Optuna's, or does not answer.
+        If it is not an Optuna database, or does not answer.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # one line per trial is ours
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # we print our own line per trial
     url = cfg.study.storage
     arguments: dict[str, Any] = {}
     if url is None:
@@ -88,10 +88,10 @@ def open_storage(cfg: Config) -> BaseStorage:
     if url.startswith("sqlite"):
         arguments = {"connect_args": {"timeout": SQLITE_TIMEOUT}}
     elif url.startswith("postgresql"):
-        # a server that was restarted ends the connections of the pool
+        # a server restart drops the connections in the pool
         arguments = {"pool_pre_ping": True, "connect_args": {"connect_timeout": CONNECT_S}}
     until = time.monotonic() + CREATION_S
-    while True:  # a process that creates the tables at this moment is soon done
+    while True:  # another process may be creating the tables right now
         try:
             storage = _connect(url, arguments)
             break
@@ -102,7 +102,7 @@ def open_storage(cfg: Config) -> BaseStorage:
         except (StorageInternalError, sqlite3.Error, RuntimeError, ImportError) as error:
             raise _not_optunas(url, error) from None
     engine = storage.engine
-    weakref.finalize(storage, engine.dispose)  # the connections end with it, not some time later
+    weakref.finalize(storage, engine.dispose)  # close the connections with it, not some time later
     if engine.dialect.name == "sqlite" and engine.url.database not in (None, "", ":memory:"):
         _one_at_a_time(engine)
     return storage
@@ -111,7 +111,7 @@ def open_storage(cfg: Config) -> BaseStorage:
 def _open_proxy(url: str) -> BaseStorage:
     address = urlsplit(url)
     try:
-        with warnings.catch_warnings():  # known: docs/scale.md says so
+        with warnings.catch_warnings():  # expected, see docs/scale.md
             warnings.simplefilter("ignore", ExperimentalWarning)
             storage = GrpcStorageProxy(host=address.hostname or "", port=address.port or 0)
         storage.wait_server_ready(CONNECT_S)
@@ -128,10 +128,11 @@ def _open_proxy(url: str) -> BaseStorage:
 
 
 class Database(RDBStorage):
-    """Optuna's storage in a database, each of whose calls is done before an interrupt is raised.
+    """Optuna's database storage, in which an interrupt waits until the current call is finished.
 
-    The traceback of one in the midst of a call would hold on to a cursor, and that to the locks of
-    its transaction, so that no process could write any more: SQLite, for one, locks the whole file.
+    The traceback of an interrupt in the middle of a call would keep a cursor alive, and with it the
+    locks of its transaction, so that no process could write any more: SQLite, for example, locks
+    the whole file.
     """
 
 
@@ -163,15 +164,15 @@ def _not_optunas(url: str, error: Exception) -> StudyError:
 
 
 def _check_database(file: Path) -> None:
-    """Raise RuntimeError if an SQLite file has tables, and they are not Optuna's.
+    """Raise RuntimeError if an SQLite file has tables that are not Optuna's.
 
-    Optuna would add its tables to someone else's before it complains. A process that was killed
-    while it created them leaves the first ones, which Optuna completes. One that was killed while
-    it wrote leaves a journal, which the first to read rolls back: ``mode=ro`` could not.
+    Optuna would add its tables to another program's before it complains. A process that was killed
+    while creating the tables leaves the first ones, which Optuna completes. A process that was
+    killed while writing leaves a journal, which the first reader rolls back: ``mode=ro`` could not.
     """
     if not file.is_file():
         return
-    address = f"{file.absolute().as_uri()}?mode=rw"  # does not create it
+    address = f"{file.absolute().as_uri()}?mode=rw"  # does not create the file
     with closing(sqlite3.connect(address, uri=True, timeout=SQLITE_TIMEOUT)) as connection:
         tables = connection.execute(
             "SELECT name FROM sqlite_master WHERE type = 'table'"
@@ -182,11 +183,11 @@ def _check_database(file: Path) -> None:
 
 
 def _one_at_a_time(engine: Engine) -> None:
-    """Have SQLite lock at the start of a transaction, not at its first write.
+    """Make SQLite lock at the start of a transaction, not at its first write.
 
-    Optuna reads that a trial waits, then takes it; what locks the row in other databases is unknown
-    to SQLite, so two workers could take the same trial. See "Serializable isolation / Savepoints /
-    Transactional DDL" in SQLAlchemy's documentation of SQLite.
+    Optuna reads that a trial is waiting, then takes it. SQLite does not support the row lock that
+    Optuna uses in other databases, so two workers could take the same trial. See "Serializable
+    isolation / Savepoints / Transactional DDL" in SQLAlchemy's documentation of SQLite.
     """
 
     @event.listens_for(engine, "connect")
@@ -197,7 +198,7 @@ def _one_at_a_time(engine: Engine) -> None:
     def lock(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
-    engine.dispose()  # connections made before know nothing of this
+    engine.dispose()  # earlier connections lack these listeners
 
 
 def default_database(cfg: Config) -> Path:
@@ -206,7 +207,7 @@ def default_database(cfg: Config) -> Path:
 
 
 def artifact_store(outputs_root: Path) -> FileSystemArtifactStore:
-    """Return where optuna-dashboard finds the figures of the trials."""
+    """Return the store in which optuna-dashboard finds the trials' figures."""
     directory = outputs_root / "optuna" / "artifacts"
     directory.mkdir(parents=True, exist_ok=True)
     return FileSystemArtifactStore(str(directory))
@@ -220,18 +221,18 @@ def create_pruner(cfg: Config) -> optuna.pruners.BasePruner:
 
 
 def best_of(trials: Trials) -> FrozenTrial | None:
-    """Return the complete trial with the lowest score, None if there is none yet."""
+    """Return the complete trial with the lowest score; None if no trial is complete."""
     complete = [t for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
     return min(complete, key=score_of, default=None)
 
 
 def score_of(trial: FrozenTrial) -> float:
-    """Return a trial's score, infinite if it has none."""
+    """Return a trial's score; infinity if it has none."""
     return float("inf") if trial.value is None else trial.value
 
 
 def stored_trial(study: optuna.Study, number: int) -> FrozenTrial:
-    """Return a trial as it is stored now, without reading the others as ``Study.trials`` does."""
+    """Return a trial as it is stored now, without reading all others as ``Study.trials`` does."""
     storage = study._storage
     return storage.get_trial(
         storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
@@ -241,7 +242,8 @@ def stored_trial(study: optuna.Study, number: int) -> FrozenTrial:
 def trial_seconds(trial: FrozenTrial) -> float | None:
     """Return how long a trial took; None if it has not ended.
 
-    Of one that was interrupted Optuna knows the last leg alone, its own account all of them.
+    For an interrupted trial Optuna knows only the duration of the last run; the trial's own
+    ``effort`` covers all runs.
     """
     if trial.duration is None:
         return None
@@ -260,7 +262,7 @@ def count_finished(study: optuna.Study) -> int:
 
 
 def stored_names(storage: BaseStorage, name: str) -> list[str]:
-    """Return the stored studies called ``name`` or ``name-<time stamp>``, the newest first."""
+    """Return the names of the stored studies ``name`` or ``name-<time stamp>``, newest first."""
     stamped = len("-YYYYMMDD-HHMMSS")
     names = [
         stored

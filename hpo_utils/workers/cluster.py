@@ -1,8 +1,8 @@
-"""The executor of many machines: workers that Ray places on the nodes of a cluster.
+"""The cluster executor: workers that Ray places on the nodes of a cluster.
 
-Ray starts the workers, watches them and says which died; the trials are shared through the study's
-storage, as among the processes of one machine. All nodes need this package, and the storage,
-``outputs_root`` and the arrays under the same paths.
+Ray starts the workers, watches them and reports which died. The trials are shared through the
+study's storage, as among the processes of one machine. All nodes need this package, and need the
+storage, ``outputs_root`` and the arrays under the same paths.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from hpo_utils.trials.storage import CONNECT_S
 from hpo_utils.workers.team import Job, Team, most_at_once
 from hpo_utils.workers.worker import Search
 
-PASSED_ON = ("PG", "OPTUNA_", "HPO_")  # begins the environment's variables that workers need
-GRACE = 10.0  # seconds for a worker, perhaps far away, to give its trial back
+PASSED_ON = ("PG", "OPTUNA_", "HPO_")  # prefixes of the environment variables that workers need
+GRACE = 10.0  # seconds for a worker, perhaps on another node, to requeue its trial
 
 
 def run_on_cluster(
@@ -48,7 +48,7 @@ def run_on_cluster(
         _check_storage(cfg)
         resources = needed(cfg, living_nodes())
         n_workers = count_workers(cfg, resources, living_nodes(), search.queued_only)
-        # both live where this process does, so that no other node takes them along
+        # both queues live on the node of this process, so no other node can take them down
         here = ray.get_runtime_context().get_node_id()
         placement = NodeAffinitySchedulingStrategy(here, soft=False)
         options = {"num_cpus": 0, "scheduling_strategy": placement}
@@ -68,13 +68,13 @@ def run_on_cluster(
 
 
 def living_nodes() -> list[dict[str, Any]]:
-    """Return what Ray knows of the nodes that live."""
+    """Return Ray's descriptions of the nodes that are alive."""
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return [node for node in nodes if node["Alive"]]
 
 
 def needed(cfg: Config, nodes: list[dict[str, Any]]) -> dict[str, float]:
-    """Return what a worker takes of its node, as Ray's options name it."""
+    """Return the resources that a worker needs on its node, as options of a Ray task."""
     gpus = cfg.study.gpus_per_worker
     if gpus is None:
         wanted = cfg.training.device == "auto" or cfg.training.device.startswith("cuda")
@@ -85,12 +85,12 @@ def needed(cfg: Config, nodes: list[dict[str, Any]]) -> dict[str, float]:
 def count_workers(
     cfg: Config, resources: dict[str, float], nodes: list[dict[str, Any]], queued_only: bool
 ) -> int:
-    """Return how many workers share a study: ``study.n_workers``, or what the nodes have room for.
+    """Return the number of workers: ``study.n_workers``, or as many as the nodes have room for.
 
     Raises
     ------
     StudyError
-        If no node has room for one.
+        If no node has room for a worker.
     """
     keys = {"num_cpus": "CPU", "num_gpus": "GPU"}
     room = sum(
@@ -107,14 +107,14 @@ def count_workers(
 
 
 def _fits(there: float, each: float) -> int:
-    """Return how many workers fit; shares of a GPU are all of one GPU."""
+    """Return how many workers fit; a worker's fraction of a GPU lies on a single GPU."""
     if each < 1:
         return int(there) * int(1 / each + 1e-9)  # 1 / 0.1 may be a hair below 10
     return int(there // each)
 
 
 class QueuedTickets:
-    """Tickets for trials that workers on any node take and give back."""
+    """Tickets for trials, in a Ray queue that workers on any node can reach."""
 
     def __init__(self, n_trials: int, options: dict[str, Any]) -> None:
         self._queue = Queue(actor_options=options)
@@ -134,17 +134,17 @@ class QueuedTickets:
 
 
 class RayWorker:
-    """A worker that is a task of Ray's."""
+    """A worker that runs as a Ray task."""
 
     def __init__(self, task: ray.ObjectRef[None]) -> None:
         self._task = task
 
     def is_alive(self) -> bool:
-        """Return whether it has not ended; it may wait for room on a node."""
+        """Return whether the task has not ended; it may still wait for room on a node."""
         return not ray.wait([self._task], timeout=0)[0]
 
     def death(self) -> str | None:
-        """Return what Ray knows of its death."""
+        """Return how the worker died, in Ray's words; None if it lives or ended by itself."""
         if self.is_alive():
             return None
         try:
@@ -154,27 +154,28 @@ class RayWorker:
         return None
 
     def interrupt(self) -> None:
-        """Raise KeyboardInterrupt in it."""
+        """Raise KeyboardInterrupt in the worker."""
         ray.cancel(self._task)
 
     def end(self) -> None:
-        """Wait a moment for its end, then kill it."""
+        """Wait a moment for the worker to end, then kill it."""
         if not ray.wait([self._task], timeout=GRACE)[0]:
             ray.cancel(self._task, force=True)
             ray.wait([self._task], timeout=GRACE)
 
 
 def _work(name: str, root: str, job: Job, tickets: QueuedTickets, ended: Queue) -> None:
-    """Be the worker called ``name``, on whatever node this is."""
-    os.chdir(root)  # which relative paths start from, on every node
+    """Run the worker called ``name``; this is the entry point of the Ray task."""
+    os.chdir(root)  # relative paths start here on every node
     os.environ.update(job.environment)
     job.run(name, tickets, ended)
 
 
 def _connect(cfg: Config) -> None:
-    """Connect this process to the cluster, or start one; until it ends, since to start takes long.
+    """Connect this process to the cluster, or start a cluster.
 
-    A cluster that is started here listens on loopback alone, see ``executors``.
+    The connection lasts until the process ends, since starting takes long. A cluster that is
+    started here listens on loopback only, see ``executors``.
     """
     if ray.is_initialized():
         return
@@ -184,11 +185,11 @@ def _connect(cfg: Config) -> None:
         n_cpus = max(os.cpu_count() or 1, (cfg.study.n_workers or 1) * cfg.study.cpus_per_worker)
         arguments = {"address": "local", "num_cpus": n_cpus, "include_dashboard": False}
     try:
-        if address not in (None, "auto"):  # Ray itself would try for minutes
+        if address not in (None, "auto"):  # Ray itself would keep trying for minutes
             where = urlsplit(address if "://" in address else f"ray://{address}")
             socket.create_connection((where.hostname or "", where.port or 0), CONNECT_S).close()
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **arguments)
-    except Exception as error:  # Ray raises bare ones, too, as where a node is slow to start
+    except Exception as error:  # Ray raises plain ones, too, e.g. if a node starts slowly
         rule = f"study.ray_address must be a cluster's that answers, got {address}"
         if address is None:
             rule = "a cluster must start on this machine, but did not"
@@ -196,7 +197,7 @@ def _connect(cfg: Config) -> None:
 
 
 def _check_storage(cfg: Config) -> None:
-    """Raise StudyError if a file would have to be locked over the network."""
+    """Raise StudyError if several machines would have to lock an SQLite file over the network."""
     machines = {node["NodeManagerHostname"] for node in living_nodes()}
     if len(machines) > 1 and (cfg.study.storage or "sqlite").startswith("sqlite"):
         raise StudyError(
@@ -206,6 +207,6 @@ def _check_storage(cfg: Config) -> None:
 
 
 def _sentence(error: Exception) -> str:
-    """Return the first line of what Ray says, with its kind."""
+    """Return the type of a Ray error and the first line of its message."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

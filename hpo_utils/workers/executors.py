@@ -1,4 +1,4 @@
-"""Where the trials run: on this machine or on a Ray cluster, as ``study.executor`` says."""
+"""Run the trials on this machine or on a Ray cluster, as ``study.executor`` says."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from hpo_utils.base.errors import ConfigError
 from hpo_utils.workers.processes import run_on_machine
 from hpo_utils.workers.worker import Search
 
-# "0": a Ray that starts here is no cluster that others may join, as is usual on Windows and macOS,
-# and listens on loopback; else it listens on every address, and knows no passwords by default
+# "0" keeps other machines from joining a Ray cluster that starts here, as is usual on Windows and
+# macOS, and makes it listen on loopback; otherwise it listens on every address, by default without
+# authentication
 LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 
@@ -25,14 +26,14 @@ def run_workers(
     n_trials: int,
     on_finished: Callable[[FrozenTrial], None],
 ) -> None:
-    """Run trials until ``n_trials`` more of them are finished, or the search is to stop.
+    """Run trials until ``n_trials`` more are finished, or the search is to stop.
 
     Parameters
     ----------
     study
-        The study; its sampler serves if there is one worker, who is this process.
+        The study; its sampler is used only if there is one worker, which is this process.
     search
-        What its trials share; ``study.executor`` and ``study.n_workers`` say who shares the work.
+        What all trials share; its ``study.executor`` and ``study.n_workers`` choose the workers.
     n_trials
         Complete and pruned trials to add; failed ones do not count.
     on_finished
@@ -49,9 +50,9 @@ def run_workers(
     run = run_on_machine
     if search.cfg.study.executor == "ray":
         if search.cfg.study.ray_address is None:
-            os.environ.setdefault(LOOPBACK_ONLY, "0")  # Ray reads it when it is imported
+            os.environ.setdefault(LOOPBACK_ONLY, "0")  # Ray reads it on import
         from hpo_utils.workers.cluster import (
-            run_on_cluster,  # Ray is an extra, and seconds to import
+            run_on_cluster,  # Ray is an optional extra and takes seconds to import
         )
 
         run = run_on_cluster
@@ -59,7 +60,7 @@ def run_workers(
 
 
 def check_executor(cfg: Config) -> None:
-    """Raise ConfigError if the executor's parts are not installed."""
+    """Raise ConfigError if the executor's packages are not installed."""
     if cfg.study.executor == "ray" and find_spec("ray") is None:
         raise ConfigError(
             "study.executor ray needs Ray, which is not installed: pip install -e '.[cluster]'"

@@ -1,4 +1,4 @@
-"""The executor of one machine: this process alone, or several that it starts."""
+"""The executor for one machine: this process alone, or several processes that it starts."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from hpo_utils.workers.server import process_context, without_main
 from hpo_utils.workers.team import Job, Team, most_at_once
 from hpo_utils.workers.worker import Search, Tickets, run_trials
 
-WORKER_MEMORY = 2**30  # bytes that a worker takes beside its data
-GRACE = 0.5  # seconds for a worker to end after its interrupt before it is made to
+WORKER_MEMORY = 2**30  # bytes that a worker needs besides its data
+GRACE = 0.5  # seconds for an interrupted worker to end before it is terminated
 
 
 def run_on_machine(
@@ -41,7 +41,7 @@ def run_on_machine(
     if n_workers == 1:
         try:
             run_trials(study, search, tickets, on_finished)
-        except KeyboardInterrupt:  # perhaps before it signed a trial that it had asked for
+        except KeyboardInterrupt:  # perhaps between asking for a trial and signing it
             cfg = search.cfg
             recover_interrupted(study, resolve(cfg.paths.outputs_root), cfg.study.silent_after_s)
             raise
@@ -62,13 +62,13 @@ def run_on_machine(
 
 
 def count_workers(cfg: Config, data: PreparedData, queued_only: bool = False) -> int:
-    """Return how many processes share a study: ``study.n_workers``, or what suits the machine.
+    """Return the number of workers: ``study.n_workers``, or what suits the machine.
 
-    That is one for each GPU, or one for each core, since the small networks of a search train
-    faster on two cores apart than on both together; fewer where their data would not fit into the
-    memory together, and so few that the sampler can learn from trials before. How much of the study
-    is done already makes no difference: a trial is to compute with as many threads, which round
-    differently, whether it is trained at once or after an interruption.
+    That is one worker per GPU, or one per core, since two small networks of a search train faster
+    on one core each than one after another on both cores. There are fewer workers if their data
+    would not fit into memory together, and few enough that the sampler can learn from earlier
+    trials. How much of the study is done already makes no difference: a trial must use the same
+    number of threads whether or not it is interrupted, since another number rounds differently.
     """
     if cfg.study.n_workers is not None:
         return cfg.study.n_workers
@@ -84,46 +84,46 @@ def count_workers(cfg: Config, data: PreparedData, queued_only: bool = False) ->
 
 
 class ProcessWorker:
-    """A worker that is a process of this machine, started by this one."""
+    """A worker process on this machine, started by this process."""
 
     def __init__(self, process: BaseProcess) -> None:
         self._process = process
 
     def is_alive(self) -> bool:
-        """Return whether it has not ended."""
+        """Return whether the process is still running."""
         return self._process.is_alive()
 
     def death(self) -> str | None:
-        """Return its exit code in words if it did not end by itself."""
+        """Return the exit code in words if the process failed or was killed, else None."""
         code = self._process.exitcode
         return f"exit code {code}" if code else None
 
     def interrupt(self) -> None:
-        """Send it what ctrl-C sends."""
+        """Send SIGINT to the process, as Ctrl-C does."""
         if self._process.is_alive() and self._process.pid is not None:
             os.kill(self._process.pid, signal.SIGINT)
 
     def end(self) -> None:
-        """Wait a moment for its end, then terminate it."""
+        """Wait a moment for the process to end, then terminate it."""
         self._process.join(GRACE)
         self._process.terminate()
         self._process.join()
 
 
 def _work(index: int, name: str, job: Job, tickets: Tickets, ended: Any) -> None:
-    """Be worker ``index``."""
+    """Run worker ``index``; this is the entry point of the worker process."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    os.environ.update(job.environment)  # the server that forks was started with an older one
+    os.environ.update(job.environment)  # the fork server was started with an older one
     n_gpus = torch.cuda.device_count()
     if n_gpus > 0 and job.search.cfg.training.device in ("auto", "cuda"):
-        # one GPU each, in turn, of those that this machine or its user lets us see
+        # each worker gets one of the visible GPUs, in turn
         visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(n_gpus)))
         os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[index % n_gpus]
     job.run(name, tickets, ended)
 
 
 def _die_with_parent() -> None:
-    """End this process when its parent is gone: nobody would collect its work."""
+    """End this process when its parent is gone, since no process would collect its work."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,4 +1,4 @@
-"""The server that a study's workers are forked from: it has PyTorch imported already."""
+"""The fork server that starts a study's workers; it has already imported PyTorch."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ PRELOADED = ("hpo_utils.workers.processes", "alembic.command")
 
 
 def start_server(cfg: Config) -> None:
-    """Have the server import what workers need, if there may be any, and return at once.
+    """Start the fork server if workers may be needed, and return without waiting for its imports.
 
-    It takes seconds, as do the imports of the process that asks: so this module has none of them,
-    and whoever starts the server first does both side by side.
+    These imports take seconds, as do those of the calling process. This module therefore imports
+    nothing slow, so that a caller that starts the server first lets both import in parallel.
     """
     on_this_machine = cfg.study.executor == "in_process" and cfg.study.n_workers != 1
     if on_this_machine and process_context().get_start_method() == "forkserver":
@@ -29,10 +29,10 @@ def start_server(cfg: Config) -> None:
 
 
 def process_context() -> ForkServerContext | SpawnContext:
-    """Return the way to start workers: forked from the server.
+    """Return the multiprocessing context that forks workers from the server.
 
-    The server never trains, so its forks are safe, which those of this process would not be. It
-    ends with this process. Where there is no fork, each worker starts from nothing.
+    The server never trains, so forking it is safe; forking this process would not be. The server
+    ends with this process. On systems without fork, each worker is spawned from scratch.
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
@@ -43,7 +43,7 @@ def process_context() -> ForkServerContext | SpawnContext:
 
 @contextmanager
 def without_main() -> Iterator[None]:
-    """Hide the main module from a process that starts: it would run the user's script again."""
+    """Hide the main module from a starting process, which would run the user's script again."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:

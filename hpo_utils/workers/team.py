@@ -1,4 +1,4 @@
-"""The team: workers that share a study's trials, followed, replaced when one dies, ended."""
+"""The team of workers that share a study's trials: start, monitor, replace and end them."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from hpo_utils.trials.sampler import create_sampler
 from hpo_utils.trials.storage import create_pruner, open_storage, stored_trial
 from hpo_utils.workers.worker import Search, Tickets, needing_storage, run_trials
 
-MANY = 1024  # workers, more than there will be
-TRIALS_PER_WORKER = 5  # of a search, at least: the sampler learns from the trials before
-MAX_DEATHS_IN_A_ROW = 3  # of workers in one place, without a trial that ended between them
-POLL = 0.2  # seconds between two looks at whether the workers live
+MANY = 1024  # more workers than there will ever be
+TRIALS_PER_WORKER = 5  # at least, in a search: the sampler learns from earlier trials
+MAX_DEATHS_IN_A_ROW = 3  # of workers at one index, with no trial ended in between
+POLL = 0.2  # seconds between two checks whether the workers are alive
 
 
 class Queue(Protocol):
-    """What workers report on: numbers of trials that ended, or the sentence of an error."""
+    """The queue of the workers' reports: numbers of ended trials, or an error message."""
 
     def put(self, item: Any) -> None:
         """Add an item."""
         ...
 
     def get(self, *, timeout: float) -> Any:
-        """Return the oldest item; queue.Empty if there is none for ``timeout`` seconds."""
+        """Return the oldest item; raise queue.Empty after ``timeout`` seconds without one."""
         ...
 
 
@@ -46,33 +46,33 @@ class Worker(Protocol):
     """A process of the team, here or on another machine."""
 
     def is_alive(self) -> bool:
-        """Return whether it works or is yet to begin."""
+        """Return whether the worker runs or has yet to start."""
         ...
 
     def death(self) -> str | None:
-        """Return how it died, None if it lives or ended by itself."""
+        """Return how the worker died; None if it lives or ended by itself."""
         ...
 
     def interrupt(self) -> None:
-        """Ask it to give its trial back and end."""
+        """Ask the worker to requeue its trial and end."""
         ...
 
     def end(self) -> None:
-        """Wait a moment for its end, then make it end."""
+        """Wait a moment for the worker to end, then force it to."""
         ...
 
 
 @dataclass(frozen=True)
 class Job:
-    """What every worker of a team is told."""
+    """The job description that every worker of a team receives."""
 
     search: Search
     study_name: str
     n_threads: int
-    environment: dict[str, str]  # to be set first: it has the passwords, which are nowhere else
+    environment: dict[str, str]  # set first: the passwords are only here
 
     def run(self, name: str, tickets: Tickets, ended: Queue) -> None:
-        """Be the worker called ``name``: run trials and report each that ended."""
+        """Run trials as the worker called ``name``, and report each trial that ended."""
         cfg = self.search.cfg
         torch.set_num_threads(self.n_threads)
         try:
@@ -85,7 +85,7 @@ class Job:
         except HpoError as error:
             ended.put(str(error))
         except KeyboardInterrupt:
-            pass  # who interrupts says so
+            pass  # the interrupting process reports it
 
 
 class Team:
@@ -94,15 +94,15 @@ class Team:
     Parameters
     ----------
     study, cfg
-        What they work at.
+        The study that the workers run, and its configuration.
     n_trials
-        Trials that are to finish.
+        Number of trials to finish.
     start
-        Starts the worker of an index under a name that no worker had before.
+        Starts the worker with a given index, under a name that no worker had before.
     tickets
-        Gets the ticket of a trial back that a worker could not finish.
+        The tickets for trials; the ticket of a trial that a worker could not finish is released.
     ended
-        Where workers report.
+        The queue on which workers report.
     on_finished
         Called with each trial that ended.
     """
@@ -122,9 +122,9 @@ class Team:
         self._silent_after_s = cfg.study.silent_after_s
         self._root = resolve(cfg.paths.outputs_root)
         self._workers: dict[int, tuple[str, Worker]] = {}
-        self._deaths: Counter[int] = Counter()  # of each index, since a trial ended
+        self._deaths: Counter[int] = Counter()  # by index, since a trial last ended
         self._n_left = n_trials
-        # upper bound on the tickets of workers that died before they signed a trial
+        # upper bound on the tickets lost with workers that died before they signed a trial
         self._n_lost = 0
 
     def __enter__(self) -> Self:
@@ -141,24 +141,24 @@ class Team:
                 worker.interrupt()
         for _, worker in self._workers.values():
             worker.end()
-        with suppress(*outages()):  # else who opens the study next finds their trials
+        with suppress(*outages()):  # otherwise the next run recovers their trials
             for name, _ in self._workers.values():
                 give_back_from(self._study, name, self._root)
             recover_interrupted(self._study, self._root, self._silent_after_s)
 
     def follow(self, n_workers: int) -> None:
-        """Start the workers and pass on what they report until all have ended."""
+        """Start the workers and pass on their reports until all have ended."""
         for index in range(n_workers):
             self._begin(index)
         while True:
-            # in this order: what a worker reported before its end is in the queue by then
+            # check before reading the queue, which then has all reports of an ended worker
             at_work = any(worker.is_alive() for _, worker in self._workers.values())
             try:
                 report = self._ended.get(timeout=POLL)
             except queue.Empty:
                 if self._replace_dead():
                     continue
-                # when all is done, one that waits for room on a cluster need not begin
+                # when all trials are done, a worker that waits for cluster room need not start
                 if self._n_left == 0 or (not at_work and not self._make_up_for_lost()):
                     return
                 continue
@@ -174,7 +174,7 @@ class Team:
         self._workers[index] = name, self._start(index, name)
 
     def _replace_dead(self) -> bool:
-        """Start a worker for each that died; return whether there was one."""
+        """Start a new worker for each dead one; return whether any worker had died."""
         dead = {
             index: (name, death)
             for index, (name, worker) in self._workers.items()
@@ -196,7 +196,7 @@ class Team:
         return bool(dead)
 
     def _make_up_for_lost(self) -> bool:
-        """Start a worker for tickets that died with others; return whether there may be any."""
+        """Start a worker for tickets lost with dead workers; return whether any may be lost."""
         n_lost, self._n_lost = min(self._n_lost, self._n_left), 0
         for _ in range(n_lost):
             self._tickets.release()
@@ -206,7 +206,7 @@ class Team:
 
 
 def most_at_once(cfg: Config, queued_only: bool) -> int:
-    """Return how many trials may run at once so that the sampler can learn from those before."""
-    if queued_only:  # nothing to learn
+    """Return how many trials may run at once so that the sampler can learn from earlier ones."""
+    if queued_only:  # the sampler is not asked
         return MANY
     return max(1, (cfg.study.n_more or cfg.study.n_trials) // TRIALS_PER_WORKER)

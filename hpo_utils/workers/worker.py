@@ -1,4 +1,4 @@
-"""A worker: the process that runs trials of a study, one after the other."""
+"""A worker: the process that runs trials of a study, one after another."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class Search:
     cfg
         The base configuration.
     space
-        What is searched.
+        The search space.
     data
-        What is trained on.
+        The prepared data.
     stop
-        When to stop before all is done; trials that are cut short wait to be continued.
+        The conditions for stopping early; interrupted trials wait to be resumed.
     queued_only
-        End when no trial waits, rather than let the sampler suggest another.
+        Whether to end when no trial is waiting, instead of letting the sampler suggest another.
     """
 
     cfg: Config
@@ -51,7 +51,7 @@ class Search:
     queued_only: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # classes of settings with more targets are made at run time, which pickle cannot find
+        # pickle cannot find settings classes with more targets, which are created at run time
         plain = (as_dict(self.cfg), self.space, self.data, self.stop, self.queued_only)
         return _search_from_plain, plain
 
@@ -79,20 +79,20 @@ def run_trials(
     on_finished: Callable[[FrozenTrial], None],
     name: str | None = None,
 ) -> None:
-    """Run trials in this process, one after the other, as long as there are tickets.
+    """Run trials in this process, one after another, as long as there are tickets.
 
-    A trial that is interrupted, or that the disk has no room for, waits to be continued. ``name``
-    is what the team knows this process by.
+    A trial that is interrupted, or that the disk has no room for, waits to be resumed. ``name`` is
+    the team's name for this process.
     """
     cfg = search.cfg
     owner, device = register(study, name), select_device(cfg.training.device)
     root = resolve(cfg.paths.outputs_root)
     failures = 0
-    gc.freeze()  # what is there already need not be searched for garbage after every trial
+    gc.freeze()  # existing objects need not be scanned for garbage after every trial
     try:
         while search.stop.reason() is None and tickets.acquire(block=False):
             if nothing_left(study, search):
-                break  # another process is at the same study
+                break  # another process works on the same study
             trial = study.ask()
             if search.queued_only and enqueued_params(stored_trial(study, trial.number)) is None:
                 study.tell(trial, state=TrialState.FAIL)  # another process was faster
@@ -103,10 +103,10 @@ def run_trials(
                 outcome = run_trial(trial, search)
                 release_memory(device)
                 if not is_run_by(study, trial, signed):
-                    continue  # given up as dead, such as while the machine slept: another's now
+                    continue  # taken for dead, e.g. while the machine slept: now another's
                 study.tell(trial, *outcome)
             except UpdateFinishedTrialError:
-                continue  # likewise, and finished there
+                continue  # likewise, and finished by another process
             except StopRequest as request:
                 give_back(study, trial, signed, root, str(request))
                 break
@@ -130,11 +130,11 @@ def run_trials(
                 )
     finally:
         gc.unfreeze()
-        release_memory(device)  # of a trial that was interrupted
+        release_memory(device)  # memory of an interrupted trial
 
 
 def nothing_left(study: optuna.Study, search: Search) -> bool:
-    """Return whether the study has the trials that it should have, or none waits."""
+    """Return whether the study has all its trials or, with ``queued_only``, none is waiting."""
     if search.queued_only:
         return not study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
     wanted = search.cfg.study
@@ -144,8 +144,8 @@ def nothing_left(study: optuna.Study, search: Search) -> bool:
 def run_trial(trial: optuna.Trial, search: Search) -> tuple[float | None, TrialState]:
     """Run one trial and return its value and state, as ``Study.tell`` takes them.
 
-    What is no failure of the trial's own is raised: a stop, a disk that cannot be written to, and
-    that another process has finished it.
+    Errors that are not the trial's own failure are raised: a stop request, a disk or storage that
+    cannot be used, and a trial that another process has finished.
     """
     try:
         score = objective(trial, search.cfg, search.space, search.data, search.stop)
@@ -165,7 +165,7 @@ def run_trial(trial: optuna.Trial, search: Search) -> tuple[float | None, TrialS
 
 @contextmanager
 def needing_storage() -> Iterator[None]:
-    """Raise ``StudyError`` if the block, or a function, meets a file or a storage it cannot use."""
+    """Raise ``StudyError`` if the block or decorated function finds a file or storage unusable."""
     try:
         yield
     except outages() as error:
@@ -173,9 +173,9 @@ def needing_storage() -> Iterator[None]:
 
 
 def _unusable(error: Exception) -> str:
-    """Return the sentence on a file or a storage that cannot be read or written to."""
+    """Return the message for a file or a storage that cannot be read or written."""
     cause = error.__cause__ or error
-    details = getattr(cause, "details", None)  # of gRPC, whose own text has many lines
+    details = getattr(cause, "details", None)  # of gRPC errors, whose own text has many lines
     reason = " ".join(str(details() if callable(details) else cause).split())
     return (
         f"the study's files and storage must be usable, but there was {reason}: make room, set the"
