@@ -1,4 +1,4 @@
-"""The sampler: TPE whose draws depend on the study's seed and the trial's number alone."""
+"""The sampler: Optuna's TPE, whose seed depends on only the study's seed and the trial number."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from hpo_utils.trials.storage import FINISHED
 
 
 class NumberedTPESampler(BaseSampler):
-    """TPE (Optuna's), seeded anew for each trial and setting.
+    """Optuna's TPE sampler, seeded anew for each trial and setting.
 
-    Optuna stores no state of a sampler. With one seed for a whole run, a study that goes on after
-    an interruption would suggest its first trials again, and so would a second worker; with another
-    seed each time it would go on differently from a study that nobody disturbed. Here the number of
-    a trial decides, so an interrupted search finds what it would have found.
+    Optuna does not store a sampler's state. With one seed for every run, a resumed study would
+    suggest its first trials again, and so would a second worker; with a new seed for each run, a
+    resumed study would differ from an uninterrupted one. Here the seed follows from the trial
+    number, so an interrupted search finds what it would have found without the interruption.
 
-    Settings under one condition are sampled together, as a group: each alone would search all
-    finished trials once more. The groups are those of Optuna's own ``group=True``, in its order;
-    they are found here since Optuna takes every finished trial apart again for each new one, which
-    at 5,000 trials takes a third of the time of the sampling.
+    Settings under one condition are sampled together, as a group: sampling each alone would search
+    all finished trials once more. The groups and their order are those of Optuna's own
+    ``group=True``. They are determined here because Optuna decomposes every finished trial again
+    for each new one, which takes a third of the sampling time at 5,000 trials.
 
     Parameters
     ----------
     seed
-        The study's.
+        The study's seed.
     n_startup_trials
-        Finished trials before TPE begins; until then the draws are uniform.
+        Number of finished trials before TPE begins; until then the draws are uniform.
     """
 
     def __init__(self, seed: int, n_startup_trials: int) -> None:
@@ -42,7 +42,7 @@ class NumberedTPESampler(BaseSampler):
         self._groups: list[dict[str, BaseDistribution]] = []
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Begin a trial: what is sampled together comes from one sampler of its own."""
+        """Create the trial's own sampler for the settings that are sampled together."""
         self._joint = self._create(trial.number, "")
 
     def infer_relative_search_space(
@@ -55,7 +55,7 @@ class NumberedTPESampler(BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Sample one group after the other."""
+        """Sample one group after another."""
         sampled: dict[str, Any] = {}
         for group in self._groups:
             wanted = {name: group[name] for name in group if name in search_space}
@@ -69,7 +69,7 @@ class NumberedTPESampler(BaseSampler):
         param_name: str,
         distribution: BaseDistribution,
     ) -> Any:
-        """Sample one setting, whichever were sampled before."""
+        """Sample one setting with its own seed, whichever settings were sampled before."""
         own = self._create(trial.number, param_name)
         return own.sample_independent(study, trial, param_name, distribution)
 
@@ -77,13 +77,13 @@ class NumberedTPESampler(BaseSampler):
         digest = hashlib.sha256(f"{self._seed} {number} {name}".encode()).digest()
         return TPESampler(
             n_startup_trials=self._n_startup_trials, multivariate=True,
-            constant_liar=True,  # several workers do not try the same at once
+            constant_liar=True,  # keeps parallel workers from trying the same values
             seed=int.from_bytes(digest[:4], "big"),
         )  # fmt: skip
 
 
 def group_settings(study: optuna.Study) -> list[dict[str, BaseDistribution]]:
-    """Return groups of settings such that those of one group occur in the same finished trials."""
+    """Return the settings in groups, each of which occurs in the same finished trials."""
     spaces: dict[frozenset[str], dict[str, BaseDistribution]] = {}
     for trial in study.get_trials(deepcopy=False, states=FINISHED):
         spaces.setdefault(frozenset(trial.distributions), trial.distributions)
