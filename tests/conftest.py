@@ -8,24 +8,23 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import optuna
 import pytest
-import torch
-from optuna.trial import TrialState, create_trial
 
 from hpo_utils.base.config import Config, load_config
 from hpo_utils.base.errors import StudyError
 from hpo_utils.base.paths import project_root
-from hpo_utils.study.search import run_study
-from hpo_utils.training.directory import read_trial_info
-from hpo_utils.winner.settle import settle_winner
 
-optuna.logging.set_verbosity(optuna.logging.ERROR)
+if TYPE_CHECKING:  # slow to import, and not needed by every test
+    import optuna
+
 if n_processes := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # that share the cores
-    torch.set_num_threads(max(1, torch.get_num_threads() // int(n_processes)))
+    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // int(n_processes)))
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # a shell starts background jobs so, and every process that a test starts would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # modules whose tests run whole studies, other processes or servers, in the order of their runs
 SLOW = (
@@ -81,15 +80,42 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, optuna.St
 
     Read only: its files serve all tests.
     """
-    root = tmp_path_factory.mktemp("settled") / "runs"
-    cfg = load_config("params/smoke.yaml", [f"paths.outputs_root={root}", "data_split.n_folds=5"])
-    study = run_study(cfg)
-    settle_winner(study, cfg)
+    from filelock import FileLock
+
+    from hpo_utils.study.search import run_study
+    from hpo_utils.winner.settle import settle_winner
+
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # of all processes: the first makes the study, the others find it
+    cfg = load_config(
+        "params/smoke.yaml", [f"paths.outputs_root={base / 'settled'}", "data_split.n_folds=5"]
+    )
+    with FileLock(base / "settled.lock"):
+        study = run_study(cfg)
+        settle_winner(study, cfg)
     return cfg, study
+
+
+@pytest.fixture
+def instant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace the training by a function of the parameters: for tests of the study alone."""
+    from hpo_utils.trials import objective
+
+    def train(cfg, output_dir, data, on_epoch, identity, effort, stop):
+        score = cfg.model.dropout_rate + cfg.training.learning_rate
+        on_epoch(1, score)
+        return {"score": score, "best_epoch": 1, "val_targets": {"a": {"r2": 0.5}}}
+
+    monkeypatch.setattr(objective, "train_trial", train)
+    monkeypatch.setattr(objective, "draw_figures", lambda *_: None)
 
 
 def study_of(n_complete: int, n_pruned: int = 0) -> optuna.Study:
     """Return a study in memory whose score ``model.hidden`` decides."""
+    import optuna
+    from optuna.trial import TrialState, create_trial
+
     distributions = {
         "training.learning_rate": optuna.distributions.FloatDistribution(1e-5, 1e-2, log=True),
         "model.hidden": optuna.distributions.IntDistribution(32, 128, step=16),
@@ -134,6 +160,8 @@ def outlives(make_config, tmp_path):
 
     Every trial must wait with its checkpoint then, and go on from it when the storage is back.
     """
+    from hpo_utils.study.search import run_study
+    from hpo_utils.training.directory import read_trial_info
 
     def check(storage: str, n_workers: int, end: Callable[[], None], begin: Callable[[], None]):
         cfg = make_config(

@@ -6,6 +6,7 @@ import pytest
 from hpo_utils.study.companions import companion_name, companion_of, companions_of, own_names
 from hpo_utils.study.search import load_existing_study, open_storage, run_study
 
+pytestmark = pytest.mark.usefixtures("instant")
 NAMES = ["smoke-again", "smoke-random-split", "smoke-all-folds", "smoke-fold-1",
          "smoke-fold-1-again", "smoke-fold-0-20261129-120000"]  # fmt: skip
 

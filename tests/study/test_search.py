@@ -35,19 +35,6 @@ from hpo_utils.workers.team import Team
 QUICK = ("training.epochs=1", "model.hidden=4", "training.use_weighted_loss=false")
 
 
-@pytest.fixture
-def instant(monkeypatch):
-    """Replace the training by a function of the parameters: for tests of the study alone."""
-
-    def train(cfg, output_dir, data, on_epoch, identity, effort, stop):
-        score = cfg.model.dropout_rate + cfg.training.learning_rate
-        on_epoch(1, score)
-        return {"score": score, "best_epoch": 1, "val_targets": {"a": {"r2": 0.5}}}
-
-    monkeypatch.setattr(objective_module, "train_trial", train)
-    monkeypatch.setattr(objective_module, "draw_figures", lambda *_: None)
-
-
 def open_with(cfg):
     data = prepare_data(cfg)
     cfg = with_target_weights(cfg, data.n_targets)
