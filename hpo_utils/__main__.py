@@ -1,4 +1,4 @@
-"""The command line: run the notebooks, see how far a study is, use a bundle and check it."""
+"""The command line: run the notebooks, follow a study, predict with a bundle or evaluate it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 from hpo_utils.base.errors import BundleError, HpoError
 
-INTERRUPTED = 130  # 128 and the number of SIGINT, as shells say
-MAX_NAMED = 5  # samples in a warning
+INTERRUPTED = 130  # 128 plus the number of SIGINT, as in shells
+MAX_NAMED = 5  # maximum number of samples named in a warning
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command and return the exit status: 2 with one sentence for an error of the user's."""
+    """Run a command and return the exit status; a user error prints one sentence and gives 2."""
     parser = argparse.ArgumentParser(prog="python -m hpo_utils", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="execute the four notebooks in order with papermill")
@@ -171,7 +171,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _check_outputs(outputs: list[Path | None], inputs: list[Path]) -> None:
-    """Raise BundleError if a file cannot be written, or would take the place of another one."""
+    """Raise BundleError if an output has a wrong suffix or would overwrite another file."""
     taken = {file.resolve(): file for file in inputs}
     for path in (output for output in outputs if output is not None):
         if path.suffix not in (".npy", ".csv"):
@@ -188,7 +188,7 @@ def _check_outputs(outputs: list[Path | None], inputs: list[Path]) -> None:
 
 
 def _write_predictions(path: Path, array: Any, names: list[str]) -> None:
-    """Write predictions (n_samples, n_targets) as an array, or as text under the targets' names."""
+    """Write predictions (n_samples, n_targets) as .npy, or as .csv with the targets' names."""
     from hpo_utils.base.paths import write_npy, write_text
 
     if path.suffix == ".npy":

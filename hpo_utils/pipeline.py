@@ -1,4 +1,4 @@
-"""The pipeline: the four notebooks, one after the other, with papermill."""
+"""The pipeline: run the four notebooks in order with papermill."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from hpo_utils.study.summary import BEST_LINK
 from hpo_utils.trials.storage import best_of, score_of
 from hpo_utils.winner.settle import load_evaluation, winner_directory
 
-WIDTH = 100  # of a line of text on the terminal
+WIDTH = 100  # characters per line on the terminal
 NOTEBOOKS = ("01_prepare_data", "02_train", "03_optimize", "04_analyze")
 
 
@@ -42,11 +42,11 @@ def run_pipeline(
     Parameters
     ----------
     params_file, overrides
-        Given to every notebook.
+        Passed to every notebook.
     parameters
         Further parameters of ``03_optimize``, such as ``n_trials``.
     notebooks
-        Which notebooks.
+        The notebooks to execute, in this order.
 
     Returns
     -------
@@ -56,15 +56,15 @@ def run_pipeline(
     Raises
     ------
     HpoError
-        If a notebook fails: the sentence names the cell's error and the executed copy.
+        If a notebook fails; the message names the cell's error and the executed copy.
     """
     cfg = load_notebook_config(params_file, overrides, **(parameters or {}))
-    check_study(cfg)  # not only when the third notebook begins
+    check_study(cfg)  # fail now, not in the third notebook
     now = f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
     folder = new_directory(resolve(cfg.paths.outputs_root) / "notebooks" / now)
     for name in notebooks:
         values: dict[str, Any] = {"params_file": params_file, "overrides": overrides}
-        if name == "02_train":  # the test part is for the winner
+        if name == "02_train":  # the test part is reserved for the winner
             values["overrides"] = f"{overrides} evaluation.strict_test=true"
         if name == "03_optimize":
             values |= dict(parameters or {})
@@ -77,7 +77,7 @@ def run_pipeline(
                 str(executed),
                 parameters=values,
                 progress_bar=False,
-                stdout_file=sys.stdout,  # a line for each trial while the study runs
+                stdout_file=sys.stdout,  # one line per trial while the study runs
                 extra_arguments=[f"--IPKernelApp.log_level={logging.CRITICAL}"],
                 iopub_timeout=60,
                 cwd=str(project_root()),
@@ -92,7 +92,7 @@ def run_pipeline(
 
 
 def print_results(cfg: Config) -> None:
-    """Say what the study has found, and where the report, the best trial and the model are."""
+    """Print the study's results, and where the report, the best trial and the model are."""
     root = resolve(cfg.paths.outputs_root)
     study = load_existing_study(cfg)
     evaluation = load_evaluation(study, root)

@@ -1,4 +1,4 @@
-"""Two servers beside a study: Optuna's dashboard, and its gRPC proxy for many machines."""
+"""Two servers for a study's storage: Optuna's dashboard, and its gRPC proxy for many machines."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from hpo_utils.trials.storage import GRPC, artifact_store, open_storage
 
 
 def serve_proxy(cfg: Config, host: str, port: int) -> None:
-    """Answer for ``study.storage`` at ``grpc://<host>:<port>`` until interrupted.
+    """Serve ``study.storage`` at ``grpc://<host>:<port>`` until interrupted.
 
-    Who reaches the port may read and change every study: it knows no passwords, so another host
-    than this machine's loopback belongs on a private network.
+    There is no authentication: anyone who reaches the port can read and change every study. So use
+    an address other than this machine's loopback only on a private network.
 
     Raises
     ------
@@ -29,12 +29,12 @@ def serve_proxy(cfg: Config, host: str, port: int) -> None:
             f"study.storage must be the database behind the proxy, got {cfg.study.storage}"
         )
     try:
-        importlib.import_module("grpc")  # Optuna asks for it only when it is about to serve
+        importlib.import_module("grpc")  # fail early: Optuna imports it only to serve
         from optuna.storages import run_grpc_proxy_server
 
         storage = open_storage(cfg)
         print(f"{GRPC}{host}:{port} answers for {cfg.study.storage}, Ctrl-C ends it", flush=True)
-        with warnings.catch_warnings():  # known: docs/scale.md says so
+        with warnings.catch_warnings():  # documented in docs/scale.md
             warnings.simplefilter("ignore", ExperimentalWarning)
             run_grpc_proxy_server(storage, host=host, port=port)
     except ImportError:
@@ -47,7 +47,7 @@ def serve_proxy(cfg: Config, host: str, port: int) -> None:
         pass
 
 
-HOST = "127.0.0.1"  # the dashboard knows no passwords
+HOST = "127.0.0.1"  # the dashboard has no authentication
 
 
 def serve(cfg: Config, port: int) -> None:

@@ -1,1 +1,1 @@
-"""The model to take home: written, loaded, asked, accepted."""
+"""The exported model: write, load, predict with and evaluate a bundle."""

@@ -1,4 +1,4 @@
-"""What a bundle is worth on recordings that were measured later, targets included."""
+"""Evaluation of a bundle on later recordings with measured targets."""
 
 from __future__ import annotations
 
@@ -36,35 +36,36 @@ def evaluate(
     groups_key: str | None = None,
     accept_outliers: bool = False,
 ) -> pd.DataFrame:
-    """Compare a bundle's predictions with what was measured, beside what its test part promised.
+    """Compare a bundle's predictions with measured targets, next to its results on the test part.
 
     Parameters
     ----------
     bundle, x, device, x_key, accept_outliers
         As for ``bundle.predict``.
     t
-        Targets of shape (n_samples, n_targets), or (n_samples,) of one, in the units of the bundle;
-        or an .npy or .npz file with them.
+        Targets of shape (n_samples, n_targets), or (n_samples,) for a single target, in the
+        bundle's units; or an .npy or .npz file with them.
     t_key, groups_key
-        Which array of an .npz file; None if it holds one only.
+        Name of the array in an .npz file; None if the file holds only one.
     groups
-        Which recording each sample is from, numbers or names of shape (n_samples,), or a file with
-        them: samples of one err together and make the intervals wider.
+        Recording of each sample, as numbers or names of shape (n_samples,), or a file with them.
+        Errors within a recording are correlated, which widens the intervals.
 
     Returns
     -------
     DataFrame
-        One row per target: R² and RMSE with intervals of ``evaluation.confidence``, by sample or by
-        group, MAE and bias, R² and RMSE of the test part, and the share of the samples whose
-        interval holds what was measured, unless the bundle is one network. ``attrs["remarks"]``
-        says what the samples are too few, or too much alike, to tell.
+        One row per target: R² and RMSE with intervals at level ``evaluation.confidence`` (by sample
+        or by group), MAE and bias, R² and RMSE of the test part and, unless the bundle is a single
+        network, the share of samples whose interval contains the measured value.
+        ``attrs["remarks"]`` says what cannot be judged because the samples are too few or do not
+        vary.
 
     Raises
     ------
     BundleError
         If the bundle, or its ``metrics.json``, cannot be read.
     DataError
-        If inputs or targets have another shape or type, or are not finite.
+        If inputs or targets have the wrong shape or type, or are not finite.
     """
     known = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
     names = known.layout.target_names
@@ -81,7 +82,7 @@ def evaluate(
         )
     units = _units(groups, groups_key, len(y_true))
     counted = "sample" if units is None else "group"
-    if units is None and known.cfg.data_split.method == "time":  # neighbours err together
+    if units is None and known.cfg.data_split.method == "time":  # neighbours' errors are correlated
         units = time_blocks(len(y_true))
         counted = "block of neighbours"
     table = _table(known, promised, y_true, found, units, counted)
@@ -90,7 +91,7 @@ def evaluate(
 
 
 def _remarks(y_true: NDArray[Any], n_units: int, counted: str, names: list[str]) -> list[str]:
-    """Return of what the samples can say nothing."""
+    """Return remarks on what the samples cannot tell."""
     said = []
     if n_units < MIN_UNITS:
         said.append(
@@ -110,7 +111,7 @@ def _table(
     units: NDArray[np.int64] | None,
     counted: str,
 ) -> pd.DataFrame:
-    """Return what ``evaluate`` does; ``promised`` are the metrics of the test part."""
+    """Return the table of ``evaluate``; ``promised`` are the metrics of the test part."""
     names, confidence = bundle.layout.target_names, bundle.cfg.evaluation.confidence
     level = f"{percent(confidence)} interval by {counted} of"
     errors = errors_with_intervals(y_true, {NETWORK: found.y}, names, units, confidence)[NETWORK]
@@ -134,7 +135,7 @@ def _table(
 def _units(
     groups: NDArray[Any] | str | Path | None, key: str | None, n_samples: int
 ) -> NDArray[np.int64] | None:
-    """Return the number of each sample's group; None where each sample is by itself."""
+    """Return the group number of each sample; None if there are no groups."""
     if groups is None:
         return None
     if isinstance(groups, str | Path):
@@ -143,7 +144,7 @@ def _units(
 
 
 def _measured(t: NDArray[Any] | str | Path, key: str | None, names: list[str]) -> NDArray[Any]:
-    """Return the targets (n_samples, n_targets), checked."""
+    """Read and check the targets; return them with shape (n_samples, n_targets)."""
     if isinstance(t, str | Path):
         t = open_array(Path(t).expanduser(), key, "t").read()
     y_true = real_array(t, "t")
@@ -163,7 +164,7 @@ def _measured(t: NDArray[Any] | str | Path, key: str | None, names: list[str]) -
 
 
 def _test_metrics(bundle: Bundle) -> dict[str, Any]:
-    """Return what the bundle's models reached on the test part."""
+    """Return the metrics of the bundle's models on the test part."""
     file = bundle.directory / "metrics.json"
     try:
         return dict(json.loads(file.read_text(encoding="utf-8"))["test"])

@@ -1,8 +1,8 @@
-"""Does what was written predict as the networks that it stands for? Asked when a bundle is written.
+"""Check, when a bundle is written, that it predicts like the networks it was made from.
 
-Training samples go in as they come from the source, at its magnitude and in its number format. A
-file that takes float32 cannot hold every recording: of counts beyond 2^24, or of a small signal on
-a large offset, nothing may be left.
+The check uses training samples as they come from the source, in its scale and number format. An
+ONNX file that takes float32 cannot represent every recording: counts beyond 2^24, or a small signal
+on a large offset, may lose all their information.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from hpo_utils.data.prepared import PreparedData, input_scaler
 from hpo_utils.data.sources import open_array
 
 N_SAMPLES = 16
-AGREE = 1e-2  # standard deviations of a target by which predictions may differ
+AGREE = 1e-2  # largest accepted difference of predictions, in standard deviations of a target
 
 
 def check_written(
     bundle: Bundle, onnx_file: Path, members: list[Member], data: PreparedData
 ) -> str | None:
-    """Compare a bundle and its ONNX file with the members that they were made of.
+    """Compare a bundle and its ONNX file with the members that they were made from.
 
     Returns
     -------
     str or None
-        Why the ONNX file does not stand for the model, so that it must not be taken home; None if
-        it does.
+        The reason why the ONNX file differs from the model and must not be shipped; None if it
+        agrees.
 
     Raises
     ------
     BundleError
-        If the bundle itself does not agree.
+        If the bundle itself differs from the members.
     """
     rows = _spread_out(int(data.manifest["n_samples"]["train"]))
     raw = raw_samples(data, rows)
@@ -60,10 +60,10 @@ def check_written(
 
 
 def raw_samples(data: PreparedData, rows: NDArray[np.int64]) -> NDArray[Any]:
-    """Return training samples (n_rows, *raw_shape) from the source, by their rows in that part.
+    """Return the given rows of the training part as raw samples (n_rows, *raw_shape).
 
-    If the source is gone or has changed, they are made of the prepared ones: in double precision,
-    with zeros in the channels that are not used.
+    They are read from the source. If it is gone or has changed, they are reconstructed from the
+    prepared samples, in double precision and with zeros in the unused channels.
     """
     described = data.manifest["sources"][0]
     try:
@@ -95,7 +95,7 @@ def _by_onnx(file: Path, raw: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _apart(found: NDArray[Any], expected: NDArray[Any], std: NDArray[np.float64]) -> float:
-    """Return the largest difference in standard deviations, infinite where one is not finite."""
+    """Return the largest difference in standard deviations; infinite if any is not finite."""
     apart = np.abs(found.astype(np.float64) - expected) / std
     return float(apart.max()) if np.isfinite(apart).all() else float("inf")
 

@@ -1,12 +1,12 @@
-"""The model to take home: a directory that predicts from raw arrays, without the study.
+"""The bundle: an exported model in a directory that predicts from raw arrays without the study.
 
-weights.safetensors   of all members of the ensemble, each name behind ``<member>.``
-config.yaml           the complete configuration of the first member
+weights.safetensors   weights of all ensemble members, each name prefixed with ``<member>.``
+config.yaml           complete configuration of the first member
 bundle.json           layout of the inputs, scalers, names, units, physics, uncertainty
-metrics.json          what the test part said
-environment.json      versions, machine and code revision that made it
-model.onnx            the same model for other programs, standardisation inside
-MODEL_CARD.md         what it is for, how good it is, what to beware of
+metrics.json          results on the held-out parts
+environment.json      versions, machine and code revision that made the bundle
+model.onnx            the same model for other programs, including standardisation
+MODEL_CARD.md         purpose, accuracy and limitations of the model
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ from hpo_utils.network.models import predict as predict_z
 from hpo_utils.scores.spread import Calibration
 
 VERSION, READABLE = 5, (4, 5)
-OLD_MIN_MEAN = 1e-4  # of a fraction, in networks of version 4
-FAR = 5.0  # by Chebyshev's inequality at most 4 % of any training part is as far from its mean
+OLD_MIN_MEAN = 1e-4  # smallest mean of a fraction in networks of version 4
+FAR = 5.0  # SDs from the mean; at most 4 % of any training part lie beyond (Chebyshev's inequality)
 WEIGHTS = "weights.safetensors"
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle that was read: its layout, its configuration and its model."""
+    """A loaded bundle: its layout, configuration and model."""
 
     directory: Path
     layout: Layout
@@ -59,9 +59,10 @@ class Bundle:
 class Prediction:
     """Predictions of shape (n_samples, n_targets), in the targets' units.
 
-    ``is_new`` (n_samples,) marks samples that are unlike all that was trained on, or are predicted
-    so. ``spread`` is the standard deviation of the members; ``half_width`` that of the interval
-    which held the truth for ``confidence`` of the validation part. None with a single member.
+    ``is_new`` (n_samples,) marks samples whose inputs or predictions lie outside the training
+    range. ``spread`` is the standard deviation over the members; ``half_width`` is the half width
+    of the interval that contained the true value for ``confidence`` of the validation part. Both
+    are None with a single member.
     """
 
     y: NDArray[np.float32]
@@ -79,7 +80,7 @@ def write_bundle(
     metrics: Mapping[str, Any],
     environment: dict[str, Any],
 ) -> Bundle:
-    """Write everything but the ONNX file and the card, and return it as it was read again.
+    """Write all files except the ONNX file and the model card; return the bundle as read back.
 
     ``states`` are the state dicts of the members.
     """
@@ -88,7 +89,7 @@ def write_bundle(
         for i, state in enumerate(states)
         for name, value in state.items()
     }
-    # not save_file: nobody else could read what it makes
+    # not save_file: only its owner could read the file
     (directory / WEIGHTS).write_bytes(save(tensors))
     write_yaml(directory / "config.yaml", as_dict(cfg))
     digest = _sha256(directory)
@@ -102,7 +103,7 @@ def write_bundle(
 
 
 def load_bundle(directory: str | Path) -> Bundle:
-    """Read a bundle; nothing in it is executed.
+    """Read a bundle without executing any code from it.
 
     Raises
     ------
@@ -136,7 +137,7 @@ def load_bundle(directory: str | Path) -> Bundle:
         members = [_member(cfg, layout, tensors, i, floor) for i in range(n_members)]
     except BundleError:
         raise
-    except Exception as error:  # whatever a damaged file leads to
+    except Exception as error:  # a damaged file can raise anything
         reason = " ".join(str(error).split())
         raise BundleError(f"a bundle must be readable, got {directory!s}: {reason}") from None
     return Bundle(
@@ -149,7 +150,7 @@ def _sha256(directory: Path) -> str:
 
 
 def is_current(directory: Path) -> bool:
-    """Return whether a bundle is there, and this version can read it."""
+    """Return whether a readable bundle of the current version exists in the directory."""
     try:
         load_bundle(directory)
     except BundleError:
@@ -166,28 +167,29 @@ def predict(
     x_key: str | None = None,
     accept_outliers: bool = False,
 ) -> Prediction:
-    """Predict from raw arrays of the layout that the model was trained on.
+    """Predict from raw arrays with the layout that the model was trained on.
 
     Parameters
     ----------
     bundle
-        A bundle's directory, or one that was read by ``load_bundle``.
+        Directory of a bundle, or a bundle returned by ``load_bundle``.
     x
-        Raw inputs of shape (n_samples, *raw_shape), all channels of the recording included, also
-        those that the model does not use; or an .npy or .npz file with them, read in pieces.
+        Raw inputs of shape (n_samples, *raw_shape) with all recorded channels, including those that
+        the model does not use; or an .npy or .npz file with them, read in chunks.
     device
-        Where to predict, whatever trained: ``auto``, ``cpu``, ``cuda``, ….
+        Device to predict on, whichever device trained: ``auto``, ``cpu``, ``cuda``, ….
     x_key
-        Which array of an .npz file; None if it holds one only.
+        Name of the array in an .npz file; None if the file holds only one.
     accept_outliers
-        Whether values far outside all that was trained on, such as -9999, are measurements.
+        Whether values far outside the training range, such as -9999, are measurements.
 
     Raises
     ------
     BundleError
         If the bundle cannot be read.
     DataError
-        If the inputs have another shape or type, are not finite, or seem to hold codes.
+        If the inputs have the wrong shape or type, are not finite, or seem to contain codes for
+        missing values.
     """
     known = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
     place = select_device(device)
@@ -210,7 +212,7 @@ def predict(
 def _predict_piece(
     bundle: Bundle, piece: NDArray[Any], device: torch.device
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
-    """Return mean and spread of the members, and what is new, for raw (n_samples, *raw_shape)."""
+    """Return the members' mean and spread, and ``is_new``, for raw (n_samples, *raw_shape)."""
     model, layout = bundle.model, bundle.layout
     z = model.standardize(torch.from_numpy(piece))
     is_new = layout.known.leaves_out(z.numpy())
@@ -226,7 +228,7 @@ def _predict_piece(
 def _member(
     cfg: Config, layout: Layout, tensors: dict[str, Tensor], index: int, min_mean: float
 ) -> nn.Module:
-    """Return a member of the ensemble with its weights; ``min_mean`` as for its physics."""
+    """Return an ensemble member with its weights; ``min_mean`` as in ``Physics``."""
     scaler = Standardizer(np.array(layout.target_mean), np.array(layout.target_std))
     axes = max(len(layout.raw_shape) - 1, 1)
     sample = torch.zeros(1, len(layout.channels), *[1] * axes)
@@ -246,9 +248,9 @@ def _physics(layout: Layout) -> Physics:
 def _pieces(
     x: NDArray[Any] | str | Path, x_key: str | None, layout: Layout, meant: Sequence[str]
 ) -> Iterator[NDArray[Any]]:
-    """Check raw inputs and yield them in pieces that PyTorch can take.
+    """Check raw inputs and yield them in chunks that PyTorch can take.
 
-    ``meant`` are the names of channels whose far values are measurements.
+    ``meant`` names the channels whose outliers are measurements.
     """
     if isinstance(x, str | Path):
         source = open_array(Path(x).expanduser(), x_key, "x")
@@ -272,7 +274,7 @@ def _pieces(
         names = [layout.channel_names[i] for i in layout.channels]
         scale = (layout.input_mean, layout.input_std)
         refuse_far_from(scale, with_channels, start, names, meant, "channel")
-        yield np.array(piece, dtype=kept, order="C")  # a copy of its own, which may be written
+        yield np.array(piece, dtype=kept, order="C")  # a writable copy
 
 
 def _check_shape(shape: tuple[int, ...], layout: Layout) -> None:

@@ -1,4 +1,4 @@
-"""The trainings that a model is made of: loaded from their directories, and asked to predict."""
+"""The trainings that form a model: load them from their directories and predict with them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Member = tuple[Config, dict[str, Tensor]]  # configuration and weights
 
 
 def load_member(directory: Path) -> Member:
-    """Return configuration and weights of a finished training.
+    """Return the configuration and the weights of a finished training.
 
     Raises
     ------
@@ -46,8 +46,8 @@ def predict_samples(
 
 
 def predict_part(members: list[Member], data: PreparedData, part: str) -> NDArray[np.float32]:
-    """Return each member's predictions in units, of shape (n_members, n_samples, n_targets)."""
-    first = members[0][0]  # all of one configuration but for the seed
+    """Return each member's predictions of a part in units, (n_members, n_samples, n_targets)."""
+    first = members[0][0]  # the members differ only in their seeds
     device = select_device(first.training.device)
     return _predict(members, data, load_part(data, part, first, device).x, device)
 

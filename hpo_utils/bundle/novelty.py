@@ -1,4 +1,4 @@
-"""Is a sample unlike all that a model was trained on? Then its prediction is a guess."""
+"""Detection of samples outside a model's training range, whose predictions are guesses."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from numpy.typing import NDArray
 from hpo_utils.data.features import channel_statistics
 from hpo_utils.data.scaling import in_blocks
 
-MARGIN = 0.25  # of the range that a statistic had in training: so far beyond it, a sample is new
-MIN_MARGIN = 0.1  # standard deviations of the channel, where a statistic hardly varied
+MARGIN = 0.25  # accepted distance beyond a statistic's training range, as a share of that range
+MIN_MARGIN = 0.1  # standard deviations of the channel; for statistics that hardly varied
 
 
 @dataclass(frozen=True)
 class KnownRange:
-    """The range of each channel's statistics over the samples of a training part.
+    """Range of each channel's statistics over the samples of a training part.
 
-    Another gain or offset, more noise, a dead sensor move a statistic out of it. Of the demo, twice
-    or half the gain is told of every sample of the test part, and as it is, nothing of any; where
-    samples differ much among themselves, as spectra of meat do, less is told.
+    A different gain or offset, more noise or a dead sensor moves a statistic out of this range. In
+    the demo, doubling or halving the gain flags every sample of the test part; without a change,
+    none is flagged. Where samples differ strongly among themselves, like spectra of meat, fewer
+    changes are detected.
 
     Parameters
     ----------
     low, high
-        Of ``features.channel_statistics``, each of length n_statistics * n_channels.
+        Bounds of ``features.channel_statistics``, each of length n_statistics * n_channels.
     """
 
     low: list[float]
@@ -43,7 +44,7 @@ class KnownRange:
         return cls(low.tolist(), high.tolist())
 
     def leaves_out(self, x: NDArray[Any]) -> NDArray[np.bool_]:
-        """Return which of the standardised inputs (n_samples, ...) lie outside, (n_samples,)."""
+        """Return a mask (n_samples,) of standardised inputs (n_samples, ...) outside the range."""
         low, high = np.array(self.low), np.array(self.high)
         margin = np.maximum(MARGIN * (high - low), MIN_MARGIN)
         statistics = np.concatenate([channel_statistics(block) for block in in_blocks(x)])

@@ -1,4 +1,4 @@
-"""A network with its scalers inside: raw arrays in, targets in their units out."""
+"""A network that includes its scalers: raw arrays in, targets in their units out."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from hpo_utils.scores.spread import Calibration
 
 @dataclass(frozen=True)
 class Layout:
-    """What goes in and comes out.
+    """Layout and scaling of a model's inputs and outputs.
 
-    ``raw_shape`` is that of one sample as it was recorded, all channels included; the scalers of
-    the inputs are those of the channels in use.
+    ``raw_shape`` is the shape of one sample as recorded, all channels included; the input scalers
+    cover only the channels in use.
     """
 
     raw_shape: list[int]
@@ -41,9 +41,9 @@ class Layout:
 
 
 class RawModel(nn.Module):
-    """Raw inputs in, targets in their units out: the whole path that a bundle stands for.
+    """The whole model of a bundle: raw inputs in, targets in their units out.
 
-    Standardises in double precision, as the preparation of the data does.
+    It standardises in double precision, like the preparation of the data.
     """
 
     input_mean: Tensor
@@ -57,7 +57,7 @@ class RawModel(nn.Module):
         super().__init__()
         self.members = nn.ModuleList(members)
         self.channels, self.factor = layout.channels, layout.downsample_factor
-        self.single = len(layout.raw_shape) == 1  # (B, L), without an axis of channels
+        self.single = len(layout.raw_shape) == 1  # (B, L), without a channel axis
         axes = (1, -1) + (1,) * max(len(layout.raw_shape) - 1, 1)
         for name in ("input_mean", "input_std"):
             values = torch.tensor(getattr(layout, name), dtype=torch.float64)
@@ -72,20 +72,20 @@ class RawModel(nn.Module):
             self.register_buffer(name, torch.tensor(per_target, dtype=torch.float64))
 
     def standardize(self, x: Tensor) -> Tensor:
-        """Map raw (B, *raw_shape) to what the members take, (B, n_channels, ...)."""
+        """Map raw (B, *raw_shape) to the members' standardised inputs (B, n_channels, ...)."""
         x = x.unsqueeze(1) if self.single else x[:, self.channels]
         x = x[:, :, :: self.factor].to(torch.float64)
         return ((x - self.input_mean) / self.input_std).to(torch.float32)
 
     def combine(self, members: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Map standardised (B, n_targets) of each member to mean and spread in units."""
+        """Map each member's standardised outputs (B, n_targets) to mean and spread in units."""
         z = torch.stack(members).to(torch.float64)  # (n_members, B, n_targets)
         y = (z * self.target_std + self.target_mean).clamp(self.lowest, self.highest)
         spread = y.std(0, correction=int(len(members) > 1))
         return y.mean(0).to(torch.float32), spread.to(torch.float32)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Map raw (B, *raw_shape) to prediction and spread of the members, (B, n_targets) each."""
+        """Map raw (B, *raw_shape) to the members' mean and spread in units, (B, n_targets) each."""
         z = self.standardize(x)
         return self.combine([member(z) for member in self.members])
 
@@ -93,7 +93,7 @@ class RawModel(nn.Module):
 def describe_layout(
     data: PreparedData, cfg: Config, confidence: float, intervals: dict[str, list[float]] | None
 ) -> Layout:
-    """Return the layout of a model that was trained on ``data`` as ``cfg`` says."""
+    """Return the layout of a model trained on ``data`` with configuration ``cfg``."""
     manifest, scaler = data.manifest, input_scaler(data.manifest)
     return Layout(
         raw_shape=manifest["sources"][0]["shape"][1:],

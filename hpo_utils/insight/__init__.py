@@ -1,1 +1,1 @@
-"""What a study and its winner can be asked, as numbers and as figures."""
+"""Analyses of a study and its winner, as numbers and as figures."""

@@ -1,4 +1,4 @@
-"""Which searched parameters changed the score, how surely, and which of them act together."""
+"""Importance of the searched parameters, its uncertainty, and interactions between parameters."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ from hpo_utils.trials.storage import score_of
 
 MIN_TRIALS_FOR_IMPORTANCE = 4  # complete trials; with fewer a forest has nothing to split
 MIN_TRIALS_FOR_INTERACTION = 20
-N_RESAMPLES, N_TREES = 10, 16  # of the trials; of the forest of fANOVA in each resample
-MAX_RANKED = 300  # trials, drawn at random; the cost of fANOVA grows with their square
-MAX_FITTED = 100  # likewise; the cost of a Gaussian process grows with their cube
-N_SHUFFLES = 9  # of the scores: of ten studies without a pair one shows one, by chance
-SEED = 0  # of all that is drawn here
-N_PLACES = 40  # of the trials' parameters, at which a pair's joint effect is averaged
+N_RESAMPLES, N_TREES = 10, 16  # bootstrap resamples; trees of fANOVA's forest in each
+MAX_RANKED = 300  # trials, drawn at random; the cost of fANOVA is quadratic
+MAX_FITTED = 100  # trials, drawn at random; the cost of a Gaussian process is cubic
+N_SHUFFLES = 9  # of the scores; 1 in 10 studies without interactions shows one by chance
+SEED = 0  # of all random draws in this module
+N_PLACES = 40  # trials at whose parameters a pair's joint effect is averaged
 
 
 def parameter_importances(study: optuna.Study) -> pd.DataFrame:
-    """Estimate how much each parameter changes the score, in two ways, and how surely.
+    """Estimate in two ways how much each parameter changes the score, with uncertainty.
 
     Returns
     -------
     DataFrame
-        Index: parameters that all complete trials have. ``fanova``: share of a parameter in the
-        variance of the score that a random forest explains by single parameters (Hutter et al.,
-        ICML 2014), of at most ``MAX_RANKED`` complete trials. ``ped_anova``: how far the parameter
+        Index: parameters that all complete trials have. ``fanova``: the parameter's share of the
+        score variance that a random forest explains by single parameters (Hutter et al., ICML
+        2014), from at most ``MAX_RANKED`` complete trials. ``ped_anova``: how well the parameter
         separates the best tenth from the rest (Watanabe et al., IJCAI 2023), a different question.
-        Both are means over ``N_RESAMPLES`` studies whose trials are drawn with repetition from
-        these; ``<name>_low`` and ``<name>_high`` are the extremes. Zeros or equal where nothing
-        tells the scores apart.
+        Both are means over ``N_RESAMPLES`` bootstrap samples of these trials; ``<name>_low`` and
+        ``<name>_high`` are the extremes. All values are zero or equal if no parameter explains the
+        scores.
         Empty with fewer than ``MIN_TRIALS_FOR_IMPORTANCE`` complete trials.
     """
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -76,32 +76,32 @@ def _importances(complete: Sequence[FrozenTrial], shared: list[str]) -> pd.DataF
         "ped_anova": PedAnovaImportanceEvaluator(),
     }
     found = {}
-    with warnings.catch_warnings():  # of PED-ANOVA: the best tenth are all trials
+    with warnings.catch_warnings():  # PED-ANOVA: the best tenth holds all trials
         warnings.filterwarnings("ignore", "Target and region quantiles", UserWarning)
         for name, evaluator in evaluators.items():
             try:
                 found[name] = optuna.importance.get_param_importances(
                     study, evaluator=evaluator, params=shared
                 )
-            except RuntimeError:  # of fANOVA: no tree of the forest could split
+            except RuntimeError:  # fANOVA: no tree of the forest could split
                 found[name] = dict.fromkeys(shared, 0.0)
     return pd.DataFrame(found)
 
 
 def interactions(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
-    """Estimate which pairs of parameters change the score together, beyond each on its own.
+    """Estimate which pairs of parameters interact, beyond their separate effects on the score.
 
     Returns
     -------
     DataFrame
         Index: pairs of parameters that all complete trials have, the strongest first. ``share``:
-        that of the variance of the logarithm of the score that the pair's joint effect, as a
-        Gaussian process predicts it, holds beyond the sum of its two effects: the numerator of
-        Friedman's H² (Friedman & Popescu, Ann. Appl. Stat. 2008, eq. 44) over that variance.
-        ``by_chance``: the largest share of any pair when the scores are dealt out to the trials
-        ``N_SHUFFLES`` times at random; a real one is larger. Empty with fewer than
-        ``MIN_TRIALS_FOR_INTERACTION`` trials. A forest of as few trials sees steps, and took
-        additive effects for interactions.
+        the share of the variance of the log score that the pair's joint effect, predicted by a
+        Gaussian process, explains beyond the sum of the two separate effects: the numerator of
+        Friedman's H² (Friedman & Popescu, Ann. Appl. Stat. 2008, eq. 44) divided by that variance.
+        ``by_chance``: the largest share of any pair over ``N_SHUFFLES`` random permutations of the
+        scores; a real interaction is larger. Empty with fewer than ``MIN_TRIALS_FOR_INTERACTION``
+        complete trials. A random forest is not used: with so few trials it fits steps, and it
+        mistook additive effects for interactions.
     """
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     spaces = intersection_search_space(complete)
@@ -121,7 +121,7 @@ def interactions(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
 
 
 def _joint_shares(x: NDArray[np.float64], y: NDArray[np.float64]) -> list[float]:
-    """Return the share of the variance of ``y`` (n_trials,) that each two columns hold together."""
+    """Return the share of the variance of ``y`` (n_trials,) due to each pair's interaction."""
     whole = float(np.var(y))
     surface, places, columns = _surface(x, y), x[:N_PLACES], range(x.shape[1])
     alone = [_effect(surface, places, [k]) for k in columns]
@@ -133,10 +133,10 @@ def _joint_shares(x: NDArray[np.float64], y: NDArray[np.float64]) -> list[float]
 
 
 def _surface(x: NDArray[np.float64], y: NDArray[np.float64]) -> GaussianProcessRegressor:
-    """Return a smooth model of ``y`` (n_trials,) over parameters ``x`` (n_trials, n_parameters)."""
+    """Fit a Gaussian process of ``y`` (n_trials,) to parameters ``x`` (n_trials, n_parameters)."""
     kernel = ConstantKernel() * RBF(np.ones(x.shape[1]), (0.05, 50.0)) + WhiteKernel(0.1, (1e-4, 1))
     model = GaussianProcessRegressor(kernel, normalize_y=True, random_state=0)
-    with warnings.catch_warnings():  # of parameters that do not matter: their length has no end
+    with warnings.catch_warnings():  # irrelevant parameters: length scale at its bound
         warnings.simplefilter("ignore", ConvergenceWarning)
         return model.fit(x, y)
 
@@ -147,13 +147,13 @@ def _effect(
     """Return the centred partial dependence on some columns at each place, (n_places,)."""
     n = len(places)
     grid = np.repeat(places[None], n, axis=0)  # (n_places, n_places, n_parameters)
-    grid[:, :, columns] = places[:, None, columns]  # the first axis sets these, the second the rest
+    grid[:, :, columns] = places[:, None, columns]  # axis 0 sets these columns, axis 1 the rest
     effect = surface.predict(grid.reshape(n * n, -1)).reshape(n, n).mean(axis=1)
     return np.asarray(effect - effect.mean())
 
 
 def position(distribution: BaseDistribution, value: Any) -> float:
-    """Return where in its range, from 0 to 1, a parameter's value stands."""
+    """Return the position of a parameter's value in its range, from 0 to 1."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices.index(value) / max(len(distribution.choices) - 1, 1)
     assert isinstance(distribution, IntDistribution | FloatDistribution)

@@ -1,4 +1,4 @@
-"""Where a model errs: its worst samples and groups, and the conditions under which it errs more."""
+"""Residual analysis: worst samples and groups, and conditions under which errors grow."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Array = NDArray[np.float32]
 
 
 def sample_errors(y_true: Array, y_pred: Array, target_std: ArrayLike) -> NDArray[np.float64]:
-    """Return each sample's root mean square error over its targets, of shape (n_samples,).
+    """Return each sample's root mean square error over its targets, shape (n_samples,).
 
-    Each target counts in its standard deviations in the training part, ``target_std``.
+    Errors are in units of ``target_std``, each target's standard deviation in the training part.
     """
     z = _standardised(y_true, y_pred, target_std)
     return np.asarray(np.sqrt(np.mean(z**2, axis=1)))
 
 
 def worst_samples(y_true: Array, y_pred: Array, target_std: ArrayLike, n: int) -> NDArray[np.int64]:
-    """Return the ``n`` samples with the largest ``sample_errors``, the worst first."""
+    """Return the indices of the ``n`` samples with the largest ``sample_errors``, worst first."""
     errors = sample_errors(y_true, y_pred, target_std)
     return np.argsort(-errors, kind="stable")[:n]
 
@@ -44,18 +44,18 @@ def errors_by_group(
     mean = by_group.mean()
     whole = np.sqrt(mean.mean(axis=1))
     parts = [by_group.size().rename("samples"), np.sqrt(mean), whole.rename("all targets")]
-    table = pd.concat(parts, axis=1)  # a target may be called as one of the two
+    table = pd.concat(parts, axis=1)  # a target may share one of these names
     return table.loc[whole.sort_values(ascending=False).index].rename_axis("group")
 
 
 def error_correlations(y_true: Array, y_pred: Array, names: Sequence[str]) -> pd.DataFrame:
-    """Return how the size of each target's error goes along with each true value.
+    """Return the correlation of each target's absolute error with each target's true value.
 
     Returns
     -------
     DataFrame
-        Spearman's rank correlation of how far the prediction of the row's target is off with the
-        truth of the column's; NaN where one of the two is constant.
+        Spearman's rank correlation between the absolute error of the row's target and the true
+        value of the column's target; NaN where either is constant or with fewer than 3 samples.
     """
     size = np.abs(y_pred - y_true)
     found = [[_rank_correlation(a, b) for b in y_true.T] for a in size.T]

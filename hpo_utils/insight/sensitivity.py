@@ -1,4 +1,4 @@
-"""What a network looks at: the places of the input that move it, the channels it needs."""
+"""What a network responds to: sensitive places of the input, and the channels it needs."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch import Tensor, nn
 
 from hpo_utils.network.models import predict
 
-N_SAMPLES = 32  # an average over more looks the same
+N_SAMPLES = 32  # averaging over more looks the same
 N_SHUFFLES, SEED = 3, 0  # permutations of a channel among the samples
-BATCH = 8  # samples at a time,
-BATCH_VALUES = 2**20  # of so many values in all: the gradients keep what every layer gave
+BATCH = 8  # maximum number of samples at a time
+BATCH_VALUES = 2**20  # maximum number of input values at a time: autograd keeps all activations
 
 
 def sensitivity(members: Iterable[nn.Module], x: Tensor) -> NDArray[np.float64]:
     """Return the mean absolute gradient of each target with respect to each place of the input.
 
-    It is the saliency of Simonyan, Vedaldi & Zisserman, "Deep inside convolutional networks", 2014,
-    section 3, averaged over samples and over the members of an ensemble: where it is high, a small
-    change of the signal changes the prediction. It does not say in which direction.
+    This is the saliency of Simonyan, Vedaldi & Zisserman, "Deep inside convolutional networks",
+    2014, section 3, averaged over samples and ensemble members. Where it is high, a small change of
+    the signal changes the prediction; it does not say in which direction.
 
     Parameters
     ----------
@@ -60,11 +60,11 @@ def _of_batch(member: nn.Module, x: Tensor) -> NDArray[np.float64]:
 def channel_losses(
     members: Sequence[nn.Module], x: Tensor, z: Tensor, batch_size: int
 ) -> NDArray[np.float64]:
-    """Return how much of each target's R² is lost when a channel is permuted among the samples.
+    """Return how much R² each target loses when a channel is permuted among the samples.
 
-    The permutation importance of Breiman, "Random forests", Machine Learning 45 (2001), section 10,
-    of the mean of the members. A channel that is near zero for all targets can be left out, though
-    not always together with others that are: one may stand in for another.
+    This is the permutation importance of Breiman, "Random forests", Machine Learning 45 (2001),
+    section 10, for the mean of the members. A channel whose loss is near zero for all targets can
+    be left out, but not always together with other such channels: one may replace another.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Figures of a study: what the search did, and what mattered."""
+"""Figures of a study: course of the search, and importance of the parameters."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from hpo_utils.base.style import GREY, PALETTE, WIDTH, grid, plain_log_ticks, st
 from hpo_utils.insight.importances import position
 from hpo_utils.trials.storage import best_of, score_of
 
-MAX_MINUTES = 180  # of a timeline, then it counts in hours
-MAX_WORKERS = 25  # whose rows of a timeline have a name each
+MAX_MINUTES = 180  # longer timelines are drawn in hours
+MAX_WORKERS = 25  # maximum number of labelled rows in a timeline
 SCORE_LABEL = "validation score (lower is better)"
 ENDINGS = {
     TrialState.COMPLETE: (PALETTE[0], "complete"),
@@ -41,7 +41,7 @@ ENDINGS = {
 
 @styled
 def plot_optimization_history(trials: Sequence[FrozenTrial]) -> Figure:
-    """Draw every trial's score in the order of the trials, and the best so far."""
+    """Draw the score of every trial in order, and the best score so far."""
     figure, (axes,) = grid(1, 1, 3.4)
     complete = _numbers_and_scores(trials, TrialState.COMPLETE)
     pruned = _numbers_and_scores(trials, TrialState.PRUNED)
@@ -53,7 +53,7 @@ def plot_optimization_history(trials: Sequence[FrozenTrial]) -> Figure:
             axes.scatter(numbers, scores, c=color, marker=marker, label=f"{label} ({len(scores)})")
     if len(complete[1]):
         best = np.minimum.accumulate(complete[1])
-        last = max([*complete[0], *pruned[0]])  # until which the best is the best
+        last = max([*complete[0], *pruned[0]])  # the best score is drawn up to this trial
         axes.step(
             [*complete[0], last], [*best, best[-1]], where="post", color=PALETTE[1],
             label="best so far",
@@ -70,10 +70,10 @@ def plot_optimization_history(trials: Sequence[FrozenTrial]) -> Figure:
 
 @styled
 def plot_trial_learning_curves(trials: Sequence[FrozenTrial]) -> Figure:
-    """Draw the scores of trials that ended over the epochs: pruned in a cross, the best red."""
+    """Draw finished trials' scores over the epochs; pruned ones end in a cross, the best is red."""
     figure, (axes,) = grid(1, 1, 3.8)
     best = best_of(trials)
-    # curves of shape (n_epochs, 2), drawn as one artist: one each takes seconds for 1,000 trials
+    # curves of shape (n_epochs, 2), drawn as one artist: 1,000 separate ones take seconds
     complete: list[NDArray[np.float64]] = []
     given_up: list[NDArray[np.float64]] = []
     for trial in trials:
@@ -102,7 +102,7 @@ def plot_trial_learning_curves(trials: Sequence[FrozenTrial]) -> Figure:
 
 @styled
 def plot_importances(importances: pd.DataFrame, n_trials: int) -> Figure:
-    """Draw what ``importances.parameter_importances`` found in ``n_trials`` complete trials."""
+    """Draw the result of ``importances.parameter_importances`` for ``n_trials`` complete trials."""
     figure, (axes,) = grid(1, 1, max(2.2, 1.2 + 0.38 * len(importances)))
     positions = np.arange(len(importances))
     for offset, column, color, label in (
@@ -121,7 +121,7 @@ def plot_importances(importances: pd.DataFrame, n_trials: int) -> Figure:
 
 @styled
 def plot_slices(trials: Sequence[FrozenTrial]) -> Figure:
-    """Draw the score of the complete trials against each parameter, later trials darker."""
+    """Draw the score of complete trials against each parameter; later trials are darker."""
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     spaces: dict[str, BaseDistribution] = {}
     for trial in complete:
@@ -145,7 +145,7 @@ def plot_slices(trials: Sequence[FrozenTrial]) -> Figure:
 
 @styled
 def plot_pairs(trials: Sequence[FrozenTrial], pairs: Sequence[tuple[str, str]]) -> Figure:
-    """Draw where the complete trials lie in each pair of parameters, good scores dark."""
+    """Draw the complete trials over each pair of parameters; good scores are dark."""
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     figure, panels = grid(len(pairs), 3, 2.8)
     scores = [score_of(trial) for trial in complete]
@@ -248,14 +248,14 @@ def plot_parallel_coordinates(trials: Sequence[FrozenTrial]) -> Figure:
 
 
 def _score_norm(scores: Sequence[float]) -> LogNorm:
-    """Return the colours' scale; of scores that are all alike it still spans a tenth."""
+    """Return the colour scale; it spans at least 10 %, even if all scores are alike."""
     return LogNorm(min(scores), max(max(scores), 1.1 * min(scores)))
 
 
 def _numbers_and_scores(
     trials: Sequence[FrozenTrial], state: TrialState
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the numbers and scores of the trials in a state that have a score."""
+    """Return the numbers and scores of the trials in ``state`` that have a score."""
     scored = [(t.number, t.value) for t in trials if t.state == state and t.value is not None]
     return np.array([number for number, _ in scored]), np.array([score for _, score in scored])
 
@@ -263,9 +263,9 @@ def _numbers_and_scores(
 def _along(
     axes: Axes, which: str, name: str, space: BaseDistribution, trials: Sequence[FrozenTrial]
 ) -> list[Any]:
-    """Make an axis, ``x`` or ``y``, that of a parameter, as far as it was searched.
+    """Set up axis ``x`` or ``y`` for the search range of a parameter.
 
-    Return the trials' places on it.
+    Return the positions of the trials on the axis.
     """
     axis = axes.xaxis if which == "x" else axes.yaxis
     set_limits = axes.set_xlim if which == "x" else axes.set_ylim
@@ -289,7 +289,7 @@ def _along(
 
 
 def _ends(distribution: BaseDistribution) -> tuple[str, str]:
-    """Return the labels of the lower and the upper end of an axis."""
+    """Return the labels of the lower and upper end of a parameter's axis."""
     if isinstance(distribution, CategoricalDistribution):
         return str(distribution.choices[0]), str(distribution.choices[-1])
     assert isinstance(distribution, IntDistribution | FloatDistribution)

@@ -1,4 +1,4 @@
-"""Figures of what a study's trials are worth for each target."""
+"""Figures of the trials' accuracy for each target, and of the effect of the loss weights."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from numpy.typing import ArrayLike
 
 from hpo_utils.base.style import GREY, PALETTE, WIDTH, grid, styled, target_color
 
-MAX_SIDE_BY_SIDE = 7  # names of targets that stand below an axis without being slanted
+MAX_SIDE_BY_SIDE = 7  # with more targets, their names below an axis are slanted
 BELOW: dict[str, Any] = {"color": PALETTE[6], "marker": "v", "linestyle": "", "markersize": 5}
-LOWEST = -0.1  # R² below this is drawn at the edge: how bad a bad trial is does not matter
+LOWEST = -0.1  # lower R² is drawn here: how bad a bad trial is does not matter
 
 
 @styled
 def plot_trade_off(r2: pd.DataFrame, front: Collection[int], overall: int) -> Figure:
     """Draw one line per trial through its validation R² of each target.
 
-    Trials on the Pareto front are black, the study's best orange, the others grey; a disc in a
-    target's colour marks the trial that is best for it.
+    Trials on the Pareto front are black, the study's best trial is orange, the others are grey. A
+    disc in a target's colour marks the best trial for that target.
     """
     figure = Figure(figsize=(WIDTH, 4.6))
     axes = figure.add_subplot()
@@ -77,7 +77,7 @@ def plot_trade_off(r2: pd.DataFrame, front: Collection[int], overall: int) -> Fi
 
 @styled
 def plot_weight_effects(shares: pd.DataFrame, r2: pd.DataFrame, effects: pd.DataFrame) -> Figure:
-    """Draw R² of each target against its share of the loss, one panel per target."""
+    """Draw each target's R² against its share of the loss, one panel per target."""
     figure, panels = grid(shares.shape[1], 3, 2.7)
     for axes, target in zip(panels, shares.columns, strict=True):
         k = list(r2.columns).index(target)
@@ -95,11 +95,11 @@ def plot_weight_effects(shares: pd.DataFrame, r2: pd.DataFrame, effects: pd.Data
 
 
 def _mark_lower(axes: Axes, x: ArrayLike) -> None:
-    """Mark where points drawn at ``LOWEST`` lie below it."""
+    """Mark the points at ``LOWEST`` whose R² lies below it."""
     axes.plot(x, np.full(np.shape(x), LOWEST), zorder=6, **BELOW)
 
 
 def _wrapped(name: str) -> str:
-    """Return a target's name on two lines if it is long."""
+    """Return a target's name, on two lines if it is long."""
     first, _, rest = name.partition(" ")
     return f"{first}\n{rest}" if rest and len(name) > 10 else name

@@ -1,4 +1,4 @@
-"""What a study's trials are worth for each target: best of each, Pareto front, loss weights."""
+"""Trade-offs between targets: best trial of each, Pareto front, effect of the loss weights."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from hpo_utils.scores.intervals import holm
 from hpo_utils.trials.storage import best_of
 
 WEIGHT = "training.weight_target_"
-MIN_TRIALS_FOR_EFFECT = 8  # complete trials; with fewer a rank correlation says nothing
+MIN_TRIALS_FOR_EFFECT = 8  # complete trials; with fewer a rank correlation is meaningless
 
 
 def validation_r2(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
-    """Return R² in the validation part: one row per complete trial, one column per target.
+    """Return the validation R²: one row per complete trial, one column per target.
 
-    A trial that took the outcome of its twin is left out, it would count twice. Where R² is not
-    defined, NaN. Targets that were renamed while the study went on have their newest names.
+    A trial that copied the result of an identical one is left out, since it would count twice.
+    Undefined R² is NaN. Targets renamed during the study have their newest names.
     """
     found = {
         trial.number: trial.user_attrs["val_r2"]
@@ -37,7 +37,7 @@ def validation_r2(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
 
 
 def pareto_front(r2: pd.DataFrame) -> list[int]:
-    """Return the trials that no other trial beats in all targets.
+    """Return the trials that no other trial dominates.
 
     One trial dominates another if it is at least as good for every target, and better for one.
     """
@@ -50,15 +50,15 @@ def pareto_front(r2: pd.DataFrame) -> list[int]:
 
 
 def overall_best(trials: Sequence[FrozenTrial]) -> int | None:
-    """Return the number of the study's best trial, that of the first if it has twins."""
+    """Return the number of the study's best trial; of identical trials, the first."""
     best = best_of(trials)
     return None if best is None else int(best.user_attrs.get("same_as", best.number))
 
 
 def best_per_target(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
-    """Return one row per target: its best trial, R² there, and what the study's best gives up.
+    """Return one row per target: its best trial, R² there, and how much the study's best loses.
 
-    Empty without a complete trial, or where no target varies in the validation part.
+    Empty without a complete trial, or if no target varies in the validation part.
     """
     r2, overall = validation_r2(trials), overall_best(trials)
     if r2.empty or overall is None:
@@ -79,11 +79,11 @@ def best_per_target(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
 
 
 def weight_shares(trials: Sequence[FrozenTrial], held: Mapping[str, Any]) -> pd.DataFrame:
-    """Return each target's share of the loss, one row per complete trial that has R².
+    """Return each target's share of the loss, one row per complete trial with R².
 
-    The share is the target's weight over the sum of all weights, of which those not searched are
-    ``held``, by dotted key; a target whose weight is not searched is left out, and the table is
-    empty if fewer than two are searched.
+    The share is the target's weight divided by the sum of all weights. ``held`` maps dotted keys to
+    the values of weights that are not searched. A target whose weight is not searched is left out;
+    the table is empty if fewer than two are searched.
     """
     r2 = validation_r2(trials)
     rows = {
@@ -105,15 +105,15 @@ def weight_shares(trials: Sequence[FrozenTrial], held: Mapping[str, Any]) -> pd.
 
 
 def weight_effects(trials: Sequence[FrozenTrial], held: Mapping[str, Any]) -> pd.DataFrame:
-    """Return whether a target's share of the loss goes along with its own R².
+    """Return the correlation of each target's share of the loss with its R².
 
     Returns
     -------
     DataFrame
-        One row per target: Spearman's rank correlation, its p value, corrected for the number of
+        One row per target: Spearman's rank correlation, its p value corrected for the number of
         targets (Holm), and the number of trials.
         Empty with fewer than ``MIN_TRIALS_FOR_EFFECT`` trials, or without searched weights. The
-        trials were chosen by the sampler, not at random, so this is no proof of a cause.
+        sampler chose the trials, not chance, so this does not prove a causal effect.
     """
     shares = weight_shares(trials, held)
     if len(shares) < MIN_TRIALS_FOR_EFFECT:

@@ -1,4 +1,4 @@
-"""The network's last layer, which keeps to what physics says of the targets."""
+"""The output layer that makes predictions obey the known physics of the targets."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from hpo_utils.data.physics import MIN_LEVEL, Physics
 
 
 class PhysicalOutput(nn.Module):
-    """Last layer that turns any outputs into standardised targets that keep to the physics.
+    """Output layer that maps any outputs to standardised targets that obey the physics.
 
-    Outputs of zero give the training mean. From there a small step of one output moves its target
-    by 1 - mean of what it would without this layer for a fraction, by 1 - exp(-mean / std) for a
-    target that cannot be negative, so the network trains about as easily. The layer learns nothing:
-    a saved state does not hold it.
+    Zero outputs give the training mean. There, the layer scales the effect of a small change of an
+    output on its target by 1 - mean for a fraction, and by 1 - exp(-mean / std) for a non-negative
+    target, so the network trains about as easily as without it. The layer has no parameters and is
+    not part of a state dict.
 
     Parameters
     ----------
     physics
-        What is known.
+        The known physics of the targets.
     mean, std
-        Of the targets in the training part, each of shape (n_targets,).
+        Mean and standard deviation of the targets in the training part, each (n_targets,).
     """
 
     fractions: Tensor
@@ -47,7 +47,7 @@ class PhysicalOutput(nn.Module):
         above_zero = np.maximum(level, MIN_LEVEL)
         constants = {
             "fractions": fractions, "mean": mean[fractions], "std": std[fractions], "share": share,
-            # of a single fraction: the logarithm of what it leaves of the whole
+            # for a single fraction: the logarithm of the rest of the whole
             "rest": np.log(np.maximum(1.0 - share, physics.min_mean)),
             "non_negative": non_negative, "level": level,
             "shift": above_zero + np.log(-np.expm1(-above_zero)),  # inverse of softplus

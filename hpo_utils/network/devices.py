@@ -1,4 +1,4 @@
-"""Devices: which one trains, its random state, its threads, and its memory given back."""
+"""Devices: selection, precision, number of threads, random seeds, and use of several GPUs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hpo_utils.base.config import Config
 from hpo_utils.base.errors import ConfigError
 
-THREAD_VALUES = 2**21  # of a step's output of a layer without stride that a thread is worth
+THREAD_VALUES = 2**21  # values of a step's output (layer with stride 1) that justify one thread
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -31,25 +31,25 @@ def select_device(name: str) -> torch.device:
         raise ConfigError(
             f"training.device must be auto, cpu or a device of this machine, got {name!r}: {reason}"
         ) from None
-    if device.type == "cuda":  # float32 means float32: else cuDNN leaves out 13 of 23 bits
+    if device.type == "cuda":  # true float32: cuDNN's TF32 drops 13 of the 23 mantissa bits
         torch.backends.cudnn.allow_tf32 = False
     return device
 
 
 def several_gpus(device: torch.device) -> bool:
-    """Return whether batches are to be shared out over all GPUs: not if the device has a number."""
+    """Return whether batches are split over all GPUs; they are not if the device has an index."""
     return device.type == "cuda" and device.index is None and torch.cuda.device_count() > 1
 
 
 def computing_in(precision: torch.dtype, device: torch.device) -> AbstractContextManager[None]:
-    """Return a context in which convolutions and products of matrices use ``precision``."""
+    """Return a context in which convolutions and matrix products use ``precision``."""
     if precision == torch.float32:
         return nullcontext()
     return torch.autocast(device.type, precision)
 
 
 class InPrecision(nn.Module):
-    """A network that computes in a precision, whichever thread calls it."""
+    """A network that computes in a given precision, whichever thread calls it."""
 
     def __init__(self, network: nn.Module, precision: torch.dtype) -> None:
         super().__init__()
@@ -62,11 +62,11 @@ class InPrecision(nn.Module):
 
 
 class SharedOut(nn.DataParallel[nn.Module]):
-    """A network whose batches are shared out over all GPUs.
+    """A network whose batches are split over all GPUs.
 
-    A batch of which one GPU would get a single sample stays on the first GPU: batch normalisation
-    has no statistics of one. PyTorch's thread of each GPU knows that there is a precision, but not
-    which (``torch.nn.parallel.parallel_apply``), so the network brings its own.
+    If a GPU would get a single sample, the whole batch stays on the first GPU, since batch
+    normalisation needs more than one. PyTorch's threads for the GPUs inherit that autocast is on,
+    but not its precision (``torch.nn.parallel.parallel_apply``), so the network sets its own.
     """
 
     def __init__(self, network: nn.Module, precision: torch.dtype) -> None:
@@ -74,14 +74,14 @@ class SharedOut(nn.DataParallel[nn.Module]):
 
     def forward(self, x: Tensor) -> Any:
         """Return the network's outputs for a batch ``x`` of shape (B, ...)."""
-        share = math.ceil(len(x) / max(1, len(self.device_ids)))  # as Tensor.chunk deals them out
+        share = math.ceil(len(x) / max(1, len(self.device_ids)))  # as Tensor.chunk splits the batch
         if share == 1 or len(x) % share == 1:
             return self.module(x)
         return super().forward(x)
 
 
 def seed_everything(seed: int) -> None:
-    """Fix the random state and have cuDNN choose its algorithms the same way every time."""
+    """Seed PyTorch and NumPy, and make cuDNN choose its algorithms deterministically."""
     torch.manual_seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - the global state, for code that still draws from it
     torch.backends.cudnn.benchmark = False
@@ -89,10 +89,10 @@ def seed_everything(seed: int) -> None:
 
 
 def select_precision(name: str, device: torch.device) -> torch.dtype:
-    """Return the number format of the training's convolutions that ``training.precision`` names.
+    """Return the dtype of a training's convolutions for ``training.precision``.
 
-    ``auto`` is bfloat16 where the device multiplies it in hardware, about twice as fast, else
-    float32; a CPU without it emulates it many times slower.
+    ``auto`` is bfloat16 where the device supports it in hardware, about twice as fast, otherwise
+    float32. A CPU without hardware support emulates bfloat16 many times slower.
     """
     if name != "auto":
         return PRECISIONS[name]
@@ -107,7 +107,7 @@ def select_precision(name: str, device: torch.device) -> torch.dtype:
 
 @dataclass(frozen=True)
 class Compute:
-    """What a training computes with: the device, the number format of its convolutions, threads."""
+    """What a training computes with: device, dtype of its convolutions, number of threads."""
 
     device: torch.device
     precision: torch.dtype
@@ -115,7 +115,7 @@ class Compute:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings that ask for the same, whatever the machine would choose.
+        """The settings that reproduce these choices on any machine.
 
         Sums over another number of threads, or products in another precision, round differently.
         """
@@ -126,14 +126,14 @@ class Compute:
 
 
 def choose_compute(cfg: Config, sample_shape: tuple[int, ...]) -> Compute:
-    """Choose device, precision and threads of a training where its configuration leaves them open.
+    """Choose the device, precision and threads that a training's configuration leaves open.
 
     Parameters
     ----------
     cfg
-        Its sections ``model`` and ``training`` are read.
+        Only its sections ``model`` and ``training`` are used.
     sample_shape
-        Shape (n_channels, L) or (n_channels, H, W) of an input.
+        Shape (n_channels, L) or (n_channels, H, W) of one input.
 
     Raises
     ------
@@ -146,10 +146,10 @@ def choose_compute(cfg: Config, sample_shape: tuple[int, ...]) -> Compute:
 
 
 def useful_threads(cfg: Config, sample_shape: tuple[int, ...]) -> int:
-    """Return how many threads a step of the training is worth, at most those that PyTorch has.
+    """Return how many threads a training step can use well, at most those of PyTorch.
 
-    Two on a small step take as long as one, or longer, and several times as long where another
-    process wants the second core. Parameters as for ``choose_compute``.
+    With two threads a small step takes as long as with one, or longer, and several times as long if
+    another process needs the second core. The parameters are those of ``choose_compute``.
     """
     values = cfg.training.batch_size * cfg.model.hidden * math.prod(sample_shape[1:])
     return max(1, min(values // THREAD_VALUES, torch.get_num_threads()))
@@ -157,7 +157,7 @@ def useful_threads(cfg: Config, sample_shape: tuple[int, ...]) -> int:
 
 @contextmanager
 def using_threads(n_threads: int) -> Iterator[None]:
-    """Have PyTorch use so many threads in the block, and as many as before behind it."""
+    """Set PyTorch's number of threads in the block, and restore it afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
     try:

@@ -1,4 +1,4 @@
-"""Losses."""
+"""Loss functions for training."""
 
 from __future__ import annotations
 

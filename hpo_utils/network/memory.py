@@ -1,4 +1,4 @@
-"""The memory of a device: how much is free, freed memory given back, running out of it."""
+"""Device memory: free bytes, reuse and release of freed memory, out-of-memory errors."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from pathlib import Path
 import psutil
 import torch
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
-STRICT_MEMORY = Path("/proc/sys/vm/overcommit_memory")  # 2: Linux promises only what it has
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # parameters of mallopt(3)
+STRICT_MEMORY = Path("/proc/sys/vm/overcommit_memory")  # 2: Linux never overcommits
 CGROUPS, OWN_GROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
-SCARCE = 2**28  # bytes of free memory, with which oneDNN may fail to make room for a step
-KEPT_BLOCKS = 2**30  # bytes; smaller blocks stay with the process when they are freed
+SCARCE = 2**28  # bytes; with less free memory, oneDNN may fail to allocate for a step
+KEPT_BLOCKS = 2**30  # bytes; smaller blocks stay with the process after they are freed
 
 
 def free_memory(device: torch.device) -> int:
-    """Return the bytes of the device's memory that are free."""
+    """Return the device's free memory in bytes."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return min([psutil.virtual_memory().available, *_room_in_groups()])
 
 
 def _room_in_groups() -> list[int]:
-    """Return what the control groups around this process leave it: of a container, of a batch job.
+    """Return the bytes left in each control group of this process (container, batch job).
 
-    Pages of files count as free, as Linux takes them back
-    (docs.kernel.org/admin-guide/cgroup-v2.html). Nothing where there are no such groups.
+    Pages of files count as free, since Linux reclaims them
+    (docs.kernel.org/admin-guide/cgroup-v2.html). The list is empty without such groups.
     """
     rooms = []
     with suppress(OSError):
@@ -52,23 +52,24 @@ def _room_in_groups() -> list[int]:
 
 @cache
 def keep_freed_memory() -> None:
-    """Have the C library keep freed memory for the next step of a training.
+    """Make the C library keep freed memory for the next step of a training.
 
-    Otherwise each step gives its large tensors back to Linux, which clears every page of them
-    before the next step may have it: a tenth of the step. ``release_memory`` gives it back.
+    Otherwise each step returns its large tensors to Linux, which zeroes every page before the next
+    step can use it; this takes a tenth of the step. ``release_memory`` returns the kept memory.
 
-    Not where the C library refuses so high a threshold, as older glibc does: the second setting
-    alone would switch off the threshold that adapts itself, and a step would take twice as long.
+    Nothing is changed if the C library rejects so high a threshold, as older glibc does: the second
+    setting alone would switch off the adaptive threshold, and a step would take twice as long.
 
-    Not where Linux refuses memory: kept blocks break up, so a batch cut into pieces would not fit
-    either, and small requests of libraries that crash on a refusal are refused as well.
+    Nothing is changed if Linux limits the memory: kept blocks become fragmented, so a batch split
+    into parts would not fit either, and small requests by libraries that crash on failure would
+    also fail.
     """
     if not _refuses_memory() and _call_c_library("mallopt", M_MMAP_THRESHOLD, KEPT_BLOCKS):
         _call_c_library("mallopt", M_TRIM_THRESHOLD, KEPT_BLOCKS)
 
 
 def _refuses_memory() -> bool:
-    """Return whether Linux refuses this process memory beyond a limit (``ulimit -v``, ``-d``)."""
+    """Return whether Linux limits this process's memory (``ulimit -v``, ``-d``, no overcommit)."""
     if sys.platform != "linux":
         return False
     limits = (psutil.RLIMIT_AS, psutil.RLIMIT_DATA)
@@ -77,17 +78,17 @@ def _refuses_memory() -> bool:
 
 
 def _call_c_library(function: str, *arguments: int) -> bool:
-    """Return whether Linux's C library did what it was told: not all have each function."""
+    """Call a function of Linux's C library; return whether it exists and succeeded."""
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), function):
         return bool(getattr(library, function)(*arguments))
     return False
 
 
 def release_memory(device: torch.device) -> None:
-    """Give the memory of a training that has ended back, that of the GPU included.
+    """Release the memory of a finished training, including GPU memory.
 
-    To be called when its function has returned: an exception, also one that only prunes, holds on
-    to the function's tensors in a reference cycle, which only the garbage collector breaks.
+    Call this after the training function has returned: an exception, even one that only prunes,
+    keeps the function's tensors in a reference cycle, which only the garbage collector breaks.
     """
     gc.collect()
     if device.type == "cuda":
@@ -97,18 +98,18 @@ def release_memory(device: torch.device) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether the error is the device's memory being too small."""
+    """Return whether the error means that the device ran out of memory."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    if isinstance(error, OSError):  # of a file's mapping
+    if isinstance(error, OSError):  # from mapping a file
         return error.errno == errno.ENOMEM
     if not isinstance(error, RuntimeError):
         return False
-    # on the CPU it is a RuntimeError like any other
+    # on the CPU PyTorch raises a plain RuntimeError
     sentences = ("allocate memory", "not enough memory", "could not create a memory")
     said = str(error)
     if any(each in said for each in sentences):
         return True
-    # oneDNN says this of whatever went wrong; of a descriptor, that there is no such operation
+    # oneDNN says this after any failure; with "descriptor", the operation does not exist
     vague = "could not create a primitive" in said and "descriptor" not in said
     return vague and (_refuses_memory() or free_memory(torch.device("cpu")) < SCARCE)

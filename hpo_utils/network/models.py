@@ -1,7 +1,8 @@
-"""The convolutional regressors, one pair for signals (1-D) and images (2-D) alike.
+"""The plain and the residual convolutional regressor, for signals (1-D) and images (2-D).
 
-ReLU and max pooling give the same in either order; pooling first leaves ReLU a quarter to do. ReLU
-overwrites its input where nothing else reads it: large outputs cost more to write than to compute.
+ReLU and max pooling give the same result in either order; pooling first leaves ReLU a quarter of
+the values of an image. ReLU works in place where nothing else reads its input, because writing
+large outputs costs more than computing them.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from hpo_utils.network.convolutions import Conv1d, Conv2d
 from hpo_utils.network.folding import Folding
 from hpo_utils.network.memory import is_out_of_memory, release_memory
 
-EVALUATION_VALUES = 2**24  # bounds the first layer's output without gradients: 64 MB in float32
+EVALUATION_VALUES = 2**24  # limit of the first layer's output without gradients: 64 MB in float32
 STAGE_WIDTHS = (1, 2, 4, 4)  # channels of the residual stages, in multiples of `hidden`
 
 
 @dataclass(frozen=True)
 class Layers:
-    """The layer types for one number of axes."""
+    """The layer types for 1-D or for 2-D inputs."""
 
     conv: type[Conv1d] | type[Conv2d]
     norm: type[nn.BatchNorm1d] | type[nn.BatchNorm2d]
@@ -42,10 +43,10 @@ LAYERS = {
 
 
 class MeanPool(nn.Module):
-    """Global average pooling.
+    """Global average pooling, computed as a sum and a division.
 
-    As a sum that is divided, so that of the gradient, too, only one value per channel is divided:
-    PyTorch's average pooling lays it out for each place, and images not channels last.
+    In the backward pass, too, only one value per channel is divided. PyTorch's average pooling
+    expands the gradient to every place instead, and for images not in channels-last format.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -79,7 +80,7 @@ class ResidualBlock(nn.Module):
 class ChannelStatistics(nn.Module):
     """Mean, standard deviation, minimum and maximum of each channel, normalised over the batch.
 
-    Convolutions see shapes and lose levels on the way; these keep them.
+    Convolutions detect shapes but lose signal levels; these statistics keep the levels.
     """
 
     N_STATISTICS = 4
@@ -104,13 +105,13 @@ class ResidualCNN(nn.Module):
     n_axes
         1 for inputs (B, n_channels, L), 2 for (B, n_channels, H, W).
     n_channels, n_targets
-        Channels in, targets out.
+        Number of input channels and of targets.
     hidden
-        Channels of the first stage; the later ones have 2, 4 and 4 times as many.
+        Channels of the first stage; the later stages have 2, 4 and 4 times as many.
     dropout_rate
-        Share of features dropped before each layer of the head.
+        Dropout probability of the features before each layer of the head.
     use_statistics
-        Whether the head sees ``ChannelStatistics`` of the inputs beside the pooled features.
+        Whether the head gets ``ChannelStatistics`` of the inputs next to the pooled features.
     """
 
     def __init__(
@@ -156,9 +157,9 @@ class ResidualCNN(nn.Module):
 
 
 class PlainCNN(nn.Module):
-    """Two convolutions with pooling, global average pooling, a linear head.
+    """Two convolutions with pooling, global average pooling and a linear head.
 
-    Parameters as for ``ResidualCNN``.
+    The parameters are those of ``ResidualCNN``.
     """
 
     def __init__(
@@ -191,7 +192,7 @@ class PlainCNN(nn.Module):
     def forward(self, x: Tensor, moments: Tensor | None = None) -> Tensor:
         """Map (B, n_channels, L) or (B, n_channels, H, W) to (B, n_targets).
 
-        ``moments`` as for ``Folding``.
+        ``moments`` are passed to ``Folding``.
         """
         features = self.features(x, moments)  # (B, hidden)
         out: Tensor = self.head(_with_statistics(features, x, self.statistics))
@@ -203,26 +204,25 @@ def _n_statistics(statistics: ChannelStatistics | None, n_channels: int) -> int:
 
 
 def _with_statistics(features: Tensor, x: Tensor, statistics: ChannelStatistics | None) -> Tensor:
-    """Return features (B, n_features), and the statistics of ``x`` behind them if wanted."""
+    """Append the statistics of ``x``, if wanted, to the features (B, n_features)."""
     return features if statistics is None else torch.cat([features, statistics(x)], 1)
 
 
 def create_model(
     cfg: Config, x_sample: Tensor, out_dim: int, device: torch.device | str = "cpu"
 ) -> PlainCNN | ResidualCNN:
-    """Create the network that the configuration and the data's shape ask for.
+    """Create the network for a configuration and the shape of the data.
 
     Parameters
     ----------
     cfg
-        Its section ``model`` is read.
+        Only its section ``model`` is used.
     x_sample
-        Any inputs of shape (B, n_channels, L) for the 1-D or (B, n_channels, H, W) for the 2-D
-        network.
+        Any inputs of shape (B, n_channels, L) for a 1-D or (B, n_channels, H, W) for a 2-D network.
     out_dim
         Number of targets.
     device
-        Where the model lives.
+        Device of the model.
 
     Raises
     ------
@@ -254,9 +254,10 @@ def create_network(
     physics: Physics,
     device: torch.device | str = "cpu",
 ) -> PlainCNN | ResidualCNN:
-    """Create the model and, unless ``model.constrain_outputs`` is off, the layer of its physics.
+    """Create the model, with a physical output layer unless ``model.constrain_outputs`` is off.
 
-    Its outputs, of shape (B, n_targets), are standardised targets.
+    Its outputs, of shape (B, n_targets), are standardised targets. Without known physics there is
+    no such layer.
     """
     model = create_model(cfg, x_sample, len(target_scaler.mean), device)
     kept = kept_physics(cfg, physics)
@@ -267,15 +268,15 @@ def create_network(
 
 
 def first_convolution(model: nn.Module) -> Conv1d | Conv2d:
-    """Return the layer of a network that convolves its inputs."""
+    """Return the layer that convolves a network's inputs."""
     return next(layer for layer in model.modules() if isinstance(layer, Conv1d | Conv2d))
 
 
 def predict(model: nn.Module, x: Tensor, batch_size: int) -> Tensor:
-    """Return predictions (n_samples, n_targets) of ``x``, without gradients, piece by piece.
+    """Return predictions (n_samples, n_targets) of ``x``, without gradients, in batches.
 
-    Pieces of an ``x`` that lies elsewhere are brought to the model's device. ``batch_size`` samples
-    at a time, or fewer where the memory does not suffice for so many.
+    Each batch is moved to the model's device. It has ``batch_size`` samples, or fewer if the memory
+    does not suffice.
     """
     model.eval()
     device = next(model.parameters()).device
@@ -293,16 +294,16 @@ def predict(model: nn.Module, x: Tensor, batch_size: int) -> Tensor:
         else:
             n_done += len(piece)
             continue
-        release_memory(device)  # not before the error has let go of what it holds
+        release_memory(device)  # only now: the error held on to tensors
     return torch.cat(found)
 
 
 def memory_format(n_axes: int) -> torch.memory_format:
-    """Return how inputs and weights are laid out: images channels last, which convolves faster."""
+    """Return the memory format of inputs and weights: channels last for images, which is faster."""
     return torch.channels_last if n_axes == 2 else torch.contiguous_format
 
 
 def evaluation_batch(cfg: Config, x: Tensor) -> int:
-    """Return how many samples of ``x`` to evaluate at a time: those of a step, or more if small."""
-    values = x[0, 0].numel() * cfg.model.hidden  # of one sample after a layer without stride
+    """Return how many samples of ``x`` to evaluate at a time: a training batch, more if small."""
+    values = x[0, 0].numel() * cfg.model.hidden  # of one sample after a layer with stride 1
     return max(cfg.training.batch_size, EVALUATION_VALUES // values)

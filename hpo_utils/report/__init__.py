@@ -1,1 +1,1 @@
-"""What a notebook shows, section by section, and the page that keeps it."""
+"""Sections, tables and sentences that the notebooks show, and the page that keeps them."""

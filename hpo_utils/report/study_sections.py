@@ -1,4 +1,4 @@
-"""Sections of the notebooks on a study or a training: figures and tables, or why there are none."""
+"""Notebook sections on a study or a training: figures and tables, or why there are none."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ from hpo_utils.trials.storage import best_of, score_of, trial_seconds
 
 Metrics = dict[str, Any]  # the content of a trial's metrics.json
 
-N_PAIRS = 3  # of parameters, that are shown
+N_PAIRS = 3  # maximum number of parameter pairs shown
 NO_COMPLETE = "No trial of this study is complete yet, so there is nothing to show here."
 
 
 def show_overview(report: Report, study: optuna.Study, cfg: Config) -> None:
-    """Say in a few sentences what the study is and what it found; first, if it is another one."""
+    """Summarise the study and its result; first say whether it differs from the configuration."""
     if sentence := differs_from(study, cfg):
         report.show(sentence)
     trials = study.get_trials(deepcopy=False)
@@ -88,7 +88,7 @@ def show_overview(report: Report, study: optuna.Study, cfg: Config) -> None:
 
 
 def show_trials(report: Report, study: optuna.Study) -> None:
-    """Show the table of all trials, the best first."""
+    """Show the table of all finished trials, the best first."""
     trials = study.get_trials(deepcopy=False)
     complete_first = sorted(
         (trial for trial in trials if trial.state.is_finished()),
@@ -101,7 +101,7 @@ def show_trials(report: Report, study: optuna.Study) -> None:
 
 
 def show_search(report: Report, study: optuna.Study) -> None:
-    """Show how the score fell over the trials, and every trial's learning curve."""
+    """Show how the score fell over the trials, and the learning curve of every trial."""
     trials = study.get_trials(deepcopy=False)
     if not any(trial.intermediate_values for trial in trials):
         report.show(NO_COMPLETE)
@@ -111,7 +111,7 @@ def show_search(report: Report, study: optuna.Study) -> None:
 
 
 def show_effort(report: Report, study: optuna.Study) -> None:
-    """Show where the time of the trials went, and what was spared."""
+    """Show where the time of the trials went, and how much time was saved."""
     own = [t for t in study.get_trials(deepcopy=False) if "carried_from" not in t.user_attrs]
     trials = with_effort(own)
     if not any(trial_seconds(trial) for trial in trials):
@@ -138,7 +138,7 @@ def show_effort(report: Report, study: optuna.Study) -> None:
 
 
 def show_importances(report: Report, study: optuna.Study) -> None:
-    """Show which parameters mattered, with the number of trials this rests on."""
+    """Show the importance of the parameters, and the number of trials behind it."""
     n_trials = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
     importances = parameter_importances(study)
     if importances.empty:
@@ -156,7 +156,7 @@ def show_importances(report: Report, study: optuna.Study) -> None:
 
 
 def show_parameters(report: Report, study: optuna.Study) -> None:
-    """Show all parameters of all complete trials in one picture."""
+    """Show the parameters of the complete trials together, and the score against each."""
     trials = study.get_trials(deepcopy=False)
     if best_of(trials) is None:
         report.show(NO_COMPLETE)
@@ -166,7 +166,7 @@ def show_parameters(report: Report, study: optuna.Study) -> None:
 
 
 def show_interactions(report: Report, study: optuna.Study) -> None:
-    """Show the pairs of parameters that change the score together."""
+    """Show the pairs of parameters that interact most."""
     trials = study.get_trials(deepcopy=False)
     found = interactions(trials)
     if found.empty:
@@ -199,7 +199,7 @@ def show_interactions(report: Report, study: optuna.Study) -> None:
 
 
 def show_trade_off(report: Report, study: optuna.Study) -> None:
-    """Show which trials are best for each target, and what the study's best gives up."""
+    """Show the best trial for each target, and how much the study's best loses there."""
     trials = study.get_trials(deepcopy=False)
     r2, overall = validation_r2(trials), overall_best(trials)
     if r2.empty or overall is None:
@@ -221,7 +221,7 @@ def show_trade_off(report: Report, study: optuna.Study) -> None:
 
 
 def show_weights(report: Report, study: optuna.Study) -> None:
-    """Show whether a larger share of the loss goes along with a better prediction of a target."""
+    """Show whether a target's share of the loss correlates with its validation R²."""
     trials = study.get_trials(deepcopy=False)
     held = study.user_attrs.get("signature", {}).get("held", {})
     shares = weight_shares(trials, held)
@@ -263,13 +263,13 @@ def show_training(report: Report, output_dir: Path, metrics: Metrics) -> None:
 
 
 def show_learning_curves(report: Report, metrics: Metrics) -> None:
-    """Show a training's loss and score over the epochs."""
+    """Show the loss and score of a training over the epochs."""
     figure = plot_learning_curves(metrics, metrics["best_epoch"])
     report.show(figure, "Loss and validation score over the epochs of one training")
 
 
 def show_predictions(report: Report, output_dir: Path, metrics: Metrics) -> None:
-    """Show predictions of the held-out part against the truth, and the errors of each target."""
+    """Show predictions against true values of the held-out part, and the errors of each target."""
     y_true, y_pred = (read_predictions(output_dir / f"y_{kind}.npy") for kind in ("true", "pred"))
     units, part = metrics["target_units"], metrics["part"]
     targets = metrics[f"{part}_targets"]
@@ -290,7 +290,7 @@ def show_predictions(report: Report, output_dir: Path, metrics: Metrics) -> None
 
 
 def save_report(report: Report, study: optuna.Study, cfg: Config) -> None:
-    """Write what was shown as one HTML page without code, and say where it is."""
+    """Write everything shown as one HTML page without code, and say where it is."""
     path = report_path(resolve(cfg.paths.outputs_root), study.study_name)
     report.show(f"Kept as one page without code: `{relative_to_root(path)}`.")
     report.save(path, f"Study {study.study_name}")

@@ -1,4 +1,4 @@
-"""Tables that the notebooks show: of the data, of a study's trials, of one model's errors."""
+"""Tables shown in the notebooks: the data, a study's trials, a model's errors."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def metrics_table(
     units: Mapping[str, str],
     best_baselines: Mapping[str, tuple[str, float]],
 ) -> pd.DataFrame:
-    """Return one row per target: R², the errors in the target's unit, the skill over a baseline.
+    """Return one row per target: R², errors in the target's unit, skill over the best baseline.
 
     Parameters
     ----------
@@ -99,9 +99,9 @@ def trials_table(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
 
 
 def endings_table(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
-    """Return one row per way in which trials ended: how many, and after how many epochs (median).
+    """Return one row per way in which trials ended: number of trials, median number of epochs.
 
-    Empty if none has ended.
+    Empty if no trial has ended.
     """
     ended = [(_ending(t), len(t.intermediate_values)) for t in trials if t.state.is_finished()]
     if not ended:
@@ -113,7 +113,7 @@ def endings_table(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
 
 
 def _ending(trial: FrozenTrial) -> str:
-    """Return in words how a finished trial ended."""
+    """Describe how a finished trial ended."""
     if "same_as" in trial.user_attrs:
         return "same configuration as an earlier trial: not trained again"
     if trial.state == TrialState.FAIL:
@@ -130,9 +130,10 @@ def _ending(trial: FrozenTrial) -> str:
 
 
 def effort_table(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
-    """Return one row per phase of the work of trials ``with_effort``: seconds, share of the whole.
+    """Return one row per phase of the trials' work: seconds and share of the total time.
 
-    ``rest`` is what the trials took beside: the study's own records, and the memory given back.
+    ``trials`` are those ``with_effort``. ``rest`` is their remaining time: keeping the study's
+    records and releasing memory.
     """
     sums = {phase: sum(trial.user_attrs["effort"][phase] for trial in trials) for phase in PHASES}
     whole = sum(trial_seconds(trial) or 0.0 for trial in trials)
@@ -145,10 +146,10 @@ def effort_table(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
 
 
 def seconds_saved(trials: Sequence[FrozenTrial], state: TrialState) -> float:
-    """Return about how long the epochs would have taken that trials ending in ``state`` left out.
+    """Estimate the seconds that trials ending in ``state`` saved by skipping epochs.
 
-    Of trials ``with_effort``. Each epoch would have taken as long as those that were trained. A
-    trial that diverged spared nothing.
+    ``trials`` are those ``with_effort``. A skipped epoch counts as long as the trained epochs. A
+    trial that diverged saved nothing.
     """
     saved = 0.0
     for trial in trials:
@@ -160,7 +161,7 @@ def seconds_saved(trials: Sequence[FrozenTrial], state: TrialState) -> float:
 
 
 def with_effort(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Return the trials that were trained to an end in this study and say where their time went."""
+    """Return the trials that finished training in this study and recorded where their time went."""
     return [
         trial
         for trial in trials
@@ -195,7 +196,7 @@ def contenders_table(contenders: Sequence[Standing], confidence: float) -> pd.Da
 
 
 def held_out_table(found: Examination) -> pd.DataFrame:
-    """Return one row per target: R² of the network, best baseline, and skill with interval."""
+    """Return one row per target: R² of the network, best baseline, and skill with its interval."""
     rows = []
     for k, (name, errors) in enumerate(found["test"][NETWORK].items()):
         baseline, skill = found["best_baseline"][k], found["skill"][k]
@@ -217,7 +218,7 @@ def held_out_table(found: Examination) -> pd.DataFrame:
 
 
 def folds_table(folds: AllFolds) -> pd.DataFrame:
-    """Return one row per target: R² in the study's own fold, in the others, in all together."""
+    """Return one row per target: R² in the study's own fold, its range, and R² in all folds."""
     rows, own = [], folds["folds"].index(folds["own"])
     for k, (name, errors) in enumerate(folds["test"][NETWORK].items()):
         r2 = [value for of_fold in folds["fold_r2"] if (value := of_fold[k]) is not None]
@@ -241,9 +242,9 @@ def folds_table(folds: AllFolds) -> pd.DataFrame:
 
 
 def coverage_table(found: Examination, units: Sequence[str]) -> pd.DataFrame:
-    """Return one row per target: how much of the test part lies inside the winner's intervals.
+    """Return one row per target: share of the test part inside the winner's intervals.
 
-    ``half width`` is their median there, in the target's unit.
+    ``half width`` is the median half width there, in the target's unit.
     """
     calibrated = f"inside, calibrated to {percent(found['spread_confidence'])}"
     rows = [
@@ -262,7 +263,7 @@ def coverage_table(found: Examination, units: Sequence[str]) -> pd.DataFrame:
 
 
 def physics_table(evaluation: Evaluation) -> pd.DataFrame:
-    """Return one row per rule: the share of the validation part for which each model breaks it."""
+    """Return one row per rule: share of the validation part for which each model violates it."""
     columns = dict(evaluation["examination"]["violations"])
     if evaluation["without_physics"] is not None:
         columns["network without constraints"] = evaluation["without_physics"]["violations"]
@@ -272,7 +273,7 @@ def physics_table(evaluation: Evaluation) -> pd.DataFrame:
 
 
 def split_table(compared: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Return score and R² of the validation part, as it was split and at random, side by side."""
+    """Return validation score and R² side by side, with groups kept together or split randomly."""
     return pd.DataFrame(
         {
             name: {"score": found["score"]} | {f"R² {k}": r2 for k, r2 in found["r2"].items()}
@@ -287,7 +288,10 @@ def split_table(compared: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 def worst_table(
     numbers: NDArray[np.int64], y_true: NDArray[Any], y_pred: NDArray[Any], targets: Sequence[str]
 ) -> pd.DataFrame:
-    """Return one row per target: truth and prediction of each sample, (n_samples, n_targets)."""
+    """Return one row per target: measured and predicted value of each sample.
+
+    ``y_true`` and ``y_pred`` have shape (n_samples, n_targets).
+    """
     columns = pd.MultiIndex.from_product(
         [[f"sample {number}" for number in numbers], ["measured", "predicted"]]
     )

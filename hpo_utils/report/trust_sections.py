@@ -1,4 +1,4 @@
-"""Sections of the notebooks that say how far a settled winner can be trusted."""
+"""Notebook sections on how far a settled winner can be trusted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOT_SEARCHED = (
 
 @when_settled
 def show_folds(report: Report, settled: Settled) -> None:
-    """Show what folds say together, beside the study's own."""
+    """Show the joint results of the folds, next to those of the study's own fold."""
     folds = settled.evaluation["all_folds"]
     if isinstance(folds, str):
         report.show(folds)
@@ -49,7 +49,7 @@ def show_folds(report: Report, settled: Settled) -> None:
 
 @when_settled
 def show_uncertainty(report: Report, settled: Settled) -> None:
-    """Show whether the members' spread says how far a prediction may be off."""
+    """Show whether the members' spread predicts the size of the errors."""
     if settled.examination["coverage"] is None:
         report.show(
             "One network alone does not say how unsure it is (`evaluation.n_seeds`,"
@@ -68,7 +68,7 @@ def show_uncertainty(report: Report, settled: Settled) -> None:
 
 
 def said_of_calibration(found: Examination) -> list[str]:
-    """Return what makes the intervals, or the share that they held, say nothing."""
+    """Return the reasons why the intervals, or their coverage, are not informative."""
     said = []
     if found.get("n_val_units", MIN_UNITS) < MIN_UNITS:
         said.append(
@@ -89,7 +89,7 @@ def said_of_calibration(found: Examination) -> list[str]:
 
 @when_settled
 def show_physics(report: Report, settled: Settled) -> None:
-    """Show how often each model breaks what is known of the targets."""
+    """Show how often each model violates the known physics of the targets."""
     evaluation = settled.evaluation
     if not settled.data.physics:
         report.show(

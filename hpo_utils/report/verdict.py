@@ -1,4 +1,4 @@
-"""Sections of the notebooks that say who won, and against whom."""
+"""Notebook sections on the winner, compared with the other contenders and the baselines."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ONE_TARGET = {
 
 @dataclass(frozen=True)
 class Settled:
-    """A study whose winner is settled: what was found, its data, and where it is written."""
+    """A study with a settled winner: the results, the data, and the directory of the results."""
 
     evaluation: Evaluation
     data: PreparedData
@@ -49,14 +49,14 @@ class Settled:
 
     @property
     def examination(self) -> Examination:
-        """What the held-out parts say."""
+        """Results on the held-out parts."""
         return self.evaluation["examination"]
 
 
 def when_settled(
     section: Callable[[Report, Settled], None],
 ) -> Callable[[Report, optuna.Study, Config], None]:
-    """Turn a section about the winner into one of any study: it says so if there is no winner."""
+    """Turn a section about the winner into one for any study; say so if there is none."""
 
     @wraps(section)
     def show(report: Report, study: optuna.Study, cfg: Config) -> None:
@@ -72,7 +72,7 @@ def when_settled(
 
 
 def show_answer(report: Report, study: optuna.Study, cfg: Config) -> None:
-    """Say in a few sentences who won, whether it beats the baselines, and whether it is sure."""
+    """Summarise which contender won, whether it beats the baselines, and how certain that is."""
     evaluation = load_evaluation(study, resolve(cfg.paths.outputs_root))
     if evaluation is None:
         report.show(why_none_completed(study) or UNSETTLED)
@@ -91,7 +91,7 @@ def show_answer(report: Report, study: optuna.Study, cfg: Config) -> None:
 
 
 def beats_baselines(found: Examination) -> str:
-    """Return which targets are predicted better than without a network, and which by nobody."""
+    """Return where the network beats the baselines, and where no model beats the mean."""
     names, skills = list(found["validation"]), found["skill"]
     if found["n_test_units"] < MIN_UNITS:
         drawn = "samples" if found["n_test_groups"] is None else "groups"
@@ -127,7 +127,7 @@ def beats_baselines(found: Examination) -> str:
 
 
 def said_of_folds(folds: AllFolds, names: Sequence[str]) -> str:
-    """Return the same of folds that speak together."""
+    """Return for which targets the network beats the best baseline in the folds jointly."""
     together = f"By {len(folds['folds'])} folds together, {folds['n_samples']} samples:"
     if folds["n_units"] < MIN_UNITS:
         return f"{together} Still too few to be sure of anything."
@@ -158,7 +158,7 @@ def said_of_verdicts(names: Sequence[str], verdicts: Sequence[str]) -> str:
 
 
 def number_one(evaluation: Evaluation) -> str:
-    """Return who won on fresh seeds, how surely, and how far the study's score flattered."""
+    """Return which contender won on fresh seeds, how surely, and how optimistic the study was."""
     first, *others = evaluation["contenders"]
     if not evaluation["raced"]:
         return (
@@ -186,13 +186,13 @@ def number_one(evaluation: Evaluation) -> str:
 
 
 def surely_worse(contender: Standing, confidence: float) -> bool:
-    """Return whether neither seeds nor validation samples explain why the winner is better."""
+    """Return whether neither the seeds nor the validation samples explain the winner's lead."""
     p_value, (low, _) = contender["p_value"], contender["ratio_interval"]
     return p_value is not None and p_value <= 1 - confidence and low is not None and low > 1
 
 
 def said_of_luck(evaluation: Evaluation) -> str:
-    """Return how far the study's score of its best trial was luck with the seed."""
+    """Return how much of the best trial's score in the study was luck with the seed."""
     best, gap = f"The study's best, trial {evaluation['best_trial']},", evaluation["gap"]
     if gap is None:
         return f"{best} diverged on a fresh seed."
@@ -222,7 +222,7 @@ def show_race(report: Report, settled: Settled) -> None:
 
 @when_settled
 def show_test(report: Report, settled: Settled) -> None:
-    """Show what the test part says of the winner and the baselines, and how often it was asked."""
+    """Show the test results of the winner and the baselines, and how often that part was used."""
     evaluation = settled.evaluation
     data, found = settled.data, settled.examination
     few = f"; fewer than {MIN_UNITS} give none" if found["n_test_units"] < MIN_UNITS else ""
@@ -241,7 +241,7 @@ def show_test(report: Report, settled: Settled) -> None:
 
 
 def said_of_choice(evaluation: Evaluation) -> str:
-    """Return the winner's score on the part that chose it, and on the one that did not."""
+    """Return the winner's score on the validation part, which chose it, and on the test part."""
     val, test = (evaluation["examination"]["scores"][part] for part in ("val", "test"))
     if val is None or test is None:
         return "The score that chose the winner is not defined on the test part."
@@ -254,7 +254,7 @@ def said_of_choice(evaluation: Evaluation) -> str:
 
 
 def described_units(n_samples: int, n_groups: int | None, n_units: int) -> str:
-    """Return what of the samples is taken to err independently, for intervals."""
+    """Describe the units whose errors the intervals treat as independent."""
     if n_groups is not None:
         return f"{said_of_groups(n_groups, n_units)}, taken whole"
     if n_units < n_samples:
@@ -263,7 +263,7 @@ def described_units(n_samples: int, n_groups: int | None, n_units: int) -> str:
 
 
 def said_of_looks(data: PreparedData) -> str:
-    """Return how often the test part was looked at."""
+    """Return how often, and for what, the test part was used."""
     looks = looks_at_test(data)
     winners = winners_heard(data)
     trials, by_hand = (sum(look.kind == kind for look in looks) for kind in (TRIAL, BY_HAND))
@@ -291,7 +291,7 @@ def said_of_looks(data: PreparedData) -> str:
 
 @when_settled
 def show_bundle(report: Report, settled: Settled) -> None:
-    """Say where the model to take home is and how to use it."""
+    """Say where the exported model is and how to use it."""
     where = relative_to_root(settled.directory / "bundle")
     command = f"python -m hpo_utils predict {where} x.npy --out y.csv"
     said = (

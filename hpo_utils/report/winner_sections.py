@@ -1,4 +1,4 @@
-"""The sections of ``04_analyze`` on where its winner errs and what it looks at."""
+"""Sections of ``04_analyze`` on the winner's errors and on what it responds to."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from hpo_utils.scores.skill import NETWORK
 from hpo_utils.trials.figures import plot_prediction_vs_truth
 from hpo_utils.winner.settle import load_predictions
 
-N_WORST = 3  # samples that are shown
+N_WORST = 3  # number of samples shown
 N_GROUPS = 10
-MAX_CHANNELS, N_DEALT_OUT = 32, 256  # more channels, or samples, take long
-MAX_VALUES = 2**26  # of inputs that are looked at together: 256 MB
+MAX_CHANNELS, N_DEALT_OUT = 32, 256  # more channels or samples take too long
+MAX_VALUES = 2**26  # input values analysed together: 256 MB
 
 
 @when_settled
 def show_predictions_of_winner(report: Report, settled: Settled) -> None:
-    """Show the winner's predictions of the test part, and the errors of each target."""
+    """Show the winner's predictions of the test part and the errors of each target."""
     y_true, y_pred = _test_predictions(settled)
     errors = settled.examination["test"][NETWORK]
     names, units = settled.evaluation["target_names"], settled.evaluation["target_units"]
@@ -50,7 +50,7 @@ def show_predictions_of_winner(report: Report, settled: Settled) -> None:
 
 @when_settled
 def show_residuals(report: Report, settled: Settled) -> None:
-    """Show the errors against each target's truth, and under which conditions they grow."""
+    """Show the errors against the true values, and the conditions under which they grow."""
     y_true, y_pred = _test_predictions(settled)
     names, units = settled.evaluation["target_names"], settled.evaluation["target_units"]
     report.show(
@@ -66,7 +66,7 @@ def show_residuals(report: Report, settled: Settled) -> None:
 
 @when_settled
 def show_worst(report: Report, settled: Settled) -> None:
-    """Show the signals of the worst predicted samples, and the groups that are predicted worst."""
+    """Show the signals of the worst predicted samples, and the worst predicted groups."""
     data = settled.data
     y_true, y_pred = _test_predictions(settled)
     std = data.target_scaler.std
@@ -90,7 +90,7 @@ def show_worst(report: Report, settled: Settled) -> None:
 
 @when_settled
 def show_sensitivity(report: Report, settled: Settled) -> None:
-    """Show how far each place of the signal moves each prediction, and which channels it needs."""
+    """Show how much each place of the signal changes each prediction, and which channels matter."""
     data, names = settled.data, settled.data.target_names
     bundle = load_bundle(settled.directory / "bundle")
     step, channels = bundle.layout.downsample_factor, data.used_channels
@@ -114,18 +114,18 @@ def show_sensitivity(report: Report, settled: Settled) -> None:
 
 
 def _spread_out(data: PreparedData, step: int, most: int) -> NDArray[np.int64]:
-    """Return rows of the validation part, of all groups, at most as many as memory likes."""
+    """Return rows spread evenly over the validation part, limited by ``most`` and by memory."""
     n_samples, *shape = data.input_shape("val", step)
     n_rows = min(most, n_samples, max(2, MAX_VALUES // math.prod(shape)))
     return np.linspace(0, n_samples - 1, n_rows).astype(np.int64)
 
 
 def _inputs(data: PreparedData, step: int, rows: NDArray[np.int64]) -> torch.Tensor:
-    """Return standardised inputs of rows of the validation part, (n_rows, n_channels, ...)."""
+    """Return standardised inputs of validation rows, (n_rows, n_channels, ...)."""
     return torch.from_numpy(np.ascontiguousarray(data.inputs("val", step)[rows]))
 
 
 def _test_predictions(settled: Settled) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return truth and prediction of the test part, (n_samples, n_targets) each, in units."""
+    """Return true and predicted values of the test part in units, (n_samples, n_targets) each."""
     held = load_predictions(settled.directory)
     return held["test_true"], held["test"].mean(axis=0)

@@ -1,1 +1,1 @@
-"""The winner: raced on fresh seeds, then examined on the test part."""
+"""Selection of a study's winner on fresh seeds, and its evaluation on the test part."""

@@ -1,4 +1,4 @@
-"""Beside the race: what the constraints change, and what a random split would promise."""
+"""Two comparisons with the winner: without its constraints, and on a random split."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def without_physics(
 ) -> WithoutPhysics | None:
     """Train the winner's configuration without constraints, to show what they change.
 
-    None where nothing is known of the targets, or the winner is not constrained. The validation
-    part alone is looked at.
+    Return None if no physics is known for the targets, if the winner is not constrained, or if no
+    training completed. Only the validation part is used.
     """
     constrained = winner.params.get(CONSTRAIN, cfg.model.constrain_outputs)
     seeds = raced_seeds(winner)
@@ -55,12 +55,12 @@ def on_random_split(
 ) -> dict[str, Any]:
     """Train the winner's configuration on a split that ignores the groups.
 
-    Training and validation part are dealt out anew; the test part stays shut.
+    Training and validation samples are redistributed at random; the test part is not used.
 
     Returns
     -------
     dict
-        ``as_split`` and ``at_random``, or ``why_not`` where there is nothing to compare.
+        ``as_split`` and ``at_random``, or ``why_not`` with the reason for having no comparison.
     """
     if data.groups("train") is None:
         return {"why_not": "There are no groups to keep together (`dataset.groups`)."}
@@ -83,9 +83,9 @@ def on_random_split(
 
 
 def _mean_validation(directories: list[Path], names: list[str]) -> dict[str, Any]:
-    """Return the mean score and R² per target, on the validation part, of several trainings."""
+    """Return the mean validation score and R² per target over several trainings."""
     metrics = [read_metrics(directory) for directory in directories]
-    # by their order: a training may be older than the targets' names
+    # by position: the targets may have been renamed since the training
     r2 = zip(*([of["r2"] for of in m["val_targets"].values()] for m in metrics), strict=True)
     return {
         "n_seeds": len(metrics),

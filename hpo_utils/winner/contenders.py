@@ -1,4 +1,4 @@
-"""Contenders of the race, and the winner's trainings in another way."""
+"""Contenders of the race, and variants of the winner's training."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from hpo_utils.trials.search_space import SearchSpace
 class Contender:
     """A configuration in the race.
 
-    ``scores`` and ``directories`` (relative to ``outputs_root``) are by seed; ``study_score`` is
-    what the study gave it, None if it was not completed there.
+    ``scores`` and ``directories`` (relative to ``outputs_root``) are indexed by seed;
+    ``study_score`` is the score in the study, None if no trial of it was completed there.
     """
 
     trial: int | None
@@ -38,31 +38,31 @@ class Contender:
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Name shown to the user."""
         if self.trial is None:
             return "base configuration"
         return f"trial {self.trial}" + (" (base)" if self.is_base else "")
 
     @property
     def mean(self) -> float:
-        """Mean score over the seeds so far."""
+        """Mean score over the seeds so far, infinite without seeds."""
         return float(np.mean(list(self.scores.values()))) if self.scores else float("inf")
 
 
 def luckiest(contenders: Iterable[Contender]) -> Contender:
-    """Return whom the study took for the best.
+    """Return the contender with the best score in the study.
 
-    Of the contenders: it may have found a better trial since they were chosen.
+    The study may have found a better trial since the contenders were chosen.
     """
     completed = [c for c in contenders if c.study_score is not None]
     return min(completed, key=lambda contender: contender.study_score or 0.0)
 
 
-N_COMPARED = 3  # seeds of the race that are trained in another way, at most
+N_COMPARED = 3  # maximum number of race seeds on which variants are trained
 
 
 def raced_seeds(winner: Contender) -> list[int]:
-    """Return the seeds of the race that the winner is trained with in another way."""
+    """Return the race seeds on which variants of the winner are trained."""
     return [seed for seed, score in winner.scores.items() if np.isfinite(score)][:N_COMPARED]
 
 
@@ -76,9 +76,9 @@ def train_winner(
     seeds: Sequence[int],
     variants: Mapping[str, Settings],
 ) -> list[dict[int, FrozenTrial]]:
-    """Train the winner with other settings; return for each variant who completed, by seed.
+    """Train variants of the winner; return the complete trials of each variant by seed.
 
-    ``variants`` are the changed settings, by what they are called. The test part stays shut.
+    ``variants`` maps the name of each variant to its changed settings. The test part is not used.
     """
     searched = widened(space)
     settings = {
@@ -97,5 +97,5 @@ def train_winner(
 
 
 def searched_in(space: SearchSpace, cfg: Config, settings: Settings) -> Settings:
-    """Return the settings without those that are searched on a condition they do not meet."""
+    """Return the settings without conditional parameters whose condition they do not meet."""
     return {p.name: settings[p.name] for p in space.parameters if p.applies(cfg, settings)}

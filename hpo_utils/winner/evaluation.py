@@ -1,4 +1,4 @@
-"""What is known of a settled winner: the content of ``winners/<study>/evaluation.json``."""
+"""Types of a settled winner's results: the content of ``winners/<study>/evaluation.json``."""
 
 from __future__ import annotations
 
@@ -10,50 +10,50 @@ from hpo_utils.scores.spread import Coverage
 
 
 class Standing(TypedDict):
-    """How a contender ended the race."""
+    """Result of one contender in the race."""
 
     name: str
     trial: int | None  # None: the base configuration, which was not in the study
     is_base: bool
     params: dict[str, Any]
     study_score: float | None
-    scores: list[float | None]  # on the fresh seeds; None where it diverged
-    mean: float | None  # of the scores, None if one is
+    scores: list[float | None]  # on the fresh seeds; None where the training diverged
+    mean: float | None  # of the scores; None if any score is None
     interval: Interval
-    p_value: float | None  # of its scores being the winner's, by seeds
-    ratio_interval: Interval  # of its score over the winner's, by samples of the validation part
-    beaten: bool  # given up on the way
+    p_value: float | None  # paired t test against the winner over the seeds
+    ratio_interval: Interval  # of its score / the winner's, over validation samples
+    beaten: bool  # dropped during the race
 
 
 class Race(TypedDict):
-    """The contenders, the winner first, and how lucky the study's best was."""
+    """The contenders, winner first, and how optimistic the study's best score was."""
 
     contenders: list[Standing]
-    best_trial: int | None  # of the study
-    gap: float | None  # of its mean on fresh seeds over its score in the study
-    gap_by_chance: float | None  # how far a single training of it is from their mean
+    best_trial: int | None  # the study's best trial
+    gap: float | None  # best trial: mean on fresh seeds minus score in the study
+    gap_by_chance: float | None  # half width of the prediction interval for one training
 
 
 class Examination(TypedDict):
-    """What the held-out parts say of the winner and the baselines."""
+    """Results of the winner and the baselines on the held-out parts."""
 
-    scores: dict[str, float | None]  # of val and test, by the study's yardstick
+    scores: dict[str, float | None]  # on val and test, by the study's score function
     n_test: int
     n_test_groups: int | None
-    n_test_units: int  # that err independently
-    validation: dict[str, TargetMetrics]  # of the network, by target
+    n_test_units: int  # independent units of the test part
+    validation: dict[str, TargetMetrics]  # the network's metrics, by target
     test: dict[str, dict[str, TargetMetrics]]  # by model and target
-    best_baseline: list[str]  # of each target, by the validation part
-    skill: list[Skill]  # of the network over it, for each target
+    best_baseline: list[str]  # for each target, chosen on the validation part
+    skill: list[Skill]  # of the network over that baseline, for each target
     skill_over_mean: dict[str, list[Skill]]  # by model, for each target
     single_r2: list[list[float | None]]  # of each member, for each target
-    intervals: dict[str, list[float]] | None  # as in ``metrics.Calibration``
-    spread_confidence: float  # that the intervals are calibrated to
+    intervals: dict[str, list[float]] | None  # as in ``spread.Calibration``
+    spread_confidence: float  # level to which the intervals are calibrated
     coverage: list[Coverage] | None  # for each target
-    violations: dict[str, dict[str, float]]  # by model and rule, of the validation part
-    constant: NotRequired[dict[str, list[str]]]  # targets by part, val and test, that do not vary
-    n_val_units: NotRequired[int]  # that err independently
-    without_onnx: NotRequired[str | None]  # why there is no such file; None if there is
+    violations: dict[str, dict[str, float]]  # by model and rule, on the validation part
+    constant: NotRequired[dict[str, list[str]]]  # targets that do not vary, by part
+    n_val_units: NotRequired[int]  # independent units of the validation part
+    without_onnx: NotRequired[str | None]  # why ``model.onnx`` is missing; None if it exists
 
 
 class WithoutPhysics(TypedDict):
@@ -65,50 +65,53 @@ class WithoutPhysics(TypedDict):
 
 
 class Heard(TypedDict):
-    """What the test parts of several folds say together."""
+    """Joint results on the test parts of several folds."""
 
     members: list[list[str]]  # directories of the trainings, by fold
     leaking: list[int]  # folds in which the audit found a leak
     n_samples: int
     n_groups: int | None
-    n_units: int  # that err independently
-    fold_r2: list[list[float | None]]  # of the network, by fold, for each target
-    fold_skill: list[list[float | None]]  # over the fold's best baseline, likewise
-    test: dict[str, dict[str, TargetMetrics]]  # all folds together, by model and target
+    n_units: int  # independent units
+    fold_r2: list[list[float | None]]  # of the network, by fold and target
+    fold_skill: list[list[float | None]]  # over the fold's best baseline, by fold and target
+    test: dict[str, dict[str, TargetMetrics]]  # all folds pooled, by model and target
     skill: list[Skill]  # over the folds' best baselines, for each target
     skill_over_mean: list[Skill]  # over the folds' training means, for each target
     confidence: float
 
 
 class AllFolds(Heard):
-    """What folds say of the winner, or of the search, each sample tested by who never saw it."""
+    """Joint results of the winner, or of the search, on the test parts of the folds.
 
-    searched: bool  # anew on each fold; else the winner's configuration was trained there
-    folds: list[int]  # that test: without a search on each not the one that chose the winner
-    own: int  # the fold of the study
+    Each sample is predicted by trainings that never saw it.
+    """
+
+    searched: bool  # on each fold; otherwise the winner's configuration was trained there
+    folds: list[int]  # tested folds; without own searches, not the one that chose the winner
+    own: int  # the study's own fold
     n_folds: int
 
 
 class Settlement(Race):
-    """What is known once the race has ended, before the test part speaks."""
+    """Results of the race, before the test part is used."""
 
     version: int
     study_name: str
     dataset_id: str
     target_names: list[str]
     target_units: list[str]
-    settled: str  # when
+    settled: str  # time
     n_trials: int
     score_name: str
     confidence: float
     raced: bool
-    members: list[str]  # directories of the trainings that are taken home
+    members: list[str]  # directories of the trainings in the bundle
     without_physics: WithoutPhysics | None
     random_split: dict[str, Any]  # as_split and at_random, or why_not
 
 
 class Evaluation(Settlement):
-    """All that was found when the winner was settled."""
+    """All results of settling the winner."""
 
     examination: Examination
-    all_folds: AllFolds | str  # or why there is nothing to say
+    all_folds: AllFolds | str  # or why there are no such results

@@ -1,7 +1,7 @@
-"""What the held-out parts say of a settled winner: errors with intervals, skill, coverage.
+"""Evaluation of a settled winner on the held-out parts: errors with intervals, skill, coverage.
 
-Arrays of truth and predictions have shape (n_samples, n_targets) and are in the targets' units;
-those of the members of an ensemble have shape (n_members, n_samples, n_targets).
+Arrays of true and predicted values have shape (n_samples, n_targets) and are in the targets' units;
+predictions of the ensemble members have shape (n_members, n_samples, n_targets).
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def examine(
     held: dict[str, NDArray[np.float32]],
     confidence: float,
 ) -> Examination:
-    """Return what the held-out parts say of the network.
+    """Evaluate the network and the baselines on the held-out parts.
 
-    ``cfg`` is its configuration, ``held`` as in ``winner.load_predictions``.
+    ``cfg`` is the network's configuration; ``held`` is what ``settle.load_predictions`` returns.
     """
     names, groups, units = data.target_names, data.groups("test"), data.units("test")
     y_val, y_test = held["val_true"], held["test_true"]
@@ -48,7 +48,7 @@ def examine(
     best = best_baselines(baselines, y_val)
     reference, mean = joined_test(best), training_mean(baselines)
     models = {NETWORK: test_pred, **{b.name: b.test_pred for b in baselines}}
-    n_models = len(models) - 1  # that might beat the mean
+    n_models = len(models) - 1  # that might beat the mean by chance
     singles = [target_metrics(y_test, member, names) for member in held["test"]]
     val_units = data.units("val")
     calibration = calibrate_spread(y_val, held["val"], confidence, val_units)
@@ -78,7 +78,7 @@ def examine(
         },
         "n_val_units": n_val_units,
         "intervals": None if calibration is None else asdict(calibration),
-        # of few units the highest rank is less than what is wanted: Lei et al. 2018, sec. 2.2
+        # n units allow a level of n / (n + 1) at most: Lei et al. 2018, sec. 2.2
         "spread_confidence": promised,
         "coverage": None
         if calibration is None
@@ -93,9 +93,9 @@ def examine(
 def scores_of_parts(
     data: PreparedData, cfg: Config, parts: Mapping[str, tuple[Array, Array]]
 ) -> dict[str, float | None]:
-    """Return the score of each part, given truth and prediction in units.
+    """Return the score of each part from true and predicted values in the targets' units.
 
-    By the yardstick of the study; None where it is not defined, as R² of a constant target.
+    The score is that of the study; None where it is undefined, like R² of a constant target.
     """
     yardstick = create_yardstick(cfg, data.target_names, data.targets("val"))
     scores = {}
@@ -110,10 +110,11 @@ def scores_of_parts(
 
 
 def network_verdict(examination: Examination, k: int) -> str:
-    """Return how the network does on target ``k``: ``better``, ``worse`` or ``unclear``.
+    """Return the network's verdict for target ``k``: ``better``, ``worse`` or ``unclear``.
 
-    Against the best baseline. But that was chosen on the validation part and may fail on the test
-    part: to beat it is worth nothing (``NO_BETTER_THAN_MEAN``) unless the mean is beaten as well.
+    The network is compared with the best baseline. That baseline was chosen on the validation part
+    and may fail on the test part, so beating it counts only if the network also beats the mean;
+    otherwise the verdict is ``NO_BETTER_THAN_MEAN``.
     """
     skill, over_mean = examination["skill"][k], examination["skill_over_mean"][NETWORK][k]
     is_mean = examination["best_baseline"][k] == MEAN

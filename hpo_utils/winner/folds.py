@@ -1,10 +1,11 @@
-"""The folds in their turn: their samples are tested once, by trainings that never saw them.
+"""Cross-validation of the winner or of the search, with joint results on all tested folds.
 
-One test part is a draw of luck, and of a hundred samples a small one. Here folds speak together.
-Trained on each is the winner's configuration, but for the fold whose samples chose the winner,
-which would flatter it. Or each fold has a search of its own (nested cross-validation: Varma and
-Simon, BMC Bioinformatics 7 (2006), 91), which takes as many times as long and judges the search
-with all that it does.
+A single test part is a random draw, and with a hundred samples a small one. Here the folds are
+evaluated jointly: each sample is predicted once, by trainings that never saw it. Either the
+winner's configuration is trained on each fold, except the fold whose samples chose the winner,
+because its result would be optimistic. Or each fold gets its own search (nested cross-validation:
+Varma and Simon, BMC Bioinformatics 7 (2006), 91); this multiplies the time by the number of folds
+and evaluates the whole search procedure.
 
 The intervals are somewhat too narrow, since all samples of a fold share their trainings, and folds
 share most of their training samples (Bengio and Grandvalet, J. Mach. Learn. Res. 5 (2004),
@@ -42,18 +43,18 @@ from hpo_utils.winner.contenders import Contender, raced_seeds, train_winner
 from hpo_utils.winner.evaluation import AllFolds, Heard
 from hpo_utils.winner.resplit import FOLD, FoldedData, prepare_folds
 
-N_SEEDS = 2  # trainings on each fold, at most
-BEST_BASELINE = "best baseline"  # of each fold, by its validation part
+N_SEEDS = 2  # maximum number of trainings on each fold
+BEST_BASELINE = "best baseline"  # of each fold, chosen on its validation part
 
 Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class SettledFold:
-    """What is settled on the study's own fold.
+    """The winner that was settled on the study's own fold.
 
-    ``members`` are the directories of the trainings that won there, ``by`` says who they are to the
-    test parts; ``before`` is what all folds said earlier, to be said again of the same trainings.
+    ``members`` are the directories of the winning trainings; ``by`` describes them in the log of
+    uses of the test parts; ``before`` holds earlier joint results, reused for the same trainings.
     """
 
     winner: Contender
@@ -70,21 +71,21 @@ def on_all_folds(
     settled: SettledFold,
     search: Callable[[Config], list[str]],
 ) -> AllFolds | str:
-    """Train the winner's configuration on the folds, or search anew, and hear their test parts.
+    """Train the winner's configuration, or search, on the folds; evaluate on their test parts.
 
     Parameters
     ----------
     study, cfg, space, data
-        The study, whose data are one of the folds.
+        The study; its data are one of the folds.
     settled
-        What is settled on that fold.
+        The winner settled on that fold.
     search
-        Searches with a configuration; returns the directories of the trainings that won.
+        Runs a search with a configuration; returns the directories of the winning trainings.
 
     Returns
     -------
     AllFolds or str
-        What was found, or why there is nothing.
+        The results, or the reason why there are none.
     """
     n_folds, own, how = cfg.data_split.n_folds, cfg.data_split.fold, cfg.evaluation.other_folds
     if n_folds is None:
@@ -96,7 +97,7 @@ def on_all_folds(
     try:
         prepared = prepare_folds(cfg, data, tested)
         for each in prepared.folds.values():
-            create_yardstick(cfg, data.target_names, each.targets("val"))  # can it be scored?
+            create_yardstick(cfg, data.target_names, each.targets("val"))  # raises if unscorable
     except (DataError, ConfigError, OSError) as error:
         return f"The other folds cannot be prepared: {error}."
     if how == "search":
@@ -118,7 +119,7 @@ def on_all_folds(
 def _is_known(
     before: AllFolds | str, members: list[list[str]], confidence: float, names: list[str]
 ) -> TypeGuard[AllFolds]:
-    """Return whether this was said before of the same trainings, at the same level."""
+    """Return whether ``before`` holds results for these trainings, targets and confidence level."""
     return isinstance(before, dict) and (
         (before["members"], before["confidence"], list(before["test"][NETWORK]))
         == (members, confidence, names)
@@ -132,9 +133,9 @@ def _by_searching(
     settled: SettledFold,
     search: Callable[[Config], list[str]],
 ) -> list[list[str]]:
-    """Search on each other fold, in a study of its own; return who won, by fold.
+    """Search on each other fold in its own study; return the winning trainings by fold.
 
-    Each search has as many trials as the study has.
+    Each search has as many trials as the original study.
     """
     members, n_trials = [], count_finished(study)
     for fold in prepared.folds:
@@ -159,9 +160,9 @@ def _by_training(
     prepared: FoldedData,
     settled: SettledFold,
 ) -> list[list[str]]:
-    """Train the winner's configuration on each other fold; return who completed, by fold.
+    """Train the winner's configuration on each other fold; return complete trainings by fold.
 
-    With seeds of the trainings that are taken home, which stand for the study's own fold.
+    The seeds are those of bundled trainings, which represent the study's own fold.
     """
     winner, taken = settled.winner, settled.members
     seeds = [seed for seed, trained in winner.directories.items() if trained in taken][:N_SEEDS]
@@ -177,7 +178,7 @@ def _by_training(
 
 
 def _hear(numbered: Mapping[int, PreparedData], members: list[list[str]], cfg: Config) -> Heard:
-    """Return what the test parts of the folds say of the network and their best baselines."""
+    """Evaluate the network and each fold's best baselines on the test parts of all folds."""
     folds = list(numbered.values())
     names, root = folds[0].target_names, resolve(cfg.paths.outputs_root)
     confidence = cfg.evaluation.confidence
@@ -189,7 +190,7 @@ def _hear(numbered: Mapping[int, PreparedData], members: list[list[str]], cfg: C
     means, bests = zip(*map(_baseline_predictions, folds), strict=True)
     y, ours, mean, best = (np.concatenate(each) for each in (truth, predicted, means, bests))
     units = groups = _joined_groups(folds)
-    if groups is None and folds[0].units("test") is not None:  # by time: the folds are in order
+    if groups is None and folds[0].units("test") is not None:  # by time: folds in temporal order
         units = time_blocks(len(y))
     models = {NETWORK: ours, BEST_BASELINE: best}
     return {
@@ -218,12 +219,12 @@ def _hear(numbered: Mapping[int, PreparedData], members: list[list[str]], cfg: C
 
 
 def _baseline_predictions(fold: PreparedData) -> tuple[Array, Array]:
-    """Return the test part as its training mean and as its best baselines predict it, in units."""
+    """Return the test predictions of the training mean and of the best baselines, in units."""
     baselines = fit_baselines(fold)
     return training_mean(baselines), joined_test(best_baselines(baselines, fold.targets("val")))
 
 
 def _joined_groups(folds: list[PreparedData]) -> NDArray[np.int64] | None:
-    """Return the groups of all test parts, one behind the other; they are numbered alike."""
+    """Return the concatenated groups of all test parts; all folds share one numbering."""
     groups = [groups for fold in folds if (groups := fold.groups("test")) is not None]
     return np.concatenate(groups) if groups else None

@@ -1,4 +1,4 @@
-"""The model card of a bundle: what the model is for, how good it is, what to beware of."""
+"""The model card of a bundle: purpose, accuracy and limitations of the model."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from hpo_utils.winner.examination import network_verdict
 def model_card(data: PreparedData, evaluation: Evaluation, made_with: dict[str, Any]) -> str:
     """Return the card in Markdown (after Mitchell et al., Model Cards, FAT* 2019).
 
-    ``made_with`` is the content of ``environment.json``. The test part has spoken for this winner
-    already.
+    ``made_with`` is the content of ``environment.json``. The use of the test part for this winner
+    must already be logged.
     """
     found, folds = evaluation["examination"], evaluation["all_folds"]
     shape = ", ".join(map(str, data.manifest["sources"][0]["shape"][1:]))
@@ -84,7 +84,7 @@ def _table(data: PreparedData, found: Examination) -> str:
 
 
 def _of_folds(folds: AllFolds) -> list[str]:
-    """Return what several test parts say of other trainings than those of the bundle."""
+    """Describe the joint test results of the folds, whose trainings are not in the bundle."""
     trained = "searches of their own" if folds["searched"] else "trainings of this configuration"
     lines = ["| target | R² | interval | skill |", "|---|---|---|---|"]
     for (name, errors), skill, over_mean in zip(
@@ -107,7 +107,7 @@ def _row(cells: list[str]) -> str:
 
 
 def _warnings(found: Examination, n_before: int) -> list[str]:
-    """Return one paragraph for each thing that a user should know."""
+    """Return one paragraph for each limitation that the user should know."""
     said = [
         "It knows recordings like those it was trained on: another rig, sensor or range of the"
         " targets is new to it. It says which samples are unlike all that it was trained on, by the"

@@ -1,8 +1,8 @@
-"""Is number one really number one? The best trials, trained again with fresh seeds.
+"""Re-evaluation of the best trials on fresh seeds: is the study's best trial really the best?
 
-The study's best trial is the luckiest of many: its score flatters it. Here the best few and the
-base configuration meet again on seeds that chose nobody; the mean over the seeds ranks them, and a
-contender that looks beaten gets no more of them.
+The study's best trial is the luckiest of many, so its score is optimistic. Here the best few
+trials and the base configuration are trained again on seeds that played no part in the selection.
+The mean over the seeds ranks them; a contender that looks worse gets no further seeds.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from hpo_utils.trials.search_space import SearchSpace
 from hpo_utils.trials.storage import AGAIN, score_of
 from hpo_utils.winner.contenders import Contender, luckiest
 
-FIRST_ROUND = 3  # seeds before anyone can look beaten: two of the best lose too often by chance
+FIRST_ROUND = 3  # seeds before a contender can be dropped; after two, the best is dropped too often
 
 
 def reevaluate(
@@ -41,12 +41,12 @@ def reevaluate(
 ) -> list[Contender]:
     """Race the best trials and the base configuration over fresh seeds.
 
-    Trainings done before are found again, so running twice costs nothing.
+    Finished trainings are reused, so running twice costs nothing.
 
     Returns
     -------
     list of Contender
-        The winner first: those with all seeds by mean score, then the beaten ones.
+        The winner first: contenders with all seeds by mean score, then the beaten ones.
     """
     contenders = choose_contenders(study, cfg, space)
     seeds = fresh_seeds(cfg)
@@ -61,10 +61,10 @@ def reevaluate(
         }
         trials = train_all(study, AGAIN, cfg, space, data, wanted)
         for (contender, seed), trial in zip(pairs, trials, strict=True):
-            complete = trial.state == TrialState.COMPLETE  # else its loss diverged
+            complete = trial.state == TrialState.COMPLETE  # otherwise the loss diverged
             contender.scores[seed] = score_of(trial) if complete else float("inf")
             contender.directories[seed] = trial.user_attrs["output_dir"]
-        if done == len(seeds):  # no seed is left to spare: who is still there gets a p value
+        if done == len(seeds):  # no seeds left to save: all remaining ones get a p value
             for contender in racing:
                 contender.beaten = bool(np.isinf(contender.mean))  # diverged
             return sorted(contenders, key=lambda c: (np.isinf(c.mean), c.beaten, c.mean))
@@ -73,12 +73,12 @@ def reevaluate(
 
 
 def wait_for_others(study: optuna.Study, cfg: Config) -> None:
-    """Wait until the trials have ended that other processes are running now: one may be the best.
+    """Wait for the trials that other processes are running now, since one may be the best.
 
     Raises
     ------
     StopRequest
-        If a person made the file ``optuna/STOP`` below ``outputs_root``.
+        If the user created the file ``optuna/STOP`` below ``outputs_root``.
     """
     root, stop = resolve(cfg.paths.outputs_root), create_stop(updated(cfg, {"study.timeout": None}))
     recover_interrupted(study, root, cfg.study.silent_after_s)
@@ -93,9 +93,9 @@ def wait_for_others(study: optuna.Study, cfg: Config) -> None:
 
 
 def choose_contenders(study: optuna.Study, cfg: Config, space: SearchSpace) -> list[Contender]:
-    """Return the ``evaluation.n_best`` best different trials and the base configuration.
+    """Return the ``evaluation.n_best`` best distinct trials and the base configuration.
 
-    Without the base if ``study.try_base`` is off: it may lie outside the space then.
+    The base is left out if ``study.try_base`` is off, since it may lie outside the search space.
     """
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     base = _without_seed(space.values_in(cfg)) if cfg.study.try_base else None
@@ -111,11 +111,11 @@ def choose_contenders(study: optuna.Study, cfg: Config, space: SearchSpace) -> l
 
 
 def race(contenders: list[Contender], confidence: float) -> None:
-    """Mark those as beaten whose scores are worse than the leader's on the same seeds.
+    """Mark contenders as beaten whose scores are worse than the leader's on the same seeds.
 
-    This only spares seeds: it asks often and does not correct for it, so what the race ends with is
-    judged in ``standings``. The study's best gets all seeds unless it diverges: how far its
-    score in the study flattered it would look worse than it is, were it asked until it looks bad.
+    This only saves seeds: it tests repeatedly without correction, so ``standings`` makes the final
+    comparison. The study's best trial gets all seeds unless it diverges: stopping once it looks bad
+    would overstate how optimistic its score in the study was.
     """
     racing = [contender for contender in contenders if not contender.beaten]
     leader, best = min(racing, key=lambda contender: contender.mean), luckiest(contenders)
@@ -128,7 +128,7 @@ def race(contenders: list[Contender], confidence: float) -> None:
 
 
 def fresh_seeds(cfg: Config) -> list[int]:
-    """Return ``evaluation.n_seeds`` seeds of trainings, none of them that of the search."""
+    """Return ``evaluation.n_seeds`` training seeds that differ from the seed of the search."""
     state = np.random.SeedSequence(cfg.study.seed).generate_state(cfg.evaluation.n_seeds + 1)
     return [int(seed) for seed in state if seed != cfg.training.seed][: cfg.evaluation.n_seeds]
 
@@ -138,5 +138,5 @@ def _without_seed(params: Mapping[str, Any]) -> Settings:
 
 
 def _running(study: optuna.Study) -> set[int]:
-    """Return the numbers of the trials that run."""
+    """Return the numbers of the running trials."""
     return {t.number for t in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))}

@@ -1,4 +1,4 @@
-"""The same data split in another way: as if nobody knew of their groups, or into each fold."""
+"""Other splits of the same data: at random regardless of groups, or into folds."""
 
 from __future__ import annotations
 
@@ -21,20 +21,19 @@ FOLD = "data_split.fold"
 
 @dataclass(frozen=True)
 class RandomSplit(PreparedData):
-    """Training and validation part of prepared data, joined and dealt out sample by sample.
+    """Training and validation part of prepared data, pooled and split again sample by sample.
 
-    Sizes and scalers stay, so scores are on the same yardstick. The test part is not touched and
-    cannot be had.
+    Sizes and scalers stay the same, so scores remain comparable. The test part is not available.
     """
 
     @property
     def dataset_id(self) -> str:
-        """Name of the data, marked as dealt out at random."""
+        """Name of the data, marked as a random split."""
         return f"{super().dataset_id}-random-split"
 
     @cached_property
     def _dealt(self) -> dict[str, NDArray[np.int64]]:
-        """Rows of the two parts joined that make up each new part."""
+        """Rows of the two pooled parts that make up each new part."""
         n_train, n_val = (self.manifest["n_samples"][part] for part in ("train", "val"))
         order = np.random.default_rng(SEED).permutation(n_train + n_val)
         return {"train": np.sort(order[:n_train]), "val": np.sort(order[n_train:])}
@@ -42,17 +41,17 @@ class RandomSplit(PreparedData):
     def inputs(
         self, part: str, downsample_factor: int = 1, samples: slice = slice(None)
     ) -> NDArray[np.float32]:
-        """Return standardised inputs of a new part, in memory."""
+        """Return the standardised inputs of a new part, loaded into memory."""
         sources = [super(RandomSplit, self).inputs(p, downsample_factor) for p in ("train", "val")]
         return self._gather(sources, self._dealt[part][samples])
 
     def _rows(self, kind: str, part: str) -> NDArray[Any]:
-        """Return an array that has a row for each sample of a new part."""
+        """Return an array with one row per sample of a new part."""
         sources = [super(RandomSplit, self)._rows(kind, p) for p in ("train", "val")]
         return self._gather(sources, self._dealt[part])
 
     def _gather(self, sources: list[NDArray[Any]], rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Return rows of the arrays of both old parts, one behind the other."""
+        """Return rows of the concatenated arrays of both old parts."""
         n_train = len(sources[0])
         first = np.searchsorted(rows, n_train)
         gathered = np.empty((len(rows), *sources[0].shape[1:]), sources[0].dtype)
@@ -63,22 +62,22 @@ class RandomSplit(PreparedData):
 
 @dataclass(frozen=True)
 class FoldedData(PreparedData):
-    """Prepared data that are one fold, and with them others, each prepared on its own."""
+    """Prepared data of one fold, together with other folds, each prepared on its own."""
 
     folds: dict[int, PreparedData]
 
     def used_by(self, cfg: Config) -> PreparedData:
-        """Return the fold that a training with ``cfg`` is to see."""
+        """Return the fold that a training with ``cfg`` uses."""
         return self.folds[cfg.data_split.fold]
 
 
 def prepare_folds(cfg: Config, data: PreparedData, wanted: Iterable[int]) -> FoldedData:
-    """Prepare folds of the arrays whose fold ``data_split.fold`` are ``data``.
+    """Prepare the wanted folds; ``data`` already holds fold ``data_split.fold``.
 
     Raises
     ------
     DataError
-        If the arrays are gone, or others than ``data`` were made of, or are too few.
+        If the arrays are missing, hold too few samples, or are not those that ``data`` came from.
     """
     folds = {}
     for fold in wanted:
@@ -95,5 +94,5 @@ def prepare_folds(cfg: Config, data: PreparedData, wanted: Iterable[int]) -> Fol
 
 
 def _content(data: PreparedData) -> list[str]:
-    """Return digests of the arrays that the data were made of."""
+    """Return the SHA-256 digests of the arrays that the data were made from."""
     return [source["sha256"] for source in data.manifest["sources"]]

@@ -1,8 +1,9 @@
-"""The winner of a study: settled by its re-evaluation; then, and only then, the test part speaks.
+"""Settling a study's winner: re-evaluate trials, examine the winner, write results and bundle.
 
-``<outputs_root>/winners/<study>/`` holds ``evaluation.json``, all that was found,
-``predictions.npz``, the validation and the test part as the winner and the baselines predict them,
-and ``bundle/``, the model to take home.
+The test part is used only after the re-evaluation has chosen the winner.
+``<outputs_root>/winners/<study>/`` holds ``evaluation.json`` with all results, ``predictions.npz``
+with true values and the winner's predictions of the validation and test part, and ``bundle/``, the
+exported model.
 """
 
 from __future__ import annotations
@@ -56,14 +57,14 @@ from hpo_utils.winner.standings import describe_race, read_sample_scores
 from hpo_utils.workers.worker import needing_storage
 
 NOT_YET = "The other folds are not done yet: run `03_optimize` to its end."
-VERSION = 5  # of evaluation.json: another number when 04 needs something new or baselines are added
+VERSION = 5  # of evaluation.json; change it when 04 needs new fields or baselines are added
 
 
 @needing_storage()
 def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
-    """Race the best trials, examine the winner on the test part, write everything down.
+    """Race the best trials, examine the winner on the test part and write the results.
 
-    What was done before is found again: the test part is opened anew only for another winner.
+    Earlier results are reused: the test part is opened again only for another winner.
 
     Returns
     -------
@@ -91,14 +92,14 @@ def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
         examination = before["examination"]
     else:
         examination = _examine_and_bundle(directory, root, data, settlement)
-    members = settlement["members"]  # the same, whichever of several processes settles
+    members = settlement["members"]  # the same in every process that settles this study
     said_before = before["all_folds"] if before and before["members"] == members else NOT_YET
     evaluation: Evaluation = {**settlement, "examination": examination, "all_folds": said_before}
     write_json(directory / "evaluation.json", evaluation)
     _write_card(directory / "bundle", data, evaluation)
     study.set_user_attr("settled", members)
     settled = SettledFold(contenders[0], members, _winner(settlement), said_before)
-    # last, since a search on each takes long: what is known so far can be seen meanwhile
+    # last, since a search on each fold takes long; the other results are visible meanwhile
     search = partial(_search_anew, study, root)
     evaluation["all_folds"] = on_all_folds(study, cfg, space, data, settled, search)
     write_json(directory / "evaluation.json", evaluation)
@@ -107,7 +108,7 @@ def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
 
 
 def _as_it_is(best: FrozenTrial, cfg: Config) -> Contender:
-    """Return the study's best trial as the only contender, which nobody trains again."""
+    """Return the study's best trial as the only contender, without retraining."""
     only = Contender(best.number, False, dict(best.params), best.value)
     only.directories[cfg.training.seed] = best.user_attrs["output_dir"]
     return only
@@ -120,9 +121,9 @@ def _settlement(
     data: PreparedData,
     contenders: list[Contender],
 ) -> Settlement:
-    """Return what is known of the contenders, the winner first, before the test part speaks.
+    """Return the results of the contenders, winner first, before the test part is used.
 
-    Trains the winner's configuration without its constraints, and on a random split, for that.
+    This also trains the winner's configuration without its constraints and on a random split.
     """
     raced, confidence = cfg.evaluation.n_seeds > 0, cfg.evaluation.confidence
     root, winner = resolve(cfg.paths.outputs_root), contenders[0]
@@ -146,7 +147,7 @@ def _settlement(
 
 
 def _decisive(settlement: Settlement) -> tuple[object, ...]:
-    """Return on what it depends what the test part says of a winner."""
+    """Return the values that determine a winner's test results."""
     return (
         settlement["members"], settlement["confidence"], settlement["dataset_id"],
         settlement["target_names"], settlement["target_units"],
@@ -154,10 +155,10 @@ def _decisive(settlement: Settlement) -> tuple[object, ...]:
 
 
 def _search_anew(study: optuna.Study, root: Path, cfg: Config) -> list[str]:
-    """Search on another fold than ``study``; return the directories of the trainings that won.
+    """Search on another fold than ``study``; return the directories of the winning trainings.
 
-    Empty if all failed or diverged. The files of the study are written again: those of the search
-    took their place.
+    The list is empty if all trainings failed or diverged. The files of ``study`` are written again
+    at the end, because the search has overwritten them.
     """
     try:
         evaluation = settle_winner(run_study(cfg, study.study_name), cfg)
@@ -170,28 +171,28 @@ def _search_anew(study: optuna.Study, root: Path, cfg: Config) -> list[str]:
 
 
 def _winner(settlement: Settlement) -> str:
-    """Return in words who won: to the test part, another training is another winner."""
+    """Describe the winner for the log of test uses; a retrained winner is another winner."""
     first, members = settlement["contenders"][0]["name"], settlement["members"]
     return f"{first} of study {settlement['study_name']}, {members[0]}"
 
 
 def study_data(study: optuna.Study, cfg: Config) -> PreparedData:
-    """Return the data that a study was made on, with the physics that its trials were made with.
+    """Return the data of a study, with the physics that its trials used.
 
-    Others may have prepared the same arrays since, and know something else of their targets.
+    The same arrays may have been prepared again since, with other physics of their targets.
     """
     signature = study.user_attrs["signature"]
     data = load_prepared(resolve(cfg.paths.outputs_root), signature["dataset_id"])
     known = dict(signature.get("physics", {}))
-    if any(known.values()):  # of targets by their names then
+    if any(known.values()):  # given for the target names of that time
         known["target_names"] = study.user_attrs.get("target_names", data.target_names)
     return replace(data, manifest={**data.manifest, **known})
 
 
 def load_evaluation(study: optuna.Study, outputs_root: Path) -> Evaluation | None:
-    """Return what was found when the winner was settled; None if it has not been."""
+    """Return the results of settling the winner; None if it has not been settled."""
     found = read_mapping(winner_directory(outputs_root, study.study_name) / "evaluation.json") or {}
-    # a file of a deleted study with the same name is none of ours, nor one of an earlier version
+    # ignore a file of an earlier version, or of a deleted study with the same name
     ours = study.user_attrs.get("settled") == found.get("members")
     whole = Evaluation.__required_keys__ <= found.keys()
     if not (ours and whole and found["version"] == VERSION):
@@ -200,30 +201,30 @@ def load_evaluation(study: optuna.Study, outputs_root: Path) -> Evaluation | Non
 
 
 def load_predictions(directory: Path) -> dict[str, NDArray[Any]]:
-    """Return ``val_true``, ``test_true`` and, with a leading axis of members, ``val``, ``test``.
+    """Return the true values ``val_true``, ``test_true`` and the predictions ``val``, ``test``.
 
-    ``members`` are the directories of the trainings that predicted.
+    The predictions have a leading axis of members; ``members`` are their training directories.
     """
     with np.load(directory / "predictions.npz", allow_pickle=False) as arrays:
         return dict(arrays)
 
 
 def winner_directory(outputs_root: Path, study_name: str) -> Path:
-    """Return where what is known of a study's winner is kept."""
+    """Return the directory of the results on a study's winner."""
     return outputs_root / "winners" / study_name
 
 
 def choose_members(winner: Contender, ensemble: bool, root: Path) -> list[str]:
-    """Return the directories of the trainings that are taken home: all, or the best one's.
+    """Return the directories of the trainings to bundle: all, or only the best.
 
-    ``root`` is where they lie.
+    ``root`` is the directory that contains them.
 
     Raises
     ------
     DivergenceError
-        If every one of them diverged.
+        If all trainings diverged.
     """
-    if not winner.scores:  # the study's best, as it is
+    if not winner.scores:  # the study's best trial, not retrained
         return list(winner.directories.values())
     finite = {seed: score for seed, score in winner.scores.items() if np.isfinite(score)}
     if not finite:
@@ -239,7 +240,7 @@ def choose_members(winner: Contender, ensemble: bool, root: Path) -> list[str]:
 def _examine_and_bundle(
     directory: Path, root: Path, data: PreparedData, settlement: Settlement
 ) -> Examination:
-    """Let the test part speak for the winner and the baselines alone, and write the bundle."""
+    """Examine only the winner and the baselines on the test part, and write the bundle."""
     members = [load_member(root / member) for member in settlement["members"]]
     held = _held_out(directory, data, settlement, members)
     cfg, confidence = members[0][0], settlement["confidence"]
@@ -261,7 +262,7 @@ def _examine_and_bundle(
 
 
 def _write_card(bundle: Path, data: PreparedData, evaluation: Evaluation) -> None:
-    """Write the card of a bundle: with it, and again when the other folds have spoken."""
+    """Write the model card of a bundle; once with it, and again after the folds are evaluated."""
     made_with = read_mapping(bundle / "environment.json") or environment()
     write_text(bundle / "MODEL_CARD.md", model_card(data, evaluation, made_with))
 
@@ -272,10 +273,10 @@ def _held_out(
     settlement: Settlement,
     members: list[Member],
 ) -> dict[str, NDArray[Any]]:
-    """Return truth and predictions of the held-out parts; the test part is opened once a winner."""
+    """Return truth and predictions of the held-out parts; open the test part once per winner."""
     file = directory / "predictions.npz"
     if is_whole_archive(file):
-        with suppress(ValueError, KeyError):  # damaged: it is made again
+        with suppress(ValueError, KeyError):  # damaged: predict again
             held = load_predictions(directory)
             if held["members"].tolist() == settlement["members"]:
                 return held

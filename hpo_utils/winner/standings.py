@@ -1,4 +1,4 @@
-"""How the race ended: who is surely worse than the winner, and how lucky the study's best was."""
+"""Results of the race: tests against the winner, and how optimistic the study's best score was."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from hpo_utils.training.directory import VAL_FILE, read_predictions
 from hpo_utils.winner.contenders import Contender, luckiest
 from hpo_utils.winner.evaluation import Race, Standing
 
-SampleScores = Mapping[str, NDArray[np.float64]]  # by directory of a training: (n_samples,)
+SampleScores = Mapping[str, NDArray[np.float64]]  # training directory -> scores (n_samples,)
 
 
 def describe_race(
@@ -33,24 +33,24 @@ def describe_race(
     units: NDArray[np.int64] | None,
     confidence: float,
 ) -> Race:
-    """Return the contenders with intervals and tests against the winner, and the study's luck.
+    """Return intervals, tests against the winner, and the optimism of the study's best score.
 
     Two things may favour the winner: its seeds, and the samples of the validation part, which are
-    the same for all seeds. So it is compared in two ways, both corrected for how many others there
-    are: by the scores on the same seeds (paired t test, Holm), and sample by sample, the mean over
-    the seeds (jackknife, Bonferroni). Who was given up was asked again and again until it looked
-    beaten: neither would mean anything.
+    the same for all seeds. So each contender is compared with it in two ways, both corrected for
+    the number of comparisons: by the scores on the same seeds (paired t test, Holm), and by the
+    samples, averaged over the seeds (jackknife, Bonferroni). Contenders dropped by the race are not
+    tested: they were checked repeatedly until they looked worse, so neither result would be valid.
 
     Parameters
     ----------
     contenders
         The winner first.
     sample_scores
-        Of the trainings, as ``read_sample_scores`` returns them.
+        Scores of each training's samples, as ``read_sample_scores`` returns them.
     units
-        Unit of each sample, as in ``PreparedData.units``.
+        Independent unit of each sample, as in ``PreparedData.units``.
     confidence
-        Of all intervals.
+        Level of all intervals.
     """
     winner, *others = contenders
     compared = [other for other in others if not other.beaten]
@@ -74,7 +74,7 @@ def describe_race(
 def _describe(
     contender: Contender, tests: tuple[float | None, Interval], confidence: float
 ) -> Standing:
-    """Return a contender's row; ``tests`` against the winner are a p value and an interval."""
+    """Return a contender's row; ``tests`` are its p value and interval against the winner."""
     scores = list(contender.scores.values())
     finite = bool(scores) and bool(np.isfinite(scores).all())
     low, high = mean_interval(scores, confidence) if finite else (None, None)
@@ -86,7 +86,7 @@ def _describe(
         "study_score": contender.study_score,
         "scores": [score if np.isfinite(score) else None for score in scores],
         "mean": contender.mean if finite else None,
-        "interval": (None if low is None else max(low, 0.0), high),  # no score is below zero
+        "interval": (None if low is None else max(low, 0.0), high),  # scores are never negative
         "p_value": tests[0],
         "ratio_interval": tests[1],
         "beaten": contender.beaten,
@@ -94,7 +94,7 @@ def _describe(
 
 
 def _common_seeds(contender: Contender, winner: Contender) -> list[int]:
-    """Return the seeds on which both have a score."""
+    """Return the seeds on which both have a finite score."""
     return [
         seed
         for seed, score in contender.scores.items()
@@ -115,7 +115,7 @@ def _ratio_interval(
     units: NDArray[np.int64] | None,
     confidence: float,
 ) -> Interval:
-    """Return an interval of the contender's score over the winner's, over samples."""
+    """Return an interval of the contender's score divided by the winner's, over the samples."""
     directories = [
         [c.directories[seed] for seed in _common_seeds(contender, winner)]
         for c in (contender, winner)
@@ -132,9 +132,9 @@ def _ratio_interval(
 def read_sample_scores(
     contenders: list[Contender], data: PreparedData, cfg: Config, outputs_root: Path
 ) -> SampleScores:
-    """Return what each sample of the validation part adds to the score of each training.
+    """Return the contribution of each validation sample to the score of each training.
 
-    Without those whose predictions are not there: they were made by an earlier version.
+    Trainings of an earlier version, which did not store predictions, are left out.
     """
     y_val = data.targets("val")
     yardstick = create_yardstick(cfg, data.target_names, y_val)
