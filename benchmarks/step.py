@@ -19,12 +19,10 @@ from torch import nn
 
 from hpo_utils.base.config import load_config
 from hpo_utils.network.devices import select_device, select_precision
-from hpo_utils.network.folding import create_moments
-from hpo_utils.network.memory import keep_freed_memory
-from hpo_utils.network.models import create_model, first_convolution
+from hpo_utils.network.models import create_model
 from hpo_utils.training.averaging import WeightAverage
 from hpo_utils.training.batches import Part
-from hpo_utils.training.optimizer import FlatAdam, FlatWeights
+from hpo_utils.training.optimizer import Adam
 from hpo_utils.training.timing import matrix_peak, training_flops
 from hpo_utils.training.train import Step, train_one_epoch
 
@@ -53,12 +51,10 @@ def make_step(
         memory_format=torch.channels_last
     )
     model = create_model(cfg, x, 6, device).to(memory_format=torch.channels_last)
-    moments = create_moments(x, first_convolution(model), batch_size, precision)
-    part = Part(x, torch.randn(n, 6, device=device), moments)
+    part = Part(x, torch.randn(n, 6, device=device))
     flops = batch_size * training_flops(model, x)
-    weights = FlatWeights(model)
-    optimizer = FlatAdam(weights, 1e-3)
-    average = WeightAverage(model, weights, 10)
+    optimizer = Adam(model.parameters(), 1e-3)
+    average = WeightAverage(model, 10)
     batches = list(torch.arange(n, device=device).split(batch_size))
 
     step = Step(model, nn.MSELoss(), optimizer, precision, after=average.update)
@@ -76,7 +72,6 @@ def main() -> None:
     options = parser.parse_args()
     device = select_device("auto")
     precision = select_precision(options.precision, device)
-    keep_freed_memory()
     print(f"{device}, {precision}; hidden, batch, H, W, residual")
     for threads in options.threads:
         torch.set_num_threads(threads)

@@ -7,17 +7,14 @@ import errno
 import gc
 import sys
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 
 import psutil
 import torch
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # parameters of mallopt(3)
 STRICT_MEMORY = Path("/proc/sys/vm/overcommit_memory")  # 2: Linux never overcommits
 CGROUPS, OWN_GROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 SCARCE = 2**28  # bytes; with less free memory, oneDNN may fail to allocate for a step
-KEPT_BLOCKS = 2**30  # bytes; smaller blocks stay with the process after they are freed
 
 
 def free_memory(device: torch.device) -> int:
@@ -48,24 +45,6 @@ def _room_in_groups() -> list[int]:
                 of_files = used_for["inactive_file"] + used_for["active_file"]
                 rooms.append(max(0, limit - used + of_files))
     return rooms
-
-
-@cache
-def keep_freed_memory() -> None:
-    """Make the C library keep freed memory for the next step of a training.
-
-    Otherwise each step returns its large tensors to Linux, which zeroes every page before the next
-    step can use it; this takes a tenth of the step. ``release_memory`` returns the kept memory.
-
-    Nothing is changed if the C library rejects so high a threshold, as older glibc does: the second
-    setting alone would switch off the adaptive threshold, and a step would take twice as long.
-
-    Nothing is changed if Linux limits the memory: kept blocks become fragmented, so a batch split
-    into parts would not fit either, and small requests by libraries that crash on failure would
-    also fail.
-    """
-    if not _refuses_memory() and _call_c_library("mallopt", M_MMAP_THRESHOLD, KEPT_BLOCKS):
-        _call_c_library("mallopt", M_TRIM_THRESHOLD, KEPT_BLOCKS)
 
 
 def _refuses_memory() -> bool:

@@ -20,7 +20,6 @@ from hpo_utils.data.physics import Physics, kept_physics
 from hpo_utils.data.scaling import Standardizer
 from hpo_utils.network.constraints import PhysicalOutput
 from hpo_utils.network.convolutions import Conv1d, Conv2d
-from hpo_utils.network.folding import Folding
 from hpo_utils.network.memory import is_out_of_memory, release_memory
 
 EVALUATION_VALUES = 2**24  # limit of the first layer's output without gradients: 64 MB in float32
@@ -173,7 +172,7 @@ class PlainCNN(nn.Module):
     ) -> None:
         super().__init__()
         layers = LAYERS[n_axes]
-        self.features = Folding(
+        self.features = nn.Sequential(
             layers.conv(n_channels, hidden, 3, padding=1, bias=False),
             layers.norm(hidden),
             layers.max_pool(2, ceil_mode=True),
@@ -189,12 +188,9 @@ class PlainCNN(nn.Module):
             nn.Flatten(), nn.Dropout(dropout_rate), nn.Linear(n_features, n_targets)
         )
 
-    def forward(self, x: Tensor, moments: Tensor | None = None) -> Tensor:
-        """Map (B, n_channels, L) or (B, n_channels, H, W) to (B, n_targets).
-
-        ``moments`` are passed to ``Folding``.
-        """
-        features = self.features(x, moments)  # (B, hidden)
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, n_channels, L) or (B, n_channels, H, W) to (B, n_targets)."""
+        features = self.features(x)  # (B, hidden)
         out: Tensor = self.head(_with_statistics(features, x, self.statistics))
         return out
 
@@ -265,11 +261,6 @@ def create_network(
         layer = PhysicalOutput(kept, target_scaler.mean, target_scaler.std)
         model.head.append(layer.to(device))
     return model
-
-
-def first_convolution(model: nn.Module) -> Conv1d | Conv2d:
-    """Return the layer that convolves a network's inputs."""
-    return next(layer for layer in model.modules() if isinstance(layer, Conv1d | Conv2d))
 
 
 def predict(model: nn.Module, x: Tensor, batch_size: int) -> Tensor:

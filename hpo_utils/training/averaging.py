@@ -8,8 +8,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from hpo_utils.training.optimizer import FlatWeights
-
 
 class WeightAverage:
     """An exponential moving average of the weights and of batch normalisation's statistics.
@@ -22,18 +20,19 @@ class WeightAverage:
     ----------
     model
         The model that is trained; the attribute of the same name is its averaged copy.
-    weights
-        Those of ``model``.
     window
         Steps that the average looks back.
     """
 
-    def __init__(self, model: nn.Module, weights: FlatWeights, window: float) -> None:
+    def __init__(self, model: nn.Module, window: float) -> None:
         self.model = copy.deepcopy(model)
         self._window = window
         self._n_updates = 0
-        self._average, self._current = FlatWeights(self.model).values, weights.values
-        # listed once: to list them at every step costs as much as the step
+        # listed once: listing them at every step costs as much as the step
+        self._average, self._current = (
+            [each for each in one.state_dict().values() if each.is_floating_point()]
+            for one in (self.model, model)
+        )
         self._counters, self._current_counters = (
             [each for each in one.buffers() if not each.is_floating_point()]
             for one in (self.model, model)
@@ -43,7 +42,7 @@ class WeightAverage:
         """Take the model's present weights into the average."""
         n = self._n_updates
         share = max(1.0 / self._window, 9.0 / (10.0 + n)) if n else 1.0
-        self._average.lerp_(self._current, share)
+        torch._foreach_lerp_(self._average, self._current, share)
         if self._counters:
             torch._foreach_copy_(self._counters, self._current_counters)
         self._n_updates += 1

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from hpo_utils.base.config import Config
 from hpo_utils.data.prepared import PreparedData
-from hpo_utils.network.folding import Moments
 from hpo_utils.network.memory import free_memory
 from hpo_utils.network.models import memory_format
 
@@ -26,22 +25,19 @@ RESIDENT_SHARE = 0.5  # of the free memory that a part may take
 
 @dataclass
 class Part:
-    """One part of the split.
+    """One part of the split as tensors.
 
-    ``x`` of shape (n_samples, n_channels, L) or (n_samples, n_channels, H, W), standardised, on the
-    device or, if it is too large for that, on the host; ``z`` of shape (n_samples, n_targets),
-    standardised, on the device; ``moments`` of the inputs, where the network takes them.
+    ``x`` has shape (n_samples, n_channels, L) or (n_samples, n_channels, H, W), is standardised,
+    and lies on the device or, if it is too large for that, on the host. ``z`` has shape
+    (n_samples, n_targets), is standardised, and lies on the device.
     """
 
     x: Tensor
     z: Tensor
-    moments: Moments | None = None
 
-    def batch(self, index: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Return what the network takes, and targets, of the samples in ``index`` on the device."""
-        x = self.x[index.to(self.x.device)].to(self.z.device)
-        known = () if self.moments is None else (self.moments.of_batch(index, x),)
-        return (x, *known), self.z[index]
+    def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return inputs and targets of the samples in ``index``, both on the device."""
+        return self.x[index.to(self.x.device)].to(self.z.device), self.z[index]
 
 
 @dataclass

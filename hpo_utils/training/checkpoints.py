@@ -16,7 +16,7 @@ from hpo_utils.base.paths import is_whole_archive, write_with
 from hpo_utils.training.averaging import WeightAverage
 from hpo_utils.training.batches import Pieces
 from hpo_utils.training.directory import CHECKPOINT_FILE
-from hpo_utils.training.optimizer import FlatAdam
+from hpo_utils.training.optimizer import Adam
 from hpo_utils.training.schedule import Schedule
 from hpo_utils.training.timing import Effort
 
@@ -29,7 +29,7 @@ class TrainingState:
     """
 
     model: nn.Module
-    optimizer: FlatAdam
+    optimizer: Adam
     schedule: Schedule
     average: WeightAverage | None
     shuffle: torch.Generator
@@ -124,7 +124,10 @@ class Checkpoint:
             content = torch.load(self.file, map_location="cpu", weights_only=True)
         except Exception:  # a damaged file may raise anything
             return False
-        if not isinstance(content, dict) or content.keys() != state.state_dict().keys():
+        expected = state.state_dict()
+        if not isinstance(content, dict) or content.keys() != expected.keys():
+            return False
+        if content["optimizer"].keys() != expected["optimizer"].keys():  # of version 0.1
             return False
         state.load_state_dict(content)
         return True

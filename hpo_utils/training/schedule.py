@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from hpo_utils.base.config import Config
-from hpo_utils.training.optimizer import FlatAdam
+from hpo_utils.training.optimizer import Adam
 
 WARMUP = 0.1  # share of the epochs over which the learning rate rises, one epoch at most
 COOLDOWN = 0.4  # share of the epochs, at the end, over which it falls to zero
@@ -35,7 +35,7 @@ class Schedule:
         Number of batches per epoch.
     """
 
-    def __init__(self, cfg: Config, optimizer: FlatAdam, steps_per_epoch: int) -> None:
+    def __init__(self, cfg: Config, optimizer: Adam, steps_per_epoch: int) -> None:
         # plain values: reading the configuration takes longer than computing the rate
         training = cfg.training
         self._optimizer, self._peak = optimizer, training.learning_rate

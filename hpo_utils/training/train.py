@@ -27,20 +27,18 @@ from hpo_utils.network.devices import (
     several_gpus,
     using_threads,
 )
-from hpo_utils.network.folding import create_moments
 from hpo_utils.network.losses import WeightedMSELoss
-from hpo_utils.network.memory import is_out_of_memory, keep_freed_memory, release_memory
+from hpo_utils.network.memory import is_out_of_memory, release_memory
 from hpo_utils.network.models import (
     create_network,
     evaluation_batch,
-    first_convolution,
     predict,
 )
 from hpo_utils.scores.yardstick import Yardstick, create_yardstick
 from hpo_utils.training.averaging import WeightAverage
 from hpo_utils.training.batches import Part, Pieces, count_batches, load_part, make_batches
 from hpo_utils.training.checkpoints import Checkpoint, TrainingState
-from hpo_utils.training.optimizer import FlatAdam, FlatWeights
+from hpo_utils.training.optimizer import Adam
 from hpo_utils.training.record import TrialRecord
 from hpo_utils.training.results import TrialResult, save_trial_results
 from hpo_utils.training.schedule import Schedule
@@ -101,7 +99,6 @@ def train_trial(
     effort = Effort() if effort is None else effort
     compute = choose_compute(cfg, data.input_shape("train", cfg.dataset.downsample_factor)[1:])
     cfg = updated(with_target_weights(cfg, data.n_targets), compute.settings)
-    keep_freed_memory()
     known = {**(identity or {}), "dataset_id": data.dataset_id, "device": str(compute.device)}
     with using_threads(compute.n_threads), TrialRecord(output_dir, cfg, known, effort) as record:
         seed_everything(cfg.training.seed)
@@ -146,7 +143,7 @@ class Step:
 
     model: nn.Module
     criterion: nn.Module
-    optimizer: torch.optim.Optimizer | FlatAdam
+    optimizer: torch.optim.Optimizer | Adam
     precision: torch.dtype = torch.float32
     before: Callable[[], None] = _nothing
     after: Callable[[], None] = _nothing
@@ -185,9 +182,9 @@ def _gradients(step: Step, part: Part, batch: Tensor) -> Tensor | None:
     total = torch.zeros((), device=part.z.device)
     try:
         for piece in step.pieces.split(batch):
-            inputs, z = part.batch(piece)
+            x, z = part.batch(piece)
             with computing_in(step.precision, z.device):
-                z_pred = step.model(*inputs)
+                z_pred = step.model(x)
             loss = step.criterion(z_pred.float(), z) * (len(piece) / len(batch))
             loss.backward()
             total += loss.detach()
@@ -233,9 +230,6 @@ def _fit_and_predict(training: Training) -> TrialResult:
     with record.effort.spend("data"):
         train, val = (load_part(data, part, cfg, device) for part in ("train", "val"))
         model = create_network(cfg, train.x, data.target_scaler, data.physics, device)
-        train.moments = create_moments(
-            train.x, first_convolution(model), cfg.training.batch_size, precision
-        )
         criterion = create_criterion(cfg, data.n_targets).to(device)
         yardstick = create_yardstick(cfg, data.target_names, data.targets("val"))
         batch_size = evaluation_batch(cfg, train.x)
@@ -359,13 +353,12 @@ def _check_weights(model: nn.Module) -> None:
 
 def _begin(cfg: Config, model: nn.Module, n_samples: int, record: TrialRecord) -> TrainingState:
     """Return the initial state of a training."""
-    weights = FlatWeights(model)
-    optimizer = FlatAdam(weights, cfg.training.learning_rate, cfg.training.weight_decay)
+    optimizer = Adam(model.parameters(), cfg.training.learning_rate, cfg.training.weight_decay)
     return TrainingState(
         model=model,
         optimizer=optimizer,
         schedule=Schedule(cfg, optimizer, count_batches(n_samples, cfg.training.batch_size)),
-        average=create_average(model, weights, cfg, n_samples),
+        average=create_average(model, cfg, n_samples),
         # shuffles the batches only; nothing else draws from it
         shuffle=torch.Generator().manual_seed(cfg.training.seed),
         history=record.history,
@@ -373,9 +366,7 @@ def _begin(cfg: Config, model: nn.Module, n_samples: int, record: TrialRecord) -
     )
 
 
-def create_average(
-    model: nn.Module, weights: FlatWeights, cfg: Config, n_samples: int
-) -> WeightAverage | None:
+def create_average(model: nn.Module, cfg: Config, n_samples: int) -> WeightAverage | None:
     """Return the weight average over ``training.averaging_epochs``; None if at most one step."""
     n_steps = cfg.training.averaging_epochs * n_samples / cfg.training.batch_size
-    return WeightAverage(model, weights, n_steps) if n_steps > 1.0 else None
+    return WeightAverage(model, n_steps) if n_steps > 1.0 else None

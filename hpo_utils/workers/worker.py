@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -88,7 +87,6 @@ def run_trials(
     owner, device = register(study, name), select_device(cfg.training.device)
     root = resolve(cfg.paths.outputs_root)
     failures = 0
-    gc.freeze()  # existing objects need not be scanned for garbage after every trial
     try:
         while search.stop.reason() is None and tickets.acquire(block=False):
             if nothing_left(study, search):
@@ -129,7 +127,6 @@ def run_trials(
                     f" {ended.number} in {ended.user_attrs.get('output_dir')}"
                 )
     finally:
-        gc.unfreeze()
         release_memory(device)  # memory of an interrupted trial
 
 

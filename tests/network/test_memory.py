@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -23,73 +20,6 @@ def test_a_container_has_no_more_memory_than_its_limit(tmp_path, monkeypatch):
         )
     assert memory._room_in_groups() == [1_600_000]
     assert memory.free_memory(torch.device("cpu")) == 1_600_000 < whole
-
-
-STEPS = """
-import ctypes, resource, torch
-from hpo_utils.network.memory import keep_freed_memory, release_memory
-
-layers = torch.nn.Sequential(torch.nn.Conv2d(2, 16, 3), torch.nn.ReLU(), torch.nn.Conv2d(16, 2, 3))
-ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # no huge pages, which a single fault would fetch
-
-def faults_of_a_step():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    layers(torch.ones(4, 2, 512, 512)).sum().backward()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-def resident():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1])
-
-print(min(faults_of_a_step() for _ in range(5)) > 10_000)
-keep_freed_memory()
-print([faults_of_a_step() for _ in range(5)][-1] < 100)
-kept = resident()
-release_memory(torch.device("cpu"))
-print(kept - resident() > 10_000)
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="a setting of Linux's C library")
-def test_freed_memory_is_kept_until_it_is_released():
-    done = subprocess.run([sys.executable, "-c", STEPS], capture_output=True, text=True, check=True)
-    many_at_first, few_later, given_back = (line == "True" for line in done.stdout.split())
-    asked = f"import ctypes; print(ctypes.CDLL(None).mallopt(-3, {memory.KEPT_BLOCKS}))"
-    answer = subprocess.check_output([sys.executable, "-c", asked], text=True)
-    # glibc before 2.35 refuses so high a threshold, and then nothing may be changed
-    assert few_later == (answer.strip() == "1")
-    assert many_at_first
-    assert given_back or not few_later
-
-
-LIMITED = """
-resource.setrlimit(resource.RLIMIT_AS, (2**40, 2**40))
-keep_freed_memory()
-print(min(faults_of_a_step() for _ in range(5)) > 10_000)
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="a setting of Linux's C library")
-def test_freed_memory_is_not_kept_where_memory_is_limited():
-    script = STEPS.split("print")[0] + LIMITED
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.split() == ["True"]
-
-
-def test_freed_memory_is_kept_only_where_the_c_library_takes_both_settings(monkeypatch):
-    """With the second alone each step takes twice as long."""
-    told = []
-
-    def refusing(function, *arguments):
-        told.append(arguments[0])
-        return False
-
-    monkeypatch.setattr(memory, "_refuses_memory", lambda: False)
-    monkeypatch.setattr(memory, "_call_c_library", refusing)
-    memory.keep_freed_memory.__wrapped__()
-    assert told == [memory.M_MMAP_THRESHOLD]
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,8 @@ import numpy as np
 import torch
 
 from hpo_utils.data.preparation import prepare_data
-from hpo_utils.network.convolutions import Conv2d
-from hpo_utils.network.folding import Moments, patch_moments
 from hpo_utils.training import batches
-from hpo_utils.training.batches import Part, Pieces, count_batches, load_part, make_batches
+from hpo_utils.training.batches import Pieces, count_batches, load_part, make_batches
 
 CPU = torch.device("cpu")
 
@@ -18,20 +16,10 @@ def test_a_part_is_the_prepared_one(make_config, monkeypatch):
     np.testing.assert_array_equal(part.x.numpy(), data.inputs("train", 3))
     assert part.x.is_contiguous(memory_format=torch.channels_last)
     index = torch.tensor([4, 0])
-    (x,), z = part.batch(index)
+    x, z = part.batch(index)
     np.testing.assert_array_equal(x.numpy(), data.inputs("train", 3)[[4, 0]])
     torch.testing.assert_close(z, part.z[[4, 0]])
     assert abs(part.z.mean()) < 1e-5  # standardised by this part
-
-
-def test_a_batch_has_the_moments_of_its_samples():
-    x = torch.randn(6, 2, 8, 8)
-    conv = Conv2d(2, 4, 3, padding=1, bias=False)
-    part = Part(x, torch.randn(6, 3), Moments(6, conv))
-    (inputs, moments), z = part.batch(torch.tensor([4, 0]))
-    torch.testing.assert_close(inputs, x[[4, 0]])
-    torch.testing.assert_close(z, part.z[[4, 0]])
-    torch.testing.assert_close(moments, patch_moments(x[[4, 0]], conv).sum(0))
 
 
 def test_batches_hold_every_sample_once_but_never_one_alone():

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from hpo_utils.training.optimizer import FlatAdam, FlatWeights
+from hpo_utils.training.optimizer import Adam
 from hpo_utils.training.schedule import Schedule
 
 
@@ -9,7 +9,7 @@ from hpo_utils.training.schedule import Schedule
 def make_schedule(make_config):
     def make(*overrides, steps_per_epoch=10):
         cfg = make_config("training.learning_rate=0.5", *overrides)
-        optimizer = FlatAdam(FlatWeights(torch.nn.Linear(1, 1)), 0.5)
+        optimizer = Adam(torch.nn.Linear(1, 1).parameters(), 0.5)
         return Schedule(cfg, optimizer, steps_per_epoch), optimizer
 
     return make

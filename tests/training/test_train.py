@@ -11,14 +11,13 @@ from torch import nn
 from hpo_utils.base.config import updated, with_target_weights
 from hpo_utils.base.errors import DivergenceError, InfeasibleError
 from hpo_utils.data.preparation import prepare_data
-from hpo_utils.network import folding
 from hpo_utils.network.convolutions import Conv2d
 from hpo_utils.network.losses import WeightedMSELoss
 from hpo_utils.network.models import create_network
 from hpo_utils.scores.metrics import standardized_errors
 from hpo_utils.scores.yardstick import Yardstick
 from hpo_utils.training import batches, train
-from hpo_utils.training.batches import Part, Pieces, count_batches
+from hpo_utils.training.batches import Part, Pieces
 from hpo_utils.training.directory import WEIGHTS_FILE, create_trial_output_dir
 from hpo_utils.training.test_looks import looks_at_test
 from hpo_utils.training.timing import PHASES
@@ -172,19 +171,6 @@ def test_weights_shape_the_training_and_the_score_stays_comparable(make_config):
     assert ones["scores"] == pytest.approx(plain["scores"], rel=1e-4)
     weighted = run(make_config("training.use_weighted_loss=true", "training.weight_target_0=9"))[1]
     assert weighted["score"] != ones["score"]
-
-
-def test_a_training_is_the_same_with_its_first_normalisation_folded(make_config, monkeypatch):
-    cfg = make_config("model.use_residual=false", "training.precision=float32")
-    plain = run(cfg)[1]
-    monkeypatch.setattr(folding, "MIN_OUTPUTS", 0)  # steps are too small for it to pay
-    n_folded = []
-    true = folding.fold
-    monkeypatch.setattr(folding, "fold", lambda *args: n_folded.append(1) or true(*args))
-    folded = run(cfg)[1]
-    n_batches = count_batches(len(prepare_data(cfg).targets("train")), cfg.training.batch_size)
-    assert len(n_folded) == n_batches * len(folded["scores"])
-    np.testing.assert_allclose(folded["scores"], plain["scores"], rtol=1e-3)
 
 
 def test_a_pruned_trial_says_so(make_config):
