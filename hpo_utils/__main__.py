@@ -19,16 +19,27 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="execute the four notebooks in order with papermill")
     run.set_defaults(execute=_run)
-    run.add_argument("--n-trials", type=int, default=None, help="trials that the study should have")
+    run.add_argument(
+        "--n-trials", type=int, default=None, help="trials the study should have in all"
+    )
     run.add_argument("--n-workers", type=int, default=None, help="processes that share the trials")
     status = commands.add_parser("status", help="say how far a study is, while it runs or after")
     status.set_defaults(execute=_status)
     dashboard = commands.add_parser("dashboard", help="open optuna-dashboard on the studies")
     dashboard.set_defaults(execute=_dashboard)
-    dashboard.add_argument("--port", type=int, default=8080, help="on this machine's loopback")
-    proxy = commands.add_parser("proxy", help="stand between a database and many workers")
+    dashboard.add_argument(
+        "--port",
+        type=int,
+        default=8080,
+        help="port on this machine, which only this machine can reach",
+    )
+    proxy = commands.add_parser("proxy", help="serve a database to hundreds of workers")
     proxy.set_defaults(execute=_proxy)
-    proxy.add_argument("--host", default="127.0.0.1", help="it knows no passwords: a private one")
+    proxy.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on; there is no authentication, so keep it private",
+    )
     proxy.add_argument("--port", type=int, default=13000)
     for command in (run, status, dashboard, proxy):
         _add_settings(command)
@@ -39,7 +50,9 @@ def main(arguments: list[str] | None = None) -> int:
     for command in (predict, evaluate):
         command.add_argument("bundle", type=Path, help="directory that 03_optimize wrote")
         command.add_argument("x", type=Path, help=".npy or .npz: raw inputs, all channels included")
-        command.add_argument("--x-key", default=None, help="array of an .npz file, if it has more")
+        command.add_argument(
+            "--x-key", default=None, help="name of the array inside the .npz, if it holds several"
+        )
         command.add_argument("--device", default="auto", help="where to compute: auto, cpu, cuda")
         command.add_argument(
             "--accept-outliers", action="store_true", help="values such as -9999 are measurements"
@@ -52,14 +65,18 @@ def main(arguments: list[str] | None = None) -> int:
         help=".npy or .csv for half the widths of intervals",
     )
     evaluate.add_argument("t", type=Path, help=".npy or .npz: what was measured, in the same units")
-    evaluate.add_argument("--t-key", default=None, help="array of an .npz file, if it has more")
+    evaluate.add_argument(
+        "--t-key", default=None, help="name of the array inside the .npz, if it holds several"
+    )
     evaluate.add_argument(
         "--groups",
         type=Path,
         default=None,
         help=".npy or .npz: which recording each sample is from; its samples err together",
     )
-    evaluate.add_argument("--groups-key", default=None, help="array of an .npz file, likewise")
+    evaluate.add_argument(
+        "--groups-key", default=None, help="name of the group array inside the .npz"
+    )
     options = parser.parse_args(arguments)
     try:
         options.execute(options)

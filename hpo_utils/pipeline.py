@@ -21,7 +21,7 @@ from hpo_utils.base.formatting import clock
 from hpo_utils.base.parameters import load_notebook_config
 from hpo_utils.base.paths import new_directory, project_root, relative_to_root, resolve
 from hpo_utils.report.page import report_path
-from hpo_utils.report.verdict import beats_baselines, number_one, said_of_folds
+from hpo_utils.report.verdict import beats_baselines, number_one, sentence_on_folds
 from hpo_utils.study.search import check_study, load_existing_study
 from hpo_utils.study.summary import BEST_LINK
 from hpo_utils.trials.storage import best_of, score_of
@@ -99,7 +99,9 @@ def print_results(cfg: Config) -> None:
     if evaluation is not None:
         sentences = [beats_baselines(evaluation["examination"]), number_one(evaluation)]
         if not isinstance(evaluation["all_folds"], str):
-            sentences.insert(1, said_of_folds(evaluation["all_folds"], evaluation["target_names"]))
+            sentences.insert(
+                1, sentence_on_folds(evaluation["all_folds"], evaluation["target_names"])
+            )
         for said in sentences:
             print(textwrap.fill(re.sub("[*`]", "", said), WIDTH, break_on_hyphens=False))
         print()

@@ -31,7 +31,7 @@ from hpo_utils.bundle.novelty import KnownRange
 from hpo_utils.bundle.raw_model import Layout, RawModel
 from hpo_utils.data.checks import real_array, representable
 from hpo_utils.data.outliers import refuse_far_from
-from hpo_utils.data.physics import MIN_MEAN, Physics, kept_physics
+from hpo_utils.data.physics import MIN_MEAN, Physics, active_physics
 from hpo_utils.data.scaling import Standardizer
 from hpo_utils.data.sources import CHUNK_BYTES, open_array
 from hpo_utils.network.devices import select_device
@@ -141,7 +141,7 @@ def load_bundle(directory: str | Path) -> Bundle:
         reason = " ".join(str(error).split())
         raise BundleError(f"a bundle must be readable, got {directory!s}: {reason}") from None
     return Bundle(
-        path, layout, cfg, RawModel(layout, members, kept_physics(cfg, _physics(layout))).eval()
+        path, layout, cfg, RawModel(layout, members, active_physics(cfg, _physics(layout))).eval()
     )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hpo_utils.base.config import Config, read_saved_config
 from hpo_utils.base.paths import is_whole_archive
-from hpo_utils.data.physics import in_units, kept_physics
+from hpo_utils.data.physics import active_physics, in_units
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.network.devices import select_device
 from hpo_utils.network.models import create_network, evaluation_batch, predict
@@ -60,5 +60,5 @@ def _predict(
         network = create_network(cfg, x, data.target_scaler, data.physics, device)
         network.load_state_dict(state)
         z = predict(network, x, evaluation_batch(cfg, x)).cpu().numpy()
-        found.append(in_units(z, data.target_scaler, kept_physics(cfg, data.physics)))
+        found.append(in_units(z, data.target_scaler, active_physics(cfg, data.physics)))
     return np.stack(found)

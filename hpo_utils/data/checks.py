@@ -81,7 +81,7 @@ def check_downsampling(n_rows: int, factor: int) -> None:
         )
 
 
-def kept_channels(x: ArraySource, exclude: list[int] | None) -> list[int]:
+def channel_indices(x: ArraySource, exclude: list[int] | None) -> list[int]:
     """Return the channels to use: all but ``exclude`` (by default 1 and 3 of four channels)."""
     if exclude is None:
         exclude = FAULTY_CHANNELS if x.n_channels == 4 else []

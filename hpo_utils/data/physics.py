@@ -135,6 +135,6 @@ def in_units(z: NDArray[np.float32], scaler: Standardizer, kept: Physics) -> NDA
     return y
 
 
-def kept_physics(cfg: Config, physics: Physics) -> Physics:
+def active_physics(cfg: Config, physics: Physics) -> Physics:
     """Return the physics that a network enforces: all of it, or none."""
     return physics if cfg.model.constrain_outputs else Physics()

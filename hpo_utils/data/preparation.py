@@ -24,11 +24,11 @@ from hpo_utils.base.paths import (
 )
 from hpo_utils.data import synthetic
 from hpo_utils.data.checks import (
+    channel_indices,
     check_downsampling,
     check_shapes,
     fit_target_scaler,
     group_ids,
-    kept_channels,
     scan_inputs,
     scan_targets,
 )
@@ -204,7 +204,7 @@ def _prepare(source: Source) -> PreparedData:
     cfg, names, settings = source.cfg, source.labels, _settings(source.cfg)
     x, t, *groups = source.arrays
     n_samples = min(x.shape[0], cfg.dataset.limit or x.shape[0])
-    channels = kept_channels(x, cfg.dataset.exclude_channels)
+    channels = channel_indices(x, cfg.dataset.exclude_channels)
     meant = list(cfg.dataset.accept_outliers or [])
     targets = scan_targets(t, n_samples, names["target_names"], meant)
     ids = group_ids(groups[0].read(), x.shape[0])[:n_samples] if groups else None

@@ -142,7 +142,7 @@ class PreparedData:
         """Ids of the groups in the source, by their number here."""
         return dict(enumerate(self.manifest.get("group_ids", [])))
 
-    def units(self, part: str) -> NDArray[np.int64] | None:
+    def independent_units(self, part: str) -> NDArray[np.int64] | None:
         """Return the number of the independent unit that each sample of a part belongs to.
 
         Confidence intervals of errors need units that err independently. These are the groups;

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from hpo_utils.base.config import Config
 from hpo_utils.base.errors import ConfigError
-from hpo_utils.data.physics import Physics, kept_physics
+from hpo_utils.data.physics import Physics, active_physics
 from hpo_utils.data.scaling import Standardizer
 from hpo_utils.network.constraints import PhysicalOutput
 from hpo_utils.network.convolutions import Conv1d, Conv2d
@@ -256,7 +256,7 @@ def create_network(
     no such layer.
     """
     model = create_model(cfg, x_sample, len(target_scaler.mean), device)
-    kept = kept_physics(cfg, physics)
+    kept = active_physics(cfg, physics)
     if kept:
         layer = PhysicalOutput(kept, target_scaler.mean, target_scaler.std)
         model.head.append(layer.to(device))

@@ -18,10 +18,10 @@ def show_parts(report: Report, data: PreparedData) -> None:
     """Show the parts of the split, and warn of parts that are too small or do not vary."""
     report.show(parts_table(data))
     for part in ("val", "test"):
-        n_units = count_units(data.manifest["n_samples"][part], data.units(part))
+        n_units = count_units(data.manifest["n_samples"][part], data.independent_units(part))
         if n_units < MIN_UNITS:
             groups, n_samples = data.groups(part), data.manifest["n_samples"][part]
-            counted = said_of_units(
+            counted = sentence_on_units(
                 n_samples, None if groups is None else len(np.unique(groups)), n_units
             )
             report.show(
@@ -36,17 +36,21 @@ def show_parts(report: Report, data: PreparedData) -> None:
             )
 
 
-def said_of_units(n_samples: int, n_groups: int | None, n_units: int) -> str:
+def sentence_on_units(n_samples: int, n_groups: int | None, n_units: int) -> str:
     """Return the number of samples, groups or blocks of neighbours, whichever are independent."""
     if n_groups is not None:
-        return said_of_groups(n_groups, n_units)
+        return sentence_on_groups(n_groups, n_units)
     return f"{n_units} blocks of neighbours" if n_units < n_samples else f"{n_units} samples"
 
 
-def said_of_groups(n_groups: int, n_units: int) -> str:
+def sentence_on_groups(n_groups: int, n_units: int) -> str:
     """Return the number of groups, and their effective number if their sizes differ much."""
     said = "1 group" if n_groups == 1 else f"{n_groups} groups"
-    return said if n_groups == n_units else f"{said} (which weigh as much as {n_units} of one size)"
+    return (
+        said
+        if n_groups == n_units
+        else f"{said} (effectively {n_units}, because their sizes differ)"
+    )
 
 
 def show_audit(report: Report, data: PreparedData) -> None:

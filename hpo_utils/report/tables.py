@@ -251,7 +251,7 @@ def coverage_table(found: Examination, units: Sequence[str]) -> pd.DataFrame:
         {
             "target": name,
             calibrated: f"{covered['calibrated']:.0%}",
-            "inside, spread taken at its word": f"{covered['plain']:.0%}",
+            "inside, spread as standard deviation": f"{covered['plain']:.0%}",
             "half width": covered["half_width"],
             "unit": unit,
         }

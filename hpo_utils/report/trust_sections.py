@@ -7,7 +7,7 @@ from hpo_utils.data.split import MIN_UNITS, PART_NAMES
 from hpo_utils.insight.winner_plots import plot_folds
 from hpo_utils.report.page import Report
 from hpo_utils.report.tables import coverage_table, folds_table, physics_table, split_table
-from hpo_utils.report.verdict import Settled, described_units, when_settled
+from hpo_utils.report.verdict import SettledStudy, described_units, when_settled
 from hpo_utils.winner.evaluation import Examination
 
 SEARCHED = "Each fold had a search of its own: no setting was chosen by a sample that it predicts."
@@ -18,7 +18,7 @@ NOT_SEARCHED = (
 
 
 @when_settled
-def show_folds(report: Report, settled: Settled) -> None:
+def show_folds(report: Report, settled: SettledStudy) -> None:
     """Show the joint results of the folds, next to those of the study's own fold."""
     folds = settled.evaluation["all_folds"]
     if isinstance(folds, str):
@@ -48,7 +48,7 @@ def show_folds(report: Report, settled: Settled) -> None:
 
 
 @when_settled
-def show_uncertainty(report: Report, settled: Settled) -> None:
+def show_uncertainty(report: Report, settled: SettledStudy) -> None:
     """Show whether the members' spread predicts the size of the errors."""
     if settled.examination["coverage"] is None:
         report.show(
@@ -57,7 +57,7 @@ def show_uncertainty(report: Report, settled: Settled) -> None:
         )
         return
     report.show(coverage_table(settled.examination, settled.evaluation["target_units"]))
-    for sentence in said_of_calibration(settled.examination):
+    for sentence in sentence_on_calibration(settled.examination):
         report.show(sentence)
     wanted, promised = settled.evaluation["confidence"], settled.examination["spread_confidence"]
     if promised < wanted:
@@ -67,7 +67,7 @@ def show_uncertainty(report: Report, settled: Settled) -> None:
         )
 
 
-def said_of_calibration(found: Examination) -> list[str]:
+def sentence_on_calibration(found: Examination) -> list[str]:
     """Return the reasons why the intervals, or their coverage, are not informative."""
     said = []
     if found.get("n_val_units", MIN_UNITS) < MIN_UNITS:
@@ -88,7 +88,7 @@ def said_of_calibration(found: Examination) -> list[str]:
 
 
 @when_settled
-def show_physics(report: Report, settled: Settled) -> None:
+def show_physics(report: Report, settled: SettledStudy) -> None:
     """Show how often each model violates the known physics of the targets."""
     evaluation = settled.evaluation
     if not settled.data.physics:
@@ -109,7 +109,7 @@ def show_physics(report: Report, settled: Settled) -> None:
 
 
 @when_settled
-def show_split(report: Report, settled: Settled) -> None:
+def show_split(report: Report, settled: SettledStudy) -> None:
     """Show what a split that ignores the groups would have promised."""
     evaluation = settled.evaluation
     compared = evaluation["random_split"]

@@ -15,7 +15,7 @@ from hpo_utils.base.paths import relative_to_root, resolve
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.data.split import MIN_UNITS
 from hpo_utils.insight.winner_plots import plot_race, plot_test_intervals
-from hpo_utils.report.data_sections import said_of_groups, show_leaks
+from hpo_utils.report.data_sections import sentence_on_groups, show_leaks
 from hpo_utils.report.page import Report
 from hpo_utils.report.tables import contenders_table, held_out_table
 from hpo_utils.scores.skill import NO_BETTER_THAN_MEAN, joint_verdict
@@ -40,7 +40,7 @@ ONE_TARGET = {
 
 
 @dataclass(frozen=True)
-class Settled:
+class SettledStudy:
     """A study with a settled winner: the results, the data, and the directory of the results."""
 
     evaluation: Evaluation
@@ -54,7 +54,7 @@ class Settled:
 
 
 def when_settled(
-    section: Callable[[Report, Settled], None],
+    section: Callable[[Report, SettledStudy], None],
 ) -> Callable[[Report, optuna.Study, Config], None]:
     """Turn a section about the winner into one for any study; say so if there is none."""
 
@@ -66,7 +66,7 @@ def when_settled(
             report.show(NO_WINNER)
             return
         directory = winner_directory(root, study.study_name)
-        section(report, Settled(evaluation, study_data(study, cfg), directory))
+        section(report, SettledStudy(evaluation, study_data(study, cfg), directory))
 
     return show
 
@@ -79,7 +79,7 @@ def show_answer(report: Report, study: optuna.Study, cfg: Config) -> None:
         return
     report.show(beats_baselines(evaluation["examination"]))
     if not isinstance(evaluation["all_folds"], str):
-        report.show(said_of_folds(evaluation["all_folds"], evaluation["target_names"]))
+        report.show(sentence_on_folds(evaluation["all_folds"], evaluation["target_names"]))
     report.show(number_one(evaluation))
     show_leaks(report, study_data(study, cfg))
     n_finished = count_finished(study)
@@ -114,10 +114,10 @@ def beats_baselines(found: Examination) -> str:
     if len(hopeless) == len(names):
         return (
             "**No model beats the mean** beyond chance: neither the network nor a baseline is shown"
-            " to predict any target better than its training mean does. What the inputs hold of"
-            " these targets, if anything, was not found."
+            " to predict any target better than the training mean. Either the inputs say nothing"
+            " about these targets, or the models did not find it."
         )
-    said = said_of_verdicts(names, verdicts)
+    said = sentence_on_verdicts(names, verdicts)
     if hopeless:
         said += (
             " Taken over all targets and models together, none beats the mean beyond chance for"
@@ -126,16 +126,16 @@ def beats_baselines(found: Examination) -> str:
     return said
 
 
-def said_of_folds(folds: AllFolds, names: Sequence[str]) -> str:
+def sentence_on_folds(folds: AllFolds, names: Sequence[str]) -> str:
     """Return for which targets the network beats the best baseline in the folds jointly."""
     together = f"By {len(folds['folds'])} folds together, {folds['n_samples']} samples:"
     if folds["n_units"] < MIN_UNITS:
         return f"{together} Still too few to be sure of anything."
     verdicts = list(map(joint_verdict, folds["skill"], folds["skill_over_mean"]))
-    return f"{together} {said_of_verdicts(names, verdicts)}"
+    return f"{together} {sentence_on_verdicts(names, verdicts)}"
 
 
-def said_of_verdicts(names: Sequence[str], verdicts: Sequence[str]) -> str:
+def sentence_on_verdicts(names: Sequence[str], verdicts: Sequence[str]) -> str:
     """Return for which targets the network beats the best baseline, and for which not."""
     if len(names) == 1:
         return ONE_TARGET[verdicts[0]]
@@ -172,17 +172,14 @@ def number_one(evaluation: Evaluation) -> str:
     rivals = [other for other in finite if not other["beaten"]]
     alike = [each["name"] for each in rivals if not surely_worse(each, evaluation["confidence"])]
     if alike:
-        said += (
-            f" These seeds and validation samples cannot tell it from {', '.join(alike)} beyond"
-            " chance."
-        )
+        said += f" Its lead over {', '.join(alike)} is within chance."
     elif rivals:
         said += f" It is better beyond chance than {', '.join(each['name'] for each in rivals)}."
     if given_up := [other["name"] for other in finite if other["beaten"]]:
         said += f" Given up on the way, which proves little: {', '.join(given_up)}."
     if diverged := [other["name"] for other in others if other["mean"] is None]:
         said += f" Diverged on a fresh seed: {', '.join(diverged)}."
-    return f"{said} {said_of_luck(evaluation)}"
+    return f"{said} {sentence_on_luck(evaluation)}"
 
 
 def surely_worse(contender: Standing, confidence: float) -> bool:
@@ -191,7 +188,7 @@ def surely_worse(contender: Standing, confidence: float) -> bool:
     return p_value is not None and p_value <= 1 - confidence and low is not None and low > 1
 
 
-def said_of_luck(evaluation: Evaluation) -> str:
+def sentence_on_luck(evaluation: Evaluation) -> str:
     """Return how much of the best trial's score in the study was luck with the seed."""
     best, gap = f"The study's best, trial {evaluation['best_trial']},", evaluation["gap"]
     if gap is None:
@@ -207,7 +204,7 @@ def said_of_luck(evaluation: Evaluation) -> str:
 
 
 @when_settled
-def show_race(report: Report, settled: Settled) -> None:
+def show_race(report: Report, settled: SettledStudy) -> None:
     """Show the contenders on fresh seeds."""
     evaluation = settled.evaluation
     if not evaluation["raced"]:
@@ -221,7 +218,7 @@ def show_race(report: Report, settled: Settled) -> None:
 
 
 @when_settled
-def show_test(report: Report, settled: Settled) -> None:
+def show_test(report: Report, settled: SettledStudy) -> None:
     """Show the test results of the winner and the baselines, and how often that part was used."""
     evaluation = settled.evaluation
     data, found = settled.data, settled.examination
@@ -236,11 +233,11 @@ def show_test(report: Report, settled: Settled) -> None:
         "R² of the network and the baselines in the test part, with intervals",
     )
     report.show(held_out_table(found))
-    report.show(said_of_choice(evaluation))
-    report.show(said_of_looks(data))
+    report.show(sentence_on_choice(evaluation))
+    report.show(sentence_on_looks(data))
 
 
-def said_of_choice(evaluation: Evaluation) -> str:
+def sentence_on_choice(evaluation: Evaluation) -> str:
     """Return the winner's score on the validation part, which chose it, and on the test part."""
     val, test = (evaluation["examination"]["scores"][part] for part in ("val", "test"))
     if val is None or test is None:
@@ -248,21 +245,20 @@ def said_of_choice(evaluation: Evaluation) -> str:
     return (
         f"The score that the study was judged by is **{val:.4f}** on the validation part, which"
         f" chose epoch, settings and winner, and **{test:.4f}** on the test part, which chose"
-        " nothing. The difference is what it flatters to have been chosen, and the luck of which"
-        " samples lie in which part."
+        " nothing. The gap is selection bias plus chance differences between the two parts."
     )
 
 
 def described_units(n_samples: int, n_groups: int | None, n_units: int) -> str:
     """Describe the units whose errors the intervals treat as independent."""
     if n_groups is not None:
-        return f"{said_of_groups(n_groups, n_units)}, taken whole"
+        return f"{sentence_on_groups(n_groups, n_units)}, taken whole"
     if n_units < n_samples:
         return f"{n_units} blocks of neighbours, taken whole"
     return f"{n_units} single samples"
 
 
-def said_of_looks(data: PreparedData) -> str:
+def sentence_on_looks(data: PreparedData) -> str:
     """Return how often, and for what, the test part was used."""
     looks = looks_at_test(data)
     winners = winners_heard(data)
@@ -278,19 +274,19 @@ def said_of_looks(data: PreparedData) -> str:
         )
     if by_hand:
         said.append(
-            "Trainings by hand show what it says: who changed settings after looking should trust"
-            " it less."
+            "Trainings by hand show the test part: if you changed settings after seeing it, its"
+            " numbers are optimistic."
         )
     if len(winners) > 1:
         said.append(
-            "**It has spoken for more than one winner**: who went on searching after hearing it"
-            " should trust its numbers less."
+            "**It has judged more than one winner**: if you kept tuning after seeing it, its"
+            " numbers are optimistic."
         )
     return " ".join(said)
 
 
 @when_settled
-def show_bundle(report: Report, settled: Settled) -> None:
+def show_bundle(report: Report, settled: SettledStudy) -> None:
     """Say where the exported model is and how to use it."""
     where = relative_to_root(settled.directory / "bundle")
     command = f"python -m hpo_utils predict {where} x.npy --out y.csv"

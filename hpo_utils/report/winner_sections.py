@@ -20,7 +20,7 @@ from hpo_utils.insight.winner_plots import plot_error_correlations, plot_residua
 from hpo_utils.network.models import evaluation_batch
 from hpo_utils.report.page import Report
 from hpo_utils.report.tables import metrics_table, worst_table
-from hpo_utils.report.verdict import Settled, when_settled
+from hpo_utils.report.verdict import SettledStudy, when_settled
 from hpo_utils.scores.skill import NETWORK
 from hpo_utils.trials.figures import plot_prediction_vs_truth
 from hpo_utils.winner.settle import load_predictions
@@ -32,7 +32,7 @@ MAX_VALUES = 2**26  # input values analysed together: 256 MB
 
 
 @when_settled
-def show_predictions_of_winner(report: Report, settled: Settled) -> None:
+def show_predictions_of_winner(report: Report, settled: SettledStudy) -> None:
     """Show the winner's predictions of the test part and the errors of each target."""
     y_true, y_pred = _test_predictions(settled)
     errors = settled.examination["test"][NETWORK]
@@ -49,7 +49,7 @@ def show_predictions_of_winner(report: Report, settled: Settled) -> None:
 
 
 @when_settled
-def show_residuals(report: Report, settled: Settled) -> None:
+def show_residuals(report: Report, settled: SettledStudy) -> None:
     """Show the errors against the true values, and the conditions under which they grow."""
     y_true, y_pred = _test_predictions(settled)
     names, units = settled.evaluation["target_names"], settled.evaluation["target_units"]
@@ -65,7 +65,7 @@ def show_residuals(report: Report, settled: Settled) -> None:
 
 
 @when_settled
-def show_worst(report: Report, settled: Settled) -> None:
+def show_worst(report: Report, settled: SettledStudy) -> None:
     """Show the signals of the worst predicted samples, and the worst predicted groups."""
     data = settled.data
     y_true, y_pred = _test_predictions(settled)
@@ -89,7 +89,7 @@ def show_worst(report: Report, settled: Settled) -> None:
 
 
 @when_settled
-def show_sensitivity(report: Report, settled: Settled) -> None:
+def show_sensitivity(report: Report, settled: SettledStudy) -> None:
     """Show how much each place of the signal changes each prediction, and which channels matter."""
     data, names = settled.data, settled.data.target_names
     bundle = load_bundle(settled.directory / "bundle")
@@ -125,7 +125,7 @@ def _inputs(data: PreparedData, step: int, rows: NDArray[np.int64]) -> torch.Ten
     return torch.from_numpy(np.ascontiguousarray(data.inputs("val", step)[rows]))
 
 
-def _test_predictions(settled: Settled) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _test_predictions(settled: SettledStudy) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return true and predicted values of the test part in units, (n_samples, n_targets) each."""
-    held = load_predictions(settled.directory)
-    return held["test_true"], held["test"].mean(axis=0)
+    predictions = load_predictions(settled.directory)
+    return predictions["test_true"], predictions["test"].mean(axis=0)

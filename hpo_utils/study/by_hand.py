@@ -28,7 +28,7 @@ from hpo_utils.training.directory import (
     find_trial_output_dir,
     read_trial_info,
 )
-from hpo_utils.training.record import as_begun
+from hpo_utils.training.record import with_saved_compute
 from hpo_utils.training.train import train_trial
 from hpo_utils.trials.figures import draw_figures
 from hpo_utils.trials.ownership import current_owner, owner_is_alive
@@ -116,7 +116,10 @@ def find_interrupted(cfg: Config, dataset_id: str) -> tuple[Path, Config] | None
         if theirs or not _was_cut_short(info):
             continue
         with suppress(ConfigError, KeyError):  # damaged files: not usable
-            saved, wanted = read_saved_settings(file.parent), as_dict(as_begun(cfg, file.parent))
+            saved, wanted = (
+                read_saved_settings(file.parent),
+                as_dict(with_saved_compute(cfg, file.parent)),
+            )
             if all(saved[section] == wanted[section] for section in COMPARED):
                 return file.parent, config_from_dict(saved)
     return None

@@ -41,7 +41,7 @@ class Part:
 
 
 @dataclass
-class Pieces:
+class MicroBatches:
     """Into how many pieces a batch is cut so that its training fits into the memory.
 
     The gradients of the pieces add up to those of the batch. Batch normalisation, however, takes

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hpo_utils.base.paths import is_whole_archive, write_with
 from hpo_utils.training.averaging import WeightAverage
-from hpo_utils.training.batches import Pieces
+from hpo_utils.training.batches import MicroBatches
 from hpo_utils.training.directory import CHECKPOINT_FILE
 from hpo_utils.training.optimizer import Adam
 from hpo_utils.training.schedule import Schedule
@@ -35,14 +35,14 @@ class TrainingState:
     shuffle: torch.Generator
     history: dict[str, list[float]]
     effort: Effort
-    pieces: Pieces = field(default_factory=Pieces)
+    pieces: MicroBatches = field(default_factory=MicroBatches)
     epoch: int = 0
     best_epoch: int = 0
     best_score: float = math.inf
     best_state: dict[str, Tensor] = field(default_factory=dict)
 
     @property
-    def kept(self) -> nn.Module:
+    def evaluated_model(self) -> nn.Module:
         """The model that is validated and kept: the averaged model if weights are averaged."""
         return self.model if self.average is None else self.average.model
 
@@ -52,7 +52,7 @@ class TrainingState:
         self.effort.epochs += 1
         if score < self.best_score:
             self.best_epoch, self.best_score = self.epoch, score
-            self.best_state = copy.deepcopy(self.kept.state_dict())
+            self.best_state = copy.deepcopy(self.evaluated_model.state_dict())
         self.schedule.after_epoch(self.epoch, score)
 
     def state_dict(self) -> dict[str, Any]:

@@ -138,7 +138,7 @@ class TrialRecord:
         )
 
 
-def as_begun(cfg: Config, output_dir: Path) -> Config:
+def with_saved_compute(cfg: Config, output_dir: Path) -> Config:
     """Return ``cfg`` with open settings as chosen by the training that began in ``output_dir``.
 
     These are the thread count and the precision: other values would give other results from here

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from hpo_utils.base.config import Config, updated, with_target_weights
 from hpo_utils.base.errors import DivergenceError, InfeasibleError
-from hpo_utils.data.physics import in_units, kept_physics
+from hpo_utils.data.physics import active_physics, in_units
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.network.devices import (
     Compute,
@@ -36,7 +36,7 @@ from hpo_utils.network.models import (
 )
 from hpo_utils.scores.yardstick import Yardstick, create_yardstick
 from hpo_utils.training.averaging import WeightAverage
-from hpo_utils.training.batches import Part, Pieces, count_batches, load_part, make_batches
+from hpo_utils.training.batches import MicroBatches, Part, count_batches, load_part, make_batches
 from hpo_utils.training.checkpoints import Checkpoint, TrainingState
 from hpo_utils.training.optimizer import Adam
 from hpo_utils.training.record import TrialRecord
@@ -147,7 +147,7 @@ class Step:
     precision: torch.dtype = torch.float32
     before: Callable[[], None] = _nothing
     after: Callable[[], None] = _nothing
-    pieces: Pieces = field(default_factory=Pieces)
+    pieces: MicroBatches = field(default_factory=MicroBatches)
 
 
 def train_one_epoch(step: Step, part: Part, batches: list[Tensor]) -> float:
@@ -236,8 +236,8 @@ def _fit_and_predict(training: Training) -> TrialResult:
         record.effort.flops_per_epoch = len(train.x) * training_flops(model, train.x)
         record.effort.peak = matrix_peak(device, precision, torch.get_num_threads())
 
-    def validate(kept: nn.Module) -> tuple[float, float]:
-        return evaluate(kept, val, criterion, yardstick, batch_size)
+    def validate(evaluated: nn.Module) -> tuple[float, float]:
+        return evaluate(evaluated, val, criterion, yardstick, batch_size)
 
     best_epoch, score = _fit(training, model, criterion, train, validate)
     with record.effort.spend("validate"):
@@ -255,7 +255,7 @@ def _fit_and_predict(training: Training) -> TrialResult:
         state_dict={name: value.cpu() for name, value in model.state_dict().items()},
         truth={part: data.targets(part) for part in predictions},
         predictions={
-            part: in_units(z.cpu().numpy(), data.target_scaler, kept_physics(cfg, data.physics))
+            part: in_units(z.cpu().numpy(), data.target_scaler, active_physics(cfg, data.physics))
             for part, z in predictions.items()
         },
         n_parameters=sum(p.numel() for p in model.parameters()),
@@ -285,7 +285,7 @@ def _fit(
             batches = make_batches(len(train.x), cfg.training.batch_size, state.shuffle, device)
             train_loss = train_one_epoch(step, train, batches)
         with effort.spend("validate"):
-            val_loss, score = validate(state.kept)
+            val_loss, score = validate(state.evaluated_model)
         state.finish_epoch(score)
         record.pieces = state.pieces.count
         with effort.spend("files"):

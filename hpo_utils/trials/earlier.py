@@ -19,7 +19,7 @@ from hpo_utils.training.directory import (
     read_predictions,
     read_trial_info,
 )
-from hpo_utils.training.record import as_begun
+from hpo_utils.training.record import with_saved_compute
 from hpo_utils.trials.storage import FINISHED, enqueued_params, stored_trial
 
 NEEDED = {"score", "best_epoch", "val_targets", "part", "target_units"}  # keys of ``metrics.json``
@@ -105,7 +105,7 @@ def _find_checkpoint(output_dir: Path, cfg: Config) -> CutShort | None:
     if not checkpoint.is_file():
         return None
     try:
-        return CutShort(output_dir, as_begun(cfg, output_dir))
+        return CutShort(output_dir, with_saved_compute(cfg, output_dir))
     except (ConfigError, KeyError):  # its original thread count and precision are unknown
         checkpoint.unlink()
         return None

@@ -18,7 +18,7 @@ from hpo_utils.training.directory import TRAIN_LOG, correct_state
 from hpo_utils.trials.storage import stored_trial
 
 SAME_START = 2.5  # seconds by which the boot time that Linux reports may vary
-UNSIGNED_GRACE = 60.0  # seconds within which a living process must sign the trial it asked for
+UNSIGNED_GRACE = 60.0  # seconds within which a living process must claim the trial it asked for
 # a trial fails after this many deaths within one epoch, since it is probably the cause
 MAX_DEATHS = 5
 MAX_DEATHS_ALONE = 2  # the same while other workers keep running, which rules out a power cut
@@ -68,7 +68,7 @@ def _started(process: psutil.Process) -> float:
     return float(process.create_time() - psutil.boot_time())
 
 
-def register(study: optuna.Study, worker: str | None = None) -> dict[str, Any]:
+def register_worker(study: optuna.Study, worker: str | None = None) -> dict[str, Any]:
     """Record in the study that this process may run its trials; return this process as owner."""
     owner = current_owner(worker)
     place = f"{owner['host']} {owner['namespace'] or ''}".strip()
@@ -87,7 +87,7 @@ def owner_is_alive(owner: Mapping[str, Any]) -> bool:
     return bool(abs(started - owner["started"]) < SAME_START)
 
 
-def sign(trial: optuna.Trial, owner: Mapping[str, Any]) -> dict[str, Any]:
+def claim(trial: optuna.Trial, owner: Mapping[str, Any]) -> dict[str, Any]:
     """Record that ``owner`` runs the trial from now on, and return what was recorded."""
     signed = {**owner, "since": time.time()}
     trial.set_user_attr("owner", signed)

@@ -64,7 +64,7 @@ class WithoutPhysics(TypedDict):
     violations: dict[str, float]  # by rule, without constraints
 
 
-class Heard(TypedDict):
+class FoldResults(TypedDict):
     """Joint results on the test parts of several folds."""
 
     members: list[list[str]]  # directories of the trainings, by fold
@@ -80,7 +80,7 @@ class Heard(TypedDict):
     confidence: float
 
 
-class AllFolds(Heard):
+class AllFolds(FoldResults):
     """Joint results of the winner, or of the search, on the test parts of the folds.
 
     Each sample is predicted by trainings that never saw it.

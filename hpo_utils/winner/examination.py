@@ -35,23 +35,24 @@ def examine(
     data: PreparedData,
     cfg: Config,
     baselines: list[Baseline],
-    held: dict[str, NDArray[np.float32]],
+    predictions: dict[str, NDArray[np.float32]],
     confidence: float,
 ) -> Examination:
     """Evaluate the network and the baselines on the held-out parts.
 
-    ``cfg`` is the network's configuration; ``held`` is what ``settle.load_predictions`` returns.
+    ``cfg`` is the network's configuration; ``predictions`` is what
+    ``settle.load_predictions`` returns.
     """
-    names, groups, units = data.target_names, data.groups("test"), data.units("test")
-    y_val, y_test = held["val_true"], held["test_true"]
-    val_pred, test_pred = held["val"].mean(axis=0), held["test"].mean(axis=0)
+    names, groups, units = data.target_names, data.groups("test"), data.independent_units("test")
+    y_val, y_test = predictions["val_true"], predictions["test_true"]
+    val_pred, test_pred = predictions["val"].mean(axis=0), predictions["test"].mean(axis=0)
     best = best_baselines(baselines, y_val)
     reference, mean = joined_test(best), training_mean(baselines)
     models = {NETWORK: test_pred, **{b.name: b.test_pred for b in baselines}}
     n_models = len(models) - 1  # that might beat the mean by chance
-    singles = [target_metrics(y_test, member, names) for member in held["test"]]
-    val_units = data.units("val")
-    calibration = calibrate_spread(y_val, held["val"], confidence, val_units)
+    singles = [target_metrics(y_test, member, names) for member in predictions["test"]]
+    val_units = data.independent_units("val")
+    calibration = calibrate_spread(y_val, predictions["val"], confidence, val_units)
     n_val_units = count_units(len(y_val), val_units)
     promised = min(confidence, n_val_units / (n_val_units + 1))
     on_validation = {NETWORK: val_pred, **{b.name: b.val_pred for b in baselines}}
@@ -82,7 +83,7 @@ def examine(
         "spread_confidence": promised,
         "coverage": None
         if calibration is None
-        else coverage(y_test, held["test"], calibration, promised),
+        else coverage(y_test, predictions["test"], calibration, promised),
         "violations": {
             model: violations(y_pred, data.physics, names)
             for model, y_pred in on_validation.items()

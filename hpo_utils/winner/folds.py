@@ -40,7 +40,7 @@ from hpo_utils.training.test_looks import WINNER, note_look
 from hpo_utils.trials.search_space import Parameter, SearchSpace
 from hpo_utils.trials.storage import ALL_FOLDS, FOLD_SUFFIX, count_finished
 from hpo_utils.winner.contenders import Contender, raced_seeds, train_winner
-from hpo_utils.winner.evaluation import AllFolds, Heard
+from hpo_utils.winner.evaluation import AllFolds, FoldResults
 from hpo_utils.winner.resplit import FOLD, FoldedData, prepare_folds
 
 N_SEEDS = 2  # maximum number of trainings on each fold
@@ -177,7 +177,9 @@ def _by_training(
     return [members[fold] for fold in prepared.folds]
 
 
-def _hear(numbered: Mapping[int, PreparedData], members: list[list[str]], cfg: Config) -> Heard:
+def _hear(
+    numbered: Mapping[int, PreparedData], members: list[list[str]], cfg: Config
+) -> FoldResults:
     """Evaluate the network and each fold's best baselines on the test parts of all folds."""
     folds = list(numbered.values())
     names, root = folds[0].target_names, resolve(cfg.paths.outputs_root)
@@ -190,7 +192,9 @@ def _hear(numbered: Mapping[int, PreparedData], members: list[list[str]], cfg: C
     means, bests = zip(*map(_baseline_predictions, folds), strict=True)
     y, ours, mean, best = (np.concatenate(each) for each in (truth, predicted, means, bests))
     units = groups = _joined_groups(folds)
-    if groups is None and folds[0].units("test") is not None:  # by time: folds in temporal order
+    if (
+        groups is None and folds[0].independent_units("test") is not None
+    ):  # by time: folds in temporal order
         units = time_blocks(len(y))
     models = {NETWORK: ours, BEST_BASELINE: best}
     return {

@@ -133,8 +133,8 @@ def _warnings(found: Examination, n_before: int) -> list[str]:
         )
     if n_before:
         said.append(
-            f"Its test part had spoken for {n_before} other winner{'s' * (n_before > 1)} before:"
-            " who went on searching after hearing it should trust these numbers less."
+            f"Its test part had judged {n_before} other winner{'s' * (n_before > 1)} before: if you"
+            " kept tuning after seeing it, these numbers are optimistic."
         )
     if found["coverage"] is not None:
         shares = ", ".join(

@@ -139,7 +139,7 @@ def _settlement(
         "score_name": study.user_attrs["signature"]["score"],
         "confidence": confidence,
         "raced": raced,
-        **describe_race(contenders, sample_scores, data.units("val"), confidence),
+        **describe_race(contenders, sample_scores, data.independent_units("val"), confidence),
         "members": choose_members(winner, cfg.evaluation.ensemble, root),
         "without_physics": without_physics(study, cfg, space, data, winner),
         "random_split": on_random_split(study, cfg, space, data, winner),
@@ -242,9 +242,9 @@ def _examine_and_bundle(
 ) -> Examination:
     """Examine only the winner and the baselines on the test part, and write the bundle."""
     members = [load_member(root / member) for member in settlement["members"]]
-    held = _held_out(directory, data, settlement, members)
+    predictions = _held_out(directory, data, settlement, members)
     cfg, confidence = members[0][0], settlement["confidence"]
-    examination = examine(data, cfg, fit_baselines(data), held, confidence)
+    examination = examine(data, cfg, fit_baselines(data), predictions, confidence)
     layout = describe_layout(data, cfg, examination["spread_confidence"], examination["intervals"])
     made_with = {
         **environment(), "study": settlement["study_name"], "members": settlement["members"],
@@ -277,18 +277,18 @@ def _held_out(
     file = directory / "predictions.npz"
     if is_whole_archive(file):
         with suppress(ValueError, KeyError):  # damaged: predict again
-            held = load_predictions(directory)
-            if held["members"].tolist() == settlement["members"]:
-                return held
+            predictions = load_predictions(directory)
+            if predictions["members"].tolist() == settlement["members"]:
+                return predictions
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "evaluation.json").unlink(missing_ok=True)  # of another winner
     note_look(data, _winner(settlement), WINNER)
-    held = {
+    predictions = {
         "members": np.array(settlement["members"]),
         "val_true": data.targets("val"),
         "test_true": data.targets("test"),
         "val": predict_part(members, data, "val"),
         "test": predict_part(members, data, "test"),
     }
-    write_with(file, lambda open_file: np.savez(open_file, **held))  # type: ignore[arg-type]
-    return held
+    write_with(file, lambda open_file: np.savez(open_file, **predictions))  # type: ignore[arg-type]
+    return predictions

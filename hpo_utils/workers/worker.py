@@ -20,7 +20,7 @@ from hpo_utils.network.devices import select_device
 from hpo_utils.network.memory import release_memory
 from hpo_utils.training.stopping import Stop
 from hpo_utils.trials.objective import objective
-from hpo_utils.trials.ownership import give_back, is_run_by, register, sign
+from hpo_utils.trials.ownership import claim, give_back, is_run_by, register_worker
 from hpo_utils.trials.search_space import SearchSpace
 from hpo_utils.trials.storage import count_finished, enqueued_params, stored_trial
 
@@ -84,7 +84,7 @@ def run_trials(
     the team's name for this process.
     """
     cfg = search.cfg
-    owner, device = register(study, name), select_device(cfg.training.device)
+    owner, device = register_worker(study, name), select_device(cfg.training.device)
     root = resolve(cfg.paths.outputs_root)
     failures = 0
     try:
@@ -97,7 +97,7 @@ def run_trials(
                 break
             signed: dict[str, Any] = {}
             try:
-                signed = sign(trial, owner)
+                signed = claim(trial, owner)
                 outcome = run_trial(trial, search)
                 release_memory(device)
                 if not is_run_by(study, trial, signed):

@@ -5,7 +5,7 @@ import pytest
 
 from hpo_utils.base.errors import DataError, HpoError
 from hpo_utils.data import preparation, sources
-from hpo_utils.data.checks import kept_channels
+from hpo_utils.data.checks import channel_indices
 from hpo_utils.data.labels import axis_positions
 from hpo_utils.data.preparation import prepare_data
 from hpo_utils.data.split import PARTS
@@ -123,15 +123,17 @@ def test_groups_stay_together(make_config, make_arrays, tmp_path):
 
 def test_neighbours_in_time_count_as_one(make_config, make_arrays):
     data = prepare_data(make_config(**make_arrays()))
-    assert data.units("test") is None
+    assert data.independent_units("test") is None
     data = prepare_data(make_config("data_split.method=time", **make_arrays()))
-    units = data.units("train")
+    units = data.independent_units("train")
     assert np.bincount(units).tolist() == [4, 3] * 4
     assert (np.diff(units) >= 0).all()
-    assert data.units("test").tolist() == list(range(data.manifest["n_samples"]["test"]))
+    assert data.independent_units("test").tolist() == list(
+        range(data.manifest["n_samples"]["test"])
+    )
     many = make_arrays(np.random.default_rng(0).normal(size=(600, 8)))
     data = prepare_data(make_config("data_split.method=time", **many))
-    assert len(np.unique(data.units("train"))) == 20  # the root of 420
+    assert len(np.unique(data.independent_units("train"))) == 20  # the root of 420
 
 
 def test_pieces_of_any_size_give_the_same_data(make_config, make_arrays, monkeypatch):
@@ -165,9 +167,9 @@ def test_default_channels(make_arrays):
     def source(n_channels):
         return sources.ArraySource(None, None, (5, n_channels, 9), np.dtype("f4"), False)
 
-    assert kept_channels(source(4), None) == [0, 2]
-    assert kept_channels(source(8), None) == list(range(8))
-    assert kept_channels(source(4), []) == [0, 1, 2, 3]
+    assert channel_indices(source(4), None) == [0, 2]
+    assert channel_indices(source(8), None) == list(range(8))
+    assert channel_indices(source(4), []) == [0, 1, 2, 3]
 
 
 def bad_arrays():

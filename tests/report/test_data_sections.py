@@ -34,9 +34,9 @@ def test_parts_too_small_to_decide_anything_are_said(
 
 
 def test_groups_of_different_sizes_say_what_they_weigh():
-    assert data_sections.said_of_groups(9, 9) == "9 groups"
-    said = "9 groups (which weigh as much as 2 of one size)"
-    assert data_sections.said_of_groups(9, 2) == said
+    assert data_sections.sentence_on_groups(9, 9) == "9 groups"
+    said = "9 groups (effectively 2, because their sizes differ)"
+    assert data_sections.sentence_on_groups(9, 2) == said
 
 
 def test_a_leak_is_said_at_the_top(report, make_config, make_arrays, capsys):
@@ -66,9 +66,9 @@ def test_what_is_counted_is_what_is_named(
 
 
 def test_blocks_are_called_blocks():
-    assert data_sections.said_of_units(20, None, 5) == "5 blocks of neighbours"
-    assert data_sections.said_of_units(5, None, 5) == "5 samples"
-    assert data_sections.said_of_units(20, 3, 3) == "3 groups"
+    assert data_sections.sentence_on_units(20, None, 5) == "5 blocks of neighbours"
+    assert data_sections.sentence_on_units(5, None, 5) == "5 samples"
+    assert data_sections.sentence_on_units(20, 3, 3) == "3 groups"
 
 
 def test_a_target_of_one_value_in_a_held_out_part_is_named(make_config, make_arrays, capsys):

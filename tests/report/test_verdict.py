@@ -105,10 +105,10 @@ def test_the_sentence_about_all_folds(verdicts, said):
     skill = [{"verdict": verdict} for verdict in verdicts]
     folds = {"folds": [0, 2], "n_samples": 90, "n_units": 30, "skill": skill,
              "skill_over_mean": [{"verdict": "better"}] * 2}  # fmt: skip
-    assert said in verdict.said_of_folds(folds, "ab"[: len(verdicts)])
+    assert said in verdict.sentence_on_folds(folds, "ab"[: len(verdicts)])
     in_vain = {**folds, "skill_over_mean": [{"verdict": "unclear"}] * 2}
-    assert "**The network beats" not in verdict.said_of_folds(in_vain, "ab"[: len(verdicts)])
-    assert "too few" in verdict.said_of_folds({**folds, "n_units": 7}, "ab"[: len(verdicts)])
+    assert "**The network beats" not in verdict.sentence_on_folds(in_vain, "ab"[: len(verdicts)])
+    assert "too few" in verdict.sentence_on_folds({**folds, "n_units": 7}, "ab"[: len(verdicts)])
 
 
 def test_too_few_groups_are_said():
@@ -130,7 +130,7 @@ def test_too_few_groups_are_said():
             "0.0200 better on its fresh seeds than its score in the study; the luck",
         ),
         (race(p_value=0.01), "It is better beyond chance than trial 2."),
-        (race(p_value=0.06), "cannot tell it from trial 2 beyond chance."),
+        (race(p_value=0.06), "Its lead over trial 2 is within chance."),
         (race(p_value=0.01, ratio_interval=(0.9, 1.5)), "cannot tell it from trial 2"),
         (race(p_value=0.01, ratio_interval=(None, None)), "cannot tell it from trial 2"),
         (race(beaten=True), "comes first. Given up on the way, which proves little: trial 2. The"),
@@ -206,10 +206,10 @@ def test_a_study_that_went_on_is_told(report, settled, capsys, monkeypatch):
 def test_a_second_winner_is_told(make_config):
     data = prepare_data(make_config())
     for name in ("one", "two"):
-        assert "more than one winner" not in verdict.said_of_looks(data)
+        assert "more than one winner" not in verdict.sentence_on_looks(data)
         for _ in range(2):  # the same winner may be examined again
             note_look(data, f"trial 3 of study {name}", "winner")
     note_look(data, "2026-01-01/00-00-00", "by hand")
-    said = verdict.said_of_looks(data)
-    assert "It has spoken for more than one winner" in said
+    said = verdict.sentence_on_looks(data)
+    assert "It has judged more than one winner" in said
     assert "0 by trials of studies and 1 by hand" in said

@@ -3,7 +3,7 @@ import torch
 
 from hpo_utils.data.preparation import prepare_data
 from hpo_utils.training import batches
-from hpo_utils.training.batches import Pieces, count_batches, load_part, make_batches
+from hpo_utils.training.batches import MicroBatches, count_batches, load_part, make_batches
 
 CPU = torch.device("cpu")
 
@@ -34,7 +34,7 @@ def test_batches_hold_every_sample_once_but_never_one_alone():
 
 
 def test_pieces_hold_the_batch_and_two_samples_at_least():
-    pieces = Pieces()
+    pieces = MicroBatches()
     batch = torch.arange(9)
     assert [len(piece) for piece in pieces.split(batch)] == [9]
     sizes = []
@@ -43,7 +43,7 @@ def test_pieces_hold_the_batch_and_two_samples_at_least():
         assert torch.equal(torch.cat(parts), batch)
         sizes.append([len(piece) for piece in parts])
     assert sizes == [[5, 4], [3, 2, 2, 2]]
-    pieces = Pieces(2)
+    pieces = MicroBatches(2)
     assert pieces.halve(batch[:7])  # three pieces are finer than two, if not four
     assert [len(piece) for piece in pieces.split(batch[:7])] == [3, 2, 2]
     assert not pieces.halve(batch[:7])

@@ -7,7 +7,7 @@ from hpo_utils.base.config import as_dict, load_config
 from hpo_utils.base.errors import StudyError
 from hpo_utils.base.paths import write_yaml
 from hpo_utils.training.directory import create_trial_output_dir, find_trial_output_dir
-from hpo_utils.training.record import as_begun, environment, finite
+from hpo_utils.training.record import environment, finite, with_saved_compute
 
 
 def test_directories_are_named_by_day_and_second_and_never_shared(tmp_path):
@@ -22,10 +22,10 @@ def test_a_training_goes_on_with_the_threads_and_the_precision_it_began_with(tmp
     began = load_config(None, ["training.n_threads=3", "training.precision=bfloat16"])
     write_yaml(tmp_path / "config.yaml", as_dict(began))
     left_open = load_config(None, ["model.hidden=16"])
-    assert as_begun(left_open, tmp_path).training == began.training
-    assert as_begun(left_open, tmp_path).model.hidden == 16
+    assert with_saved_compute(left_open, tmp_path).training == began.training
+    assert with_saved_compute(left_open, tmp_path).model.hidden == 16
     wanted = load_config(None, ["training.n_threads=2", "training.precision=float32"])
-    assert as_begun(wanted, tmp_path) == wanted
+    assert with_saved_compute(wanted, tmp_path) == wanted
 
 
 def test_a_trials_directory_is_found_by_its_number(tmp_path):

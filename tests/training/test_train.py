@@ -17,7 +17,7 @@ from hpo_utils.network.models import create_network
 from hpo_utils.scores.metrics import standardized_errors
 from hpo_utils.scores.yardstick import Yardstick
 from hpo_utils.training import batches, train
-from hpo_utils.training.batches import Part, Pieces
+from hpo_utils.training.batches import MicroBatches, Part
 from hpo_utils.training.directory import WEIGHTS_FILE, create_trial_output_dir
 from hpo_utils.training.test_looks import looks_at_test
 from hpo_utils.training.timing import PHASES
@@ -298,7 +298,7 @@ def test_narrow_networks_train_on_wide_images(make_config, make_arrays, hidden):
 def test_a_batch_in_pieces_has_the_gradients_of_the_batch():
     part = linear_problem(16)
     gradients = []
-    for pieces in (Pieces(1), Pieces(4)):
+    for pieces in (MicroBatches(1), MicroBatches(4)):
         torch.manual_seed(1)
         model = nn.Sequential(nn.Flatten(), nn.Linear(8, 2))
         optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
@@ -324,7 +324,7 @@ class Greedy(nn.Module):
 
 def test_a_batch_that_does_not_fit_is_cut_until_it_does():
     part = linear_problem(32)
-    pieces = Pieces()
+    pieces = MicroBatches()
     model = nn.Sequential(nn.Flatten(), Greedy(3), nn.Linear(8, 2))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
     batches = list(torch.arange(32).split(8))

@@ -14,6 +14,7 @@ from hpo_utils.trials import ownership
 from hpo_utils.trials.ownership import (
     MAX_DEATHS,
     WORKER,
+    claim,
     current_owner,
     give_back,
     give_back_from,
@@ -21,8 +22,7 @@ from hpo_utils.trials.ownership import (
     owner_is_alive,
     recover_from,
     recover_interrupted,
-    register,
-    sign,
+    register_worker,
 )
 
 HOUR = 3600.0
@@ -65,7 +65,7 @@ def test_a_clock_that_is_set_kills_nobody(monkeypatch):
 
 def test_a_trial_of_another_time_zone_is_not_taken_for_silent(tmp_path):
     study = optuna.create_study()
-    sign(study.ask(), {**current_owner(), "host": "elsewhere"})
+    claim(study.ask(), {**current_owner(), "host": "elsewhere"})
     (trial,) = study.trials
     trial.datetime_start -= timedelta(hours=9)  # Optuna's, in their time zone
     assert abs(ownership._last_sign(trial, tmp_path) - time.time()) < 60
@@ -109,7 +109,7 @@ def test_a_finished_trial_is_not_given_back(tmp_path):
 def test_a_trial_that_another_took_over_is_not_given_back_by_who_had_it(tmp_path, neighbour):
     study = optuna.create_study()
     trial = study.ask()
-    signed = sign(trial, dead_owner())
+    signed = claim(trial, dead_owner())
     (seen,) = study.trials
     trial.set_user_attr("owner", neighbour)  # between the look at it and the judgement
     give_back(study, trial, signed, tmp_path, "its time is over")
@@ -138,7 +138,7 @@ def test_a_trial_that_nobody_signed_is_free_unless_a_worker_may_be_about_to(tmp_
     study.set_user_attr(f"{WORKER}neighbour", neighbour)
     assert recover_interrupted(study, tmp_path, HOUR) == []
     study.set_user_attr(f"{WORKER}neighbour", dead_owner())
-    register(study)
+    register_worker(study)
     assert recover_interrupted(study, tmp_path, HOUR) == [0]
 
 
@@ -147,7 +147,7 @@ def test_a_trial_that_goes_on_is_not_judged_by_the_owner_it_had(tmp_path, neighb
     study.ask().set_user_attr("owner", dead_owner())
     study.set_user_attr(f"{WORKER}neighbour", neighbour)
     assert recover_interrupted(study, tmp_path, HOUR) == [0]
-    study.ask()  # by the neighbour, who is about to sign it
+    study.ask()  # by the neighbour, who is about to claim it
     assert recover_interrupted(study, tmp_path, HOUR) == []
 
 
@@ -206,7 +206,7 @@ def test_power_cuts_are_forgiven_as_long_as_the_trial_gets_on(tmp_path):
 def test_a_trial_that_was_given_to_another_is_not_ours():
     study = optuna.create_study()
     trial = study.ask()
-    signed = sign(trial, current_owner())
+    signed = claim(trial, current_owner())
     assert is_run_by(study, trial, signed)
     trial.set_user_attr("owner", {**signed, "pid": 1})
     assert not is_run_by(study, trial, signed)
