@@ -19,8 +19,9 @@ test: lint  ## install the test tools and run everything that CI runs
 quick: lint  ## while you work: style, types and the quick tests, 4 min on two cores
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
-test-faults: $(VENV)/installed-test  ## kill studies 200 times at random instants, for an hour or more
+test-faults: $(VENV)/installed-test  ## kill studies 200 times and damage every file in every way, for an hour
 	$(BIN)/python tests/faults/driver.py --kills 200
+	HPO_ALL_FAULTS=1 $(BIN)/python -m pytest -q tests/faults/test_damaged_files.py
 
 lint: $(VENV)/installed-test  ## check the style of package, tests and notebooks, and the package's types
 	$(BIN)/ruff check .

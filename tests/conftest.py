@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -144,6 +145,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.stem in SLOW:
             item.add_marker("slow")
     items.sort(key=lambda item: SLOW.index(item.path.stem) if item.path.stem in SLOW else -1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def spare_the_collector() -> None:
+    """Leave what all tests share to itself: each trial of a test collects garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

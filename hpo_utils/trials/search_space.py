@@ -173,6 +173,7 @@ def load_search_space(cfg: Config, n_targets: int) -> SearchSpace:
     if n_targets == 1:
         held |= {name for pattern in LOSS_WEIGHTS for name in fnmatch.filter(entries, pattern)}
     parameters = [_parameter(name, entry, cfg) for name, entry in entries.items()]
+    _check_values(parameters, cfg)
     space = SearchSpace(tuple(p for p in parameters if p.name not in held))
     for position, parameter in enumerate(space.parameters):
         if parameter.condition in [p.name for p in space.parameters[position:]]:
@@ -296,7 +297,6 @@ def _parameter(name: str, entry: Any, cfg: Config) -> Parameter:
         raise SearchSpaceError(
             f"the condition of {name} must be a true/false setting, got {condition!r}"
         )
-    _check_values(name, distribution, cfg)
     return Parameter(name, distribution, condition)
 
 
@@ -320,9 +320,24 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _check_values(name: str, distribution: BaseDistribution, cfg: Config) -> None:
-    """Raise SearchSpaceError if the configuration would reject a value of the distribution."""
-    for value in _extremes(distribution):
+def _check_values(parameters: list[Parameter], cfg: Config) -> None:
+    """Raise SearchSpaceError if the configuration would reject a value of a parameter.
+
+    All lowest values are checked together, then all highest ones, and so on: a copy of the
+    configuration for each value would take longer than the rest of opening a study.
+    """
+    extremes = {p.name: _extremes(p.distribution) for p in parameters}
+    for position in range(max(map(len, extremes.values()))):
+        values = {name: some[min(position, len(some) - 1)] for name, some in extremes.items()}
+        try:
+            updated(cfg, values)
+        except ConfigError:
+            _check_one_by_one(values, cfg)
+
+
+def _check_one_by_one(values: dict[str, Any], cfg: Config) -> None:
+    """Raise SearchSpaceError if one of the values is invalid, whatever the others are."""
+    for name, value in values.items():
         try:
             updated(cfg, {name: value})
         except ConfigError as error:

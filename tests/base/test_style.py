@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from conftest import study_of
 from matplotlib import rcParams
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from hpo_utils.base.style import save_figure, target_color, with_unit
@@ -63,9 +64,10 @@ def test_a_saved_figure_is_a_png_and_leaves_the_settings_alone(tmp_path):
 def test_the_same_target_has_the_same_colour_everywhere(make_config):
     data = prepare_data(make_config())
     histogram = data_plots.plot_target_histograms(data)
-    assert histogram.axes[1].patches[0].get_facecolor()[:3] == pytest.approx(
-        tuple(int(target_color(1)[i : i + 2], 16) / 255 for i in (1, 3, 5)), abs=1e-3
-    )
+    drawn = histogram.axes[1].collections[0].get_facecolor()[0][:3]
+    assert drawn == pytest.approx(to_rgb(target_color(1)), abs=1e-3)
+    diagonal = correlations.plot_target_pairs(data).axes[data.n_targets + 1]
+    assert diagonal.collections[0].get_facecolor()[0][:3] == pytest.approx(drawn, abs=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(30, 16), (30, 3, 16), (30, 3, 8, 6)])
@@ -79,7 +81,7 @@ def test_data_figures_and_tables_of_every_layout(make_config, make_arrays, shape
         data_plots.plot_samples(data, target=1),
     ):
         assert isinstance(figure, Figure)
-        assert any("target 1" in text for text in texts_of(figure))
+        assert any("target 1" in text.replace("\n", " ") for text in texts_of(figure))
     assert tables.parts_table(data)["samples"].sum() == 30
     assert len(tables.channels_table(data)) == (1 if len(shape) == 2 else 3)
 
