@@ -3,6 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Tests wait for processes and servers a third of their time, so there is one more than there are cores.
+AT_ONCE = $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+PYTEST = $(BIN)/python -m pytest -n $(AT_ONCE) --dist loadfile --no-loadscope-reorder
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test quick test-faults lint format lab dashboard clean
 
@@ -13,11 +17,11 @@ demo: $(VENV)/installed  ## install, run the four notebooks on the demo data, sa
 	$(BIN)/python -m hpo_utils run
 
 test: lint  ## install the test tools and run everything that CI runs
-	$(BIN)/python -m pytest -n auto --dist loadfile --durations=10
+	$(PYTEST) --durations=10
 	$(BIN)/python -m pytest --nbmake notebooks/
 
 quick: lint  ## while you work: style, types and the quick tests, 4 min on two cores
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-faults: $(VENV)/installed-test  ## kill studies 200 times and damage every file in every way, for an hour
 	$(BIN)/python tests/faults/driver.py --kills 200

@@ -27,12 +27,12 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # a shell starts background jobs so, and every process that a test starts would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# modules whose tests run whole studies, other processes or servers, in the order of their runs
+# modules whose tests run whole studies, other processes or servers, the longest first
 SLOW = (
-    "test_proxy", "test_out_of_memory", "test_by_hand", "test_kernel", "test_checkpoints",
-    "test_recipes", "test_damaged_files", "test_postgres", "test_cluster", "test_kills",
-    "test_storage_trouble", "test_reevaluation",
-    "test_settle", "test_folds", "test_search", "test_notebooks", "test_pipeline", "test_browser",
+    "test_cluster", "test_storage_trouble", "test_postgres", "test_kills", "test_damaged_files",
+    "test_search", "test_browser", "test_pipeline", "test_notebooks", "test_proxy",
+    "test_reevaluation", "test_settle", "test_folds", "test_recipes", "test_by_hand",
+    "test_checkpoints", "test_out_of_memory", "test_kernel",
 )  # fmt: skip
 PUBLIC_DATA = Path(os.environ.get("HPO_PUBLIC_DATA", project_root().parent / "shared" / "data"))
 

@@ -77,8 +77,7 @@ def test_english_is_left_as_it_is():
         ("Every training on a random split diverged. Every training scores better there.",
          "無作為な分割での学習は、すべて発散しました。 どの学習もそこではスコアが良くなります。"),
         ("# 4 · Analyse the study\n\n## 1 The answer", "# 4 · Studyの解析\n\n## 1 結論"),
-        ("These seeds and validation samples cannot tell it from trial 0 (base), trial 4 beyond"
-             " chance.",
+        ("Its lead over trial 0 (base), trial 4 is within chance.",
          "これらのシードと検証サンプルでは、トライアル 0(基本設定), トライアル 4 との差は"
          "偶然の範囲を超えません。"),
         ("", ""),
