@@ -20,7 +20,7 @@ test: lint  ## install the test tools and run everything that CI runs
 	$(PYTEST) --durations=10
 	$(BIN)/python -m pytest --nbmake notebooks/
 
-quick: lint  ## while you work: style, types and the quick tests, 4 min on two cores
+quick: lint  ## while you work: style, types and the quick tests, 2 min on two cores
 	$(PYTEST) -m "not slow"
 
 test-faults: $(VENV)/installed-test  ## kill studies 200 times and damage every file in every way, for an hour

@@ -32,7 +32,7 @@ SLOW = (
     "test_cluster", "test_storage_trouble", "test_postgres", "test_kills", "test_damaged_files",
     "test_search", "test_browser", "test_pipeline", "test_notebooks", "test_proxy",
     "test_reevaluation", "test_settle", "test_folds", "test_recipes", "test_by_hand",
-    "test_checkpoints", "test_out_of_memory", "test_kernel",
+    "test_checkpoints", "test_agreement", "test_companions", "test_out_of_memory", "test_kernel",
 )  # fmt: skip
 PUBLIC_DATA = Path(os.environ.get("HPO_PUBLIC_DATA", project_root().parent / "shared" / "data"))
 
@@ -142,7 +142,7 @@ def study_of(n_complete: int, n_pruned: int = 0) -> optuna.Study:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the fast tests first, and mark the slow ones, which ``make quick`` leaves out."""
     for item in items:
-        if item.path.stem in SLOW:
+        if item.path.stem in SLOW or "settled" in item.fixturenames:
             item.add_marker("slow")
     items.sort(key=lambda item: SLOW.index(item.path.stem) if item.path.stem in SLOW else -1)
 
