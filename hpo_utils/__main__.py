@@ -96,6 +96,9 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
     )
 
 
+# each command imports what it needs, so that --help need not wait for PyTorch
+
+
 def _run(options: argparse.Namespace) -> None:
     from hpo_utils.base.parameters import load_notebook_config
     from hpo_utils.base.paths import relative_to_root

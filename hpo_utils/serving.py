@@ -12,6 +12,8 @@ from hpo_utils.base.errors import HpoError
 from hpo_utils.base.paths import resolve
 from hpo_utils.trials.storage import GRPC, artifact_store, open_storage
 
+HOST = "127.0.0.1"  # the dashboard has no authentication
+
 
 def serve_proxy(cfg: Config, host: str, port: int) -> None:
     """Serve ``study.storage`` at ``grpc://<host>:<port>`` until interrupted.
@@ -45,9 +47,6 @@ def serve_proxy(cfg: Config, host: str, port: int) -> None:
         ) from None
     except KeyboardInterrupt:
         pass
-
-
-HOST = "127.0.0.1"  # the dashboard has no authentication
 
 
 def serve(cfg: Config, port: int) -> None:

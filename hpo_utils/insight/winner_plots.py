@@ -99,7 +99,7 @@ def plot_folds(folds: AllFolds, target_names: Sequence[str]) -> Figure:
     figure, (axes,) = grid(1, 1, 1.6 + 0.62 * len(target_names))
     network, baseline = folds["test"].values()
     drawn = [
-        [r2 if r2 is None else max(r2, -1.0) for of in folds["fold_r2"] for r2 in [of[k]]]
+        [None if (r2 := of[k]) is None else max(r2, -1.0) for of in folds["fold_r2"]]
         for k in range(len(target_names))
     ]
     _draw_strips(axes, drawn, target_names, [target_color(k) for k in range(len(target_names))])

@@ -1,4 +1,4 @@
-"""Device memory: free bytes, reuse and release of freed memory, out-of-memory errors."""
+"""Device memory: free bytes, release of freed memory, out-of-memory errors."""
 
 from __future__ import annotations
 
@@ -56,13 +56,6 @@ def _refuses_memory() -> bool:
     return limited or STRICT_MEMORY.read_text(encoding="utf-8").strip() == "2"
 
 
-def _call_c_library(function: str, *arguments: int) -> bool:
-    """Call a function of Linux's C library; return whether it exists and succeeded."""
-    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), function):
-        return bool(getattr(library, function)(*arguments))
-    return False
-
-
 def release_memory(device: torch.device) -> None:
     """Release the memory of a finished training, including GPU memory.
 
@@ -73,7 +66,8 @@ def release_memory(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.synchronize()
-    _call_c_library("malloc_trim", 0)
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
+        library.malloc_trim(0)  # not every C library has it
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +48,7 @@ class Adam:
     @torch.no_grad()
     def step(self) -> None:
         """Take one step down the gradient."""
-        gradients = [each.grad for each in self._weights if each.grad is not None]
+        gradients = [cast(Tensor, each.grad) for each in self._weights]  # every layer takes part
         adam(
             self._weights, gradients, self._mean, self._square, [], self._n_steps,
             fused=self._fused, amsgrad=False, beta1=BETAS[0], beta2=BETAS[1],

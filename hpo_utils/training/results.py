@@ -11,11 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hpo_utils.base.paths import (
-    write_json,
-    write_npy,
-    write_with,
-)
+from hpo_utils.base.paths import write_json, write_npy, write_with
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.scores.metrics import standardized_errors, target_metrics
 from hpo_utils.training.directory import VAL_FILE, WEIGHTS_FILE

@@ -11,12 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.base.config import Config, updated
 from hpo_utils.data.prepared import PreparedData
-from hpo_utils.study.retraining import (
-    Settings,
-    complete_settings,
-    train_all,
-    widened,
-)
+from hpo_utils.study.retraining import Settings, complete_settings, train_all, widened
 from hpo_utils.trials.search_space import SearchSpace
 
 

@@ -51,9 +51,8 @@ def run_workers(
     if search.cfg.study.executor == "ray":
         if search.cfg.study.ray_address is None:
             os.environ.setdefault(LOOPBACK_ONLY, "0")  # Ray reads it on import
-        from hpo_utils.workers.cluster import (
-            run_on_cluster,  # Ray is an optional extra and takes seconds to import
-        )
+        # Ray is an optional extra and takes seconds to import
+        from hpo_utils.workers.cluster import run_on_cluster
 
         run = run_on_cluster
     run(study, search, n_trials, on_finished)

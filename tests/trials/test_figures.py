@@ -1,6 +1,8 @@
 """The figures of a training are drawn from its files, once."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -39,8 +41,5 @@ def test_damaged_predictions_are_said(trained):
 
 
 def test_a_training_needs_no_matplotlib():
-    import subprocess
-    import sys
-
     script = "import sys, hpo_utils.training.train; print('matplotlib' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == "False"
