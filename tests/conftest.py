@@ -16,6 +16,7 @@ import pytest
 
 from hpo_utils.base.config import Config, load_config
 from hpo_utils.base.errors import StudyError
+from hpo_utils.base.language import ENGLISH, language
 from hpo_utils.base.paths import project_root
 
 if TYPE_CHECKING:  # slow to import, and not needed by every test
@@ -154,6 +155,13 @@ def spare_the_collector() -> Iterator[None]:
     gc.freeze()
     yield
     gc.unfreeze()
+
+
+@pytest.fixture(autouse=True)
+def in_english() -> Iterator[None]:
+    """Have each test begin in English; a report of a test before may have chosen another."""
+    with language(ENGLISH):
+        yield
 
 
 @pytest.fixture

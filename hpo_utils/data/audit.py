@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
+from hpo_utils.base.language import _
 from hpo_utils.base.paths import read_mapping, write_json
 from hpo_utils.data.features import STATISTICS, band_means, channel_statistics
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.data.scaling import RunningStatistics, in_blocks
 from hpo_utils.data.split import MIN_UNITS, PARTS
 
-FILE, VERSION = "audit.json", 6
+FILE, VERSION = "audit.json", 7
 NAMES = ("channel_names", "target_names")  # names that appear in findings
 NEAR = 0.05  # largest difference of a near copy, in standard deviations of inputs and of targets
 NEIGHBOURS = 3  # samples this many places apart in the file count as recorded together
@@ -38,11 +39,23 @@ FINE, LOOK, LEAK = "fine", "look", "leak"
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found, and its verdict: ``fine``, ``look`` or ``leak``."""
+    """What one check found, and its verdict: ``fine``, ``look`` or ``leak``.
+
+    ``found`` has places for the ``values``, so that it can be kept in a file and shown in any
+    language. ``examples`` are numbers of samples in the source, from 0.
+    """
 
     check: str
     found: str
     verdict: str
+    values: Mapping[str, str] = field(default_factory=dict)
+    examples: str = ""
+
+    @property
+    def text(self) -> str:
+        """What was found, in the language in use."""
+        found = _(self.found).format(**{name: _(value) for name, value in self.values.items()})
+        return f"{found}: {_('samples')} {self.examples}" if self.examples else found
 
 
 @dataclass(frozen=True)
@@ -66,8 +79,11 @@ def audit_leakage(data: PreparedData) -> list[Finding]:
     made_of = {"version": VERSION, **{key: data.manifest[key] for key in NAMES}}
     known = read_mapping(file) or {}
     if made_of.items() <= known.items():
-        with suppress(TypeError, KeyError):  # damaged file: run the checks again
-            return [Finding(**finding) for finding in known["findings"]]
+        # a damaged file, also one whose texts and values do not fit: run the checks again
+        with suppress(TypeError, AttributeError, LookupError, ValueError):
+            saved = [Finding(**finding) for finding in known["findings"]]
+            if all(finding.text for finding in saved):
+                return saved
     parts = {part: _digest(data, part) for part in PARTS}
     findings = [
         exact_copies(data, parts),
@@ -89,16 +105,14 @@ def exact_copies(data: PreparedData, parts: dict[str, Digest]) -> Finding:
             places[content].setdefault(part, number)
     n_copies = sum(len(digest.hashes) for digest in parts.values()) - len(places)
     across = [tuple(sorted(where.values())) for where in places.values() if len(where) > 1]
-    found = (
-        f"{n_copies} samples repeat another one, {len(across)} of these contents lie in two parts"
-    )
-    return Finding("exact copies", found + _named(across), LEAK if across else FINE)
+    found = "{n} samples repeat another one, {across} of these contents lie in two parts"
+    values = {"n": str(n_copies), "across": str(len(across))}
+    return Finding("exact copies", found, LEAK if across else FINE, values, _first(across))
 
 
-def _named(alike: Iterable[tuple[int, ...]]) -> str:
-    """Return the first few tuples of similar samples, by their numbers in the source from 0."""
-    first = sorted(alike)[:MAX_NAMED]
-    return ": samples " + ", ".join(map(str, first)) if first else ""
+def _first(alike: Iterable[tuple[int, ...]]) -> str:
+    """Return the first few tuples of similar samples."""
+    return ", ".join(map(str, sorted(alike)[:MAX_NAMED]))
 
 
 def resemblances(data: PreparedData, parts: dict[str, Digest]) -> list[Finding]:
@@ -127,20 +141,30 @@ def resemblances(data: PreparedData, parts: dict[str, Digest]) -> list[Finding]:
     together = np.concatenate(beside)
     share, expected = float(together.mean()), float(np.concatenate(chance).mean())
     near = (
-        f"{len(near_pairs)} pairs of samples of two parts are within {NEAR:g} standard deviations"
-        " of each other, in inputs (averaged over bands) and in targets" + _named(near_pairs)
+        "{n} pairs of samples of two parts are within {x} standard deviations of each other, in"
+        " inputs (averaged over bands) and in targets"
     )
     where = (
-        f"{share:.0%} of the held-out samples resemble most a training sample at most"
-        f" {NEIGHBOURS} places away in the file; chance would give {expected:.1%}"
+        "{share} of the held-out samples resemble most a training sample at most {n} places away in"
+        " the file; chance would give {expected}"
     )
     suspicious = share > SUSPICIOUS_SHARE and share > SUSPICIOUS_RATIO * expected
     if suspicious:
-        where += ": if recordings were cut into windows, name them in dataset.groups"
+        where = (
+            "{share} of the held-out samples resemble most a training sample at most {n} places"
+            " away in the file; chance would give {expected}: if recordings were cut into windows,"
+            " name them in dataset.groups"
+        )
     return [
-        Finding("near copies", near, LOOK if near_pairs else FINE),
-        Finding("neighbours in the file", where, LOOK if suspicious else FINE),
-    ]
+        Finding(
+            "near copies", near, LOOK if near_pairs else FINE,
+            {"n": str(len(near_pairs)), "x": f"{NEAR:g}"}, _first(near_pairs),
+        ),
+        Finding(
+            "neighbours in the file", where, LOOK if suspicious else FINE,
+            {"share": f"{share:.0%}", "n": str(NEIGHBOURS), "expected": f"{expected:.1%}"},
+        ),
+    ]  # fmt: skip
 
 
 def torn_groups(data: PreparedData) -> Finding:
@@ -151,8 +175,9 @@ def torn_groups(data: PreparedData) -> Finding:
         return Finding("groups", "no groups are given", LOOK)
     n_groups = len(set().union(*owners))
     torn = sum(sum(group in owner for owner in owners) > 1 for group in set().union(*owners))
-    found = f"{torn} of {n_groups} groups lie in more than one part"
-    return Finding("groups", found, LEAK if torn else FINE)
+    found = "{torn} of {n} groups lie in more than one part"
+    values = {"torn": str(torn), "n": str(n_groups)}
+    return Finding("groups", found, LEAK if torn else FINE, values)
 
 
 def foreign_statistics(data: PreparedData, train: RunningStatistics) -> Finding:
@@ -166,10 +191,10 @@ def foreign_statistics(data: PreparedData, train: RunningStatistics) -> Finding:
         float(np.abs(y.std(axis=0) / scaler.std - 1.0).max()),
     )
     found = (
-        f"means and standard deviations of the training part are those of the scalers within"
-        f" {off:.1g} standard deviations"
+        "means and standard deviations of the training part are those of the scalers within {x}"
+        " standard deviations"
     )
-    return Finding("statistics", found, FINE if off < EXACT else LEAK)
+    return Finding("statistics", found, FINE if off < EXACT else LEAK, {"x": f"{off:.1g}"})
 
 
 def still_channels(data: PreparedData, parts: dict[str, Digest]) -> Finding:
@@ -185,10 +210,16 @@ def still_channels(data: PreparedData, parts: dict[str, Digest]) -> Finding:
     ]
     if not still and not dead:
         return Finding("constant channels", "every channel varies within samples", FINE)
-    said = [f"constant within samples, a setting rather than a signal: {', '.join(still)}"] * (
-        len(still) > 0
-    ) + [f"constant throughout: {', '.join(dead)}"] * (len(dead) > 0)
-    return Finding("constant channels", "; ".join(said), LOOK)
+    found = "constant within samples, a setting rather than a signal: {still}"
+    if dead:
+        found = "constant throughout: {dead}"
+    if still and dead:
+        found = (
+            "constant within samples, a setting rather than a signal: {still}; constant throughout:"
+            " {dead}"
+        )
+    values = {"still": ", ".join(still), "dead": ", ".join(dead)}
+    return Finding("constant channels", found, LOOK, values)
 
 
 def copied_targets(data: PreparedData, statistics: NDArray[np.float64]) -> Finding:
@@ -198,8 +229,8 @@ def copied_targets(data: PreparedData, statistics: NDArray[np.float64]) -> Findi
     """
     y = data.targets("train").astype(np.float64)
     if len(y) < MIN_UNITS:
-        found = f"{len(y)} training samples are too few to tell a copy from chance"
-        return Finding("channels that copy a target", found, LOOK)
+        found = "{n} training samples are too few to tell a copy from chance"
+        return Finding("channels that copy a target", found, LOOK, {"n": str(len(y))})
     # (n_samples, n_statistics * n_channels) against (n_samples, n_targets)
     flat = statistics.reshape(len(statistics), -1)
     a = (flat - flat.mean(axis=0)) / np.maximum(flat.std(axis=0), 1e-12)
@@ -209,12 +240,13 @@ def copied_targets(data: PreparedData, statistics: NDArray[np.float64]) -> Findi
     by_channel = correlation.reshape(*statistics.shape[1:], -1)
     s, c, k = np.unravel_index(by_channel.argmax(), by_channel.shape)
     highest = float(by_channel[s, c, k])
-    found = (
-        f"the closest is {STATISTICS[s]} of {data.used_channels[c]} with"
-        f" {data.target_names[k]}: correlation {highest:.3f}"
-    )
+    found = "the closest is {statistic} of {channel} with {target}: correlation {r}"
+    values = {
+        "statistic": STATISTICS[s], "channel": data.used_channels[c],
+        "target": data.target_names[k], "r": f"{highest:.3f}",
+    }  # fmt: skip
     # a measured quantity may legitimately equal the target: the user must decide
-    return Finding("channels that copy a target", found, LOOK if highest >= COPY else FINE)
+    return Finding("channels that copy a target", found, LOOK if highest >= COPY else FINE, values)
 
 
 def _digest(data: PreparedData, part: str) -> Digest:

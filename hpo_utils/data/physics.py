@@ -20,6 +20,8 @@ from hpo_utils.data.scaling import Standardizer
 MIN_MEAN = 1e-30  # smallest mean of a fraction; its logarithm must be finite
 TOLERANCE = 0.01  # of measured fractions and their sum; below zero, in standard deviations
 MIN_LEVEL = 1e-4  # smallest mean of a non-negative target, in its standard deviations
+TARGET_RULES = NEGATIVE, NO_FRACTION = "{name} below 0", "{name} outside [0, 1]"
+WRONG_SUM = "fractions do not sum to 1 ± {x}"
 
 
 @dataclass(frozen=True)
@@ -113,15 +115,13 @@ def violations(
     """Return for each rule the share of predictions (n_samples, n_targets) that violate it."""
     broken: dict[str, float] = {}
     for k in physics.non_negative:
-        broken[f"{target_names[k]} below 0"] = float((y_pred[:, k] < 0).mean())
+        broken[NEGATIVE.format(name=target_names[k])] = float((y_pred[:, k] < 0).mean())
     for k in physics.fractions:
         outside = (y_pred[:, k] < 0) | (y_pred[:, k] > 1)
-        broken[f"{target_names[k]} outside [0, 1]"] = float(outside.mean())
+        broken[NO_FRACTION.format(name=target_names[k])] = float(outside.mean())
     if len(physics.fractions) > 1:
         total = y_pred[:, list(physics.fractions)].sum(axis=1)
-        broken[f"fractions do not sum to 1 ± {TOLERANCE:g}"] = float(
-            (np.abs(total - 1.0) > TOLERANCE).mean()
-        )
+        broken[WRONG_SUM.format(x=TOLERANCE)] = float((np.abs(total - 1.0) > TOLERANCE).mean())
     return broken
 
 

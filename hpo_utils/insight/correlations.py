@@ -11,6 +11,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from hpo_utils.base.language import _
 from hpo_utils.base.style import GREY, WIDTH, styled, target_color
 from hpo_utils.data.prepared import PreparedData
 
@@ -38,7 +39,7 @@ def heat_map(correlations: NDArray[Any], names: Sequence[str], label: str) -> Fi
 def plot_target_correlations(data: PreparedData) -> Figure:
     """Draw the correlation of every two targets over all samples."""
     correlations = np.corrcoef(data.all_targets(), rowvar=False).reshape(data.n_targets, -1)
-    return heat_map(correlations, data.target_names, "correlation")
+    return heat_map(correlations, data.target_names, _("correlation"))
 
 
 @styled

@@ -13,6 +13,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from scipy.signal import welch
 
+from hpo_utils.base.language import _
 from hpo_utils.base.style import (
     GREY,
     PALETTE,
@@ -31,7 +32,7 @@ N_SHOWN = 3  # samples
 MAX_DRAWN = 8  # that are drawn below each other
 MAX_CROSSINGS = 60  # of the mean, that can be told apart in a panel
 MAX_SEGMENT = 1024  # values of which a spectrum is averaged
-UNITS_OF_FREQUENCY = {"periods per s": "frequency [Hz]", "periods per ms": "frequency [kHz]"}
+FREQUENCIES = {"s": "frequency [Hz]", "ms": "frequency [kHz]"}  # by unit of time
 PART_STYLES: dict[str, dict[str, Any]] = {
     "train": {"fill": True, "alpha": 0.35, "linewidth": 0},
     "val": {"fill": False, "linestyle": "-", "linewidth": 1.4},
@@ -53,12 +54,12 @@ def plot_target_histograms(data: PreparedData) -> Figure:
                 x=t[:, k], ax=axes, color=target_color(k), element="step", stat="density",
                 bins=bins.tolist(), **PART_STYLES[part],
             )  # fmt: skip
-        axes.set(title=name, xlabel=with_unit("value", unit), ylabel="density")
+        axes.set(title=name, xlabel=with_unit(_("value"), unit), ylabel=_("density"))
     handles = [
         Patch(
             facecolor=GREY if style.get("alpha") else "none", edgecolor=GREY,
             alpha=style.get("alpha"), linestyle=style.get("linestyle", "-"),
-            label=f"{part}: {len(targets[part])} samples",
+            label=_("{part}: {n} samples").format(part=_(part), n=len(targets[part])),
         )
         for part, style in PART_STYLES.items()
     ]  # fmt: skip
@@ -94,7 +95,7 @@ def plot_inputs(
     positions = axis_positions(data.manifest)
     figure = draw(x, titles, channels[:MAX_DRAWN], data.manifest["axis_names"], positions)
     if len(channels) > MAX_DRAWN:
-        said = f"the first {MAX_DRAWN} of {len(channels)} channels"
+        said = _("the first {n} of {m} channels").format(n=MAX_DRAWN, m=len(channels))
         figure.suptitle(said, fontsize=10, x=0.01, ha="left")
     return figure
 
@@ -116,7 +117,7 @@ def _draw_images(
         axes.grid(visible=False)
         axes.set_title(f"{titles[sample]}\n{channels[channel]}", fontsize=9)
         axes.set(xlabel=axis_names[1], ylabel=axis_names[0])
-    figure.colorbar(image, ax=panels, label="standardised amplitude", shrink=0.7)
+    figure.colorbar(image, ax=panels, label=_("standardised amplitude"), shrink=0.7)
     return figure
 
 
@@ -128,7 +129,7 @@ def _draw_lines(
 
     Where a signal oscillates too fast for that, a second row per channel shows the spectra.
     """
-    n, n_channels, _ = x.shape
+    n, n_channels = x.shape[:2]
     kinds = (_draw_values, _draw_spectrum) if _oscillates(x) else (_draw_values,)
     figure, panels = grid(n * n_channels * len(kinds), n, 1.9)
     for i, axes in enumerate(panels):
@@ -152,7 +153,7 @@ def _draw_values(
     axes: Axes, positions: NDArray[np.float64], values: NDArray[Any], axis_name: str
 ) -> None:
     axes.plot(positions, values, color=PALETTE[0], linewidth=0.8)
-    axes.set(xlabel=axis_name, ylabel="standardised")
+    axes.set(xlabel=axis_name, ylabel=_("standardised"))
 
 
 def _draw_spectrum(
@@ -163,5 +164,9 @@ def _draw_spectrum(
     frequency, density = welch(values, rate, nperseg=min(len(values), MAX_SEGMENT))
     axes.loglog(frequency[1:], density[1:] + FLOOR, color=PALETTE[1], linewidth=0.8)
     unit = re.search(r"[\[(](.+)[\])]", axis_name)  # the "ms" of "time [ms]"
-    label = f"periods per {unit[1] if unit else axis_name}"
-    axes.set(xlabel=UNITS_OF_FREQUENCY.get(label, label), ylabel="power density")
+    unit_name = unit[1] if unit else axis_name
+    periods = _("periods per {unit}").format(unit=unit_name)
+    frequency_name = FREQUENCIES.get(unit_name)
+    axes.set(
+        xlabel=periods if frequency_name is None else _(frequency_name), ylabel=_("power density")
+    )

@@ -25,6 +25,7 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.base.formatting import short_name
+from hpo_utils.base.language import _
 from hpo_utils.base.style import GREY, PALETTE, WIDTH, grid, plain_log_ticks, styled
 from hpo_utils.insight.importances import position
 from hpo_utils.trials.storage import best_of, score_of
@@ -46,22 +47,23 @@ def plot_optimization_history(trials: Sequence[FrozenTrial]) -> Figure:
     complete = _numbers_and_scores(trials, TrialState.COMPLETE)
     pruned = _numbers_and_scores(trials, TrialState.PRUNED)
     for (numbers, scores), color, marker, label in (
-        (complete, PALETTE[0], "o", "complete"),
-        (pruned, GREY, "x", "pruned: last score"),
+        (complete, PALETTE[0], "o", _("complete ({n})")),
+        (pruned, GREY, "x", _("pruned: last score ({n})")),
     ):
         if len(scores):
-            axes.scatter(numbers, scores, c=color, marker=marker, label=f"{label} ({len(scores)})")
+            label = label.format(n=len(scores))
+            axes.scatter(numbers, scores, c=color, marker=marker, label=label)
     if len(complete[1]):
         best = np.minimum.accumulate(complete[1])
         last = max([*complete[0], *pruned[0]])  # the best score is drawn up to this trial
         axes.step(
             [*complete[0], last], [*best, best[-1]], where="post", color=PALETTE[1],
-            label="best so far",
+            label=_("best so far"),
         )  # fmt: skip
     axes.set_yscale("log")
     plain_log_ticks(axes)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(title="Optimisation history", xlabel="trial", ylabel=SCORE_LABEL)
+    axes.set(title=_("Optimisation history"), xlabel=_("trial"), ylabel=_(SCORE_LABEL))
     last = max(trial.number for trial in trials)
     axes.set_xlim(-0.02 * last - 0.5, 1.02 * last + 0.5)
     figure.legend(loc="outside lower center", ncols=3)
@@ -88,14 +90,15 @@ def plot_trial_learning_curves(trials: Sequence[FrozenTrial]) -> Figure:
         axes.add_collection(LineCollection(curves, colors=color, linewidths=1, alpha=0.6))
     axes.plot(*np.array([curve[-1] for curve in given_up]).reshape(-1, 2).T, "x", color=GREY)
     axes.autoscale_view()
-    axes.set(title="Learning curves of all trials", xlabel="epoch", ylabel=SCORE_LABEL)
+    axes.set(title=_("Learning curves of all trials"), xlabel=_("epoch"), ylabel=_(SCORE_LABEL))
     axes.set_yscale("log")
     plain_log_ticks(axes)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    handles = [Line2D([], [], color=PALETTE[0], label="complete")]
+    handles = [Line2D([], [], color=PALETTE[0], label=_("complete"))]
     if best is not None:
-        handles.insert(0, Line2D([], [], color=PALETTE[1], label=f"best: trial {best.number}"))
-    handles.append(Line2D([], [], color=GREY, marker="x", label="pruned or failed"))
+        label = _("best: trial {n}").format(n=best.number)
+        handles.insert(0, Line2D([], [], color=PALETTE[1], label=label))
+    handles.append(Line2D([], [], color=GREY, marker="x", label=_("pruned or failed")))
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
 
@@ -106,15 +109,16 @@ def plot_importances(importances: pd.DataFrame, n_trials: int) -> Figure:
     figure, (axes,) = grid(1, 1, max(2.2, 1.2 + 0.38 * len(importances)))
     positions = np.arange(len(importances))
     for offset, column, color, label in (
-        (-0.2, "fanova", PALETTE[0], "fANOVA: share of the explained variance"),
-        (0.2, "ped_anova", PALETTE[4], "PED-ANOVA: separates the best tenth"),
+        (-0.2, "fanova", PALETTE[0], _("fANOVA: share of the explained variance")),
+        (0.2, "ped_anova", PALETTE[4], _("PED-ANOVA: separates the best tenth")),
     ):
         axes.barh(positions + offset, importances[column], 0.36, color=color, label=label)
         ends = importances[[f"{column}_low", f"{column}_high"]]
         axes.hlines(positions + offset, *ends.to_numpy().T, color="black", linewidth=1)
     axes.set_yticks(positions, [short_name(name) for name in importances.index])
     axes.invert_yaxis()
-    axes.set(title=f"Importance, from {n_trials} complete trials", xlabel="importance (sums to 1)")
+    title = _("Importance, from {n} complete trials").format(n=n_trials)
+    axes.set(title=title, xlabel=_("importance (sums to 1)"))
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 
@@ -137,9 +141,9 @@ def plot_slices(trials: Sequence[FrozenTrial]) -> Figure:
         axes.set_yscale("log")
         plain_log_ticks(axes)
         spec = axes.get_subplotspec()
-        axes.set_ylabel("validation score" if spec is not None and spec.is_first_col() else "")
+        axes.set_ylabel(_("validation score") if spec is not None and spec.is_first_col() else "")
     ticks = MaxNLocator(4, integer=True)
-    figure.colorbar(points, ax=panels, label="trial", pad=0.02, shrink=0.7, ticks=ticks)
+    figure.colorbar(points, ax=panels, label=_("trial"), pad=0.02, shrink=0.7, ticks=ticks)
     return figure
 
 
@@ -156,7 +160,7 @@ def plot_pairs(trials: Sequence[FrozenTrial], pairs: Sequence[tuple[str, str]]) 
             for which, name in zip("xy", pair, strict=True)
         )
         points = axes.scatter(x, y, c=scores, cmap="viridis", norm=norm, s=26)
-    bar = figure.colorbar(points, ax=panels, label=SCORE_LABEL, pad=0.02)
+    bar = figure.colorbar(points, ax=panels, label=_(SCORE_LABEL), pad=0.02)
     plain_log_ticks(bar.ax)
     return figure
 
@@ -169,14 +173,14 @@ def plot_timeline(trials: Sequence[FrozenTrial]) -> Figure:
         for trial in trials
         if trial.datetime_start is not None and trial.duration is not None
     ]
-    first = min(start for _, start, _ in ran)
+    first = min(start for _trial, start, _duration in ran)
     rows: dict[Any, int] = {}
     row_of = []
-    for trial, _, _ in ran:
+    for trial, *__ in ran:
         owner = trial.user_attrs.get("owner", {})
         row_of.append(rows.setdefault((owner.get("host"), owner.get("pid")), len(rows)))
-    starts = [(start - first).total_seconds() for _, start, _ in ran]
-    seconds = [duration.total_seconds() for _, _, duration in ran]
+    starts = [(start - first).total_seconds() for _trial, start, _duration in ran]
+    seconds = [duration.total_seconds() for *__, duration in ran]
     long = max(map(sum, zip(starts, seconds, strict=True))) > MAX_MINUTES * 60
     unit, scale = ("h", 3600) if long else ("min", 60)
     figure, (axes,) = grid(1, 1, 2.0 + 0.24 * min(len(rows), MAX_WORKERS))
@@ -184,14 +188,15 @@ def plot_timeline(trials: Sequence[FrozenTrial]) -> Figure:
         row_of,
         [value / scale for value in seconds],
         left=[value / scale for value in starts],
-        color=[ENDINGS[trial.state][0] for trial, _, _ in ran],
+        color=[ENDINGS[trial.state][0] for trial, *__ in ran],
         height=0.7, edgecolor="white",
     )  # fmt: skip
     for color, label in ENDINGS.values():
-        axes.barh([0], [0], color=color, label=label)
+        axes.barh([0], [0], color=color, label=_(label))
     named = range(0, len(rows), math.ceil(len(rows) / MAX_WORKERS))
-    axes.set_yticks(named, [f"worker {row + 1}" for row in named])
-    axes.set(title="When each trial ran", xlabel=f"time since the first trial [{unit}]")
+    axes.set_yticks(named, [_("worker {n}").format(n=row + 1) for row in named])
+    time = _("time since the first trial [{unit}]").format(unit=unit)
+    axes.set(title=_("When each trial ran"), xlabel=time)
     axes.grid(visible=False, axis="y")
     figure.legend(loc="outside lower center", ncols=3)
     return figure
@@ -230,7 +235,7 @@ def plot_parallel_coordinates(trials: Sequence[FrozenTrial]) -> Figure:
     axes.scatter(
         places.ravel(), heights.ravel(), c=np.repeat(colors, len(names), axis=0), s=9, alpha=0.8
     )
-    bar = figure.colorbar(scale, ax=axes, label=SCORE_LABEL, pad=0.02)
+    bar = figure.colorbar(scale, ax=axes, label=_(SCORE_LABEL), pad=0.02)
     plain_log_ticks(bar.ax)
     for k, name in enumerate(names):
         low, high = _ends(distributions[name])
@@ -243,7 +248,7 @@ def plot_parallel_coordinates(trials: Sequence[FrozenTrial]) -> Figure:
     axes.set(ylim=(-0.02, 1.02), yticks=[], xlim=(-0.4, len(names) - 0.6))
     axes.spines["left"].set_visible(False)
     axes.spines["bottom"].set_visible(False)
-    axes.set_title("Parameters of the complete trials", pad=22)
+    axes.set_title(_("Parameters of the complete trials"), pad=22)
     return figure
 
 

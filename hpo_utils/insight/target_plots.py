@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
+from hpo_utils.base.language import _
 from hpo_utils.base.style import GREY, PALETTE, WIDTH, grid, styled, target_color
 
 MAX_SIDE_BY_SIDE = 7  # with more targets, their names below an axis are slanted
@@ -48,29 +49,27 @@ def plot_trade_off(r2: pd.DataFrame, front: Collection[int], overall: int) -> Fi
                 bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1},
             )  # fmt: skip
     _mark_lower(axes, positions[(r2 < LOWEST).any()])
-    handles = [
-        Line2D([], [], color=PALETTE[1], linewidth=2.4, label=f"trial {overall}, the study's best"),
-        Line2D([], [], color=PALETTE[6], label=f"on the Pareto front ({len(front)})"),
-        Line2D([], [], color=GREY, label=f"beaten by another trial ({len(r2) - len(front)})"),
-        Line2D(
-            [],
-            [],
-            color=GREY,
-            marker="o",
-            linestyle="",
-            label="best for a target, and the number of its trial",
+    n_beaten = len(r2) - len(front)
+    labelled: list[tuple[str, dict[str, Any]]] = [
+        (_("trial {n}, the study's best").format(n=overall), {"color": PALETTE[1], "lw": 2.4}),
+        (_("on the Pareto front ({n})").format(n=len(front)), {"color": PALETTE[6]}),
+        (_("beaten by another trial ({n})").format(n=n_beaten), {"color": GREY}),
+        (
+            _("best for a target, and the number of its trial"),
+            {"color": GREY, "marker": "o", "linestyle": ""},
         ),
     ]
     if (r2 < LOWEST).any(axis=None):
-        handles.append(Line2D([], [], label=f"some lie below {LOWEST:g}", **BELOW))
+        labelled.append((_("some lie below {low}").format(low=f"{LOWEST:g}"), BELOW))
+    handles = [Line2D([], [], label=label, **style) for label, style in labelled]
     if len(positions) <= MAX_SIDE_BY_SIDE:
         axes.set_xticks(positions, [_wrapped(name) for name in r2.columns])
     else:
         slanted: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
         axes.set_xticks(positions, list(r2.columns), **slanted)
-    axes.set(xlim=(-0.4, len(positions) - 0.6), ylabel="R² in the validation part")
+    axes.set(xlim=(-0.4, len(positions) - 0.6), ylabel=_("R² in the validation part"))
     axes.margins(y=0.12)
-    axes.set_title("What each trial is worth for each target")
+    axes.set_title(_("What each trial is worth for each target"))
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
@@ -85,7 +84,7 @@ def plot_weight_effects(shares: pd.DataFrame, r2: pd.DataFrame, effects: pd.Data
         axes.scatter(shares[target], y, s=20, color=target_color(k), alpha=0.8, linewidth=0)
         _mark_lower(axes, shares[target][r2.loc[shares.index, target] < LOWEST])
         axes.axvline(1 / r2.shape[1], color=GREY, linestyle="--", linewidth=1)
-        axes.set(title=target, xlabel="share of the loss", ylabel="validation R²")
+        axes.set(title=target, xlabel=_("share of the loss"), ylabel=_("validation R²"))
         if target in effects.index:
             found = effects.loc[target]
             text = f"ρ = {found['rank correlation']:.2f}, p = {found['p']:.2g}"
@@ -101,5 +100,5 @@ def _mark_lower(axes: Axes, x: ArrayLike) -> None:
 
 def _wrapped(name: str) -> str:
     """Return a target's name, on two lines if it is long."""
-    first, _, rest = name.partition(" ")
+    first, __, rest = name.partition(" ")
     return f"{first}\n{rest}" if rest and len(name) > 10 else name

@@ -10,6 +10,7 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import spearmanr
 
+from hpo_utils.base.language import _
 from hpo_utils.scores.intervals import holm
 from hpo_utils.trials.storage import best_of
 
@@ -68,14 +69,14 @@ def best_per_target(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
         number = int(r2[target].idxmax())
         rows.append(
             {
-                "target": target,
-                "best trial": number,
-                "R² there": r2.loc[number, target],
-                f"R² of trial {overall}": r2.loc[overall, target],
-                "given up, luck included": r2.loc[number, target] - r2.loc[overall, target],
+                _("target"): target,
+                _("best trial"): number,
+                _("R² there"): r2.loc[number, target],
+                _("R² of trial {n}").format(n=overall): r2.loc[overall, target],
+                _("given up, luck included"): r2.loc[number, target] - r2.loc[overall, target],
             }
         )
-    return pd.DataFrame(rows).set_index("target") if rows else pd.DataFrame()
+    return pd.DataFrame(rows).set_index(_("target")) if rows else pd.DataFrame()
 
 
 def weight_shares(trials: Sequence[FrozenTrial], held: Mapping[str, Any]) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
+from hpo_utils.base.language import _
 from hpo_utils.base.style import (
     GREY,
     PALETTE,
@@ -30,10 +31,13 @@ MARKERS = ("o", "s", "^", "D", "P")  # of the network and the baselines
 
 
 @styled
-def plot_race(contenders: Sequence[Standing], score_name: str) -> Figure:
+def plot_race(contenders: Sequence[Standing], names: Sequence[str], score_name: str) -> Figure:
     """Draw each contender's score in the study, its scores on fresh seeds, mean and interval."""
     figure, (axes,) = grid(1, 1, 1.4 + 0.45 * len(contenders))
-    names = [row["name"] + (" (given up)" if row["beaten"] else "") for row in contenders]
+    names = [
+        _("{name} (given up)").format(name=name) if row["beaten"] else name
+        for name, row in zip(names, contenders, strict=True)
+    ]
     colors = [
         PALETTE[1] if y == 0 else GREY if row["beaten"] else PALETTE[0]
         for y, row in enumerate(contenders)
@@ -47,12 +51,13 @@ def plot_race(contenders: Sequence[Standing], score_name: str) -> Figure:
             axes.plot([low, high], [y, y], color=color, linewidth=1.5)
         if row["study_score"] is not None:
             axes.plot(row["study_score"], y - 0.28, "v", color="black", markersize=5)
-    for marker, label in (("o", "a fresh seed"), ("|", "their mean, with interval")):
+    for marker, label in (("o", _("a fresh seed")), ("|", _("their mean, with interval"))):
         axes.plot([], [], marker, color=PALETTE[0], markeredgewidth=2, label=label)
-    axes.plot([], [], "v", color="black", label="score in the study")
+    axes.plot([], [], "v", color="black", label=_("score in the study"))
     axes.set_yticks(range(len(names)), names)
-    axes.set(ylim=(len(names) - 0.5, -0.6), xlabel=f"{score_name} (lower is better)")
-    axes.set_title("Trained again with fresh seeds")
+    lower = _("{score} (lower is better)").format(score=score_name)
+    axes.set(ylim=(len(names) - 0.5, -0.6), xlabel=lower)
+    axes.set_title(_("Trained again with fresh seeds"))
     figure.legend(loc="outside lower center", ncols=3)
     return figure
 
@@ -78,13 +83,13 @@ def plot_test_intervals(
     for j, model in enumerate(models):
         face = "black" if j == 0 else "white"
         axes.plot([], [], MARKERS[j % len(MARKERS)], color="black", markerfacecolor=face,
-                  label=model)  # fmt: skip
+                  label=_(model))  # fmt: skip
     if any((found["r2"] or 0.0) <= -1 for by in test.values() for found in by.values()):
-        axes.plot([], [], "<", color="black", markerfacecolor="white", label="below -1")
+        axes.plot([], [], "<", color="black", markerfacecolor="white", label=_("below -1"))
     axes.axvline(0, color=GREY, linestyle="--", linewidth=1)
     axes.set_yticks(range(len(target_names)), target_names)
-    axes.set(ylim=(len(target_names) - 0.5, -0.5), xlim=(-1.05, 1.05), xlabel="R² in the test part")
-    axes.set_title("What the test part says")
+    axes.set(ylim=(len(target_names) - 0.5, -0.5), xlim=(-1.05, 1.05))
+    axes.set(xlabel=_("R² in the test part"), title=_("What the test part says"))
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 
@@ -113,16 +118,18 @@ def plot_folds(folds: AllFolds, target_names: Sequence[str]) -> Figure:
         if alone is not None:
             axes.plot(max(alone, -1.0), k - 0.28, "v", color="black", markersize=5)
     for marker, size, label in (
-        ("o", 4, "network in one fold"), ("|", 14, "network in all folds with interval"),
-        ("s", 5, "best baselines in all folds"), ("v", 5, "network in the study's own fold"),
-    ):  # fmt: skip
+        ("o", 4, _("network in one fold")),
+        ("|", 14, _("network in all folds with interval")),
+        ("s", 5, _("best baselines in all folds")),
+        ("v", 5, _("network in the study's own fold")),
+    ):
         face = "white" if marker == "s" else "black"
         axes.plot([], [], marker, color="black", markersize=size, markerfacecolor=face, label=label)
     axes.set_yticks(range(len(target_names)), target_names)
     left = max(-1.05, min(axes.dataLim.x0, 0.9) - 0.05)
-    axes.set(ylim=(len(target_names) - 0.5, -0.6), xlim=(left, 1.02), xlabel="R² in the test part")
+    axes.set(ylim=(len(target_names) - 0.5, -0.6), xlim=(left, 1.02))
+    axes.set(xlabel=_("R² in the test part"), title=_("The folds in their turn"))
     axes.axvline(0, color=GREY, linestyle="--", linewidth=1)
-    axes.set_title("The folds in their turn")
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 
@@ -174,8 +181,8 @@ def plot_residuals(
         if len(ranges) > 1:
             middles = [(np.median(truth[i]), np.median(residual[i])) for i in ranges]
             axes.plot(*np.transpose(middles), color="black", linewidth=1.2, marker=".")
-        axes.set(title=name, xlabel=with_unit("measured", unit))
-        axes.set_ylabel(with_unit("predicted - measured", unit))
+        axes.set(title=name, xlabel=with_unit(_("measured"), unit))
+        axes.set_ylabel(with_unit(_("predicted - measured"), unit))
         axes.locator_params(nbins=4)
     return figure
 
@@ -183,8 +190,8 @@ def plot_residuals(
 @styled
 def plot_error_correlations(correlations: pd.DataFrame) -> Figure:
     """Draw what ``residuals.error_correlations`` found, a square per two targets."""
-    figure = heat_map(correlations.to_numpy(), list(correlations.columns), "rank correlation")
-    figure.axes[0].set(xlabel="true value of", ylabel="size of the error in")
+    figure = heat_map(correlations.to_numpy(), list(correlations.columns), _("rank correlation"))
+    figure.axes[0].set(xlabel=_("true value of"), ylabel=_("size of the error in"))
     return figure
 
 
@@ -213,16 +220,16 @@ def plot_sensitivity(
             )  # fmt: skip
             axes.grid(visible=False)
             axes.set_ylabel(axis_names[0])
-            ticks = FuncFormatter(lambda value, _: f"{value:.2g}")
-            figure.colorbar(image, ax=axes, pad=0.02, label="sensitivity", format=ticks)
+            ticks = FuncFormatter(lambda value, __: f"{value:.2g}")
+            figure.colorbar(image, ax=axes, pad=0.02, label=_("sensitivity"), format=ticks)
             continue
         for color, c in zip(PALETTE, drawn, strict=False):
             axes.plot(positions[0], maps[k, c], color=color, linewidth=1.0, label=channels[c])
-        axes.set_ylabel("sensitivity")
+        axes.set_ylabel(_("sensitivity"))
         axes.set_ylim(bottom=0)
     if maps.ndim == 3:
         handles, labels = panels[0].get_legend_handles_labels()
-        some = f"the {len(drawn)} of {len(channels)} channels that count most"
+        some = _("the {n} of {m} channels that count most").format(n=len(drawn), m=len(channels))
         figure.legend(
             handles, labels, loc="outside lower center", ncols=2, fontsize=8,
             title=some if len(drawn) < len(channels) else None,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from hpo_utils.base.language import _
 from hpo_utils.data.audit import FINE, LEAK, audit_leakage
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.data.split import MIN_UNITS, PART_NAMES
 from hpo_utils.insight.correlations import plot_target_correlations, plot_target_pairs
+from hpo_utils.insight.data_plots import plot_samples, plot_target_histograms
 from hpo_utils.report.page import Report
 from hpo_utils.report.tables import audit_table, parts_table
 from hpo_utils.scores.intervals import count_units
@@ -25,14 +27,18 @@ def show_parts(report: Report, data: PreparedData) -> None:
                 n_samples, None if groups is None else len(np.unique(groups)), n_units
             )
             report.show(
-                f"**The {PART_NAMES[part]} part is too small: {counted}**. Fewer than {MIN_UNITS}"
-                " give no interval, and what it says of a model is mostly chance."
+                _(
+                    "**The {part} part is too small: {counted}**. Fewer than {least} give no"
+                    " interval, and what it says of a model is mostly chance."
+                ).format(part=_(PART_NAMES[part]), counted=counted, least=MIN_UNITS)
             )
         known = varies(data.targets(part))
         for name in (n for n, each in zip(data.target_names, known, strict=True) if not each):
             report.show(
-                f"**{name} does not vary in the {PART_NAMES[part]} part**, so no score or interval"
-                " from there says anything of it: use another split, or more samples."
+                _(
+                    "**{name} does not vary in the {part} part**, so no score or interval from"
+                    " there says anything of it: use another split, or more samples."
+                ).format(name=name, part=_(PART_NAMES[part]))
             )
 
 
@@ -40,17 +46,19 @@ def sentence_on_units(n_samples: int, n_groups: int | None, n_units: int) -> str
     """Return the number of samples, groups or blocks of neighbours, whichever are independent."""
     if n_groups is not None:
         return sentence_on_groups(n_groups, n_units)
-    return f"{n_units} blocks of neighbours" if n_units < n_samples else f"{n_units} samples"
+    if n_units < n_samples:
+        return _("{n} blocks of neighbours").format(n=n_units)
+    return _("{n} samples").format(n=n_units)
 
 
 def sentence_on_groups(n_groups: int, n_units: int) -> str:
     """Return the number of groups, and their effective number if their sizes differ much."""
-    said = "1 group" if n_groups == 1 else f"{n_groups} groups"
-    return (
-        said
-        if n_groups == n_units
-        else f"{said} (effectively {n_units}, because their sizes differ)"
-    )
+    if n_groups == 1:
+        return _("1 group")
+    if n_groups == n_units:
+        return _("{n} groups").format(n=n_groups)
+    said = _("{n} groups (effectively {m}, because their sizes differ)")
+    return said.format(n=n_groups, m=n_units)
 
 
 def show_audit(report: Report, data: PreparedData) -> None:
@@ -64,16 +72,30 @@ def show_leaks(report: Report, data: PreparedData) -> None:
     findings = audit_leakage(data)
     leaks = [finding for finding in findings if finding.verdict == LEAK]
     if leaks:
-        what = "; ".join(f"{leak.check}: {leak.found}" for leak in leaks)
-        report.show(f"**The held-out parts leak**, so every score here is flattered: {what}.")
+        what = "; ".join(f"{_(leak.check)}: {leak.text}" for leak in leaks)
+        said = _("**The held-out parts leak**, so every score here is flattered: {what}.")
+        report.show(said.format(what=what))
+    elif names := ", ".join(_(f.check) for f in findings if f.verdict != FINE):
+        said = _("The leakage audit found no leak, {names} deserve a look.")
+        report.show(said.format(names=names))
     else:
-        open_points = [f.check for f in findings if f.verdict != FINE]
-        hint = f", {', '.join(open_points)} deserve a look" if open_points else ""
-        report.show(f"The leakage audit found no leak{hint}.")
+        report.show(_("The leakage audit found no leak."))
+
+
+def show_distributions(report: Report, data: PreparedData) -> None:
+    """Show the distribution of each target in each part."""
+    report.show(
+        plot_target_histograms(data), _("Distribution of each target in each part of the split")
+    )
+
+
+def show_samples(report: Report, data: PreparedData) -> None:
+    """Show a few training samples as the network gets them."""
+    report.show(plot_samples(data, target=0), _("Standardised inputs of three samples"))
 
 
 def show_correlations(report: Report, data: PreparedData) -> None:
     """Show how the targets correlate, if there are several."""
     if data.n_targets > 1:
-        report.show(plot_target_pairs(data), "Every two targets against each other")
-        report.show(plot_target_correlations(data), "Correlation of every two targets")
+        report.show(plot_target_pairs(data), _("Every two targets against each other"))
+        report.show(plot_target_correlations(data), _("Correlation of every two targets"))

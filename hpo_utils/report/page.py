@@ -13,9 +13,9 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from hpo_utils.base.language import ENGLISH, _, use_language
 from hpo_utils.base.paths import project_root, write_text
 from hpo_utils.base.style import DPI
-from hpo_utils.report.language import ENGLISH, Language
 
 ABOUT_RUNNING = ("## Parameters", "## Configuration")  # of no use to a reader of the page
 TEMPLATES = Path(__file__).parent / "templates"  # of nbconvert, in Jinja
@@ -38,7 +38,8 @@ class Report:
     notebook
         File name in ``notebooks/``: its text becomes the page's, its code is left out.
     language
-        What is shown, and the page, are put into this language; the notebook's text stays.
+        Everything is shown in this language from now on, in the whole process; the text in the
+        notebook itself stays English, in the page it is translated.
     """
 
     notebook: str
@@ -46,7 +47,7 @@ class Report:
     shown: dict[str, Shown] = field(default_factory=dict)  # by source of the showing cell
 
     def __post_init__(self) -> None:
-        self._words = Language(self.language)
+        use_language(self.language)
 
     def show(self, item: Figure | pd.DataFrame | str, alt: str = "") -> None:
         """Show a figure, a table or a sentence below the cell, and keep it for the page.
@@ -57,13 +58,11 @@ class Report:
             A figure; a table; or text in Markdown.
         alt
             What a figure shows, for those who cannot see it.
-
-        A figure of another language than English has its texts replaced.
         """
         from IPython.core.getipython import get_ipython
         from IPython.display import display
 
-        data = _mime_bundle(item, alt, self._words)
+        data = _mime_bundle(item, alt)
         shell = get_ipython()
         if shell is None:
             print(data["text/plain"])
@@ -86,7 +85,7 @@ class Report:
             notebook.cells.append(nbformat.v4.new_code_cell(source))
         for cell in notebook.cells:
             if cell.cell_type == "markdown":
-                cell.source = self._words.text(cell.source)
+                cell.source = "\n".join(map(_, cell.source.split("\n")))
             elif shown := self.shown.get(cell.source.strip()):
                 cell.outputs = [
                     nbformat.v4.new_output("display_data", data=data) for data in shown.outputs
@@ -94,12 +93,12 @@ class Report:
         exporter = HTMLExporter(
             template_name="report", extra_template_basedirs=[str(TEMPLATES)], exclude_input=True
         )
-        body, _ = exporter.from_notebook_node(
+        body, __ = exporter.from_notebook_node(
             notebook,
             {
                 "language": self.language,
-                "title": self._words.text(title),
-                "contents": self._words.text("Contents"),
+                "title": title,
+                "contents": _("Contents"),
                 "headings": _headings(notebook.cells),
             },
         )
@@ -121,11 +120,9 @@ def _headings(cells: list[Any]) -> list[str]:
     return [line.removeprefix("## ").strip() for line in lines if line.startswith("## ")]
 
 
-def _mime_bundle(item: Figure | pd.DataFrame | str, alt: str, words: Language) -> dict[str, str]:
+def _mime_bundle(item: Figure | pd.DataFrame | str, alt: str) -> dict[str, str]:
     """Return an output's data by MIME type; figures as an image tag, which can carry a text."""
     if isinstance(item, Figure):
-        words.figure(item)
-        alt = words.text(alt)
         buffer = io.BytesIO()
         FigureCanvasAgg(item).print_figure(buffer, format="png", dpi=DPI)
         image = base64.b64encode(buffer.getvalue()).decode("ascii")
@@ -135,12 +132,10 @@ def _mime_bundle(item: Figure | pd.DataFrame | str, alt: str, words: Language) -
             "text/html": f'<img src="{source}" alt="{html.escape(alt, quote=True)}">',
         }
     if isinstance(item, pd.DataFrame):
-        item = words.table(item)
         # pandas puts na_rep for NaN, not for None
         numbers = item.map(lambda value: float("nan") if value is None else value).to_html(
             border=0, index_names=False, na_rep="–", float_format=lambda value: f"{value:.4g}"
         )
         return {"text/plain": item.to_string(), "text/html": numbers}
-    item = words.text(item)
     # Markdown lets HTML through, and a name may be anything
     return {"text/plain": item, "text/markdown": item.replace("<", "&lt;")}

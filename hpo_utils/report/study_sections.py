@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 
 from hpo_utils.base.config import Config
 from hpo_utils.base.formatting import clock, short_name
+from hpo_utils.base.language import _
 from hpo_utils.base.paths import relative_to_root, resolve
 from hpo_utils.data.prepared import load_prepared
 from hpo_utils.data.split import PART_NAMES
@@ -42,6 +43,7 @@ from hpo_utils.report.tables import (
     effort_table,
     endings_table,
     metrics_table,
+    score_name,
     seconds_saved,
     trials_table,
     with_effort,
@@ -75,16 +77,18 @@ def show_overview(report: Report, study: optuna.Study, cfg: Config) -> None:
     }
     seconds = sum(trial_seconds(trial) or 0.0 for trial in trials)
     best = best_of(trials)
-    found = NO_COMPLETE if best is None else (
-        f"The best is **trial {best.number}** with a validation score of **{best.value:.4f}**:"
-        f" {study.user_attrs.get('signature', {}).get('score', 'the score of the study')},"
-        " the lower the better."
-    )  # fmt: skip
-    states = ", ".join(f"{count} {state}" for state, count in counts.items())
-    report.show(
-        f"Study **{study.study_name}**: {len(trials)} trials ({states}), {clock(seconds)} of"
-        f" training in all. {found}"
-    )
+    found = _(NO_COMPLETE)
+    if best is not None:
+        what = study.user_attrs.get("signature", {}).get("score", "the score of the study")
+        found = _(
+            "The best is **trial {n}** with a validation score of **{score}**: {what}, the lower"
+            " the better."
+        ).format(n=best.number, score=f"{best.value:.4f}", what=score_name(what))
+    summary = _(
+        "Study **{name}**: {n} trials ({complete} complete, {pruned} pruned, {fail} fail), {time}"
+        " of training in all."
+    ).format(name=study.study_name, n=len(trials), time=clock(seconds), **counts)
+    report.show(f"{summary} {found}")
 
 
 def show_trials(report: Report, study: optuna.Study) -> None:
@@ -97,17 +101,17 @@ def show_trials(report: Report, study: optuna.Study) -> None:
     if complete_first:
         report.show(trials_table(complete_first))
     else:
-        report.show(NO_COMPLETE)
+        report.show(_(NO_COMPLETE))
 
 
 def show_search(report: Report, study: optuna.Study) -> None:
     """Show how the score fell over the trials, and the learning curve of every trial."""
     trials = study.get_trials(deepcopy=False)
     if not any(trial.intermediate_values for trial in trials):
-        report.show(NO_COMPLETE)
+        report.show(_(NO_COMPLETE))
         return
-    report.show(plot_optimization_history(trials), "Score of each trial and the best so far")
-    report.show(plot_trial_learning_curves(trials), "Score over the epochs for every trial")
+    report.show(plot_optimization_history(trials), _("Score of each trial and the best so far"))
+    report.show(plot_trial_learning_curves(trials), _("Score over the epochs for every trial"))
 
 
 def show_effort(report: Report, study: optuna.Study) -> None:
@@ -115,9 +119,9 @@ def show_effort(report: Report, study: optuna.Study) -> None:
     own = [t for t in study.get_trials(deepcopy=False) if "carried_from" not in t.user_attrs]
     trials = with_effort(own)
     if not any(trial_seconds(trial) for trial in trials):
-        report.show("No trial of this study says where its time went.")
+        report.show(_("No trial of this study says where its time went."))
         return
-    report.show(plot_timeline(own), "When each trial ran, on which worker, and how it ended")
+    report.show(plot_timeline(own), _("When each trial ran, on which worker, and how it ended"))
     report.show(endings_table(own))
     report.show(effort_table(trials))
     found = [t.user_attrs["effort"]["utilisation"] for t in trials]
@@ -125,16 +129,16 @@ def show_effort(report: Report, study: optuna.Study) -> None:
     pruning, ending = (
         clock(seconds_saved(trials, state)) for state in (TrialState.PRUNED, TrialState.COMPLETE)
     )
-    report.show(
-        f"Pruning spared about **{pruning}** of training, and trainings that ended when their score"
-        f" stood still **{ending}**."
-        + (
-            f" In its training steps the median trial reached **{np.median(reached):.0%}** of the"
-            " operations per second that a large matrix product reaches on the same device."
-            if reached
-            else ""
-        )
-    )
+    said = _(
+        "Pruning spared about **{pruning}** of training, and trainings that ended when their score"
+        " stood still **{ending}**."
+    ).format(pruning=pruning, ending=ending)
+    if reached:
+        said += " " + _(
+            "In its training steps the median trial reached **{share}** of the operations per"
+            " second that a large matrix product reaches on the same device."
+        ).format(share=f"{np.median(reached):.0%}")
+    report.show(said)
 
 
 def show_importances(report: Report, study: optuna.Study) -> None:
@@ -142,16 +146,26 @@ def show_importances(report: Report, study: optuna.Study) -> None:
     n_trials = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
     importances = parameter_importances(study)
     if importances.empty:
-        report.show(f"{n_trials} complete trials are too few to say which parameters mattered.")
+        few = _("{n} complete trials are too few to say which parameters mattered.")
+        report.show(few.format(n=n_trials))
         return
-    report.show(plot_importances(importances, n_trials), "Importance of each parameter")
+    report.show(plot_importances(importances, n_trials), _("Importance of each parameter"))
+    said = _("This rests on **{n} complete trials**.")
+    if n_trials < 50:
+        said = _(
+            "This rests on **{n} complete trials**: too few to trust the order, let alone the"
+            " numbers."
+        )
+    said = said.format(n=n_trials)
     report.show(
-        f"This rests on **{n_trials} complete trials**"
-        + (": too few to trust the order, let alone the numbers." if n_trials < 50 else ".")
-        + " fANOVA answers *which parameter changes the score*; PED-ANOVA *which one separates the"
-        " best tenth of the trials from the rest*, and alone it misleads: a parameter that decides"
-        " between bad and good can come out last. Conditional parameters are in neither, since not"
-        " every trial has them."
+        said
+        + " "
+        + _(
+            "fANOVA answers *which parameter changes the score*; PED-ANOVA *which one separates the"
+            " best tenth of the trials from the rest*, and alone it misleads: a parameter that"
+            " decides between bad and good can come out last. Conditional parameters are in"
+            " neither, since not every trial has them."
+        )
     )
 
 
@@ -159,10 +173,10 @@ def show_parameters(report: Report, study: optuna.Study) -> None:
     """Show the parameters of the complete trials together, and the score against each."""
     trials = study.get_trials(deepcopy=False)
     if best_of(trials) is None:
-        report.show(NO_COMPLETE)
+        report.show(_(NO_COMPLETE))
         return
-    report.show(plot_parallel_coordinates(trials), "Parameters of the complete trials")
-    report.show(plot_slices(trials), "Score of the complete trials against each parameter")
+    report.show(plot_parallel_coordinates(trials), _("Parameters of the complete trials"))
+    report.show(plot_slices(trials), _("Score of the complete trials against each parameter"))
 
 
 def show_interactions(report: Report, study: optuna.Study) -> None:
@@ -171,30 +185,35 @@ def show_interactions(report: Report, study: optuna.Study) -> None:
     found = interactions(trials)
     if found.empty:
         report.show(
-            f"Which parameters act together takes {MIN_TRIALS_FOR_INTERACTION} complete trials and"
-            " two parameters that all of them have."
+            _(
+                "Which parameters act together takes {n} complete trials and two parameters that"
+                " all of them have."
+            ).format(n=MIN_TRIALS_FOR_INTERACTION)
         )
         return
     by_chance = f"{found['by_chance'].iloc[0]:.0%}"
     pairs = found["share"][found["share"] > found["by_chance"]].head(N_PAIRS)
     if pairs.empty:
         report.show(
-            "No two parameters are shown to act together, as only strong effects are of few trials:"
-            " the strongest pair explains"
-            f" {found['share'].iloc[0]:.0%} of the score's variance beyond each of the two on its"
-            f" own, and of shuffled scores one explains {by_chance}."
+            _(
+                "No two parameters are shown to act together, as only strong effects are of few"
+                " trials: the strongest pair explains {share} of the score's variance beyond each"
+                " of the two on its own, and of shuffled scores one explains {by_chance}."
+            ).format(share=f"{found['share'].iloc[0]:.0%}", by_chance=by_chance)
         )
         return
     report.show(
         plot_pairs(trials, list(pairs.index)),
-        "Score of the complete trials over the pairs of parameters that act together most",
+        _("Score of the complete trials over the pairs of parameters that act together most"),
     )
     said = "; ".join(
         f"{short_name(a)} × {short_name(b)} {share:.0%}" for (a, b), share in pairs.items()
     )
     report.show(
-        "Share of the score's variance that a pair explains together, beyond each of the two on its"
-        f" own: {said}. Of shuffled scores the strongest explains {by_chance}."
+        _(
+            "Share of the score's variance that a pair explains together, beyond each of the two on"
+            " its own: {pairs}. Of shuffled scores the strongest explains {by_chance}."
+        ).format(pairs=said, by_chance=by_chance)
     )
 
 
@@ -203,19 +222,21 @@ def show_trade_off(report: Report, study: optuna.Study) -> None:
     trials = study.get_trials(deepcopy=False)
     r2, overall = validation_r2(trials), overall_best(trials)
     if r2.empty or overall is None:
-        report.show(NO_COMPLETE)
+        report.show(_(NO_COMPLETE))
         return
     if r2.shape[1] == 1:
-        report.show("With one target there is nothing to trade: the study's best is best for it.")
+        report.show(
+            _("With one target there is nothing to trade: the study's best is best for it.")
+        )
         return
     table = best_per_target(trials)
     if table.empty:
-        report.show("No target varies in the validation part, so that R² says nothing of any.")
+        report.show(_("No target varies in the validation part, so that R² says nothing of any."))
         return
     front = pareto_front(r2)
     report.show(
         plot_trade_off(r2, front, overall),
-        "Validation R² of every trial for every target, the Pareto front in black",
+        _("Validation R² of every trial for every target, the Pareto front in black"),
     )
     report.show(table)
 
@@ -226,15 +247,16 @@ def show_weights(report: Report, study: optuna.Study) -> None:
     held = study.user_attrs.get("signature", {}).get("held", {})
     shares = weight_shares(trials, held)
     if shares.empty:
-        report.show("The weights of the targets in the loss were not searched.")
+        report.show(_("The weights of the targets in the loss were not searched."))
         return
     effects = weight_effects(trials, held)
     if effects.empty:
-        report.show(f"{len(shares)} trials are too few to say what the weights of the loss do.")
+        few = _("{n} trials are too few to say what the weights of the loss do.")
+        report.show(few.format(n=len(shares)))
         return
     report.show(
         plot_weight_effects(shares, validation_r2(trials), effects),
-        "Validation R² of each target against its share of the loss (▼: below -0.1)",
+        _("Validation R² of each target against its share of the loss (▼: below -0.1)"),
     )
 
 
@@ -242,13 +264,14 @@ def show_best_trial(report: Report, study: optuna.Study, cfg: Config) -> None:
     """Show the learning curves of the study's best trial."""
     best = best_of(study.get_trials(deepcopy=False))
     if best is None:
-        report.show(NO_COMPLETE)
+        report.show(_(NO_COMPLETE))
         return
     directory = find_trial_output_dir(study, best.number, cfg.paths.outputs_root)
     metrics = read_metrics(directory)
     report.show(
-        f"Trial {best.number}, kept in `{relative_to_root(directory)}`. Train it again with"
-        f" `02_train` and `trial_number` {best.number}."
+        _(
+            "Trial {n}, kept in `{where}`. Train it again with `02_train` and `trial_number` {n}."
+        ).format(n=best.number, where=relative_to_root(directory))
     )
     show_learning_curves(report, metrics)
 
@@ -256,16 +279,20 @@ def show_best_trial(report: Report, study: optuna.Study, cfg: Config) -> None:
 def show_training(report: Report, output_dir: Path, metrics: Metrics) -> None:
     """Say how a training ended and where its files are."""
     report.show(
-        f"Validation score **{metrics['score']:.4f}** at epoch {metrics['best_epoch']} of"
-        f" {len(metrics['scores'])}, from a network of {metrics['n_parameters']:,} parameters."
-        f" Everything is in `{relative_to_root(output_dir)}`."
-    )
+        _(
+            "Validation score **{score}** at epoch {best} of {n}, from a network of {n_parameters}"
+            " parameters. Everything is in `{where}`."
+        ).format(
+            score=f"{metrics['score']:.4f}", best=metrics["best_epoch"], n=len(metrics["scores"]),
+            n_parameters=f"{metrics['n_parameters']:,}", where=relative_to_root(output_dir),
+        )
+    )  # fmt: skip
 
 
 def show_learning_curves(report: Report, metrics: Metrics) -> None:
     """Show the loss and score of a training over the epochs."""
     figure = plot_learning_curves(metrics, metrics["best_epoch"])
-    report.show(figure, "Loss and validation score over the epochs of one training")
+    report.show(figure, _("Loss and validation score over the epochs of one training"))
 
 
 def show_predictions(report: Report, output_dir: Path, metrics: Metrics) -> None:
@@ -275,7 +302,9 @@ def show_predictions(report: Report, output_dir: Path, metrics: Metrics) -> None
     targets = metrics[f"{part}_targets"]
     report.show(
         plot_prediction_vs_truth(y_true, y_pred, list(units), list(units.values()), targets),
-        f"Prediction against truth in the {PART_NAMES[part]} part, one panel per target",
+        _("Prediction against truth in the {part} part, one panel per target").format(
+            part=_(PART_NAMES[part])
+        ),
     )
     dataset_id = read_trial_info(output_dir).get("dataset_id")
     if dataset_id is None:
@@ -292,5 +321,6 @@ def show_predictions(report: Report, output_dir: Path, metrics: Metrics) -> None
 def save_report(report: Report, study: optuna.Study, cfg: Config) -> None:
     """Write everything shown as one HTML page without code, and say where it is."""
     path = report_path(resolve(cfg.paths.outputs_root), study.study_name)
-    report.show(f"Kept as one page without code: `{relative_to_root(path)}`.")
-    report.save(path, f"Study {study.study_name}")
+    kept = _("Kept as one page without code: `{where}`.")
+    report.show(kept.format(where=relative_to_root(path)))
+    report.save(path, _("Study {name}").format(name=study.study_name))

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.base.formatting import interval_text, percent, short_name
+from hpo_utils.base.language import _
 from hpo_utils.data.audit import Finding
+from hpo_utils.data.physics import TARGET_RULES, TOLERANCE, WRONG_SUM
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.data.split import PARTS
 from hpo_utils.scores.skill import NETWORK, joint_verdict
@@ -28,20 +30,30 @@ def parts_table(data: PreparedData) -> pd.DataFrame:
     for part in PARTS:
         n = data.manifest["n_samples"][part]
         size = data.inputs(part).nbytes / 1e6
-        rows.append({"part": part, "samples": n, "inputs": str((n, *shape)), "MB": round(size, 1)})
-    return pd.DataFrame(rows).set_index("part")
+        rows.append(
+            {
+                _("part"): _(part),
+                _("samples"): n,
+                _("inputs"): str((n, *shape)),
+                "MB": round(size, 1),
+            }
+        )
+    return pd.DataFrame(rows).set_index(_("part"))
 
 
 def channels_table(data: PreparedData) -> pd.DataFrame:
     """Return one row per channel of the source: range and statistics in the training part."""
     manifest = data.manifest
     table = pd.DataFrame(manifest["channel_statistics"], index=manifest["channel_names"])
-    numbers = range(len(table))
-    table.insert(0, "used", ["yes" if i in manifest["channels"] else "no" for i in numbers])
-    saturated = manifest["saturated_channels"]
-    table["saturated"] = ["yes" if i in saturated else "no" for i in numbers]
     table["share_at_rails"] = [percent(share) for share in table["share_at_rails"]]
-    return table.rename(columns={"share_at_rails": "values at the rails"})
+    table = table.rename(columns={"share_at_rails": "values at the rails"}).rename(columns=_)
+    table.insert(0, _("used"), _yes_or_no(manifest["channels"], len(table)))
+    table[_("saturated")] = _yes_or_no(manifest["saturated_channels"], len(table))
+    return table
+
+
+def _yes_or_no(chosen: Sequence[int], n: int) -> list[str]:
+    return [_("yes") if i in chosen else _("no") for i in range(n)]
 
 
 def metrics_table(
@@ -66,17 +78,17 @@ def metrics_table(
         ours = values["mse"]
         rows.append(
             {
-                "target": name,
+                _("target"): name,
                 "R²": values["r2"],
                 "RMSE": values["rmse"],
                 "MAE": values["mae"],
-                "bias": values["bias"],
-                "unit": units[name],
-                "skill": 1 - ours / mse if ours is not None and mse > 0 else None,
-                "best baseline": baseline,
+                _("bias"): values["bias"],
+                _("unit"): units[name],
+                _("skill"): 1 - ours / mse if ours is not None and mse > 0 else None,
+                _("best baseline"): _(baseline),
             }
         )
-    return pd.DataFrame(rows).set_index("target")
+    return pd.DataFrame(rows).set_index(_("target"))
 
 
 def trials_table(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
@@ -86,16 +98,16 @@ def trials_table(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
     """
     rows: list[dict[str, Any]] = [
         {
-            "trial": trial.number,
-            "state": trial.state.name.lower(),
-            "score": trial.value,
-            "epochs done": len(trial.intermediate_values),
-            "seconds": trial_seconds(trial),
+            _("trial"): trial.number,
+            _("state"): _(trial.state.name.lower()),
+            _("score"): trial.value,
+            _("epochs done"): len(trial.intermediate_values),
+            _("seconds"): trial_seconds(trial),
             **{short_name(name): value for name, value in trial.params.items()},
         }
         for trial in trials
     ]
-    return pd.DataFrame(rows).set_index("trial")
+    return pd.DataFrame(rows).set_index(_("trial"))
 
 
 def endings_table(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
@@ -106,27 +118,25 @@ def endings_table(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
     ended = [(_ending(t), len(t.intermediate_values)) for t in trials if t.state.is_finished()]
     if not ended:
         return pd.DataFrame()
-    by_ending = pd.DataFrame(ended, columns=["ending", "epochs"]).groupby("ending")["epochs"]
-    table = by_ending.agg(["size", "median"])
-    table.columns = ["trials", "epochs (median)"]
-    return table.sort_values("trials", ascending=False)
+    by_ending = pd.DataFrame(ended, columns=[_("ending"), "epochs"]).groupby(_("ending"))
+    table = by_ending["epochs"].agg(["size", "median"]).sort_values("size", ascending=False)
+    table.columns = [_("trials"), _("epochs (median)")]
+    return table
 
 
 def _ending(trial: FrozenTrial) -> str:
     """Describe how a finished trial ended."""
     if "same_as" in trial.user_attrs:
-        return "same configuration as an earlier trial: not trained again"
+        return _("same configuration as an earlier trial: not trained again")
     if trial.state == TrialState.FAIL:
-        failure, _, _ = trial.user_attrs.get("failure", "its process died").partition(":")
-        return f"failed: {failure}"
+        failure = trial.user_attrs.get("failure", "its process died").partition(":")[0]
+        return _("failed: {reason}").format(reason=_(failure))
     if trial.state == TrialState.PRUNED:
-        failure = trial.user_attrs.get("failure")
-        return "pruned: worse than the median of the others" if failure is None else (
-            f"pruned: {failure.partition(':')[0]}"
-        )  # fmt: skip
+        failure = trial.user_attrs.get("failure", "worse than the median of the others")
+        return _("pruned: {reason}").format(reason=_(failure.partition(":")[0]))
     planned = trial.user_attrs.get("effort", {}).get("epochs_planned")
     early = planned is not None and len(trial.intermediate_values) < planned
-    return "complete: the score stood still" if early else "complete: all epochs"
+    return _("complete: the score stood still") if early else _("complete: all epochs")
 
 
 def effort_table(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
@@ -139,10 +149,14 @@ def effort_table(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
     whole = sum(trial_seconds(trial) or 0.0 for trial in trials)
     sums["rest"] = max(0.0, whole - sum(sums.values()))
     rows = [
-        {"phase": phase, "seconds": round(seconds, 1), "share": f"{seconds / whole:.1%}"}
+        {
+            _("phase"): _(phase),
+            _("seconds"): round(seconds, 1),
+            _("share"): f"{seconds / whole:.1%}",
+        }
         for phase, seconds in sums.items()
     ]
-    return pd.DataFrame(rows).set_index("phase")
+    return pd.DataFrame(rows).set_index(_("phase"))
 
 
 def seconds_saved(trials: Sequence[FrozenTrial], state: TrialState) -> float:
@@ -173,26 +187,52 @@ def with_effort(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 def audit_table(findings: Sequence[Finding]) -> pd.DataFrame:
     """Return one row per check of the leakage audit."""
-    rows = [{"check": f.check, "verdict": f.verdict, "found": f.found} for f in findings]
-    return pd.DataFrame(rows).set_index("check")
+    rows = [
+        {_("check"): _(f.check), _("verdict"): _(f.verdict), _("found"): f.text} for f in findings
+    ]
+    return pd.DataFrame(rows).set_index(_("check"))
+
+
+def contender_name(contender: Standing) -> str:
+    """Return what a contender is called: its trial, or the base configuration."""
+    if contender["trial"] is None:
+        return _("base configuration")
+    name = _("trial {n} (base)") if contender["is_base"] else _("trial {n}")
+    return name.format(n=contender["trial"])
+
+
+def score_name(name: str) -> str:
+    """Return the name of a study's score in the language in use, also of one target alone."""
+    measure, comma, target = name.removesuffix(" alone").partition(", ")
+    if not comma:
+        return _(name)
+    return _("{measure}, {target} alone").format(measure=_(measure), target=target)
+
+
+def recorded(sentence: str) -> str:
+    """Return a recorded sentence in the language in use; what follows its colon stays."""
+    said, colon, detail = sentence.partition(": ")
+    return _(said) + colon + detail
 
 
 def contenders_table(contenders: Sequence[Standing], confidence: float) -> pd.DataFrame:
     """Return one row per contender of the re-evaluation, the winner first."""
     rows = [
         {
-            "contender": row["name"],
-            "score in the study": row["study_score"],
-            "seeds": len(row["scores"]),
-            "mean": row["mean"],
-            f"{percent(confidence)} interval": interval_text(row["interval"], ".4f"),
-            "p of its seeds against the winner's": row["p_value"],
-            "score over the winner's, by samples": interval_text(row["ratio_interval"], ".2f"),
-            "": "given up early" if row["beaten"] else "",
+            _("contender"): contender_name(row),
+            _("score in the study"): row["study_score"],
+            _("seeds"): len(row["scores"]),
+            _("mean"): row["mean"],
+            _("{confidence} interval").format(confidence=percent(confidence)): interval_text(
+                row["interval"], ".4f"
+            ),
+            _("p of its seeds against the winner's"): row["p_value"],
+            _("score over the winner's, by samples"): interval_text(row["ratio_interval"], ".2f"),
+            "": _("given up early") if row["beaten"] else "",
         }
         for row in contenders
     ]
-    return pd.DataFrame(rows).set_index("contender")
+    return pd.DataFrame(rows).set_index(_("contender"))
 
 
 def held_out_table(found: Examination) -> pd.DataFrame:
@@ -203,18 +243,18 @@ def held_out_table(found: Examination) -> pd.DataFrame:
         singles = [r2 for single in found["single_r2"] if (r2 := single[k]) is not None]
         rows.append(
             {
-                "target": name,
+                _("target"): name,
                 "R²": errors["r2"],
-                "interval": interval_text(errors["r2_interval"]),
-                "R² of one member": sum(singles) / len(singles) if singles else None,
-                "best baseline": baseline,
-                "its R²": found["test"][baseline][name]["r2"],
-                "skill over it": skill["skill"],
-                "interval of the skill": interval_text(skill["interval"]),
-                "verdict": network_verdict(found, k),
+                _("interval"): interval_text(errors["r2_interval"]),
+                _("R² of one member"): sum(singles) / len(singles) if singles else None,
+                _("best baseline"): _(baseline),
+                _("its R²"): found["test"][baseline][name]["r2"],
+                _("skill over it"): skill["skill"],
+                _("interval of the skill"): interval_text(skill["interval"]),
+                _("verdict"): _(network_verdict(found, k)),
             }
         )
-    return pd.DataFrame(rows).set_index("target")
+    return pd.DataFrame(rows).set_index(_("target"))
 
 
 def folds_table(folds: AllFolds) -> pd.DataFrame:
@@ -226,19 +266,19 @@ def folds_table(folds: AllFolds) -> pd.DataFrame:
         skill = folds["skill"][k]
         rows.append(
             {
-                "target": name,
-                "R² in the study's fold": folds["fold_r2"][own][k],
-                "lowest fold": min(r2, default=None),
-                "highest fold": max(r2, default=None),
-                "all folds": errors["r2"],
-                "interval": interval_text(errors["r2_interval"]),
-                "skill over the best baselines": skill["skill"],
-                "interval of the skill": interval_text(skill["interval"]),
-                "ahead in": f"{sum(ahead)} of {len(ahead)} folds",
-                "verdict": joint_verdict(skill, folds["skill_over_mean"][k]),
+                _("target"): name,
+                _("R² in the study's fold"): folds["fold_r2"][own][k],
+                _("lowest fold"): min(r2, default=None),
+                _("highest fold"): max(r2, default=None),
+                _("all folds"): errors["r2"],
+                _("interval"): interval_text(errors["r2_interval"]),
+                _("skill over the best baselines"): skill["skill"],
+                _("interval of the skill"): interval_text(skill["interval"]),
+                _("ahead in"): _("{k} of {n} folds").format(k=sum(ahead), n=len(ahead)),
+                _("verdict"): _(joint_verdict(skill, folds["skill_over_mean"][k])),
             }
         )
-    return pd.DataFrame(rows).set_index("target")
+    return pd.DataFrame(rows).set_index(_("target"))
 
 
 def coverage_table(found: Examination, units: Sequence[str]) -> pd.DataFrame:
@@ -246,20 +286,21 @@ def coverage_table(found: Examination, units: Sequence[str]) -> pd.DataFrame:
 
     ``half width`` is the median half width there, in the target's unit.
     """
-    calibrated = f"inside, calibrated to {percent(found['spread_confidence'])}"
+    level = percent(found["spread_confidence"])
+    calibrated = _("inside, calibrated to {confidence}").format(confidence=level)
     rows = [
         {
-            "target": name,
+            _("target"): name,
             calibrated: f"{covered['calibrated']:.0%}",
-            "inside, spread as standard deviation": f"{covered['plain']:.0%}",
-            "half width": covered["half_width"],
-            "unit": unit,
+            _("inside, spread as standard deviation"): f"{covered['plain']:.0%}",
+            _("half width"): covered["half_width"],
+            _("unit"): unit,
         }
         for name, unit, covered in zip(
             found["validation"], units, found["coverage"] or [], strict=True
         )
     ]
-    return pd.DataFrame(rows).set_index("target")
+    return pd.DataFrame(rows).set_index(_("target"))
 
 
 def physics_table(evaluation: Evaluation) -> pd.DataFrame:
@@ -267,8 +308,12 @@ def physics_table(evaluation: Evaluation) -> pd.DataFrame:
     columns = dict(evaluation["examination"]["violations"])
     if evaluation["without_physics"] is not None:
         columns["network without constraints"] = evaluation["without_physics"]["violations"]
-    table = pd.DataFrame({model: pd.Series(broken) for model, broken in columns.items()})
-    table.index.name = "rule"
+    names = evaluation["target_names"]
+    rules = {rule.format(name=n): _(rule).format(name=n) for rule in TARGET_RULES for n in names}
+    rules[WRONG_SUM.format(x=TOLERANCE)] = _(WRONG_SUM).format(x=TOLERANCE)
+    table = pd.DataFrame({_(model): pd.Series(broken) for model, broken in columns.items()})
+    table = table.rename(index=rules)
+    table.index.name = _("rule")
     return table.map(lambda share: f"{share:.1%}")
 
 
@@ -276,10 +321,10 @@ def split_table(compared: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     """Return validation score and R² side by side, with groups kept together or split randomly."""
     return pd.DataFrame(
         {
-            name: {"score": found["score"]} | {f"R² {k}": r2 for k, r2 in found["r2"].items()}
+            name: {_("score"): found["score"]} | {f"R² {k}": r2 for k, r2 in found["r2"].items()}
             for name, found in (
-                ("groups kept together", compared["as_split"]),
-                ("split at random", compared["at_random"]),
+                (_("groups kept together"), compared["as_split"]),
+                (_("split at random"), compared["at_random"]),
             )
         }
     )
@@ -293,7 +338,7 @@ def worst_table(
     ``y_true`` and ``y_pred`` have shape (n_samples, n_targets).
     """
     columns = pd.MultiIndex.from_product(
-        [[f"sample {number}" for number in numbers], ["measured", "predicted"]]
+        [[_("sample {n}").format(n=n) for n in numbers], [_("measured"), _("predicted")]]
     )
     values = np.stack([y_true, y_pred], axis=1)  # (n_samples, 2, n_targets)
     return pd.DataFrame(values.reshape(-1, len(targets)).T, index=list(targets), columns=columns)

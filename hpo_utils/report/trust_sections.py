@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from hpo_utils.base.formatting import percent
+from hpo_utils.base.language import _
 from hpo_utils.data.split import MIN_UNITS, PART_NAMES
 from hpo_utils.insight.winner_plots import plot_folds
 from hpo_utils.report.page import Report
-from hpo_utils.report.tables import coverage_table, folds_table, physics_table, split_table
+from hpo_utils.report.tables import (
+    coverage_table,
+    folds_table,
+    physics_table,
+    recorded,
+    split_table,
+)
 from hpo_utils.report.verdict import SettledStudy, described_units, when_settled
 from hpo_utils.winner.evaluation import Examination
 
@@ -22,27 +29,36 @@ def show_folds(report: Report, settled: SettledStudy) -> None:
     """Show the joint results of the folds, next to those of the study's own fold."""
     folds = settled.evaluation["all_folds"]
     if isinstance(folds, str):
-        report.show(folds)
+        report.show(recorded(folds))
         return
     units = described_units(folds["n_samples"], folds["n_groups"], folds["n_units"])
     counts = sorted({len(members) for members in folds["members"]})
-    up_to = "up to " if len(counts) > 1 else ""  # a seed may have diverged
-    by = "a training" if counts == [1] else f"the mean of {up_to}{counts[-1]} trainings"
+    by = _("the mean of {n} trainings")
+    if counts == [1]:
+        by = _("a training")
+    elif len(counts) > 1:  # a seed may have diverged
+        by = _("the mean of up to {n} trainings")
     report.show(
-        f"{folds['n_samples']} samples in {len(folds['folds'])} of {folds['n_folds']} folds, each"
-        f" predicted once, by {by} that never saw it; intervals of {percent(folds['confidence'])}"
-        f" from {units}."
-    )
+        _(
+            "{n} samples in {k} of {m} folds, each predicted once, by {by} that never saw it;"
+            " intervals of {confidence} from {units}."
+        ).format(
+            n=folds["n_samples"], k=len(folds["folds"]), m=folds["n_folds"],
+            by=by.format(n=counts[-1]), confidence=percent(folds["confidence"]), units=units,
+        )
+    )  # fmt: skip
     chose = (folds["own"] - 1) % folds["n_folds"]
-    report.show(SEARCHED if folds["searched"] else NOT_SEARCHED.format(chose=chose))
+    report.show(_(SEARCHED if folds["searched"] else NOT_SEARCHED).format(chose=chose))
     if leaking := ", ".join(map(str, folds["leaking"])):
         report.show(
-            f"**The held-out parts leak in folds {leaking}**: 01 with that `data_split.fold` says"
-            " why."
+            _(
+                "**The held-out parts leak in folds {folds}**: 01 with that `data_split.fold` says"
+                " why."
+            ).format(folds=leaking)
         )
     report.show(
         plot_folds(folds, settled.evaluation["target_names"]),
-        "R² of the network in the test part of each fold and in all of them",
+        _("R² of the network in the test part of each fold and in all of them"),
     )
     report.show(folds_table(folds))
 
@@ -52,8 +68,10 @@ def show_uncertainty(report: Report, settled: SettledStudy) -> None:
     """Show whether the members' spread predicts the size of the errors."""
     if settled.examination["coverage"] is None:
         report.show(
-            "One network alone does not say how unsure it is (`evaluation.n_seeds`,"
-            " `evaluation.ensemble`)."
+            _(
+                "One network alone does not say how unsure it is (`evaluation.n_seeds`,"
+                " `evaluation.ensemble`)."
+            )
         )
         return
     report.show(coverage_table(settled.examination, settled.evaluation["target_units"]))
@@ -62,8 +80,10 @@ def show_uncertainty(report: Report, settled: SettledStudy) -> None:
     wanted, promised = settled.evaluation["confidence"], settled.examination["spread_confidence"]
     if promised < wanted:
         report.show(
-            f"The validation part is too small to promise {percent(wanted)}: of so few independent"
-            f" samples, groups or blocks, an interval can promise {percent(promised)} at most."
+            _(
+                "The validation part is too small to promise {wanted}: of so few independent"
+                " samples, groups or blocks, an interval can promise {promised} at most."
+            ).format(wanted=percent(wanted), promised=percent(promised))
         )
 
 
@@ -72,17 +92,21 @@ def sentence_on_calibration(found: Examination) -> list[str]:
     said = []
     if found.get("n_val_units", MIN_UNITS) < MIN_UNITS:
         said.append(
-            f"The intervals were calibrated on {found['n_val_units']} independent samples, groups"
-            " or blocks: of so few their width is mostly chance."
+            _(
+                "The intervals were calibrated on {n} independent samples, groups or blocks: of so"
+                " few their width is mostly chance."
+            ).format(n=found["n_val_units"])
         )
     if found["n_test_units"] < MIN_UNITS:
-        said.append("The test part is too small to tell whether they hold what they promise.")
+        said.append(_("The test part is too small to tell whether they hold what they promise."))
     constant = found.get("constant", {})
     for part in ("val", "test"):
         if names := ", ".join(constant.get(part, [])):
             said.append(
-                f"{names} does not vary in the {PART_NAMES[part]} part: of one value alone nothing"
-                " follows for others."
+                _(
+                    "{names} does not vary in the {part} part: of one value alone nothing follows"
+                    " for others."
+                ).format(names=names, part=_(PART_NAMES[part]))
             )
     return said
 
@@ -93,7 +117,7 @@ def show_physics(report: Report, settled: SettledStudy) -> None:
     evaluation = settled.evaluation
     if not settled.data.physics:
         report.show(
-            "Nothing is known of these targets (`dataset.fractions`, `dataset.non_negative`)."
+            _("Nothing is known of these targets (`dataset.fractions`, `dataset.non_negative`).")
         )
         return
     report.show(physics_table(evaluation))
@@ -103,8 +127,10 @@ def show_physics(report: Report, settled: SettledStudy) -> None:
             sum(without[key]) / len(without[key]) for key in ("constrained_scores", "scores")
         )
         report.show(
-            f"The winner scores {kept:.4f} with its constraints and {free:.4f} without them (means"
-            f" over the same {len(without['scores'])} seeds)."
+            _(
+                "The winner scores {constrained} with its constraints and {free} without them"
+                " (means over the same {n} seeds)."
+            ).format(constrained=f"{kept:.4f}", free=f"{free:.4f}", n=len(without["scores"]))
         )
 
 
@@ -114,16 +140,16 @@ def show_split(report: Report, settled: SettledStudy) -> None:
     evaluation = settled.evaluation
     compared = evaluation["random_split"]
     if "why_not" in compared:
-        report.show(compared["why_not"])
+        report.show(_(compared["why_not"]))
         return
     report.show(split_table(compared))
-    said = "The same configuration on the same samples, dealt out anew at random."
+    said = _("The same configuration on the same samples, dealt out anew at random.")
     kept, dealt = (compared[split]["scores"] for split in ("as_split", "at_random"))
     if max(dealt) < min(kept):
-        said += (
-            " Every training scores better there. Where that is more than the luck of another"
+        said += " " + _(
+            "Every training scores better there. Where that is more than the luck of another"
             " validation part, it is memory of the recordings, and is gone with the next recording."
         )
     else:
-        said += " A random split is not shown to promise more here."
+        said += " " + _("A random split is not shown to promise more here.")
     report.show(said)

@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from hpo_utils.base.language import _
 from hpo_utils.base.style import with_unit
 from hpo_utils.bundle.bundle import load_bundle
 from hpo_utils.data.labels import axis_positions
@@ -39,7 +40,7 @@ def show_predictions_of_winner(report: Report, settled: SettledStudy) -> None:
     names, units = settled.evaluation["target_names"], settled.evaluation["target_units"]
     report.show(
         plot_prediction_vs_truth(y_true, y_pred, names, units, errors),
-        "Prediction of the winner against truth in the test part, one panel per target",
+        _("Prediction of the winner against truth in the test part, one panel per target"),
     )
     over = {
         name: (baseline, settled.examination["test"][baseline][name]["mse"])
@@ -55,12 +56,12 @@ def show_residuals(report: Report, settled: SettledStudy) -> None:
     names, units = settled.evaluation["target_names"], settled.evaluation["target_units"]
     report.show(
         plot_residuals(y_true, y_pred, names, units),
-        "Prediction minus truth against truth in the test part, one panel per target",
+        _("Prediction minus truth against truth in the test part, one panel per target"),
     )
     if len(names) > 1:
         report.show(
             plot_error_correlations(error_correlations(y_true, y_pred, names)),
-            "Rank correlation of the size of each target's error with each true value",
+            _("Rank correlation of the size of each target's error with each true value"),
         )
 
 
@@ -75,15 +76,16 @@ def show_worst(report: Report, settled: SettledStudy) -> None:
     targets = [with_unit(*pair) for pair in zip(data.target_names, data.target_units, strict=True)]
     report.show(worst_table(numbers, y_true[worst], y_pred[worst], targets))
     report.show(
-        plot_inputs(data, "test", worst, [f"sample {number}" for number in numbers]),
-        "Signals of the worst predicted samples of the test part",
+        plot_inputs(data, "test", worst, [_("sample {n}").format(n=n) for n in numbers]),
+        _("Signals of the worst predicted samples of the test part"),
     )
     groups = data.groups("test")
     if groups is not None:
         table = errors_by_group(y_true, y_pred, groups, data.target_names, std)
         report.show(
-            f"RMSE of each group in standard deviations, the worst {min(N_GROUPS, len(table))} of"
-            f" {len(table)} groups:"
+            _("RMSE of each group in standard deviations, the worst {k} of {n} groups:").format(
+                k=min(N_GROUPS, len(table)), n=len(table)
+            )
         )
         report.show(table.head(N_GROUPS).rename(index=data.group_names))
 
@@ -102,14 +104,16 @@ def show_sensitivity(report: Report, settled: SettledStudy) -> None:
             sensitivity(members, x), names, channels, axis_names,
             axis_positions(data.manifest, step),
         ),
-        "Sensitivity of each target's prediction to each place of the signal",
+        _("Sensitivity of each target's prediction to each place of the signal"),
     )  # fmt: skip
     if 1 < len(channels) <= MAX_CHANNELS:
         rows = _spread_out(data, step, N_DEALT_OUT)
         x = _inputs(data, step, rows)
         z = torch.from_numpy(data.target_scaler.transform(data.targets("val")[rows]))
         lost = channel_losses(members, x, z, evaluation_batch(bundle.cfg, x))
-        report.show("R² lost in the validation part when a channel is exchanged between samples:")
+        report.show(
+            _("R² lost in the validation part when a channel is exchanged between samples:")
+        )
         report.show(pd.DataFrame(lost, index=names, columns=channels).map("{:.3f}".format))
 
 

@@ -17,8 +17,11 @@ from hpo_utils.base.config import Config
 from hpo_utils.base.errors import ConfigError
 from hpo_utils.scores.metrics import varies
 
-KINDS = {"mse": "MSE of standardised targets", "mae": "MAE of standardised targets",
-         "r2": "1 - mean R²"}  # fmt: skip
+NAMES = {
+    "mse": "validation MSE of standardised targets",
+    "mae": "validation MAE of standardised targets",
+    "r2": "validation 1 - mean R²",
+}
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def create_yardstick(
         If the data have no target of that name, or a scored target is constant and has no R².
     """
     kind, wanted = cfg.evaluation.score, cfg.evaluation.target
-    name, names = f"validation {KINDS[kind]}", list(target_names)
+    name, names = NAMES[kind], list(target_names)
     for k, target in enumerate(names):
         if kind == "r2" and wanted in (None, target) and not varies(y_val)[k]:
             raise ConfigError(

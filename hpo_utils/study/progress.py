@@ -11,6 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.base.formatting import clock
+from hpo_utils.base.language import _
 from hpo_utils.trials.storage import FINISHED, best_of, score_of, trial_seconds
 
 WANTED = "n_trials"  # attribute of a study: number of finished trials that it is to have
@@ -137,15 +138,17 @@ def why_none_completed(study: optuna.Study) -> str | None:
         for trial in trials
         if "same_as" not in trial.user_attrs
     )
-    (state, reason), _ = reasons.most_common(1)[0]
+    state, reason = reasons.most_common(1)[0][0]
     diverged = sum(t.user_attrs.get("failure", "").startswith("DivergenceError") for t in trials)
-    how = f"{diverged} diverged" if diverged else f"all {state}"
-    return (
-        f"No trial of study {study.study_name} was completed, so it has no winner: of"
-        f" {len(trials)} trials {how}, as by {' '.join(reason.split()).rstrip('.')}. Then run"
-        " `03_optimize` again: with `delete_study` it starts over, with a larger `n_trials` it"
-        " goes on."
-    )
+    how = _("{n} diverged").format(n=diverged) if diverged else _("all {state}")
+    return _(
+        "No trial of study {name} was completed, so it has no winner: of {n} trials {how}, as by"
+        " {reason}. Then run `03_optimize` again: with `delete_study` it starts over, with a larger"
+        " `n_trials` it goes on."
+    ).format(
+        name=study.study_name, n=len(trials), how=how.format(state=_(state)),
+        reason=" ".join(reason.split()).rstrip("."),
+    )  # fmt: skip
 
 
 def remaining_text(seconds: float | None) -> str:

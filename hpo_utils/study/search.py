@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.base.config import Config, with_target_weights
 from hpo_utils.base.errors import HpoError, StopRequest, StudyError
+from hpo_utils.base.language import _
 from hpo_utils.base.parameters import as_text, is_called
 from hpo_utils.base.paths import resolve, writable_directory
 from hpo_utils.data.checks import check_downsampling
@@ -316,17 +317,16 @@ def differs_from(study: optuna.Study, cfg: Config) -> str | None:
     differing = [key for key in wished if signature and wished[key] != signature.get(key)]
     if not differing:
         return None
-    words = {"search_space": "search space", "held": "settings", "dataset_id": "data"}
+    words = {"search_space": _("search space"), "held": _("settings"), "dataset_id": _("data")}
     what = ", ".join(words.get(key, key) for key in differing)
     if "held" in differing:
         held, theirs = wished["held"], signature.get("held", {})
         changed = [key for key in held if key in theirs and held[key] != theirs[key]]
         what += f" ({', '.join(changed)})" if changed else ""
-    return (
-        f"**Study {study.study_name} is not the one of these settings**: it was made with another"
-        f" {what}. Theirs has not been searched yet: run `03_optimize` with the same `params_file`"
-        " and `overrides`."
-    )
+    return _(
+        "**Study {name} is not the one of these settings**: it was made with another {what}. Theirs"
+        " has not been searched yet: run `03_optimize` with the same `params_file` and `overrides`."
+    ).format(name=study.study_name, what=what)
 
 
 def count_remaining(study: optuna.Study, cfg: Config) -> int:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from hpo_utils.base.language import ENGLISH, _, language
 from hpo_utils.base.style import (
     GREY,
     PALETTE,
@@ -27,10 +28,12 @@ CURVES_FILE = Path("learning_curves.png")
 SCATTER_FILE = Path("evaluation_plots") / "prediction_vs_truth.png"
 
 
+@language(ENGLISH)
 def draw_figures(output_dir: Path, metrics: dict[str, Any]) -> None:
     """Draw the figures of a finished training into its directory, unless they exist.
 
-    ``metrics`` is the content of the training's ``metrics.json``.
+    They are English, like all files of a training. ``metrics`` is the content of the training's
+    ``metrics.json``.
 
     Raises
     ------
@@ -58,19 +61,22 @@ def plot_learning_curves(history: Mapping[str, Any], best_epoch: int) -> Figure:
     """
     figure, (loss, score) = fixed_grid(2, 2, 3.2)
     epochs = np.arange(1, len(history["scores"]) + 1)
-    loss.plot(epochs, history["train_losses"], color=PALETTE[0], label="training")
-    loss.plot(epochs, history["val_losses"], color=PALETTE[1], label="validation")
-    loss.set(title="Loss of the training", xlabel="epoch", ylabel="loss", yscale="log")
+    loss.plot(epochs, history["train_losses"], color=PALETTE[0], label=_("training"))
+    loss.plot(epochs, history["val_losses"], color=PALETTE[1], label=_("validation"))
+    loss.set(title=_("Loss of the training"), xlabel=_("epoch"), ylabel=_("loss"), yscale="log")
     loss.legend()
     score.plot(epochs, history["scores"], color=PALETTE[2])
     score.axvline(best_epoch, color=GREY, linestyle="--", linewidth=1)
     score.plot(
         best_epoch, history["scores"][best_epoch - 1], "o", color=PALETTE[2],
-        label=f"kept: epoch {best_epoch}, {history['scores'][best_epoch - 1]:.3g}",
+        label=_("kept: epoch {n}, {score}").format(
+            n=best_epoch, score=f"{history['scores'][best_epoch - 1]:.3g}"
+        ),
     )  # fmt: skip
     score.set(
-        title="Validation score", xlabel="epoch", ylabel="score (lower is better)", yscale="log"
-    )
+        title=_("Validation score"), xlabel=_("epoch"), ylabel=_("score (lower is better)"),
+        yscale="log",
+    )  # fmt: skip
     score.legend()
     for axes in (loss, score):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -101,10 +107,10 @@ def plot_prediction_vs_truth(
         axes.scatter(truth, prediction, s=16, color=target_color(k), alpha=0.75, linewidth=0)
         axes.set(xlim=limits, ylim=limits, aspect="equal", title=name)
         axes.locator_params(nbins=4)
-        axes.set_xlabel(with_unit("measured", unit))
-        axes.set_ylabel(with_unit("predicted", unit))
+        axes.set_xlabel(with_unit(_("measured"), unit))
+        axes.set_ylabel(with_unit(_("predicted"), unit))
         found = metrics[name]
-        r2 = "not defined" if found["r2"] is None else f"{found['r2']:.3f}"
+        r2 = _("not defined") if found["r2"] is None else f"{found['r2']:.3f}"
         suffix = "" if unit == "-" else f" {unit}"
         text = f"R² {r2}\nRMSE {found['rmse']:.3g}{suffix}\nMAE {found['mae']:.3g}{suffix}"
         axes.text(

@@ -105,7 +105,7 @@ def on_all_folds(
     else:
         members = _by_training(study, cfg, space, prepared, settled)
     if missing := [fold for fold, each in zip(tested, members, strict=True) if not each]:
-        return f"No training on fold {missing[0]} was completed."
+        return f"No training on one of the folds was completed: fold {missing[0]}."
     if _is_known(settled.before, members, cfg.evaluation.confidence, data.target_names):
         return settled.before
     if how == "train":

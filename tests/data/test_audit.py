@@ -38,10 +38,8 @@ def test_planted_copies_are_counted(make_config, make_arrays):
     x, t = noise()
     x[60:], t[60:] = x[:60], t[:60]
     found = findings(make_config(**make_arrays(x, t)))["exact copies"]
-    assert found.found.startswith("60 samples repeat another one")
-    first, second = map(
-        int, re.search(r"parts: samples \((\d+), (\d+)\), \(", found.found).groups()
-    )
+    assert found.text.startswith("60 samples repeat another one")
+    first, second = map(int, re.search(r"parts: samples \((\d+), (\d+)\), \(", found.text).groups())
     assert second == first + 60
     assert found.verdict == "leak"
 
@@ -52,7 +50,7 @@ def test_copies_kept_together_by_groups_are_no_leak(make_config, make_arrays, tm
     np.save(tmp_path / "g.npy", np.arange(N) % 60)
     arrays = make_arrays(x, t, **{"dataset.groups": str(tmp_path / "g.npy")})
     found = findings(make_config(**arrays))
-    assert found["exact copies"].found.startswith("60 samples repeat")
+    assert found["exact copies"].text.startswith("60 samples repeat")
     assert (found["exact copies"].verdict, found["groups"].verdict) == ("fine", "fine")
     torn = verdicts(make_config(**arrays, **{"data_split.method": "random"}))
     assert (torn["exact copies"], torn["groups"]) == ("leak", "leak")
@@ -64,7 +62,7 @@ def test_copies_with_a_little_noise_deserve_a_look(make_config, make_arrays):
     found = findings(make_config(**make_arrays(x, t)))
     near = found["near copies"]
     assert (found["exact copies"].verdict, near.verdict) == ("fine", "look")
-    pairs = re.findall(r"\((\d+), (\d+)\)", near.found)
+    pairs = re.findall(r"\((\d+), (\d+)\)", near.text)
     assert 0 < len(pairs) <= MAX_NAMED
     assert {int(second) - int(first) for first, second in pairs} == {60}
 
@@ -76,7 +74,7 @@ def test_what_validation_and_test_part_share_deserves_a_look(make_config, make_a
     x[pair[1]], t[pair[1]] = x[pair[0]] + 1e-3, t[pair[0]] + 1e-3
     near = findings(make_config(**make_arrays(x, t)))["near copies"]
     assert near.verdict == "look"
-    assert near.found.endswith(f"samples ({min(pair)}, {max(pair)})")
+    assert near.text.endswith(f"samples ({min(pair)}, {max(pair)})")
 
 
 def test_windows_of_one_recording_are_told_by_their_neighbours(make_config, make_arrays):
@@ -84,7 +82,7 @@ def test_windows_of_one_recording_are_told_by_their_neighbours(make_config, make
     x += np.repeat(np.random.default_rng(1).normal(0, 3, (N // 4, 2, 32)), 4, axis=0)
     finding = findings(make_config(**make_arrays(x, t)))["neighbours in the file"]
     assert finding.verdict == "look"
-    assert "if recordings were cut into windows, name them" in finding.found
+    assert "if recordings were cut into windows, name them" in finding.text
 
 
 def test_a_channel_that_holds_a_target_is_named(make_config, make_arrays):
@@ -92,14 +90,14 @@ def test_a_channel_that_holds_a_target_is_named(make_config, make_arrays):
     x[:, 1] = (0.01 * t[:, :1] - 3) + 1e-6 * x[:, 1]
     finding = findings(make_config(**make_arrays(x, t)))["channels that copy a target"]
     assert finding.verdict == "look"
-    assert "of channel 1 with target 0: correlation 1.000" in finding.found
+    assert "of channel 1 with target 0: correlation 1.000" in finding.text
 
 
 def test_a_channel_that_is_a_setting_is_named(make_config, make_arrays):
     x, t = noise()
     x[:, 0] = np.random.default_rng(2).normal(size=(N, 1))
     finding = findings(make_config(**make_arrays(x, t)))["constant channels"]
-    assert "a setting rather than a signal: channel 0" in finding.found
+    assert "a setting rather than a signal: channel 0" in finding.text
 
 
 def test_scalers_fitted_elsewhere_are_found(make_config, make_arrays):
@@ -122,7 +120,7 @@ def test_what_was_found_is_remembered(make_config, make_arrays):
 def test_all_24_repeated_spectra_of_tecator_are_found(tmp_path):
     root = f"paths.outputs_root={tmp_path}"
     by_group = findings(load_config("params/tecator.yaml", [root]))["exact copies"]
-    assert by_group.found == "24 samples repeat another one, 0 of these contents lie in two parts"
+    assert by_group.text == "24 samples repeat another one, 0 of these contents lie in two parts"
     assert by_group.verdict == "fine"
     at_random = load_config("params/tecator.yaml", [root, "data_split.method=random"])
     assert verdicts(at_random)["exact copies"] == "leak"
@@ -140,6 +138,6 @@ def test_findings_speak_of_channels_by_their_names_of_today(make_config, make_ar
     x, t = noise()
     x[:, 0] = np.random.default_rng(2).normal(size=(N, 1))
     arrays = make_arrays(x, t)
-    assert "channel 0" in findings(make_config(**arrays))["constant channels"].found
+    assert "channel 0" in findings(make_config(**arrays))["constant channels"].text
     renamed = make_config(**arrays, **{"dataset.channel_names": ["p", "q"]})
-    assert "rather than a signal: p" in findings(renamed)["constant channels"].found
+    assert "rather than a signal: p" in findings(renamed)["constant channels"].text

@@ -22,7 +22,7 @@ def contender(name, *scores, **more):
 def test_the_race_has_a_line_for_each_contender(n_contenders):
     rows = [contender(f"trial {i}", 0.2, 0.3) for i in range(n_contenders)]
     rows[-1] |= {"beaten": True, "scores": [None, 0.4], "mean": None, "interval": (None, None)}
-    figure = plot_race(rows, "validation MSE")
+    figure = plot_race(rows, [row["name"] for row in rows], "validation MSE")
     (axes,) = figure.axes
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names[-1] == f"trial {n_contenders - 1} (given up)"

@@ -7,8 +7,8 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from matplotlib.figure import Figure
 
+from hpo_utils.base.language import _
 from hpo_utils.base.paths import project_root
-from hpo_utils.report.language import Language
 from hpo_utils.report.page import Report, _mime_bundle, report_path
 from hpo_utils.trials.figures import plot_learning_curves
 
@@ -63,8 +63,8 @@ def test_a_page_holds_what_was_shown_and_no_code(shell, tmp_path, capsys):
 def test_a_japanese_page(shell, tmp_path, capsys):
     report = Report("04_analyze.ipynb", "ja")
     figure = plot_learning_curves(HISTORY, 2)
-    run_cell(shell, report, ("Every training on a random split diverged.",),
-             (figure, "Importance of each parameter"))  # fmt: skip
+    run_cell(shell, report, (_("Every training on a random split diverged."),),
+             (figure, _("Importance of each parameter")))  # fmt: skip
     page = report.save(tmp_path / "s.html", "Study demo").read_text(encoding="utf-8")
     assert '<html lang="ja">' in page
     assert "<title>Study demo</title>" in page
@@ -108,7 +108,7 @@ def test_where_the_report_of_a_study_goes(tmp_path):
 def test_names_are_shown_and_not_run():
     evil = "<script>alert(1)</script>"
     for item in (f"target {evil}", pd.DataFrame({evil: [evil]}), Figure()):
-        data = _mime_bundle(item, evil, Language("en"))
+        data = _mime_bundle(item, evil)
         shown = data.get("text/html", data.get("text/markdown", ""))
         assert "<script" not in shown
         assert "script" in shown

@@ -73,7 +73,8 @@ def test_the_sentence_about_baselines(examination, said):
 
 def race(gap=0.01, **second):
     other = {
-        "name": "trial 2",
+        "trial": 2,
+        "is_base": False,
         "mean": 1.5,
         "p_value": 0.5,
         "ratio_interval": (1.1, 1.3),
@@ -81,7 +82,7 @@ def race(gap=0.01, **second):
         "beaten": False,
         **second,
     }
-    first = {"name": "trial 7", "mean": 1.05, "p_value": None, "scores": [1.0, 1.1]}
+    first = {"trial": 7, "is_base": False, "mean": 1.05, "p_value": None, "scores": [1.0, 1.1]}
     return {"contenders": [first, other], "gap": gap, "gap_by_chance": 0.015, "confidence": 0.95,
             "best_trial": 2, "raced": True}  # fmt: skip
 
@@ -124,10 +125,10 @@ def test_too_few_groups_are_said():
     ("evaluation", "said"),
     [
         (race(), "comes first. Its lead over trial 2 is within chance."),
-        (race(), "0.0100 worse on its fresh seeds than its score in the study; the luck of one"),
+        (race(), "0.0100 worse on its fresh seeds than its score in the study. The luck of one"),
         (
             race(gap=-0.02),
-            "0.0200 better on its fresh seeds than its score in the study; the luck",
+            "0.0200 better on its fresh seeds than its score in the study. The luck",
         ),
         (race(p_value=0.01), "It is better beyond chance than trial 2."),
         (race(p_value=0.06), "Its lead over trial 2 is within chance."),

@@ -131,7 +131,7 @@ def test_a_search_whose_winner_diverges_stops_no_other(grouped, monkeypatch, cap
 
     monkeypatch.setattr(settle, "choose_members", diverging_on_fold_0)
     found = settle_winner(run_study(cfg), cfg)
-    assert found["all_folds"] == "No training on fold 0 was completed."
+    assert found["all_folds"] == "No training on one of the folds was completed: fold 0."
     assert len(asked) == 3
     assert "a winner must train on some seed" in capsys.readouterr().out
 
