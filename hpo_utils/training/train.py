@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from hpo_utils.base.config import Config, updated, with_target_weights
 from hpo_utils.base.errors import DivergenceError, InfeasibleError
+from hpo_utils.base.interrupts import raise_dropped
 from hpo_utils.data.physics import active_physics, in_units
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.network.devices import (
@@ -312,6 +313,7 @@ def _create_step(
     precision, stop = training.compute.precision, training.stop
 
     def before() -> None:
+        raise_dropped()
         state.schedule.before_step()
         if stop is not None:
             stop.check_deadline()

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.base.config import Config, as_dict, config_from_dict
 from hpo_utils.base.errors import StopRequest, StudyError
-from hpo_utils.base.interrupts import outages, was_interrupted
+from hpo_utils.base.interrupts import outages, raise_dropped, remembered, was_interrupted
 from hpo_utils.base.paths import resolve
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.network.devices import select_device
@@ -71,6 +71,7 @@ class Tickets(Protocol):
         ...
 
 
+@remembered()
 def run_trials(
     study: optuna.Study,
     search: Search,
@@ -89,6 +90,7 @@ def run_trials(
     failures = 0
     try:
         while search.stop.reason() is None and tickets.acquire(block=False):
+            raise_dropped()
             if nothing_left(study, search):
                 break  # another process works on the same study
             trial = study.ask()

@@ -1,9 +1,11 @@
+import gc
 import signal
 import threading
+from contextlib import suppress
 
 import pytest
 
-from hpo_utils.base.interrupts import held_back
+from hpo_utils.base.interrupts import held_back, raise_dropped, remembered
 
 pytestmark = pytest.mark.usefixtures("interruptible")
 
@@ -64,12 +66,75 @@ def test_where_interrupts_are_ignored_they_stay_so():
         signal.signal(signal.SIGINT, before)
 
 
-def test_other_threads_hold_nothing_back():
+class Dropped:
+    """Something whose destruction an interrupt falls into."""
+
+    def __init__(self):
+        self.itself = self  # only the garbage collector can destroy it
+
+    def __del__(self):
+        interrupt()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_python_drops_is_raised_again():
+    done = []
+
+    @remembered()
+    def work():
+        Dropped()
+        gc.collect()
+        done.append("what came between")
+        raise_dropped()
+        done.append("the rest")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == ["what came between"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    raise_dropped()  # it is over
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_is_dropped_at_last_is_raised_at_the_end():
+    done = []
+
+    @remembered()
+    def work():
+        Dropped()
+        gc.collect()
+        done.append("all")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == ["all"]
+
+
+def test_an_interrupt_that_is_held_back_is_remembered_too():
+    done = []
+
+    @remembered()
+    def work():
+        with suppress(KeyboardInterrupt), held_back():
+            interrupt()
+            raise_dropped()
+            done.append("the block")
+        raise_dropped()
+        done.append("the rest")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == ["the block"]
+
+
+@pytest.mark.parametrize("block", [held_back, remembered])
+def test_other_threads_have_no_interrupts(block):
     handlers = []
 
-    @held_back()
     def work():
-        handlers.append(signal.getsignal(signal.SIGINT))
+        with block():
+            handlers.append(signal.getsignal(signal.SIGINT))
+            raise_dropped()
 
     thread = threading.Thread(target=work)
     thread.start()
