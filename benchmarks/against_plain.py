@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from record import keep
 
 HERE = Path(__file__).parent
 PARAMS = "params/demo.yaml"
@@ -65,7 +66,7 @@ def main() -> None:
 
 
 def to_quality(options: argparse.Namespace, scratch: Path) -> None:
-    ratios = []
+    ratios, runs = [], []
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         settings = prepare(options, scratch, seed)
         # a training's luck with its seed is worth as much as the sampler's: both change
@@ -77,6 +78,12 @@ def to_quality(options: argparse.Namespace, scratch: Path) -> None:
         reached = [t["seconds"] for t in ours if t["state"] == "COMPLETE" and t["score"] <= target]
         needed = min(reached, default=float("inf"))
         ratios.append(total / needed)
+        runs.append(
+            {
+                "seed": seed, "plain_best": target, "plain_s": total, "ours_best": best(ours),
+                "ours_s": needed if reached else None, "ours_trials": len(ours),
+            }
+        )  # fmt: skip
         when = f"as good in {needed:.1f} s" if reached else "not as good in that time"
         print(
             f"seed {seed}: plain {target:.4f} in {total:.0f} s; ours {best(ours):.4f}, {when},"
@@ -84,10 +91,11 @@ def to_quality(options: argparse.Namespace, scratch: Path) -> None:
             flush=True,
         )
     show("time to the plain script's quality", ratios)
+    keep(f"to_quality_{label(options)}", runs)
 
 
 def same_configurations(options: argparse.Namespace, scratch: Path) -> None:
-    ratios = []
+    ratios, runs = [], []
     settings = prepare(options, scratch, 0)
     settings |= {"prune": False, "configurations": draw(options, settings)}
     for repeat in range(options.repeats):
@@ -95,6 +103,12 @@ def same_configurations(options: argparse.Namespace, scratch: Path) -> None:
         ours = run("ours", settings, scratch)
         ratios.append(plain[-1]["seconds"] / ours[-1]["seconds"])
         scores = {name: [t["score"] for t in side] for name, side in (("p", plain), ("o", ours))}
+        runs.append(
+            {
+                "plain_s": plain[-1]["seconds"], "ours_s": ours[-1]["seconds"],
+                "plain_scores": scores["p"], "ours_scores": scores["o"],
+            }
+        )  # fmt: skip
         print(
             f"repeat {repeat}: plain {plain[-1]['seconds']:.0f} s, ours {ours[-1]['seconds']:.0f} s"
             f" ratio {ratios[-1]:.2f}; median score {np.median(scores['p']):.4f} and"
@@ -102,6 +116,13 @@ def same_configurations(options: argparse.Namespace, scratch: Path) -> None:
             flush=True,
         )
     show("wall time of the same configurations", ratios)
+    keep(f"same_configurations_{label(options)}", runs)
+
+
+def label(options: argparse.Namespace) -> str:
+    """Return what tells the races apart: space, length, and whether ours begins at its base."""
+    shorter = f"_shorter_{options.shorter}" if options.shorter > 1 else ""
+    return Path(options.params_file).stem + shorter + "_without_base" * options.without_base
 
 
 def shorten(options: argparse.Namespace, scratch: Path) -> str:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from against_plain import Trials, best, prepare, run, show
+from record import keep
 
 CORES = 2
 DEMO = {"params_file": "params/demo.yaml", "overrides": "", "ours": "study.n_workers=2"}
@@ -38,7 +39,7 @@ def main() -> None:
     if options.what == "ray":
         run_ray(json.loads(Path(options.settings).read_text()))
         return
-    whole, reached = [], []
+    whole, reached, runs = [], [], []
     with tempfile.TemporaryDirectory() as scratch:
         for seed in range(options.seeds):
             common = argparse.Namespace(**DEMO, n_trials=options.n_trials, without_base=False)
@@ -50,6 +51,13 @@ def main() -> None:
             whole.append(theirs[-1]["seconds"] / ours[-1]["seconds"])
             reached.append(time_to(theirs, target) / time_to(ours, target))
             for name, side in (("ray", theirs), ("ours", ours)):
+                runs.append(
+                    {
+                        "seed": seed, "side": name, "trials": len(side), "best": best(side),
+                        "seconds": side[-1]["seconds"],
+                        "to_common_quality_s": time_to(side, target),
+                    }
+                )  # fmt: skip
                 print(
                     f"seed {seed}, {name}: {len(side)} trials in {side[-1]['seconds']:.0f} s, best"
                     f" {best(side):.4f}, {target:.4f} after {time_to(side, target):.1f} s",
@@ -57,6 +65,7 @@ def main() -> None:
                 )
     show(f"time for {options.n_trials} trials", whole)
     show("time to the quality that both reach", reached)
+    keep(f"against_ray_{options.scheduler}", runs)
 
 
 def time_to(trials: Trials, target: float) -> float:

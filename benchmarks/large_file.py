@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from record import keep
 
 from hpo_utils.base.config import load_config
 from hpo_utils.data.preparation import prepare_data
@@ -61,17 +62,22 @@ def main() -> None:
     before, start = peak(), time.perf_counter()
     data = prepare_data(cfg)
     seconds = time.perf_counter() - start
-    print(f"prepare: {seconds:.0f} s, {peak() - before:.0f} MB above the {before:.0f} MB before")
+    above = peak() - before
+    runs = [{"what": "prepare", "seconds": seconds, "mb_above_start": above, "mb_at_start": before}]
+    print(f"prepare: {seconds:.0f} s, {above:.0f} MB above the {before:.0f} MB before")
     start = time.perf_counter()
     prepare_data(cfg)
-    print(f"prepare again: {time.perf_counter() - start:.3f} s ({data.dataset_id})")
+    runs.append({"what": "prepare again", "seconds": time.perf_counter() - start})
+    print(f"prepare again: {runs[-1]['seconds']:.3f} s ({data.dataset_id})")
     if options.study:
         from hpo_utils.study.search import run_study
 
         start = time.perf_counter()
         run_study(cfg)
         seconds = time.perf_counter() - start
+        runs.append({"what": "three trials of two epochs", "seconds": seconds, "peak_mb": peak()})
         print(f"study of 3 trials of 2 epochs: {seconds:.0f} s, peak {peak():.0f} MB")
+    keep("large_file", runs)
 
 
 if __name__ == "__main__":

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from record import keep
 
 from hpo_utils.base.config import Config, load_config
 from hpo_utils.data.audit import audit_leakage
 from hpo_utils.data.preparation import prepare_data
-from hpo_utils.data.prepared import PreparedData
 from hpo_utils.scores.baselines import fit_baselines
 
 
@@ -41,16 +41,18 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         cfg = make_config(Path(directory), options.samples)
-        started = time.perf_counter()
-        data = prepare_data(cfg)
-        print(f"prepared in {time.perf_counter() - started:.1f} s", flush=True)
-        steps: dict[str, Callable[[PreparedData], object]] = {
-            "audited": audit_leakage, "baselines": fit_baselines
-        }  # fmt: skip
-        for name, step in steps.items():
+        steps: list[tuple[str, Callable[[], object]]] = [
+            ("prepared", lambda: prepare_data(cfg)),
+            ("audited", lambda: audit_leakage(prepare_data(cfg))),
+            ("baselines fitted", lambda: fit_baselines(prepare_data(cfg))),
+        ]
+        runs = []
+        for name, step in steps:
             started = time.perf_counter()
-            step(data)
-            print(f"{name} in {time.perf_counter() - started:.1f} s", flush=True)
+            step()
+            runs.append({"what": name, "seconds": time.perf_counter() - started})
+            print(f"{name} in {runs[-1]['seconds']:.1f} s", flush=True)
+    keep("many_samples", runs, samples=options.samples)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,11 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import optuna
+from record import keep
 
 from hpo_utils.base.config import load_config, with_target_weights
 from hpo_utils.study.search import FILES_INTERVAL, FILES_SHARE
@@ -41,6 +42,7 @@ def main() -> None:
         costs = Costs(Path(scratch))
         found = [costs.at(size) for size in sizes]
     print(f"{sizes[-1]} trials over {sizes[0]}: {found[-1] / found[0]:.2f}")
+    keep("many_trials", costs.runs)
 
 
 class Costs:
@@ -56,6 +58,7 @@ class Costs:
         self.study.pruner = create_pruner(self.cfg)
         self.rng = np.random.default_rng(0)
         self.seconds: dict[str, float] = defaultdict(float)
+        self.runs: list[dict[str, Any]] = []
 
     def spend(self, step: str, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         started = time.perf_counter()
@@ -83,7 +86,8 @@ class Costs:
         self.fill(size - N_TRIALS)
         self.seconds.clear()
         self.spend("read", self.study.get_trials, deepcopy=False)
-        print(f"{size} trials: read in {self.seconds.pop('read'):.1f} s, once in a process")
+        read = self.seconds.pop("read")
+        print(f"{size} trials: read in {read:.1f} s, once in a process")
         for _ in range(N_TRIALS):
             trial = self.spend("ask", self.study.ask)
             self.spend("suggest", suggest_hyperparameters, trial, self.cfg, self.space)
@@ -99,6 +103,7 @@ class Costs:
         self.seconds["files"] *= N_TRIALS * min(1.0, TRIAL_SECONDS / pause)
         each = {step: 1e3 * seconds / N_TRIALS for step, seconds in self.seconds.items()}
         whole = sum(each.values())
+        self.runs.append({"trials": size, "read_s": read, "ms_a_trial": whole, "of_which_ms": each})
         steps = ", ".join(f"{step} {value:.0f}" for step, value in each.items())
         print(f"{size} trials: {whole:.0f} ms per trial ({steps})", flush=True)
         return whole

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+from record import keep
 
 from hpo_utils.base.config import Config, load_config
 from hpo_utils.data.preparation import prepare_data
@@ -58,7 +59,7 @@ def settings(directory: Path) -> Config:
 
 
 def of_arrays(scratch: Path) -> None:
-    peaks, sizes = [], []
+    peaks, sizes, runs = [], [], []
     for n_samples in (SMALL, LARGE):
         directory = scratch / str(n_samples)
         directory.mkdir()
@@ -79,8 +80,10 @@ def of_arrays(scratch: Path) -> None:
         print(
             f"{n_samples} samples: arrays {sizes[-1] / 1e6:.0f} MB, peak {peaks[-1] / 1e6:.0f} MB"
         )
+        runs.append({"samples": n_samples, "arrays_bytes": sizes[-1], "peak_bytes": peaks[-1]})
     ratio = (peaks[1] - peaks[0]) / (sizes[1] - sizes[0])
     print(f"peak over the arrays: {ratio:.2f}, beside what network and libraries take")
+    keep("memory_arrays", runs, ratio=ratio)
 
 
 def of_trials(scratch: Path) -> None:
@@ -97,6 +100,8 @@ def of_trials(scratch: Path) -> None:
         found.append(psutil.Process().memory_info().rss)
         print(f"after {n_trials} trials: {found[-1] / 1e6:.0f} MB")
     print(f"after 200 over after 20: {found[1] / found[0]:.3f}")
+    runs = [{"trials": n, "rss_bytes": rss} for n, rss in zip((20, 200), found, strict=True)]
+    keep("memory_trials", runs)
 
 
 if __name__ == "__main__":

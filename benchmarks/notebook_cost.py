@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from record import keep
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = "study.n_trials=4 evaluation.n_seeds=0"
@@ -36,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
     repeats = parser.parse_args().repeats
-    differences = []
+    differences, runs = [], []
     with tempfile.TemporaryDirectory() as scratch:
         for repeat in range(-1, repeats):  # the first one prepares the data and warms the disk
             seconds = []
@@ -55,9 +56,11 @@ def main() -> None:
                 seconds.append(time.perf_counter() - started)
             if repeat >= 0:
                 differences.append(seconds[1] - seconds[0])
+                runs.append({"script_s": seconds[0], "papermill_s": seconds[1]})
                 print(f"script {seconds[0]:.1f} s, papermill {seconds[1]:.1f} s", flush=True)
     low, middle, high = np.min(differences), np.median(differences), np.max(differences)
     print(f"papermill over Python: {middle:.1f} s (median; {low:.1f} to {high:.1f})")
+    keep("notebook_cost", runs)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,7 @@ The two take turns; times are medians. The results go to benchmarks/results/onnx
 
 from __future__ import annotations
 
-import json
 import logging
-import platform
 import statistics
 import sys
 import time
@@ -24,11 +22,11 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import torch
+from record import keep
 
 from hpo_utils.bundle.bundle import load_bundle
 
 N_SAMPLES, N_RUNS, N_EXPORTS = 64, 30, 5
-RESULTS = Path(__file__).parent / "results" / "onnx_exporters.json"
 
 
 def export_newer(model: torch.nn.Module, sample: torch.Tensor, file: Path) -> None:
@@ -63,39 +61,37 @@ def main(directory: Path) -> None:
     with torch.no_grad():
         expected = model(torch.from_numpy(x))[0].numpy()
     exporters = {"newer": export_newer, "older": export_older}
-    found: dict[str, dict[str, Any]] = {}
+    writing: dict[str, list[float]] = {name: [] for name in exporters}
+    predicting: dict[str, list[float]] = {name: [] for name in exporters}
+    runs = []
     with TemporaryDirectory() as temporary:
         files = {name: Path(temporary) / f"{name}.onnx" for name in exporters}
-        writing: dict[str, list[float]] = {name: [] for name in exporters}
         for _ in range(N_EXPORTS):
             for name, export in exporters.items():
                 writing[name].append(seconds(partial(export, model, sample, files[name])))
         sessions = {name: onnxruntime.InferenceSession(str(file)) for name, file in files.items()}
-        predicting: dict[str, list[float]] = {name: [] for name in exporters}
         for _ in range(N_RUNS):
             for name, session in sessions.items():
                 predicting[name].append(seconds(partial(session.run, ["y"], {"x": x})))
         for name, session in sessions.items():
             off = np.abs(session.run(["y"], {"x": x})[0] - expected).max(axis=0)
-            found[name] = {
-                "first_write_s": round(writing[name][0], 2),
-                "write_s": round(statistics.median(writing[name][1:]), 2),
-                "bytes": files[name].stat().st_size,
-                "predict_ms": round(1000 * statistics.median(predicting[name]), 2),
-                "predict_ms_quartiles": [
-                    round(1000 * q, 2) for q in np.quantile(predicting[name], [0.25, 0.75])
-                ],
-                "off_in_standard_deviations": float((off / expected.std(axis=0)).max()),
-            }
-    result = {
-        "torch": torch.__version__, "onnxruntime": onnxruntime.__version__,
-        "processor": platform.processor() or platform.machine(), "threads": torch.get_num_threads(),
-        "members": len(model.members), "raw_shape": list(bundle.layout.raw_shape),
-        "samples": N_SAMPLES, **found,
-    }  # fmt: skip
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(result, indent=1))
+            first, *again = writing[name]
+            low, middle, high = 1000 * np.quantile(predicting[name], [0.25, 0.5, 0.75])
+            size = files[name].stat().st_size
+            print(
+                f"{name}: written in {first:.2f} s, then in {statistics.median(again):.2f} s;"
+                f" {size / 1e6:.2f} MB; {N_SAMPLES} samples in {middle:.1f} ms"
+                f" ({low:.1f} to {high:.1f})"
+            )
+            runs.append(
+                {
+                    "exporter": name, "writing_s": writing[name], "bytes": size,
+                    "predicting_s": predicting[name],
+                    "off_in_standard_deviations": float((off / expected.std(axis=0)).max()),
+                }
+            )  # fmt: skip
+    shape = list(bundle.layout.raw_shape)
+    keep("onnx_exporters", runs, members=len(bundle.model.members), raw_shape=shape)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 
 import torch
+from record import keep
 from torch import nn
 
 from hpo_utils.base.config import load_config
@@ -73,6 +74,7 @@ def main() -> None:
     device = select_device("auto")
     precision = select_precision(options.precision, device)
     print(f"{device}, {precision}; hidden, batch, H, W, residual")
+    runs = []
     for threads in options.threads:
         torch.set_num_threads(threads)
         for case in CASES + (FULL_SIZE if device.type == "cuda" else []):
@@ -88,6 +90,12 @@ def main() -> None:
                 matrix_peak.cache_clear()
                 peak = (before + matrix_peak(device, precision, threads)) / 2
                 shares.append(flops / times[-1] / peak)
+            runs.append(
+                {
+                    "threads": threads, "case": case, "ms": [1e3 * each for each in times],
+                    "gflops": flops / statistics.median(times) / 1e9, "shares_of_peak": shares,
+                }
+            )  # fmt: skip
             spread = f"{min(shares):.0%} to {max(shares):.0%}"
             print(
                 f"{threads} threads {case}: {1e3 * statistics.median(times):.1f} ms,"
@@ -95,6 +103,7 @@ def main() -> None:
                 f" {statistics.median(shares):.0%} of the peak ({spread})",
                 flush=True,
             )
+    keep("step", runs, device=str(device), precision=str(precision))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from record import keep
 
 from hpo_utils.base.config import load_config
 from hpo_utils.trials.storage import create_pruner, open_storage
@@ -39,22 +40,24 @@ def main() -> None:
     options = parser.parse_args()
     options.directory.mkdir(parents=True, exist_ok=True)
     print("storage      workers  epochs/s  trials/s  median of an epoch  95 %")
-    measure("SQLite", f"sqlite:///{options.directory}/storages.db", options)
+    runs = measure("SQLite", f"sqlite:///{options.directory}/storages.db", options)
     if options.postgres is not None:
-        measure("PostgreSQL", options.postgres, options)
+        runs += measure("PostgreSQL", options.postgres, options)
         port = free_port()
         command = [sys.executable, "-m", "hpo_utils", "proxy", "--port", str(port),
                    "--overrides", f"study.storage={options.postgres}"]  # fmt: skip
         proxy = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         try:
-            measure("gRPC proxy", f"grpc://127.0.0.1:{port}", options)
+            runs += measure("gRPC proxy", f"grpc://127.0.0.1:{port}", options)
         finally:
             proxy.terminate()
             proxy.wait()
+    keep("storages", runs, seconds=options.seconds)
 
 
-def measure(name: str, address: str, options: argparse.Namespace) -> None:
-    """Print one line for each number of workers at a storage."""
+def measure(name: str, address: str, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Print and return one line for each number of workers at a storage."""
+    runs = []
     for n_workers in options.workers:
         study_name = f"{name}-{n_workers}-{time.time():.0f}"
         optuna.create_study(study_name=study_name, storage=opened(address, 1))
@@ -74,6 +77,15 @@ def measure(name: str, address: str, options: argparse.Namespace) -> None:
             f"  {n_trials / options.seconds:>8.1f}  {1e3 * middle:>15.1f} ms  {1e3 * slow:.0f} ms",
             flush=True,
         )
+        runs.append(
+            {
+                "storage": name, "workers": n_workers,
+                "epochs_a_second": len(epochs) / options.seconds,
+                "trials_a_second": n_trials / options.seconds,
+                "median_ms": 1e3 * middle, "ms_95": 1e3 * slow,
+            }
+        )  # fmt: skip
+    return runs
 
 
 def opened(address: str, n_threads: int) -> optuna.storages.BaseStorage:

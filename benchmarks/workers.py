@@ -16,6 +16,8 @@ import statistics
 import tempfile
 import time
 
+from record import keep
+
 from hpo_utils.base.config import load_config
 from hpo_utils.study.search import run_study
 
@@ -33,15 +35,17 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as root:
         run(root, options.executor, 1, "prepare", 1)  # prepare the data, warm the caches
-        ratios = []
+        ratios, runs = [], []
         for repeat in range(options.repeats):
             rates = {n: run(root, options.executor, n, f"{n}-{repeat}") for n in (1, 2)}
             ratios.append(rates[2] / rates[1])
+            runs.append({f"trials_an_hour_of_{n}": rate for n, rate in rates.items()})
             print(f"2 over 1: {ratios[-1]:.2f}", flush=True)
     print(
         f"median {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}),"
         f" {options.executor}"
     )
+    keep(f"workers_{options.executor}", runs)
 
 
 def run(root: str, executor: str, n_workers: int, name: str, n_trials: int = N_TRIALS) -> float:
