@@ -18,7 +18,6 @@ demo: $(VENV)/installed  ## install, run the four notebooks on the demo data, sa
 
 test: lint  ## install the test tools and run everything that CI runs
 	$(PYTEST) --durations=10
-	$(BIN)/python -m pytest --nbmake notebooks/
 
 quick: lint  ## while you work: style, types and the quick tests, 2 min on two cores
 	$(PYTEST) -m "not slow"

@@ -31,7 +31,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 # modules whose tests run whole studies, other processes or servers, the longest first
 SLOW = (
     "test_cluster", "test_storage_trouble", "test_postgres", "test_kills", "test_damaged_files",
-    "test_search", "test_browser", "test_pipeline", "test_notebooks", "test_proxy",
+    "test_search", "test_nbmake", "test_browser", "test_pipeline", "test_notebooks", "test_proxy",
     "test_reevaluation", "test_settle", "test_folds", "test_recipes", "test_by_hand",
     "test_checkpoints", "test_agreement", "test_companions", "test_out_of_memory", "test_kernel",
 )  # fmt: skip

@@ -13,8 +13,12 @@ import nbformat
 import papermill
 import pytest
 import yaml
+from IPython.core.interactiveshell import InteractiveShell
 from papermill.exceptions import PapermillExecutionError
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
 
+from hpo_utils.base.errors import HpoError
 from hpo_utils.base.paths import project_root
 from hpo_utils.pipeline import NOTEBOOKS
 
@@ -115,16 +119,36 @@ WRONG_PARAMETERS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "parameters", "message"), WRONG_PARAMETERS)
-def test_a_wrong_parameter_is_one_sentence_and_changes_nothing(tmp_path, name, parameters, message):
+def given_to(tmp_path, parameters):
+    """Return the parameters of a notebook at smoke size, whose files go to ``tmp_path``."""
     root = f"paths.outputs_root={tmp_path / 'runs'}"
     given = {"params_file": "params/smoke.yaml", **parameters}
-    given["overrides"] = f"{root} {parameters.get('overrides', '')}"
+    return {**given, "overrides": f"{root} {parameters.get('overrides', '')}"}
+
+
+@pytest.mark.parametrize(("name", "parameters", "message"), WRONG_PARAMETERS)
+def test_a_wrong_parameter_is_one_sentence_and_changes_nothing(
+    tmp_path, monkeypatch, name, parameters, message
+):
+    """The cells as papermill writes them, in a shell of this process: kernels start slowly."""
+    monkeypatch.chdir(tmp_path)
+    file = project_root() / "notebooks" / f"{name}.ipynb"
+    asked = parameterize_notebook(load_notebook_node(str(file)), given_to(tmp_path, parameters))
+    shell = InteractiveShell.instance()
+    results = (shell.run_cell(cell.source, store_history=True) for cell in code_cells(asked))
+    error = next(result.error_in_exec for result in results if not result.success)
+    assert isinstance(error, HpoError)
+    assert message in str(error)
+    assert "\n" not in str(error)
+    assert not (tmp_path / "runs").exists()
+    InteractiveShell.clear_instance()
+
+
+def test_papermill_shows_the_sentence_alone(tmp_path):
     with pytest.raises(PapermillExecutionError) as caught:
-        execute(name, tmp_path / "out.ipynb", **given)
-    assert message in caught.value.evalue
+        execute("03_optimize", tmp_path / "out.ipynb", **given_to(tmp_path, {"n_trails": 3}))
+    assert "got 'n_trails': did you mean n_trials?" in caught.value.evalue
     assert len(caught.value.traceback) == 1  # the sentence, not a traceback
-    assert "\n" not in caught.value.evalue
     assert not (tmp_path / "runs").exists()
 
 
