@@ -121,7 +121,7 @@ NETWORKS = {
 REAL_CREATE = train.create_network
 
 
-def train(cfg, data, make):
+def train_once(cfg, data, make):
     """Train once, with another network in place of the configured one if ``make`` is given."""
 
     def create(cfg, x, scaler, physics, device):
@@ -153,7 +153,7 @@ def main():
                 started, found, predictions = time.monotonic(), [], []
                 for seed in range(options.seeds):
                     one = updated(cfg, {**changes, "training.seed": seed})
-                    metrics, y_pred = train(one, data, make)
+                    metrics, y_pred = train_once(one, data, make)
                     found.append(metrics)
                     predictions.append(y_pred)
                 seconds = (time.monotonic() - started) / options.seeds

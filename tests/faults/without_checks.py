@@ -28,6 +28,7 @@ import pandas as pd
 import sklearn.ensemble
 import torch
 
+PACKAGE = Path(__file__).parents[2] / "hpo_utils"
 PATIENCE = 120.0  # seconds for a row without its check; what goes on training has failed as well
 HEAVY = (np, optuna, pd, sklearn, torch)  # imported before the processes fork: it takes seconds
 
@@ -57,7 +58,7 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def __init__(self, file: Path, line: int) -> None:
         self._file, self._line = file, line
-        self._name = f"hpo_utils.{file.stem}"
+        self._name = ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts)
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
         if name != self._name:
@@ -144,7 +145,7 @@ def main() -> None:
         if state != "passed":
             print(f"{name}: FAILS WITH ITS CHECK: {line}", flush=True)
             continue
-        if Path(line[0]).parent.name != "hpo_utils":
+        if PACKAGE not in Path(line[0]).parents:
             still.append(name)
             print(f"{name}: raised outside of the package, {line}", flush=True)
             continue
