@@ -22,7 +22,7 @@ from hpo_utils.base.config import load_config
 from hpo_utils.network.devices import select_device, select_precision
 from hpo_utils.network.models import create_model
 from hpo_utils.training.averaging import WeightAverage
-from hpo_utils.training.batches import Part
+from hpo_utils.training.batches import PartTensors
 from hpo_utils.training.optimizer import Adam
 from hpo_utils.training.timing import matrix_peak, training_flops
 from hpo_utils.training.train import Step, train_one_epoch
@@ -52,7 +52,7 @@ def make_step(
         memory_format=torch.channels_last
     )
     model = create_model(cfg, x, 6, device).to(memory_format=torch.channels_last)
-    part = Part(x, torch.randn(n, 6, device=device))
+    part = PartTensors(x, torch.randn(n, 6, device=device))
     flops = batch_size * training_flops(model, x)
     optimizer = Adam(model.parameters(), 1e-3)
     average = WeightAverage(model, 10)

@@ -263,7 +263,7 @@ def _pieces(
         pieces = ((start, x[start : start + step]) for start in range(0, len(x), step))
     used = slice(None) if len(layout.raw_shape) == 1 else layout.channels
     for start, piece in pieces:
-        kept = np.float32 if piece.dtype.itemsize <= 4 and piece.dtype.kind == "f" else np.float64
+        dtype = np.float32 if piece.dtype.itemsize <= 4 and piece.dtype.kind == "f" else np.float64
         fine = representable(piece[:, used]).reshape(len(piece), -1).all(axis=1)
         if not fine.all():
             raise DataError(
@@ -274,7 +274,7 @@ def _pieces(
         names = [layout.channel_names[i] for i in layout.channels]
         scale = (layout.input_mean, layout.input_std)
         refuse_far_from(scale, with_channels, start, names, meant, "channel")
-        yield np.array(piece, dtype=kept, order="C")  # a writable copy
+        yield np.array(piece, dtype=dtype, order="C")  # a writable copy
 
 
 def _check_shape(shape: tuple[int, ...], layout: Layout) -> None:

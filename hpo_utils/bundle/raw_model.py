@@ -53,7 +53,7 @@ class RawModel(nn.Module):
     lowest: Tensor
     highest: Tensor
 
-    def __init__(self, layout: Layout, members: Sequence[nn.Module], kept: Physics) -> None:
+    def __init__(self, layout: Layout, members: Sequence[nn.Module], physics: Physics) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
         self.channels, self.factor = layout.channels, layout.downsample_factor
@@ -62,7 +62,7 @@ class RawModel(nn.Module):
         for name in ("input_mean", "input_std"):
             values = torch.tensor(getattr(layout, name), dtype=torch.float64)
             self.register_buffer(name, values.reshape(axes))
-        lowest, highest = kept.bounds(len(layout.target_names))
+        lowest, highest = physics.bounds(len(layout.target_names))
         for name, per_target in (
             ("target_mean", layout.target_mean),
             ("target_std", layout.target_std),

@@ -95,13 +95,13 @@ def channel_indices(x: ArraySource, exclude: list[int] | None) -> list[int]:
         raise DataError(
             f"dataset.exclude_channels must lie between 0 and {x.n_channels - 1}, got {wrong}"
         )
-    kept = [channel for channel in range(x.n_channels) if channel not in exclude]
-    if not kept:
+    channels = [channel for channel in range(x.n_channels) if channel not in exclude]
+    if not channels:
         raise DataError(
             f"dataset.exclude_channels must leave at least one of {x.n_channels} channels, got"
             f" {list(exclude)}"
         )
-    return kept
+    return channels
 
 
 def scan_targets(
@@ -132,9 +132,9 @@ def scan_targets(
     far.update(targets)
     asked = [k for k, name in enumerate(names) if name not in meant]
     refuse_outliers(far, asked, names, "target", MEANT)
-    kept = targets.astype(np.float32)
+    single = targets.astype(np.float32)
     exact = targets.astype(np.float64)
-    coarse = np.spacing(np.abs(kept).max(axis=0)) > COARSE * exact.std(axis=0)
+    coarse = np.spacing(np.abs(single).max(axis=0)) > COARSE * exact.std(axis=0)
     lost = np.flatnonzero(coarse & (np.ptp(exact, axis=0) > 0))
     if len(lost):
         spread = exact[:, lost[0]] - exact[:, lost[0]].mean()
@@ -147,7 +147,7 @@ def scan_targets(
             f"targets must keep their digits in float32, but {names[lost[0]]!r} varies too"
             f" little for that: {remedy}"
         )
-    return kept
+    return single
 
 
 def fit_target_scaler(targets: NDArray[np.float32], names: list[str]) -> Standardizer:

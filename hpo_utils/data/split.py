@@ -67,11 +67,12 @@ def split_indices(
     by_time = cfg.method == "time"
     dealt = _in_order(members, shares) if by_time else _at_random(members, shares, cfg.seed)
     part_of = {part: part for part in PARTS} if cfg.n_folds is None else _parts_of_folds(dealt, cfg)
-    kept = _with_gaps(dealt, part_of, cfg.gap)
+    remaining = _with_gaps(dealt, part_of, cfg.gap)
     assigned = {
-        part: _sorted([kept[piece] for piece in dealt if part_of[piece] == part]) for part in PARTS
+        part: _sorted([remaining[piece] for piece in dealt if part_of[piece] == part])
+        for part in PARTS
     }
-    if empty := [name for name, samples in kept.items() if not len(samples)]:
+    if empty := [name for name, samples in remaining.items() if not len(samples)]:
         what = "samples" if len(members) == n_samples else "groups"
         raise DataError(
             f"each part of the split must get at least one sample, but {' and '.join(empty)} got"
@@ -116,14 +117,14 @@ def _with_gaps(
     }
     # samples of a part are dropped near these other parts
     before = {"train": ("val", "test"), "val": ("test",), "test": ()}
-    kept = {}
+    remaining = {}
     for piece, samples in pieces.items():
         near = np.zeros(len(samples), dtype=bool)
         for other in before[part_of[piece]]:
             first = np.searchsorted(joined[other], samples - gap)
             near |= np.searchsorted(joined[other], samples + gap, side="right") > first
-        kept[piece] = samples[~near]
-    return kept
+        remaining[piece] = samples[~near]
+    return remaining
 
 
 def _asked(cfg: DataSplitConfig) -> str:

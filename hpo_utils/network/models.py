@@ -256,9 +256,9 @@ def create_network(
     no such layer.
     """
     model = create_model(cfg, x_sample, len(target_scaler.mean), device)
-    kept = active_physics(cfg, physics)
-    if kept:
-        layer = PhysicalOutput(kept, target_scaler.mean, target_scaler.std)
+    enforced = active_physics(cfg, physics)
+    if enforced:
+        layer = PhysicalOutput(enforced, target_scaler.mean, target_scaler.std)
         model.head.append(layer.to(device))
     return model
 

@@ -123,14 +123,14 @@ def show_physics(report: Report, settled: SettledStudy) -> None:
     report.show(physics_table(evaluation))
     without = evaluation["without_physics"]
     if without is not None:
-        kept, free = (
+        constrained, free = (
             sum(without[key]) / len(without[key]) for key in ("constrained_scores", "scores")
         )
         report.show(
             _(
                 "The winner scores {constrained} with its constraints and {free} without them"
                 " (means over the same {n} seeds)."
-            ).format(constrained=f"{kept:.4f}", free=f"{free:.4f}", n=len(without["scores"]))
+            ).format(constrained=f"{constrained:.4f}", free=f"{free:.4f}", n=len(without["scores"]))
         )
 
 
@@ -144,8 +144,8 @@ def show_split(report: Report, settled: SettledStudy) -> None:
         return
     report.show(split_table(compared))
     said = _("The same configuration on the same samples, dealt out anew at random.")
-    kept, dealt = (compared[split]["scores"] for split in ("as_split", "at_random"))
-    if max(dealt) < min(kept):
+    as_split, at_random = (compared[split]["scores"] for split in ("as_split", "at_random"))
+    if max(at_random) < min(as_split):
         said += " " + _(
             "Every training scores better there. Where that is more than the luck of another"
             " validation part, it is memory of the recordings, and is gone with the next recording."

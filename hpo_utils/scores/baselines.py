@@ -56,9 +56,9 @@ def fit_baselines(data: PreparedData) -> list[Baseline]:
     """
     file = data.directory / FILE
     if is_whole_archive(file):
-        with suppress(ValueError, KeyError), np.load(file, allow_pickle=False) as kept:
-            names = [str(name) for name in kept["names"]]
-            return list(map(Baseline, names, kept["val"], kept["test"]))
+        with suppress(ValueError, KeyError), np.load(file, allow_pickle=False) as saved:
+            names = [str(name) for name in saved["names"]]
+            return list(map(Baseline, names, saved["val"], saved["test"]))
     found = _fit(data)
     arrays = {
         "names": np.array([baseline.name for baseline in found]),

@@ -24,7 +24,7 @@ RESIDENT_SHARE = 0.5  # of the free memory that a part may take
 
 
 @dataclass
-class Part:
+class PartTensors:
     """One part of the split as tensors.
 
     ``x`` has shape (n_samples, n_channels, L) or (n_samples, n_channels, H, W), is standardised,
@@ -61,21 +61,21 @@ class MicroBatches:
         return len(self.split(batch)) > before
 
 
-def load_part(data: PreparedData, part: str, cfg: Config, device: torch.device) -> Part:
+def load_part(data: PreparedData, part: str, cfg: Config, device: torch.device) -> PartTensors:
     """Bring one part to the device, in the layout that suits the network, or leave it on disk."""
     factor = cfg.dataset.downsample_factor
     z = torch.from_numpy(data.target_scaler.transform(data.targets(part))).to(device)
     shape = data.input_shape(part, factor)
     n_bytes = math.prod(shape[1:]) * np.dtype(np.float32).itemsize  # of a sample
     if len(z) * n_bytes > RESIDENT_SHARE * free_memory(device):
-        return Part(torch.from_numpy(data.inputs(part, factor)), z)
+        return PartTensors(torch.from_numpy(data.inputs(part, factor)), z)
     x = torch.empty(shape, device=device, memory_format=memory_format(len(shape) - 2))
     step = max(1, PIECE // n_bytes)
     for start in range(0, len(z), step):
         # mapped anew each time, or every page that was read would count as ours until the end
         piece = data.inputs(part, factor, slice(start, start + step))
         x[start : start + step] = torch.from_numpy(np.array(piece))
-    return Part(x, z)
+    return PartTensors(x, z)
 
 
 def make_batches(

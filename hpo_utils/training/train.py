@@ -37,7 +37,13 @@ from hpo_utils.network.models import (
 )
 from hpo_utils.scores.yardstick import Yardstick, create_yardstick
 from hpo_utils.training.averaging import WeightAverage
-from hpo_utils.training.batches import MicroBatches, Part, count_batches, load_part, make_batches
+from hpo_utils.training.batches import (
+    MicroBatches,
+    PartTensors,
+    count_batches,
+    load_part,
+    make_batches,
+)
 from hpo_utils.training.checkpoints import Checkpoint, TrainingState
 from hpo_utils.training.optimizer import Adam
 from hpo_utils.training.record import TrialRecord
@@ -151,7 +157,7 @@ class Step:
     pieces: MicroBatches = field(default_factory=MicroBatches)
 
 
-def train_one_epoch(step: Step, part: Part, batches: list[Tensor]) -> float:
+def train_one_epoch(step: Step, part: PartTensors, batches: list[Tensor]) -> float:
     """Make one pass over the training part and return the mean loss per sample.
 
     ``batches`` are index tensors of shape (batch_size,).
@@ -174,7 +180,7 @@ def train_one_epoch(step: Step, part: Part, batches: list[Tensor]) -> float:
     return float(total) / sum(len(batch) for batch in batches)
 
 
-def _gradients(step: Step, part: Part, batch: Tensor) -> Tensor | None:
+def _gradients(step: Step, part: PartTensors, batch: Tensor) -> Tensor | None:
     """Compute a batch's gradients into the model and return its loss.
 
     None if memory was too small: then ``step.pieces`` has become finer for another attempt.
@@ -203,7 +209,7 @@ def _gradients(step: Step, part: Part, batch: Tensor) -> Tensor | None:
 
 
 def evaluate(
-    model: nn.Module, part: Part, criterion: nn.Module, yardstick: Yardstick, batch_size: int
+    model: nn.Module, part: PartTensors, criterion: nn.Module, yardstick: Yardstick, batch_size: int
 ) -> tuple[float, float]:
     """Return the loss and score of a part, without gradients, in batches of ``batch_size``.
 
@@ -267,7 +273,7 @@ def _fit(
     training: Training,
     model: nn.Module,
     criterion: nn.Module,
-    train: Part,
+    train: PartTensors,
     validate: Callable[[nn.Module], tuple[float, float]],
 ) -> tuple[int, float]:
     """Run the epochs, load the best epoch's weights into ``model``, return its (epoch, score).

@@ -233,8 +233,8 @@ def choose_members(winner: Contender, ensemble: bool, root: Path) -> list[str]:
             f"a winner must train on some seed, but {winner.name} diverged on each of"
             f" {list(winner.scores)}: {first or 'narrow the search space'}"
         )
-    kept = finite if ensemble else [min(finite, key=lambda seed: finite[seed])]
-    return [winner.directories[seed] for seed in kept]
+    chosen = finite if ensemble else [min(finite, key=lambda seed: finite[seed])]
+    return [winner.directories[seed] for seed in chosen]
 
 
 def _examine_and_bundle(

@@ -17,7 +17,7 @@ from hpo_utils.network.models import create_network
 from hpo_utils.scores.metrics import standardized_errors
 from hpo_utils.scores.yardstick import Yardstick
 from hpo_utils.training import batches, train
-from hpo_utils.training.batches import MicroBatches, Part
+from hpo_utils.training.batches import MicroBatches, PartTensors
 from hpo_utils.training.directory import WEIGHTS_FILE, create_trial_output_dir
 from hpo_utils.training.test_looks import looks_at_test
 from hpo_utils.training.timing import PHASES
@@ -34,7 +34,7 @@ def run(cfg, **kwargs):
 def linear_problem(n=64):
     torch.manual_seed(0)
     x = torch.randn(n, 1, 8)
-    return Part(x, torch.stack([x.mean((1, 2)), x[:, 0, 0]], dim=1))
+    return PartTensors(x, torch.stack([x.mean((1, 2)), x[:, 0, 0]], dim=1))
 
 
 def test_an_epoch_lowers_the_loss_of_a_learnable_problem():
