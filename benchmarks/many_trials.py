@@ -30,6 +30,13 @@ from hpo_utils.trials.storage import create_pruner, open_storage
 
 P, T = ParamSpec("P"), TypeVar("T")
 N_TRIALS, N_EPOCHS = 15, 10
+ATTRIBUTES = {
+    "owner": {"host": "here", "pid": 1},
+    "output_dir": "2026-01-01/12-00-00",
+    "effort": {"seconds": 5.0},
+    "best_epoch": 9,
+    "val_r2": dict.fromkeys("abcdef", 0.5),
+}
 TRIAL_SECONDS = 5.0  # of a short training, for the share of the study's files
 
 
@@ -94,8 +101,8 @@ class Costs:
             for epoch in range(1, N_EPOCHS + 1):
                 self.spend("report", trial.report, self.score(), epoch)
                 self.spend("prune", trial.should_prune)
-            for name in ("owner", "output_dir", "effort", "best_epoch", "val_r2"):
-                self.spend("attributes", trial.set_user_attr, name, [0.5] * 6)
+            for name, value in ATTRIBUTES.items():
+                self.spend("attributes", trial.set_user_attr, name, value)
             self.spend("tell", self.study.tell, trial, self.score())
         self.spend("files", write_study_files, self.study, self.root)
         # written now and then, however short the trials: see run_study

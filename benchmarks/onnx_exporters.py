@@ -31,7 +31,7 @@ N_SAMPLES, N_RUNS, N_EXPORTS = 64, 30, 5
 
 def export_newer(model: torch.nn.Module, sample: torch.Tensor, file: Path) -> None:
     torch.onnx.export(
-        model, (sample,), file, dynamo=True, optimize=False, external_data=False, verbose=False,
+        model, (sample,), file, dynamo=True, external_data=False, verbose=False,
         input_names=["x"], output_names=["y", "spread"],
         dynamic_shapes={"x": {0: torch.export.Dim("n_samples", min=1)}},
     )  # fmt: skip

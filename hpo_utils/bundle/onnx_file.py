@@ -22,8 +22,8 @@ def write_onnx(path: Path, model: RawModel, layout: Layout) -> None:
     are float32 of shape (n_samples, n_targets). The file's metadata contain the names, the units
     and the calibration that turns the spread into intervals (``spread.Calibration``).
 
-    PyTorch's older exporter writes it: the file is smaller, runs faster and is written in a
-    twentieth of the time (docs/decisions/onnx_exporter.md).
+    PyTorch's older exporter writes it, in a twentieth of the newer one's time
+    (docs/decisions/onnx_exporter.md).
     """
     sample = torch.zeros(2, *layout.raw_shape)
     with TemporaryDirectory() as directory, warnings.catch_warnings():
