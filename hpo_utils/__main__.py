@@ -96,16 +96,18 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
     )
 
 
-# each command imports what it needs, so that --help need not wait for PyTorch
+# each command imports what it needs once its settings are known to be right: PyTorch takes seconds
 
 
 def _run(options: argparse.Namespace) -> None:
     from hpo_utils.base.parameters import load_notebook_config
     from hpo_utils.base.paths import relative_to_root
-    from hpo_utils.pipeline import print_results, run_pipeline
 
     counts = {"n_trials": options.n_trials, "n_workers": options.n_workers}
     given = {name: value for name, value in counts.items() if value is not None}
+    load_notebook_config(options.params_file, options.overrides, **given)  # wrong ones end here
+    from hpo_utils.pipeline import print_results, run_pipeline  # takes seconds
+
     folder = run_pipeline(options.params_file, options.overrides, given)
     print(f"\nnotebooks   {relative_to_root(folder)}")
     print_results(load_notebook_config(options.params_file, options.overrides))
@@ -114,10 +116,11 @@ def _run(options: argparse.Namespace) -> None:
 def _status(options: argparse.Namespace) -> None:
     from hpo_utils.base.parameters import load_notebook_config
     from hpo_utils.base.paths import resolve
+
+    cfg = load_notebook_config(options.params_file, options.overrides)
     from hpo_utils.study.progress import status
     from hpo_utils.study.search import differs_from, load_existing_study, with_those_after
 
-    cfg = load_notebook_config(options.params_file, options.overrides)
     shown = load_existing_study(cfg)
     if sentence := differs_from(shown, cfg):
         print(sentence.replace("*", "").replace("`", ""))
@@ -142,10 +145,10 @@ def _proxy(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
+    _check_outputs([options.out, options.half_width], [options.x])
     from hpo_utils.bundle.bundle import load_bundle, predict
 
     bundle = load_bundle(options.bundle.absolute())
-    _check_outputs([options.out, options.half_width], [options.x])
     found = predict(
         bundle, options.x.absolute(), options.device, options.x_key, options.accept_outliers
     )
