@@ -128,7 +128,7 @@ def violations(
 def in_units(z: NDArray[np.float32], scaler: Standardizer, physics: Physics) -> NDArray[np.float32]:
     """Convert standardised predictions (n_samples, n_targets) to the targets' units.
 
-    Clipping makes the physics in ``physics`` hold to the last digit, despite rounding.
+    Clipping makes ``physics`` hold to the last digit, despite rounding.
     """
     lowest, highest = physics.bounds(z.shape[-1])
     y: NDArray[np.float32] = np.clip(scaler.inverse(z), lowest, highest).astype(np.float32)

@@ -164,9 +164,6 @@ def _draw_spectrum(
     frequency, density = welch(values, rate, nperseg=min(len(values), MAX_SEGMENT))
     axes.loglog(frequency[1:], density[1:] + FLOOR, color=PALETTE[1], linewidth=0.8)
     unit = re.search(r"[\[(](.+)[\])]", axis_name)  # the "ms" of "time [ms]"
-    unit_name = unit[1] if unit else axis_name
-    periods = _("periods per {unit}").format(unit=unit_name)
-    frequency_name = FREQUENCIES.get(unit_name)
-    axes.set(
-        xlabel=periods if frequency_name is None else _(frequency_name), ylabel=_("power density")
-    )
+    name = unit[1] if unit else axis_name
+    label = _(FREQUENCIES[name]) if name in FREQUENCIES else _("periods per {unit}")
+    axes.set(xlabel=label.format(unit=name), ylabel=_("power density"))

@@ -173,14 +173,14 @@ def plot_timeline(trials: Sequence[FrozenTrial]) -> Figure:
         for trial in trials
         if trial.datetime_start is not None and trial.duration is not None
     ]
-    first = min(start for _trial, start, _duration in ran)
+    first = min(start for _, start, _ in ran)
     rows: dict[Any, int] = {}
     row_of = []
     for trial, *__ in ran:
         owner = trial.user_attrs.get("owner", {})
         row_of.append(rows.setdefault((owner.get("host"), owner.get("pid")), len(rows)))
-    starts = [(start - first).total_seconds() for _trial, start, _duration in ran]
-    seconds = [duration.total_seconds() for *__, duration in ran]
+    starts = [(start - first).total_seconds() for _, start, _ in ran]
+    seconds = [duration.total_seconds() for _, _, duration in ran]
     long = max(map(sum, zip(starts, seconds, strict=True))) > MAX_MINUTES * 60
     unit, scale = ("h", 3600) if long else ("min", 60)
     figure, (axes,) = grid(1, 1, 2.0 + 0.24 * min(len(rows), MAX_WORKERS))
@@ -188,7 +188,7 @@ def plot_timeline(trials: Sequence[FrozenTrial]) -> Figure:
         row_of,
         [value / scale for value in seconds],
         left=[value / scale for value in starts],
-        color=[ENDINGS[trial.state][0] for trial, *__ in ran],
+        color=[ENDINGS[trial.state][0] for trial, _, _ in ran],
         height=0.7, edgecolor="white",
     )  # fmt: skip
     for color, label in ENDINGS.values():

@@ -39,11 +39,11 @@ from hpo_utils.insight.trade_offs import (
     weight_shares,
 )
 from hpo_utils.report.page import Report, report_path
+from hpo_utils.report.recorded import score_name
 from hpo_utils.report.tables import (
     effort_table,
     endings_table,
     metrics_table,
-    score_name,
     seconds_saved,
     trials_table,
     with_effort,

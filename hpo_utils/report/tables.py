@@ -13,9 +13,9 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo_utils.base.formatting import interval_text, percent, short_name
 from hpo_utils.base.language import _
 from hpo_utils.data.audit import Finding
-from hpo_utils.data.physics import TARGET_RULES, TOLERANCE, WRONG_SUM
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.data.split import PARTS
+from hpo_utils.report.recorded import contender_name, rule_names
 from hpo_utils.scores.skill import NETWORK, joint_verdict
 from hpo_utils.training.timing import PHASES
 from hpo_utils.trials.storage import trial_seconds
@@ -193,28 +193,6 @@ def audit_table(findings: Sequence[Finding]) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index(_("check"))
 
 
-def contender_name(contender: Standing) -> str:
-    """Return what a contender is called: its trial, or the base configuration."""
-    if contender["trial"] is None:
-        return _("base configuration")
-    name = _("trial {n} (base)") if contender["is_base"] else _("trial {n}")
-    return name.format(n=contender["trial"])
-
-
-def score_name(name: str) -> str:
-    """Return the name of a study's score in the language in use, also of one target alone."""
-    measure, comma, target = name.removesuffix(" alone").partition(", ")
-    if not comma:
-        return _(name)
-    return _("{measure}, {target} alone").format(measure=_(measure), target=target)
-
-
-def recorded(sentence: str) -> str:
-    """Return a recorded sentence in the language in use; what follows its colon stays."""
-    said, colon, detail = sentence.partition(": ")
-    return _(said) + colon + detail
-
-
 def contenders_table(contenders: Sequence[Standing], confidence: float) -> pd.DataFrame:
     """Return one row per contender of the re-evaluation, the winner first."""
     rows = [
@@ -308,11 +286,8 @@ def physics_table(evaluation: Evaluation) -> pd.DataFrame:
     columns = dict(evaluation["examination"]["violations"])
     if evaluation["without_physics"] is not None:
         columns["network without constraints"] = evaluation["without_physics"]["violations"]
-    names = evaluation["target_names"]
-    rules = {rule.format(name=n): _(rule).format(name=n) for rule in TARGET_RULES for n in names}
-    rules[WRONG_SUM.format(x=TOLERANCE)] = _(WRONG_SUM).format(x=TOLERANCE)
     table = pd.DataFrame({_(model): pd.Series(broken) for model, broken in columns.items()})
-    table = table.rename(index=rules)
+    table = table.rename(index=rule_names(evaluation["target_names"]))
     table.index.name = _("rule")
     return table.map(lambda share: f"{share:.1%}")
 

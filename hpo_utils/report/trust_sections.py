@@ -7,13 +7,8 @@ from hpo_utils.base.language import _
 from hpo_utils.data.split import MIN_UNITS, PART_NAMES
 from hpo_utils.insight.winner_plots import plot_folds
 from hpo_utils.report.page import Report
-from hpo_utils.report.tables import (
-    coverage_table,
-    folds_table,
-    physics_table,
-    recorded,
-    split_table,
-)
+from hpo_utils.report.recorded import recorded
+from hpo_utils.report.tables import coverage_table, folds_table, physics_table, split_table
 from hpo_utils.report.verdict import SettledStudy, described_units, when_settled
 from hpo_utils.winner.evaluation import Examination
 

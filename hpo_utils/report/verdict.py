@@ -18,7 +18,8 @@ from hpo_utils.data.split import MIN_UNITS
 from hpo_utils.insight.winner_plots import plot_race, plot_test_intervals
 from hpo_utils.report.data_sections import sentence_on_groups, show_leaks
 from hpo_utils.report.page import Report
-from hpo_utils.report.tables import contender_name, contenders_table, held_out_table, score_name
+from hpo_utils.report.recorded import contender_name, score_name
+from hpo_utils.report.tables import contenders_table, held_out_table
 from hpo_utils.scores.skill import NO_BETTER_THAN_MEAN, joint_verdict
 from hpo_utils.study.progress import why_none_completed
 from hpo_utils.training.test_looks import BY_HAND, TRIAL, looks_at_test, winners_heard

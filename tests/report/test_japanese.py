@@ -17,6 +17,7 @@ from hpo_utils.data.preparation import prepare_data
 from hpo_utils.report import (
     data_sections,
     page,
+    recorded,
     study_sections,
     tables,
     trust_sections,
@@ -55,10 +56,10 @@ def test_what_leaks_is_said_without_english_but_for_names(japanese, make_config,
 
 
 def test_a_recorded_sentence_keeps_its_detail(japanese):
-    said = tables.recorded("The other folds cannot be prepared: fold 3 has 2 samples: too few.")
+    said = recorded.recorded("The other folds cannot be prepared: fold 3 has 2 samples: too few.")
     assert said == "他のフォールドを準備できません: fold 3 has 2 samples: too few."
-    assert tables.score_name("validation 1 - mean R², u").startswith("検証データの")
-    assert tables.score_name("validation 1 - mean R², a, b alone") == (
+    assert recorded.score_name("validation 1 - mean R², u").startswith("検証データの")
+    assert recorded.score_name("validation 1 - mean R², a, b alone") == (
         "検証データの 1 - 平均 R²(a, b のみ)"
     )
 
