@@ -21,7 +21,12 @@ from hpo_utils.base.formatting import clock
 from hpo_utils.base.parameters import load_notebook_config
 from hpo_utils.base.paths import new_directory, project_root, relative_to_root, resolve
 from hpo_utils.report.page import report_path
-from hpo_utils.report.verdict import beats_baselines, number_one, sentence_on_folds
+from hpo_utils.report.verdict import (
+    beats_baselines,
+    number_one,
+    sentence_on_folds,
+    sentence_on_home,
+)
 from hpo_utils.study.search import check_study, load_existing_study
 from hpo_utils.study.summary import BEST_LINK
 from hpo_utils.trials.storage import best_of, score_of
@@ -97,10 +102,11 @@ def print_results(cfg: Config) -> None:
     study = load_existing_study(cfg)
     evaluation = load_evaluation(study, root)
     if evaluation is not None:
-        sentences = [beats_baselines(evaluation["examination"]), number_one(evaluation)]
+        found = evaluation["examination"]
+        sentences = [beats_baselines(found), sentence_on_home(found), number_one(evaluation)]
         if not isinstance(evaluation["all_folds"], str):
             sentences.insert(
-                1, sentence_on_folds(evaluation["all_folds"], evaluation["target_names"])
+                2, sentence_on_folds(evaluation["all_folds"], evaluation["target_names"])
             )
         for said in sentences:
             print(textwrap.fill(re.sub("[*`]", "", said), WIDTH, break_on_hyphens=False))

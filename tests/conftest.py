@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -209,3 +210,24 @@ def outlives(make_config, tmp_path):
         assert sum(bool(info["restarts"]) for info in infos) == n_workers
 
     return check
+
+
+@pytest.fixture
+def run_onnx(tmp_path):
+    """Return a function that exports a model for two samples and runs the file on all."""
+
+    import onnxruntime
+    import torch
+
+    def run(model, x):
+        file = tmp_path / "exported.onnx"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the shapes are fixed, but for the first axis
+            torch.onnx.export(
+                model.eval(), (x[:2],), file, dynamo=False, opset_version=17, input_names=["x"],
+                dynamic_axes={"x": {0: "n"}},
+            )  # fmt: skip
+        session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+        return session.run(None, {"x": x.numpy()})[0]
+
+    return run

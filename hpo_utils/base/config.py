@@ -22,8 +22,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hpo_utils.base.errors import ConfigError
 from hpo_utils.base.paths import MARKER, read_mapping, resolve
+from hpo_utils.base.settings import BEFORE, TrainingConfig
 from hpo_utils.base.settings import Config as Config
-from hpo_utils.base.settings import TrainingConfig
 from hpo_utils.base.written import as_meant, is_text, null_or_text, read_written
 
 # settings that a search may vary: they change neither the scored samples nor their scoring
@@ -85,6 +85,10 @@ def read_saved_settings(directory: Path) -> dict[str, Any]:
             " missing or damaged: delete the folder of the training and run"
             " notebooks/03_optimize.ipynb again"
         )
+    for key, value in BEFORE.items():
+        section, name = key.split(".")
+        if section in settings:
+            settings[section].setdefault(name, value)
     return settings
 
 

@@ -16,6 +16,10 @@ def _one_of(default: str, *choices: str) -> Any:
     return field(default=default, metadata={"choices": choices})
 
 
+# what settings that came later amounted to before, for files and studies that do not name them
+BEFORE = {"model.linear_start": False, "model.use_views": False}
+
+
 @dataclass
 class DatasetConfig:
     """The source arrays, their names, and which channels and samples to use."""
@@ -73,6 +77,8 @@ class ModelConfig:
     hidden: int = _within(64, 1, 4096)  # channels of the first stage
     dropout_rate: float = _within(0.2, 0.0, 0.95)  # before each layer of the head
     use_residual: bool = True
+    linear_start: bool = True  # begin at ridge regression on views of the inputs
+    use_views: bool = True  # a dense network on statistics, quantiles and spectra stands beside
     use_statistics: bool = False  # also feed each channel's mean, spread and range to the head
     constrain_outputs: bool = True  # enforce dataset.fractions and dataset.non_negative
 
@@ -133,6 +139,8 @@ class EvaluationConfig:
     n_best: int = _within(5, 1, 1000)  # best trials to retrain, besides the base configuration
     n_seeds: int = _within(5, 0, 1000)  # new seeds for each; 0: the best trial wins as it is
     confidence: float = _within(0.95, 0.5, 0.999)  # level of every interval
+    # auto: the network, a baseline or their mixture, whichever the validation part prefers
+    take_home: str = _one_of("auto", "auto", "network")
     ensemble: bool = True  # bundle all of the winner's seeds and average them; else the best seed
     strict_test: bool = False  # trials predict no test samples; the test part is opened once
     compare_random_split: bool = True  # with groups: also train on a split that ignores them

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hpo_utils.base.errors import BundleError, DataError
 from hpo_utils.base.formatting import interval_text, percent
+from hpo_utils.baselines.take_home import name_at_home
 from hpo_utils.bundle.bundle import Bundle, Prediction, load_bundle, predict
 from hpo_utils.data.checks import group_ids, real_array, representable
 from hpo_utils.data.outliers import refuse_far_from
@@ -55,8 +56,8 @@ def evaluate(
     -------
     DataFrame
         One row per target: R² and RMSE with intervals at level ``evaluation.confidence`` (by sample
-        or by group), MAE and bias, R² and RMSE of the test part and, unless the bundle is a single
-        network, the share of samples whose interval contains the measured value.
+        or by group), MAE and bias, R² and RMSE of the test part and the share of samples whose
+        interval contains the measured value.
         ``attrs["remarks"]`` says what cannot be judged because the samples are too few or do not
         vary.
 
@@ -122,7 +123,8 @@ def _table(
             intervals = (errors[name][f"{measure}_interval"] for name in names)
             columns[f"{level} {title}"] = [interval_text(each, ".3g") for each in intervals]
     for measure in WITH_INTERVALS:
-        of_test = [promised[NETWORK][name][measure] for name in names]
+        at_home = name_at_home(bundle.layout.shares or {NETWORK: []})
+        of_test = [promised[at_home][name][measure] for name in names]
         columns[f"{MEASURES[measure]} of the test part"] = of_test
     table = pd.DataFrame(columns, index=pd.Index(names, name="target"))
     table["unit"] = bundle.layout.target_units

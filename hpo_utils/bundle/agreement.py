@@ -14,19 +14,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo_utils.base.errors import BundleError, DataError
+from hpo_utils.baselines.fitted import BaselineModels, predict_in_units
+from hpo_utils.baselines.take_home import mixed
 from hpo_utils.bundle.bundle import Bundle, predict
 from hpo_utils.bundle.members import Member, predict_samples
 from hpo_utils.data.prepared import PreparedData, input_scaler
 from hpo_utils.data.sources import open_array
+from hpo_utils.scores.skill import NETWORK
 
 N_SAMPLES = 16
 AGREE = 1e-2  # largest accepted difference of predictions, in standard deviations of a target
 
 
 def check_written(
-    bundle: Bundle, onnx_file: Path, members: list[Member], data: PreparedData
+    bundle: Bundle,
+    onnx_file: Path,
+    members: list[Member],
+    baselines: BaselineModels | None,
+    data: PreparedData,
 ) -> str | None:
-    """Compare a bundle and its ONNX file with the members that they were made from.
+    """Compare a bundle and its ONNX file with the networks and baselines that they are made from.
 
     Returns
     -------
@@ -41,7 +48,12 @@ def check_written(
     """
     rows = _spread_out(int(data.manifest["n_samples"]["train"]))
     raw = raw_samples(data, rows)
-    expected = predict_samples(members, data, rows).mean(axis=0)
+    networks = predict_samples(members, data, rows)
+    shares = bundle.layout.shares or {NETWORK: [1.0] * data.n_targets}
+    others = {}
+    if baselines is not None:
+        others = predict_in_units(baselines, data, data.inputs("train")[rows])
+    expected = mixed(shares, networks, others, data.physics).mean(axis=0)
     std = data.target_scaler.std
     found = predict(bundle, raw, device="cpu", accept_outliers=True).y
     if (off := _apart(found, expected, std)) > AGREE:

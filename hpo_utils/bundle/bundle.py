@@ -1,6 +1,7 @@
 """The bundle: an exported model in a directory that predicts from raw arrays without the study.
 
-weights.safetensors   weights of all ensemble members, each name prefixed with ``<member>.``
+weights.safetensors   weights of all networks, each name prefixed with ``<member>.``; how they see
+                      the inputs (``sight.``); and the arrays of baselines (``baseline.<name>.``)
 config.yaml           complete configuration of the first member
 bundle.json           layout of the inputs, scalers, names, units, physics, uncertainty
 metrics.json          results on the held-out parts
@@ -27,6 +28,8 @@ from torch import Tensor, nn
 from hpo_utils.base.config import Config, as_dict, read_saved_config
 from hpo_utils.base.errors import BundleError, DataError
 from hpo_utils.base.paths import read_mapping, write_json, write_yaml
+from hpo_utils.baselines.components import SIGHT, Sight
+from hpo_utils.baselines.fitted import BaselineModels
 from hpo_utils.bundle.novelty import KnownRange
 from hpo_utils.bundle.raw_model import Layout, RawModel
 from hpo_utils.data.checks import real_array, representable
@@ -37,9 +40,10 @@ from hpo_utils.data.sources import CHUNK_BYTES, open_array
 from hpo_utils.network.devices import select_device
 from hpo_utils.network.models import create_network, evaluation_batch
 from hpo_utils.network.models import predict as predict_z
+from hpo_utils.scores.skill import NETWORK
 from hpo_utils.scores.spread import Calibration
 
-VERSION, READABLE = 5, (4, 5)
+VERSION, READABLE = 6, (4, 5, 6)
 OLD_MIN_MEAN = 1e-4  # smallest mean of a fraction in networks of version 4
 FAR = 5.0  # SDs from the mean; at most 4 % of any training part lie beyond (Chebyshev's inequality)
 WEIGHTS = "weights.safetensors"
@@ -77,24 +81,33 @@ def write_bundle(
     cfg: Config,
     layout: Layout,
     states: Sequence[dict[str, Tensor]],
+    sight: Sight | None,
+    baselines: BaselineModels | None,
     metrics: Mapping[str, Any],
     environment: dict[str, Any],
 ) -> Bundle:
     """Write all files except the ONNX file and the model card; return the bundle as read back.
 
-    ``states`` are the state dicts of the members.
+    ``states`` are the state dicts of the networks, which share ``sight``; ``layout.shares`` tells
+    which models belong to the bundle.
     """
+    kept = states if layout.has_network else []
+    named: dict[str, Mapping[str, Tensor]] = {str(i): state for i, state in enumerate(kept)}
+    if sight is not None and kept:
+        named |= {f"sight.{part}": arrays for part, arrays in sight.arrays().items()}
+    if baselines is not None and (others := [n for n in layout.shares if n != NETWORK]):
+        named |= {f"baseline.{n}": arrays for n, arrays in baselines.state(others).items()}
     tensors = {
-        f"{i}.{name}": value.contiguous()
-        for i, state in enumerate(states)
-        for name, value in state.items()
+        f"{group}.{name}": value.contiguous()
+        for group, arrays in named.items()
+        for name, value in arrays.items()
     }
     # not save_file: only its owner could read the file
     (directory / WEIGHTS).write_bytes(save(tensors))
     write_yaml(directory / "config.yaml", as_dict(cfg))
     digest = _sha256(directory)
     content = {
-        "version": VERSION, "n_members": len(states), "sha256": digest, **asdict(layout),
+        "version": VERSION, "n_members": len(kept), "sha256": digest, **asdict(layout),
     }  # fmt: skip
     write_json(directory / "bundle.json", content)
     write_json(directory / "metrics.json", metrics)
@@ -134,15 +147,42 @@ def load_bundle(directory: str | Path) -> Bundle:
         cfg = read_saved_config(path)
         tensors = load_file(path / WEIGHTS)
         floor = OLD_MIN_MEAN if version == 4 else MIN_MEAN
-        members = [_member(cfg, layout, tensors, i, floor) for i in range(n_members)]
+        known = _physics(layout)
+        parts = _by_group(tensors)
+        members = [
+            _member(cfg, layout, parts, str(i), replace(known, min_mean=floor))
+            for i in range(n_members)
+        ]
+        model = RawModel(layout, members, _active(cfg, layout), _baselines(parts))
     except BundleError:
         raise
     except Exception as error:  # a damaged file can raise anything
         reason = " ".join(str(error).split())
         raise BundleError(f"a bundle must be readable, got {directory!s}: {reason}") from None
-    return Bundle(
-        path, layout, cfg, RawModel(layout, members, active_physics(cfg, _physics(layout))).eval()
-    )
+    return Bundle(path, layout, cfg, model.eval())
+
+
+def _by_group(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Return the tensors by the group that their names begin with, and by the rest of the name."""
+    groups: dict[str, dict[str, Tensor]] = {}
+    for name, values in tensors.items():
+        n_parts = 1 if name.split(".")[0].isdigit() else 2
+        *group, rest = name.split(".", n_parts)
+        groups.setdefault(".".join(group), {})[rest] = values
+    return groups
+
+
+def _baselines(parts: Mapping[str, dict[str, Tensor]]) -> BaselineModels | None:
+    """Return the baselines of a bundle, if it has any."""
+    prefix = "baseline."
+    state = {n.removeprefix(prefix): each for n, each in parts.items() if n.startswith(prefix)}
+    return BaselineModels(state) if state else None
+
+
+def _active(cfg: Config, layout: Layout) -> Physics:
+    """Return the physics that the model keeps to: a baseline keeps to it in any case."""
+    known = _physics(layout)
+    return active_physics(cfg, known) if set(layout.shares) <= {NETWORK} else known
 
 
 def _sha256(directory: Path) -> str:
@@ -193,7 +233,7 @@ def predict(
     """
     known = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
     place = select_device(device)
-    known.model.members.to(place)
+    known.model.models.to(place)
     if accept_outliers:
         meant = known.layout.channel_names
     else:
@@ -215,29 +255,31 @@ def _predict_piece(
     """Return the members' mean and spread, and ``is_new``, for raw (n_samples, *raw_shape)."""
     model, layout = bundle.model, bundle.layout
     z = model.standardize(torch.from_numpy(piece))
-    is_new = layout.known.leaves_out(z.numpy())
+    is_new = layout.known.leaves_out(model.models.thinned(z).numpy())
     z = z.to(device)
-    batch_size = evaluation_batch(bundle.cfg, z)
-    members = [predict_z(member, z, batch_size).cpu() for member in model.members]
-    mean, spread = model.combine(members)
+    found = predict_z(model.models, z, evaluation_batch(bundle.cfg, z), device=device)
+    mean, spread = model.combine(found.cpu())
     y = mean.numpy()
     z_mean = (y - np.array(layout.target_mean)) / np.array(layout.target_std)
     return y, spread.numpy(), is_new | (np.abs(z_mean) > FAR).any(axis=1)
 
 
 def _member(
-    cfg: Config, layout: Layout, tensors: dict[str, Tensor], index: int, min_mean: float
+    cfg: Config,
+    layout: Layout,
+    parts: Mapping[str, dict[str, Tensor]],
+    group: str,
+    physics: Physics,
 ) -> nn.Module:
-    """Return an ensemble member with its weights; ``min_mean`` as in ``Physics``."""
+    """Return an ensemble member with its weights, which lie in ``group`` of ``parts``."""
     scaler = Standardizer(np.array(layout.target_mean), np.array(layout.target_std))
     axes = max(len(layout.raw_shape) - 1, 1)
     sample = torch.zeros(1, len(layout.channels), *[1] * axes)
-    known = replace(_physics(layout), min_mean=min_mean)
-    network = create_network(cfg, sample, scaler, known)
-    prefix = f"{index}."
-    network.load_state_dict(
-        {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    seen = {name: parts[f"sight.{name}"] for name in SIGHT if f"sight.{name}" in parts}
+    network = create_network(
+        cfg, sample, scaler, physics, sight=Sight.of_arrays(seen) if seen else None
     )
+    network.load_state_dict(parts[group])
     return network.eval()
 
 

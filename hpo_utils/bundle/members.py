@@ -11,11 +11,12 @@ from torch import Tensor
 
 from hpo_utils.base.config import Config, read_saved_config
 from hpo_utils.base.paths import is_whole_archive
+from hpo_utils.baselines.components import sight_of
 from hpo_utils.data.physics import active_physics, in_units
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.network.devices import select_device
 from hpo_utils.network.models import create_network, evaluation_batch, predict
-from hpo_utils.training.batches import load_part
+from hpo_utils.training.batches import PartTensors, load_part
 from hpo_utils.training.directory import WEIGHTS_FILE, damaged
 
 Member = tuple[Config, dict[str, Tensor]]  # configuration and weights
@@ -42,23 +43,26 @@ def predict_samples(
     """Return each member's predictions of training samples, (n_members, n_rows, n_targets)."""
     first = members[0][0]
     x = torch.from_numpy(data.inputs("train", first.dataset.downsample_factor)[rows])
-    return _predict(members, data, x, torch.device("cpu"))
+    return _predict(members, data, PartTensors(x, x[:, 0]), torch.device("cpu"))
 
 
 def predict_part(members: list[Member], data: PreparedData, part: str) -> NDArray[np.float32]:
     """Return each member's predictions of a part in units, (n_members, n_samples, n_targets)."""
     first = members[0][0]  # the members differ only in their seeds
     device = select_device(first.training.device)
-    return _predict(members, data, load_part(data, part, first, device).x, device)
+    return _predict(members, data, load_part(data, part, first, device), device)
 
 
 def _predict(
-    members: list[Member], data: PreparedData, x: Tensor, device: torch.device
+    members: list[Member], data: PreparedData, part: PartTensors, device: torch.device
 ) -> NDArray[np.float32]:
-    found = []
+    found, x = [], part.x
+    sight = sight_of(members[0][0], data)
     for cfg, state in members:
-        network = create_network(cfg, x, data.target_scaler, data.physics, device)
+        network = create_network(cfg, x, data.target_scaler, data.physics, device, sight)
         network.load_state_dict(state)
-        z = predict(network, x, evaluation_batch(cfg, x)).cpu().numpy()
+        if part.seen is None:  # all members see the same
+            part.look(network)
+        z = predict(network, x, evaluation_batch(cfg, x), part.seen).cpu().numpy()
         found.append(in_units(z, data.target_scaler, active_physics(cfg, data.physics)))
     return np.stack(found)

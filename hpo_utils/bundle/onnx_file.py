@@ -14,6 +14,8 @@ import torch
 from hpo_utils.base.paths import write_with
 from hpo_utils.bundle.raw_model import Layout, RawModel
 
+OPSET = 17  # the first with a Fourier transform
+
 
 def write_onnx(path: Path, model: RawModel, layout: Layout) -> None:
     """Write ``model``, including its standardisation, as an ONNX file.
@@ -30,8 +32,8 @@ def write_onnx(path: Path, model: RawModel, layout: Layout) -> None:
         warnings.simplefilter("ignore")  # that PyTorch recommends its other exporter
         file = Path(directory) / "model.onnx"
         torch.onnx.export(
-            model.cpu().eval(), (sample,), file, dynamo=False, input_names=["x"],
-            output_names=["y", "spread"],
+            model.cpu().eval(), (sample,), file, dynamo=False, opset_version=OPSET,
+            input_names=["x"], output_names=["y", "spread"],
             dynamic_axes={name: {0: "n_samples"} for name in ("x", "y", "spread")},
         )  # fmt: skip
         proto = onnx.load(file)

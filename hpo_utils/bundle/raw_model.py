@@ -1,17 +1,20 @@
-"""A network that includes its scalers: raw arrays in, targets in their units out."""
+"""The whole model of a bundle, scalers included: raw arrays in, targets in their units out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from hpo_utils.base.config import Config
+from hpo_utils.baselines.fitted import BaselineModels
 from hpo_utils.bundle.novelty import KnownRange
-from hpo_utils.data.physics import Physics
+from hpo_utils.data.physics import MIN_MEAN, Physics
 from hpo_utils.data.prepared import PreparedData, input_scaler
+from hpo_utils.network.with_views import WithViews
+from hpo_utils.scores.skill import NETWORK
 from hpo_utils.scores.spread import Calibration
 
 
@@ -37,13 +40,48 @@ class Layout:
     non_negative: list[int]
     known: KnownRange
     confidence: float
-    calibration: Calibration | None  # of the members' spread; None with a single member
+    calibration: Calibration | None  # of the members' spread; None before version 6 with one
+    # of each model in each target, (n_targets,) each; without any, all is the network's
+    shares: Mapping[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def has_network(self) -> bool:
+        """Whether networks are among the models."""
+        return not self.shares or NETWORK in self.shares
+
+
+class AllModels(nn.Module):
+    """The networks and the baselines side by side, from the same standardised inputs."""
+
+    def __init__(
+        self, members: Sequence[nn.Module], baselines: BaselineModels | None, factor: int
+    ) -> None:
+        super().__init__()
+        self.members, self.baselines = nn.ModuleList(members), baselines
+        self.factor = factor
+
+    def thinned(self, x: Tensor) -> Tensor:
+        """Return what the networks take of inputs (B, n_channels, L) or (B, n_channels, H, W)."""
+        return x[:, :, :: self.factor]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, n_channels, ...) to (B, n_models, n_targets), standardised, networks first."""
+        thinned = self.thinned(x)
+        seen: tuple[Tensor, ...] = ()
+        first = next(iter(self.members), None)
+        if isinstance(first, WithViews):  # all members see the same
+            seen = (first.sight(thinned),)
+        found = [member(thinned, *seen).to(torch.float64) for member in self.members]
+        if self.baselines is not None:
+            found += self.baselines(x)
+        return torch.stack(found, 1)
 
 
 class RawModel(nn.Module):
     """The whole model of a bundle: raw inputs in, targets in their units out.
 
-    It standardises in double precision, like the preparation of the data.
+    It standardises in double precision, like the preparation of the data. Beside networks there may
+    be baselines, each with a share in each target.
     """
 
     input_mean: Tensor
@@ -52,11 +90,23 @@ class RawModel(nn.Module):
     target_std: Tensor
     lowest: Tensor
     highest: Tensor
+    shares: Tensor
 
-    def __init__(self, layout: Layout, members: Sequence[nn.Module], physics: Physics) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        members: Sequence[nn.Module],
+        physics: Physics,
+        baselines: BaselineModels | None = None,
+    ) -> None:
         super().__init__()
-        self.members = nn.ModuleList(members)
-        self.channels, self.factor = layout.channels, layout.downsample_factor
+        self.models = AllModels(members, baselines, layout.downsample_factor)
+        self.channels = layout.channels
+        n_targets = len(layout.target_names)
+        names = [NETWORK] * bool(members) + ([] if baselines is None else baselines.names)
+        shares = [layout.shares.get(name, [1.0] * n_targets) for name in names]
+        self.register_buffer("shares", torch.tensor(shares, dtype=torch.float64))
+        self.fractions = list(physics.fractions) if baselines is not None else []
         self.single = len(layout.raw_shape) == 1  # (B, L), without a channel axis
         axes = (1, -1) + (1,) * max(len(layout.raw_shape) - 1, 1)
         for name in ("input_mean", "input_std"):
@@ -71,27 +121,48 @@ class RawModel(nn.Module):
         ):
             self.register_buffer(name, torch.tensor(per_target, dtype=torch.float64))
 
+    @property
+    def members(self) -> nn.ModuleList:
+        """The networks."""
+        return self.models.members
+
     def standardize(self, x: Tensor) -> Tensor:
-        """Map raw (B, *raw_shape) to the members' standardised inputs (B, n_channels, ...)."""
-        x = x.unsqueeze(1) if self.single else x[:, self.channels]
-        x = x[:, :, :: self.factor].to(torch.float64)
+        """Map raw (B, *raw_shape) to the models' standardised inputs (B, n_channels, ...)."""
+        x = (x.unsqueeze(1) if self.single else x[:, self.channels]).to(torch.float64)
         return ((x - self.input_mean) / self.input_std).to(torch.float32)
 
-    def combine(self, members: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Map each member's standardised outputs (B, n_targets) to mean and spread in units."""
-        z = torch.stack(members).to(torch.float64)  # (n_members, B, n_targets)
+    def combine(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Map what all models give (B, n_models, n_targets) to mean and spread in units.
+
+        Each network is joined with the same baselines; the spread is that of the networks.
+        """
+        n_networks = len(self.members)
         y = (z * self.target_std + self.target_mean).clamp(self.lowest, self.highest)
-        spread = y.std(0, correction=int(len(members) > 1))
-        return y.mean(0).to(torch.float32), spread.to(torch.float32)
+        networks, others = y[:, :n_networks], y[:, n_networks:]
+        if self.models.baselines is not None:
+            joined = (others * self.shares[-int(others.shape[1]) :]).sum(1, keepdim=True)
+            networks = joined if n_networks == 0 else self.shares[0] * networks + joined
+            if len(self.fractions) > 1:
+                whole = networks[:, :, self.fractions].sum(2, keepdim=True).clamp(min=MIN_MEAN)
+                parts = [
+                    networks[:, :, k : k + 1] / (whole if k in self.fractions else 1.0)
+                    for k in range(networks.shape[2])
+                ]
+                networks = torch.cat(parts, 2)
+        spread = networks.std(1, correction=int(n_networks > 1))
+        return networks.mean(1).to(torch.float32), spread.to(torch.float32)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Map raw (B, *raw_shape) to the members' mean and spread in units, (B, n_targets) each."""
-        z = self.standardize(x)
-        return self.combine([member(z) for member in self.members])
+        """Map raw (B, *raw_shape) to mean and spread in units, (B, n_targets) each."""
+        return self.combine(self.models(self.standardize(x)))
 
 
 def describe_layout(
-    data: PreparedData, cfg: Config, confidence: float, intervals: dict[str, list[float]] | None
+    data: PreparedData,
+    cfg: Config,
+    confidence: float,
+    intervals: dict[str, list[float]] | None,
+    shares: Mapping[str, list[float]] | None = None,
 ) -> Layout:
     """Return the layout of a model trained on ``data`` with configuration ``cfg``."""
     manifest, scaler = data.manifest, input_scaler(data.manifest)
@@ -111,4 +182,5 @@ def describe_layout(
         known=KnownRange.of(data.inputs("train", cfg.dataset.downsample_factor)),
         confidence=confidence,
         calibration=None if intervals is None else Calibration(**intervals),
+        shares=dict(shares or {}),
     )

@@ -135,6 +135,19 @@ def in_units(z: NDArray[np.float32], scaler: Standardizer, physics: Physics) -> 
     return y
 
 
+def obeying(y: NDArray[np.float64], physics: Physics) -> NDArray[np.float32]:
+    """Return predictions (..., n_targets) within their bounds, with fractions that sum to one."""
+    lowest, highest = physics.bounds(y.shape[-1])
+    kept = np.clip(y, lowest, highest)
+    if len(physics.fractions) > 1:
+        shares = kept[..., list(physics.fractions)]
+        kept[..., list(physics.fractions)] = shares / np.maximum(
+            shares.sum(axis=-1, keepdims=True), MIN_MEAN
+        )
+    obedient: NDArray[np.float32] = kept.astype(np.float32)
+    return obedient
+
+
 def active_physics(cfg: Config, physics: Physics) -> Physics:
     """Return the physics that a network enforces: all of it, or none."""
     return physics if cfg.model.constrain_outputs else Physics()

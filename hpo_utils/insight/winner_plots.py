@@ -27,7 +27,7 @@ from hpo_utils.insight.correlations import heat_map
 from hpo_utils.scores.skill import TargetMetrics
 from hpo_utils.winner.evaluation import AllFolds, Standing
 
-MARKERS = ("o", "s", "^", "D", "P")  # of the network and the baselines
+MARKERS = ("o", "s", "^", "D", "P", "v", "X", "*")  # of the network, baselines, what goes home
 
 
 @styled
@@ -102,7 +102,7 @@ def plot_folds(folds: AllFolds, target_names: Sequence[str]) -> Figure:
     """
     own = folds["folds"].index(folds["own"])
     figure, (axes,) = grid(1, 1, 1.6 + 0.62 * len(target_names))
-    network, baseline = folds["test"].values()
+    network, baseline, *_others = folds["test"].values()
     drawn = [
         [None if (r2 := of[k]) is None else max(r2, -1.0) for of in folds["fold_r2"]]
         for k in range(len(target_names))

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from hpo_utils.data.physics import MIN_LEVEL, Physics
 
+NEAREST = 0.05  # standard deviations of a target: the least distance from a bound to aim at
+
 
 class PhysicalOutput(nn.Module):
     """Output layer that maps any outputs to standardised targets that obey the physics.
@@ -55,6 +57,28 @@ class PhysicalOutput(nn.Module):
         for name, values in constants.items():
             kind = torch.int64 if values.dtype == np.int64 else torch.float32
             self.register_buffer(name, torch.tensor(values, dtype=kind), persistent=False)
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """Return outputs (B, n_targets) that the layer maps to standardised targets ``z``.
+
+        Targets at or beyond a bound, which no output reaches, count as ``NEAREST`` inside of it.
+        """
+        outputs = z.clone()
+        if len(self.non_negative):
+            y = (z.index_select(1, self.non_negative) + self.level).clamp(min=NEAREST)
+            outputs = outputs.index_copy(
+                1, self.non_negative, y + (-torch.expm1(-y)).log() - self.shift
+            )
+        if len(self.fractions):
+            y = z.index_select(1, self.fractions) * self.std + self.mean
+            nearest = torch.minimum(NEAREST * self.std, self.share / 2)
+            logits = torch.maximum(y, nearest).log()
+            if len(self.fractions) == 1:  # of the fraction and the unnamed rest
+                logits = logits - torch.maximum(1.0 - y, nearest).log() + self.rest
+            outputs = outputs.index_copy(
+                1, self.fractions, (logits - self.share.log()) * self.share / self.std
+            )
+        return outputs
 
     def forward(self, outputs: Tensor) -> Tensor:
         """Map outputs (B, n_targets) to standardised targets (B, n_targets), in float32."""

@@ -55,10 +55,10 @@ class InPrecision(nn.Module):
         super().__init__()
         self.network, self.precision = network, precision
 
-    def forward(self, x: Tensor) -> Any:
-        """Return the network's outputs for a batch ``x`` of shape (B, ...)."""
-        with computing_in(self.precision, x.device):
-            return self.network(x)
+    def forward(self, *inputs: Tensor) -> Any:
+        """Return the network's outputs for a batch of inputs, each of shape (B, ...)."""
+        with computing_in(self.precision, inputs[0].device):
+            return self.network(*inputs)
 
 
 class SharedOut(nn.DataParallel[nn.Module]):
@@ -72,12 +72,13 @@ class SharedOut(nn.DataParallel[nn.Module]):
     def __init__(self, network: nn.Module, precision: torch.dtype) -> None:
         super().__init__(InPrecision(network, precision))
 
-    def forward(self, x: Tensor) -> Any:
-        """Return the network's outputs for a batch ``x`` of shape (B, ...)."""
-        share = math.ceil(len(x) / max(1, len(self.device_ids)))  # as Tensor.chunk splits the batch
-        if share == 1 or len(x) % share == 1:
-            return self.module(x)
-        return super().forward(x)
+    def forward(self, *inputs: Tensor) -> Any:
+        """Return the network's outputs for a batch of inputs, each of shape (B, ...)."""
+        n = len(inputs[0])
+        share = math.ceil(n / max(1, len(self.device_ids)))  # as Tensor.chunk splits the batch
+        if share == 1 or n % share == 1:
+            return self.module(*inputs)
+        return super().forward(*inputs)
 
 
 def seed_everything(seed: int) -> None:

@@ -16,11 +16,13 @@ from torch import Tensor, nn
 
 from hpo_utils.base.config import Config
 from hpo_utils.base.errors import ConfigError
+from hpo_utils.baselines.components import Sight
 from hpo_utils.data.physics import Physics, active_physics
 from hpo_utils.data.scaling import Standardizer
 from hpo_utils.network.constraints import PhysicalOutput
 from hpo_utils.network.convolutions import Conv1d, Conv2d
 from hpo_utils.network.memory import is_out_of_memory, release_memory
+from hpo_utils.network.with_views import WithViews
 
 EVALUATION_VALUES = 2**24  # limit of the first layer's output without gradients: 64 MB in float32
 STAGE_WIDTHS = (1, 2, 4, 4)  # channels of the residual stages, in multiples of `hidden`
@@ -249,35 +251,52 @@ def create_network(
     target_scaler: Standardizer,
     physics: Physics,
     device: torch.device | str = "cpu",
-) -> PlainCNN | ResidualCNN:
+    sight: Sight | None = None,
+) -> PlainCNN | ResidualCNN | WithViews:
     """Create the model, with a physical output layer unless ``model.constrain_outputs`` is off.
 
     Its outputs, of shape (B, n_targets), are standardised targets. Without known physics there is
-    no such layer.
+    no such layer. With ``sight``, which ``model.linear_start`` and ``model.use_views`` ask for,
+    models of the inputs' views stand beside the network.
     """
-    model = create_model(cfg, x_sample, len(target_scaler.mean), device)
+    n_targets = len(target_scaler.mean)
+    network = create_model(cfg, x_sample, n_targets, device)
+    model: PlainCNN | ResidualCNN | WithViews = network
+    output = network.head
+    if sight is not None:
+        model = WithViews(network, sight, cfg, n_targets).to(device)
+        output = model.output
     enforced = active_physics(cfg, physics)
     if enforced:
         layer = PhysicalOutput(enforced, target_scaler.mean, target_scaler.std)
-        model.head.append(layer.to(device))
+        output.append(layer.to(device))
     return model
 
 
-def predict(model: nn.Module, x: Tensor, batch_size: int) -> Tensor:
+def predict(
+    model: nn.Module,
+    x: Tensor,
+    batch_size: int,
+    seen: Tensor | None = None,
+    device: torch.device | None = None,
+) -> Tensor:
     """Return predictions (n_samples, n_targets) of ``x``, without gradients, in batches.
 
-    Each batch is moved to the model's device. It has ``batch_size`` samples, or fewer if the memory
-    does not suffice.
+    Each batch is moved to ``device``, if None to that of the model's parameters. It has
+    ``batch_size`` samples, or fewer if the memory does not suffice. ``seen`` (n_samples, n_seen) is
+    what the model's sight returns, if it is known already.
     """
     model.eval()
-    device = next(model.parameters()).device
+    device = next(model.parameters()).device if device is None else device
     found: list[Tensor] = []
     n_done = 0
     while n_done < len(x):
         piece = x[n_done : n_done + batch_size]
+        known = () if seen is None else (seen[n_done : n_done + batch_size],)
         try:
             with torch.inference_mode():
-                found.append(model(piece.to(device, memory_format=memory_format(x.ndim - 2))))
+                on_device = piece.to(device, memory_format=memory_format(x.ndim - 2))
+                found.append(model(on_device, *(each.to(device) for each in known)))
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or len(piece) == 1:
                 raise

@@ -13,6 +13,7 @@ from hpo_utils.base.config import Config
 from hpo_utils.base.formatting import clock, short_name
 from hpo_utils.base.language import _
 from hpo_utils.base.paths import relative_to_root, resolve
+from hpo_utils.baselines.fitted import best_baselines, fit_baselines
 from hpo_utils.data.prepared import load_prepared
 from hpo_utils.data.split import PART_NAMES
 from hpo_utils.insight.importances import (
@@ -48,7 +49,6 @@ from hpo_utils.report.tables import (
     trials_table,
     with_effort,
 )
-from hpo_utils.scores.baselines import best_baselines, fit_baselines
 from hpo_utils.study.search import differs_from
 from hpo_utils.training.directory import (
     damaged,

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.base.formatting import interval_text, percent, short_name
 from hpo_utils.base.language import _
+from hpo_utils.baselines.take_home import TAKE_HOME, name_at_home
 from hpo_utils.data.audit import Finding
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.data.split import PARTS
@@ -20,7 +21,7 @@ from hpo_utils.scores.skill import NETWORK, joint_verdict
 from hpo_utils.training.timing import PHASES
 from hpo_utils.trials.storage import trial_seconds
 from hpo_utils.winner.evaluation import AllFolds, Evaluation, Examination, Standing
-from hpo_utils.winner.examination import network_verdict
+from hpo_utils.winner.examination import network_verdict, shares_at_home, verdict_at_home
 
 
 def parts_table(data: PreparedData) -> pd.DataFrame:
@@ -230,9 +231,21 @@ def held_out_table(found: Examination) -> pd.DataFrame:
                 _("skill over it"): skill["skill"],
                 _("interval of the skill"): interval_text(skill["interval"]),
                 _("verdict"): _(network_verdict(found, k)),
+                **_at_home(found, name, k),
             }
         )
     return pd.DataFrame(rows).set_index(_("target"))
+
+
+def _at_home(found: Examination, name: str, k: int) -> dict[str, Any]:
+    """Return the columns on what goes home, if that is not the network alone."""
+    shares = shares_at_home(found)
+    if list(shares) == [NETWORK]:
+        return {}
+    return {
+        _("R² of what goes home"): found["test"][name_at_home(shares)][name]["r2"],
+        _("its verdict"): _(verdict_at_home(found, k)),
+    }
 
 
 def folds_table(folds: AllFolds) -> pd.DataFrame:
@@ -254,6 +267,11 @@ def folds_table(folds: AllFolds) -> pd.DataFrame:
                 _("interval of the skill"): interval_text(skill["interval"]),
                 _("ahead in"): _("{k} of {n} folds").format(k=sum(ahead), n=len(ahead)),
                 _("verdict"): _(joint_verdict(skill, folds["skill_over_mean"][k])),
+                **(
+                    {_("R² of what goes home"): folds["test"][TAKE_HOME][name]["r2"]}
+                    if TAKE_HOME in folds["test"]
+                    else {}
+                ),
             }
         )
     return pd.DataFrame(rows).set_index(_("target"))

@@ -13,6 +13,7 @@ from hpo_utils.base.config import Config
 from hpo_utils.base.formatting import percent
 from hpo_utils.base.language import _
 from hpo_utils.base.paths import relative_to_root, resolve
+from hpo_utils.baselines.take_home import mean_shares
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.data.split import MIN_UNITS
 from hpo_utils.insight.winner_plots import plot_race, plot_test_intervals
@@ -20,12 +21,12 @@ from hpo_utils.report.data_sections import sentence_on_groups, show_leaks
 from hpo_utils.report.page import Report
 from hpo_utils.report.recorded import contender_name, score_name
 from hpo_utils.report.tables import contenders_table, held_out_table
-from hpo_utils.scores.skill import NO_BETTER_THAN_MEAN, joint_verdict
+from hpo_utils.scores.skill import NETWORK, NO_BETTER_THAN_MEAN, joint_verdict
 from hpo_utils.study.progress import why_none_completed
 from hpo_utils.training.test_looks import BY_HAND, TRIAL, looks_at_test, winners_heard
 from hpo_utils.trials.storage import count_finished
 from hpo_utils.winner.evaluation import AllFolds, Evaluation, Examination, Standing
-from hpo_utils.winner.examination import network_verdict
+from hpo_utils.winner.examination import network_verdict, shares_at_home
 from hpo_utils.winner.settle import load_evaluation, study_data, winner_directory
 
 UNSETTLED = (
@@ -80,6 +81,7 @@ def show_answer(report: Report, study: optuna.Study, cfg: Config) -> None:
         report.show(why_none_completed(study) or _(UNSETTLED))
         return
     report.show(beats_baselines(evaluation["examination"]))
+    report.show(sentence_on_home(evaluation["examination"]))
     if not isinstance(evaluation["all_folds"], str):
         report.show(sentence_on_folds(evaluation["all_folds"], evaluation["target_names"]))
     report.show(number_one(evaluation))
@@ -127,6 +129,28 @@ def beats_baselines(found: Examination) -> str:
             "Taken over all targets and models together, none beats the mean beyond chance for"
             " {names}."
         ).format(names=", ".join(hopeless))
+    return said
+
+
+def sentence_on_home(found: Examination) -> str:
+    """Return what goes home, and for which targets it beats the best baseline."""
+    shares = shares_at_home(found)
+    said = _("**What goes home: {models}**, which the validation part prefers.").format(
+        models=" + ".join(
+            _(name) if share is None else f"{share:.2f} {_(name)}"
+            for name, share in mean_shares(shares)
+        )
+    )
+    if list(shares) == [NETWORK] or found["n_test_units"] < MIN_UNITS:
+        return said
+    names, skills = list(found["validation"]), found["skill_home"]
+    for verdict, sentence in (
+        ("better", _("In the test part it beats the best baseline for {names}.")),
+        ("worse", _("**In the test part it is worse than the best baseline for {names}.**")),
+        ("unclear", _("For {names} the test part cannot tell it from the best baseline.")),
+    ):
+        if some := [n for n, s in zip(names, skills, strict=True) if s["verdict"] == verdict]:
+            said += " " + sentence.format(names=", ".join(some))
     return said
 
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from hpo_utils.base.language import _
 from hpo_utils.base.style import with_unit
+from hpo_utils.baselines.fitted import fit_baselines
+from hpo_utils.baselines.take_home import mixed, name_at_home
 from hpo_utils.bundle.bundle import load_bundle
 from hpo_utils.data.labels import axis_positions
 from hpo_utils.data.prepared import PreparedData
@@ -24,6 +26,7 @@ from hpo_utils.report.tables import metrics_table, worst_table
 from hpo_utils.report.verdict import SettledStudy, when_settled
 from hpo_utils.scores.skill import NETWORK
 from hpo_utils.trials.figures import plot_prediction_vs_truth
+from hpo_utils.winner.examination import shares_at_home
 from hpo_utils.winner.settle import load_predictions
 
 N_WORST = 3  # number of samples shown
@@ -36,15 +39,16 @@ MAX_VALUES = 2**26  # input values analysed together: 256 MB
 def show_predictions_of_winner(report: Report, settled: SettledStudy) -> None:
     """Show the winner's predictions of the test part and the errors of each target."""
     y_true, y_pred = _test_predictions(settled)
-    errors = settled.examination["test"][NETWORK]
+    found = settled.examination
+    errors = found["test"][name_at_home(shares_at_home(found))]
     names, units = settled.evaluation["target_names"], settled.evaluation["target_units"]
     report.show(
         plot_prediction_vs_truth(y_true, y_pred, names, units, errors),
         _("Prediction of the winner against truth in the test part, one panel per target"),
     )
     over = {
-        name: (baseline, settled.examination["test"][baseline][name]["mse"])
-        for name, baseline in zip(names, settled.examination["best_baseline"], strict=True)
+        name: (baseline, found["test"][baseline][name]["mse"])
+        for name, baseline in zip(names, found["best_baseline"], strict=True)
     }
     report.show(metrics_table(errors, dict(zip(names, units, strict=True)), over))
 
@@ -97,6 +101,9 @@ def show_sensitivity(report: Report, settled: SettledStudy) -> None:
     bundle = load_bundle(settled.directory / "bundle")
     step, channels = bundle.layout.downsample_factor, data.used_channels
     members = list(bundle.model.members)
+    if not members:
+        report.show(_("No network goes home, so there is none to look into."))
+        return
     x = _inputs(data, step, _spread_out(data, step, N_SAMPLES))
     axis_names = data.manifest["axis_names"]
     report.show(
@@ -130,6 +137,12 @@ def _inputs(data: PreparedData, step: int, rows: NDArray[np.int64]) -> torch.Ten
 
 
 def _test_predictions(settled: SettledStudy) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return true and predicted values of the test part in units, (n_samples, n_targets) each."""
+    """Return true values of the test part and predictions of what goes home, in units.
+
+    Each has shape (n_samples, n_targets).
+    """
     predictions = load_predictions(settled.directory)
-    return predictions["test_true"], predictions["test"].mean(axis=0)
+    shares, data = shares_at_home(settled.examination), settled.data
+    others = {} if list(shares) == [NETWORK] else {b.name: b.test_pred for b in fit_baselines(data)}
+    y_pred = mixed(shares, predictions["test"], others, data.physics).mean(axis=0)
+    return predictions["test_true"], y_pred

@@ -1,1 +1,1 @@
-"""Scores: metrics and skill of predictions, their intervals, and baselines without a network."""
+"""Scores: metrics and skill of predictions, their intervals, and the yardstick of a study."""

@@ -23,16 +23,15 @@ class Coverage(TypedDict):
 
 def calibrate_spread(
     y_true: Array, members: Array, confidence: float, units: NDArray[np.int64] | None = None
-) -> Calibration | None:
+) -> Calibration:
     """Calibrate intervals around the members' mean to contain ``confidence`` of the given samples.
 
     The method is split conformal prediction with a normalised score (Lei et al., J. Am. Stat.
     Assoc. 113 (2018), 1094-1111, sec. 5.2). ``units`` is the unit number of each sample. Errors of
     one unit are correlated, so the rank of the quantile is computed for the effective number of
-    units and then scaled to samples. Return None with fewer than two members.
+    units and then scaled to samples. A single member has no spread: its intervals are all of one
+    width.
     """
-    if len(members) < 2:
-        return None
     error = np.abs(members.mean(axis=0, dtype=np.float64) - y_true)
     residual = np.sqrt((error**2).mean(axis=0))
     normalised = error / np.maximum(np.hypot(_spread(members), residual), np.finfo(np.float64).tiny)
@@ -69,7 +68,7 @@ def coverage(
 
 def _spread(members: Array) -> NDArray[np.float64]:
     """Return the standard deviation of the members, of shape (n_samples, n_targets)."""
-    return np.asarray(members.std(axis=0, ddof=1, dtype=np.float64))
+    return np.asarray(members.std(axis=0, ddof=int(len(members) > 1), dtype=np.float64))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import optuna
 
 from hpo_utils.base.config import Config
 from hpo_utils.base.errors import SearchSpaceError
+from hpo_utils.base.settings import BEFORE
 from hpo_utils.trials.search_space import SearchSpace
 from hpo_utils.trials.storage import (
     FINISHED,
@@ -39,7 +40,7 @@ def carry_over(
     carried, dropped = 0, Counter[str]()
     for trial in trials:
         try:
-            params = space.fit({**before["held"], **trial.params}, cfg)
+            params = space.fit({**BEFORE, **before["held"], **trial.params}, cfg)
         except SearchSpaceError as reason:
             dropped[str(reason)] += 1
             continue

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hpo_utils.base.config import Config
 from hpo_utils.data.prepared import PreparedData
+from hpo_utils.data.scaling import BLOCK_VALUES
 from hpo_utils.network.memory import free_memory
 from hpo_utils.network.models import memory_format
+from hpo_utils.network.with_views import WithViews
 
 PIECE = 2**24  # bytes that are copied at a time
 RESIDENT_SHARE = 0.5  # of the free memory that a part may take
@@ -29,15 +31,28 @@ class PartTensors:
 
     ``x`` has shape (n_samples, n_channels, L) or (n_samples, n_channels, H, W), is standardised,
     and lies on the device or, if it is too large for that, on the host. ``z`` has shape
-    (n_samples, n_targets), is standardised, and lies on the device.
+    (n_samples, n_targets), is standardised, and lies on the device. ``seen`` of shape
+    (n_samples, n_seen) is what the sight of ``WithViews`` returns for ``x``, once and not in every
+    epoch.
     """
 
     x: Tensor
     z: Tensor
+    seen: Tensor | None = None
 
-    def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Return inputs and targets of the samples in ``index``, both on the device."""
-        return self.x[index.to(self.x.device)].to(self.z.device), self.z[index]
+    def batch(self, index: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Return the network's inputs and the targets of samples, on the device."""
+        x, z = self.x[index.to(self.x.device)].to(self.z.device), self.z[index]
+        return (x,) if self.seen is None else (x, self.seen[index]), z
+
+    def look(self, model: nn.Module) -> None:
+        """See the inputs as ``model`` does, if it is one ``WithViews``."""
+        if not isinstance(model, WithViews):
+            return
+        step = max(1, BLOCK_VALUES // self.x[0].numel())
+        with torch.no_grad():
+            pieces = [model.sight(each.to(self.z.device)) for each in torch.split(self.x, step)]
+        self.seen = torch.cat(pieces)
 
 
 @dataclass

@@ -46,6 +46,11 @@ class TrainingState:
         """The model that is validated and kept: the averaged model if weights are averaged."""
         return self.model if self.average is None else self.average.model
 
+    def begin_with(self, score: float) -> None:
+        """Keep the weights of the start, whose score this is, unless an epoch does better."""
+        self.best_score = score
+        self.best_state = copy.deepcopy(self.model.state_dict())
+
     def finish_epoch(self, score: float) -> None:
         """Record the end of an epoch and its score; keep the weights if they are the best yet."""
         self.epoch += 1

@@ -23,12 +23,14 @@ class TrialResult:
 
     ``truth`` and ``predictions`` hold arrays of shape (n_samples, n_targets) in the targets' units
     for ``val`` and, unless ``evaluation.strict_test`` is set, for ``test``. ``score`` is the
-    validation score at ``best_epoch`` (counted from 1), whose weights are kept.
+    validation score at ``best_epoch``, whose weights are kept: counted from 1, or 0 if no epoch was
+    better than a linear start.
     """
 
     score: float
     score_name: str
     best_epoch: int
+    val_loss: float
     state_dict: dict[str, Tensor]
     truth: dict[str, NDArray[np.float32]]
     predictions: dict[str, NDArray[np.float32]]
@@ -63,7 +65,7 @@ def save_trial_results(
         "score": result.score,
         "score_name": result.score_name,
         "best_epoch": result.best_epoch,
-        "val_loss": history["val_losses"][result.best_epoch - 1],
+        "val_loss": result.val_loss,
         "val_targets": errors["val"],
         "test_mse": test.get("mse"),
         "test_mae": test.get("mae"),

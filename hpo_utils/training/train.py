@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from hpo_utils.base.config import Config, updated, with_target_weights
 from hpo_utils.base.errors import DivergenceError, InfeasibleError
 from hpo_utils.base.interrupts import raise_dropped
+from hpo_utils.baselines.components import sight_of
 from hpo_utils.data.physics import active_physics, in_units
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.network.devices import (
@@ -35,6 +36,7 @@ from hpo_utils.network.models import (
     evaluation_batch,
     predict,
 )
+from hpo_utils.network.with_views import WithViews
 from hpo_utils.scores.yardstick import Yardstick, create_yardstick
 from hpo_utils.training.averaging import WeightAverage
 from hpo_utils.training.batches import (
@@ -189,9 +191,9 @@ def _gradients(step: Step, part: PartTensors, batch: Tensor) -> Tensor | None:
     total = torch.zeros((), device=part.z.device)
     try:
         for piece in step.pieces.split(batch):
-            x, z = part.batch(piece)
+            inputs, z = part.batch(piece)
             with computing_in(step.precision, z.device):
-                z_pred = step.model(x)
+                z_pred = step.model(*inputs)
             loss = step.criterion(z_pred.float(), z) * (len(piece) / len(batch))
             loss.backward()
             total += loss.detach()
@@ -215,7 +217,7 @@ def evaluate(
 
     The loss is the training's own; the score is the yardstick's, which is the same for every trial.
     """
-    z_pred = predict(model, part.x, batch_size)
+    z_pred = predict(model, part.x, batch_size, part.seen)
     return float(criterion(z_pred, part.z)), float(yardstick(z_pred, part.z))
 
 
@@ -236,7 +238,8 @@ def _fit_and_predict(training: Training) -> TrialResult:
     device, precision = training.compute.device, training.compute.precision
     with record.effort.spend("data"):
         train, val = (load_part(data, part, cfg, device) for part in ("train", "val"))
-        model = create_network(cfg, train.x, data.target_scaler, data.physics, device)
+        model = _create_model(cfg, data, train, device)
+        val.look(model)
         criterion = create_criterion(cfg, data.n_targets).to(device)
         yardstick = create_yardstick(cfg, data.target_names, data.targets("val"))
         batch_size = evaluation_batch(cfg, train.x)
@@ -248,10 +251,12 @@ def _fit_and_predict(training: Training) -> TrialResult:
 
     best_epoch, score = _fit(training, model, criterion, train, validate)
     with record.effort.spend("validate"):
-        predictions = {"val": predict(model, val.x, batch_size)}
+        predictions = {"val": predict(model, val.x, batch_size, val.seen)}
+        val_loss = float(criterion(predictions["val"], val.z))
         if not cfg.evaluation.strict_test:
             test = load_part(data, "test", cfg, device)
-            predictions["test"] = predict(model, test.x, batch_size)
+            test.look(model)
+            predictions["test"] = predict(model, test.x, batch_size, test.seen)
             by_hand = "trial_number" not in record.identity
             place = "/".join(record.output_dir.parts[-2:])
             note_look(data, place, BY_HAND if by_hand else TRIAL)
@@ -259,6 +264,7 @@ def _fit_and_predict(training: Training) -> TrialResult:
         score=score,
         score_name=yardstick.name,
         best_epoch=best_epoch,
+        val_loss=val_loss,
         state_dict={name: value.cpu() for name, value in model.state_dict().items()},
         truth={part: data.targets(part) for part in predictions},
         predictions={
@@ -267,6 +273,18 @@ def _fit_and_predict(training: Training) -> TrialResult:
         },
         n_parameters=sum(p.numel() for p in model.parameters()),
     )
+
+
+def _create_model(
+    cfg: Config, data: PreparedData, train: PartTensors, device: torch.device
+) -> nn.Module:
+    """Return the untrained network, which has seen the training part if it looks at views."""
+    scaler, physics = data.target_scaler, data.physics
+    model = create_network(cfg, train.x, scaler, physics, device, sight_of(cfg, data))
+    train.look(model)
+    if isinstance(model, WithViews) and train.seen is not None:
+        model.begin_at_ridge(train.seen, train.z, data.groups("train"))
+    return model
 
 
 def _fit(
@@ -286,6 +304,8 @@ def _fit(
     checkpoint = Checkpoint(record.output_dir, cfg.study.checkpoint_every_s)
     if checkpoint.restore(state):
         record.go_on(state.epoch)
+    elif cfg.model.linear_start:  # the ridge regression itself may be the best
+        state.begin_with(validate(model)[1])
     step = _create_step(training, state, criterion, device)
     while state.epoch < state.schedule.last_epoch:
         with effort.spend("train"):

@@ -66,11 +66,12 @@ def plot_learning_curves(history: Mapping[str, Any], best_epoch: int) -> Figure:
     loss.set(title=_("Loss of the training"), xlabel=_("epoch"), ylabel=_("loss"), yscale="log")
     loss.legend()
     score.plot(epochs, history["scores"], color=PALETTE[2])
+    best = history["score"] if best_epoch == 0 else history["scores"][best_epoch - 1]
     score.axvline(best_epoch, color=GREY, linestyle="--", linewidth=1)
     score.plot(
-        best_epoch, history["scores"][best_epoch - 1], "o", color=PALETTE[2],
+        best_epoch, best, "o", color=PALETTE[2],
         label=_("kept: epoch {n}, {score}").format(
-            n=best_epoch, score=f"{history['scores'][best_epoch - 1]:.3g}"
+            n=best_epoch, score=f"{best:.3g}"
         ),
     )  # fmt: skip
     score.set(

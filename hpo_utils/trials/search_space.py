@@ -31,6 +31,7 @@ from hpo_utils.base.config import (
 )
 from hpo_utils.base.errors import ConfigError, SearchSpaceError
 from hpo_utils.base.paths import resolve
+from hpo_utils.base.settings import BEFORE
 
 DISTRIBUTIONS: dict[str, type[BaseDistribution]] = {
     "int": IntDistribution,
@@ -100,7 +101,11 @@ class SearchSpace:
         return {p.name: own_value(p.distribution, values[p.name]) for p in active}
 
     def held_in(self, cfg: Config) -> dict[str, Any]:
-        """Return the values of all searchable settings that are not searched, by dotted key."""
+        """Return the values of all searchable settings that are not searched, by dotted key.
+
+        Settings that came later are left out where they change nothing, so that studies without
+        them go on.
+        """
         values = {
             f"{section}.{name}": value
             for section in ("model", "training", "dataset")
@@ -109,7 +114,8 @@ class SearchSpace:
         }
         for key in ("training.device", "training.n_threads"):  # where it trains, not what
             del values[key]
-        return {name: value for name, value in values.items() if name not in self.distributions}
+        held = {name: value for name, value in values.items() if name not in self.distributions}
+        return {n: value for n, value in held.items() if n not in BEFORE or value != BEFORE[n]}
 
     def fit(self, settings: Mapping[str, Any], cfg: Config) -> dict[str, Any]:
         """Return the parameters that a trial with these settings has in this space.

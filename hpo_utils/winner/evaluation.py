@@ -42,10 +42,13 @@ class Examination(TypedDict):
     n_test_groups: int | None
     n_test_units: int  # independent units of the test part
     validation: dict[str, TargetMetrics]  # the network's metrics, by target
-    test: dict[str, dict[str, TargetMetrics]]  # by model and target
+    # by model and target; ``TAKE_HOME`` is there if what goes home is a mixture
+    test: dict[str, dict[str, TargetMetrics]]
     best_baseline: list[str]  # for each target, chosen on the validation part
     skill: list[Skill]  # of the network over that baseline, for each target
     skill_over_mean: dict[str, list[Skill]]  # by model, for each target
+    shares: NotRequired[dict[str, list[float]]]  # of each model in what goes home, by target
+    skill_home: NotRequired[list[Skill]]  # of what goes home, over the best baseline
     single_r2: list[list[float | None]]  # of each member, for each target
     intervals: dict[str, list[float]] | None  # as in ``spread.Calibration``
     spread_confidence: float  # level to which the intervals are calibrated
@@ -77,6 +80,7 @@ class FoldResults(TypedDict):
     test: dict[str, dict[str, TargetMetrics]]  # all folds pooled, by model and target
     skill: list[Skill]  # over the folds' best baselines, for each target
     skill_over_mean: list[Skill]  # over the folds' training means, for each target
+    skill_home: NotRequired[list[Skill]]  # of what goes home of each fold, over its best baselines
     confidence: float
 
 

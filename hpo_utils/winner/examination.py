@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from hpo_utils.base.config import Config
+from hpo_utils.baselines.fitted import MEAN, Baseline, best_baselines, joined_test, training_mean
+from hpo_utils.baselines.take_home import TAKE_HOME, Shares, choose_shares, mixed, name_at_home
 from hpo_utils.data.physics import violations
 from hpo_utils.data.prepared import PreparedData
-from hpo_utils.scores.baselines import MEAN, Baseline, best_baselines, joined_test, training_mean
 from hpo_utils.scores.intervals import count_units
 from hpo_utils.scores.metrics import target_metrics, varies
 from hpo_utils.scores.skill import (
@@ -38,7 +39,7 @@ def examine(
     predictions: dict[str, NDArray[np.float32]],
     confidence: float,
 ) -> Examination:
-    """Evaluate the network and the baselines on the held-out parts.
+    """Evaluate the network, the baselines and what goes home on the held-out parts.
 
     ``cfg`` is the network's configuration; ``predictions`` is what
     ``settle.load_predictions`` returns.
@@ -48,11 +49,18 @@ def examine(
     val_pred, test_pred = predictions["val"].mean(axis=0), predictions["test"].mean(axis=0)
     best = best_baselines(baselines, y_val)
     reference, mean = joined_test(best), training_mean(baselines)
+    shares = choose_shares(cfg.evaluation.take_home, y_val, val_pred, baselines, data.target_scaler)
+    home_val, home_test = (
+        mixed(shares, predictions[part], {b.name: b.of(part) for b in baselines}, data.physics)
+        for part in ("val", "test")
+    )
     models = {NETWORK: test_pred, **{b.name: b.test_pred for b in baselines}}
+    if len(shares) > 1:
+        models[TAKE_HOME] = home_test.mean(axis=0)
     n_models = len(models) - 1  # that might beat the mean by chance
     singles = [target_metrics(y_test, member, names) for member in predictions["test"]]
     val_units = data.independent_units("val")
-    calibration = calibrate_spread(y_val, predictions["val"], confidence, val_units)
+    calibration = calibrate_spread(y_val, home_val, confidence, val_units)
     n_val_units = count_units(len(y_val), val_units)
     promised = min(confidence, n_val_units / (n_val_units + 1))
     on_validation = {NETWORK: val_pred, **{b.name: b.val_pred for b in baselines}}
@@ -67,6 +75,10 @@ def examine(
         "test": errors_with_intervals(y_test, models, names, units, confidence),
         "best_baseline": [b.name for b in best],
         "skill": skill_with_intervals(y_test, test_pred, reference, units, confidence),
+        "shares": shares,
+        "skill_home": skill_with_intervals(
+            y_test, home_test.mean(axis=0), reference, units, confidence
+        ),
         "skill_over_mean": {
             model: skill_with_intervals(y_test, y_pred, mean, units, confidence, n_models)
             for model, y_pred in models.items()
@@ -78,12 +90,10 @@ def examine(
             for part, y in (("val", y_val), ("test", y_test))
         },
         "n_val_units": n_val_units,
-        "intervals": None if calibration is None else asdict(calibration),
+        "intervals": asdict(calibration),
         # n units allow a level of n / (n + 1) at most: Lei et al. 2018, sec. 2.2
         "spread_confidence": promised,
-        "coverage": None
-        if calibration is None
-        else coverage(y_test, predictions["test"], calibration, promised),
+        "coverage": coverage(y_test, home_test, calibration, promised),
         "violations": {
             model: violations(y_pred, data.physics, names)
             for model, y_pred in on_validation.items()
@@ -108,6 +118,21 @@ def scores_of_parts(
         score = float(yardstick(z_pred, z_true))
         scores[part] = score if np.isfinite(score) else None
     return scores
+
+
+def shares_at_home(examination: Examination) -> Shares:
+    """Return the shares of the models in what goes home; before version 6 it was the network."""
+    return examination.get("shares", {NETWORK: [1.0] * len(examination["validation"])})
+
+
+def verdict_at_home(examination: Examination, k: int) -> str:
+    """Return the verdict on what goes home for target ``k``, as ``network_verdict`` does."""
+    shares = shares_at_home(examination)
+    if list(shares) == [NETWORK]:
+        return network_verdict(examination, k)
+    at_home = name_at_home(shares)
+    over_mean = examination["skill_over_mean"][at_home][k]
+    return joint_verdict(examination["skill_home"][k], over_mean)
 
 
 def network_verdict(examination: Examination, k: int) -> str:

@@ -26,11 +26,12 @@ from optuna.distributions import IntDistribution
 from hpo_utils.base.config import Config, updated
 from hpo_utils.base.errors import ConfigError, DataError
 from hpo_utils.base.paths import resolve
-from hpo_utils.bundle.members import load_member, predict_part
+from hpo_utils.baselines.fitted import MEAN, best_baselines, fit_baselines, joined_test
+from hpo_utils.baselines.take_home import TAKE_HOME, choose_shares, mixed
+from hpo_utils.bundle.members import Member, load_member, predict_part
 from hpo_utils.data.audit import LEAK, audit_leakage
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.data.split import time_blocks
-from hpo_utils.scores.baselines import best_baselines, fit_baselines, joined_test, training_mean
 from hpo_utils.scores.intervals import count_units
 from hpo_utils.scores.metrics import target_metrics
 from hpo_utils.scores.skill import NETWORK, errors_with_intervals, skill_with_intervals
@@ -185,18 +186,20 @@ def _hear(
     names, root = folds[0].target_names, resolve(cfg.paths.outputs_root)
     confidence = cfg.evaluation.confidence
     truth = [fold.targets("test") for fold in folds]
-    predicted = [
-        predict_part([load_member(root / each) for each in directories], fold, "test").mean(axis=0)
+    of_folds = [
+        _predictions(fold, [load_member(root / each) for each in directories], cfg)
         for fold, directories in zip(folds, members, strict=True)
     ]
-    means, bests = zip(*map(_baseline_predictions, folds), strict=True)
-    y, ours, mean, best = (np.concatenate(each) for each in (truth, predicted, means, bests))
+    models = {name: np.concatenate([of[name] for of in of_folds]) for name in of_folds[0]}
+    predicted, bests = ([of[name] for of in of_folds] for name in (NETWORK, BEST_BASELINE))
+    y, ours, mean, best = (
+        np.concatenate(truth), *(models[name] for name in (NETWORK, MEAN, BEST_BASELINE)),
+    )  # fmt: skip
     units = groups = _joined_groups(folds)
     if (
         groups is None and folds[0].independent_units("test") is not None
     ):  # by time: folds in temporal order
         units = time_blocks(len(y))
-    models = {NETWORK: ours, BEST_BASELINE: best}
     return {
         "members": members,
         "leaking": [
@@ -218,14 +221,29 @@ def _hear(
         "test": errors_with_intervals(y, models, names, units, confidence),
         "skill": skill_with_intervals(y, ours, best, units, confidence),
         "skill_over_mean": skill_with_intervals(y, ours, mean, units, confidence),
+        "skill_home": skill_with_intervals(y, models[TAKE_HOME], best, units, confidence),
         "confidence": confidence,
     }
 
 
-def _baseline_predictions(fold: PreparedData) -> tuple[Array, Array]:
-    """Return the test predictions of the training mean and of the best baselines, in units."""
-    baselines = fit_baselines(fold)
-    return training_mean(baselines), joined_test(best_baselines(baselines, fold.targets("val")))
+def _predictions(fold: PreparedData, members: list[Member], cfg: Config) -> dict[str, Array]:
+    """Return test predictions (n_samples, n_targets) of all models, in units.
+
+    Beside the network and the baselines these are the fold's best baselines by its validation part,
+    and what would go home of it.
+    """
+    baselines, y_val = fit_baselines(fold), fold.targets("val")
+    val, test = (predict_part(members, fold, part) for part in ("val", "test"))
+    shares = choose_shares(
+        cfg.evaluation.take_home, y_val, val.mean(axis=0), baselines, fold.target_scaler
+    )
+    by_name = {baseline.name: baseline.test_pred for baseline in baselines}
+    return {
+        NETWORK: test.mean(axis=0),
+        BEST_BASELINE: joined_test(best_baselines(baselines, y_val)),
+        TAKE_HOME: mixed(shares, test, by_name, fold.physics).mean(axis=0),
+        **by_name,
+    }
 
 
 def _joined_groups(folds: list[PreparedData]) -> NDArray[np.int64] | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from hpo_utils.base.formatting import interval_text, percent
+from hpo_utils.baselines.take_home import described, name_at_home
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.data.split import MIN_UNITS, PART_NAMES
 from hpo_utils.scores.skill import NETWORK, joint_verdict
 from hpo_utils.training.test_looks import winners_heard
 from hpo_utils.winner.evaluation import AllFolds, Evaluation, Examination
-from hpo_utils.winner.examination import network_verdict
+from hpo_utils.winner.examination import shares_at_home, verdict_at_home
 
 
 def model_card(data: PreparedData, evaluation: Evaluation, made_with: dict[str, Any]) -> str:
@@ -21,15 +22,19 @@ def model_card(data: PreparedData, evaluation: Evaluation, made_with: dict[str, 
     """
     found, folds = evaluation["examination"], evaluation["all_folds"]
     shape = ", ".join(map(str, data.manifest["sources"][0]["shape"][1:]))
-    n_members = len(evaluation["members"])
-    kind = (
+    n_members, shares = len(evaluation["members"]), shares_at_home(found)
+    network = (
         "one network"
         if n_members == 1
         else f"the mean of {n_members} networks of one configuration trained with different seeds"
     )
+    kind = f"A convolutional regressor, {network}"
+    if list(shares) != [NETWORK]:
+        kind = f"A regressor: {described(shares)}"
+        kind += f"; the network is {network}" if NETWORK in shares else ""
     sections = [
         f"# {evaluation['study_name']}: {', '.join(data.target_names)}",
-        f"A convolutional regressor, {kind}. It won study `{evaluation['study_name']}`"
+        f"{kind}. It won study `{evaluation['study_name']}`"
         f" ({evaluation['n_trials']} trials) by {evaluation['score_name']}.",
         "## Use",
         f"Input: raw arrays of shape (n_samples, {shape}), with all that was recorded"
@@ -72,12 +77,14 @@ def _groups(found: Examination) -> str:
 def _table(data: PreparedData, found: Examination) -> str:
     lines = ["| target | R² | interval | RMSE | unit | best baseline | skill |",
              "|---|---|---|---|---|---|---|"]  # fmt: skip
+    at_home = name_at_home(shares_at_home(found))
+    skills = found.get("skill_home", found["skill"])
     for k, (name, unit) in enumerate(zip(data.target_names, data.target_units, strict=True)):
-        errors, skill = found["test"][NETWORK][name], found["skill"][k]
+        errors, skill = found["test"][at_home][name], skills[k]
         cells = [
             name, _number(errors["r2"]), interval_text(errors["r2_interval"]),
             f"{errors['rmse']:.3g}", unit, found["best_baseline"][k],
-            f"{_number(skill['skill'])} ({network_verdict(found, k)})",
+            f"{_number(skill['skill'])} ({verdict_at_home(found, k)})",
         ]  # fmt: skip
         lines.append(_row(cells))
     return "\n".join(lines)
@@ -115,7 +122,7 @@ def _warnings(found: Examination, n_before: int) -> list[str]:
         " new shows there."
     ]
     names = list(found["validation"])
-    lost = [name for k, name in enumerate(names) if network_verdict(found, k) != "better"]
+    lost = [name for k, name in enumerate(names) if verdict_at_home(found, k) != "better"]
     if lost:
         said.append(
             f"It is not shown to beat both the best baseline and the mean for {', '.join(lost)}."

@@ -31,13 +31,15 @@ from hpo_utils.base.paths import (
     write_text,
     write_with,
 )
+from hpo_utils.baselines.components import sight_of
+from hpo_utils.baselines.fitted import fit_baselines, load_models
 from hpo_utils.bundle.agreement import check_written
 from hpo_utils.bundle.bundle import is_current, write_bundle
 from hpo_utils.bundle.members import Member, load_member, predict_part
 from hpo_utils.bundle.onnx_file import write_onnx
 from hpo_utils.bundle.raw_model import describe_layout
 from hpo_utils.data.prepared import PreparedData, load_prepared
-from hpo_utils.scores.baselines import fit_baselines
+from hpo_utils.scores.skill import NETWORK
 from hpo_utils.study.progress import why_none_completed
 from hpo_utils.study.search import run_study
 from hpo_utils.study.summary import write_study_files
@@ -245,16 +247,22 @@ def _examine_and_bundle(
     predictions = _held_out(directory, data, settlement, members)
     cfg, confidence = members[0][0], settlement["confidence"]
     examination = examine(data, cfg, fit_baselines(data), predictions, confidence)
-    layout = describe_layout(data, cfg, examination["spread_confidence"], examination["intervals"])
+    shares = examination["shares"]
+    layout = describe_layout(
+        data, cfg, examination["spread_confidence"], examination["intervals"], shares
+    )
+    baselines = load_models(data) if set(shares) - {NETWORK} else None
     made_with = {
         **environment(), "study": settlement["study_name"], "members": settlement["members"],
     }  # fmt: skip
     states = [state for _, state in members]
     with whole_directory(directory / "bundle", replace=True) as unfinished:
-        written = write_bundle(unfinished, cfg, layout, states, examination, made_with)
+        written = write_bundle(
+            unfinished, cfg, layout, states, sight_of(cfg, data), baselines, examination, made_with
+        )
         onnx_file = unfinished / "model.onnx"
         write_onnx(onnx_file, written.model, layout)
-        examination["without_onnx"] = check_written(written, onnx_file, members, data)
+        examination["without_onnx"] = check_written(written, onnx_file, members, baselines, data)
         if examination["without_onnx"] is not None:
             print(f"model.onnx is left out: {examination['without_onnx']}")
             onnx_file.unlink()

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from hpo_utils.base.errors import BundleError
+from hpo_utils.baselines.components import sight_of
 from hpo_utils.bundle.agreement import check_written, raw_samples
 from hpo_utils.bundle.bundle import write_bundle
 from hpo_utils.bundle.onnx_file import write_onnx
@@ -39,18 +40,19 @@ def written(make_config, make_arrays, tmp_path, x, spoil=None):
     data = prepare_data(cfg)
     torch.manual_seed(0)
     sample = torch.from_numpy(data.inputs("train")[:2])
-    network = create_network(cfg, sample, data.target_scaler, data.physics)
+    sight = sight_of(cfg, data)
+    network = create_network(cfg, sample, data.target_scaler, data.physics, sight=sight)
     for parameter in network.parameters():  # far from what it starts with
         torch.nn.init.normal_(parameter, std=0.5)
     state = {name: value.clone() for name, value in network.state_dict().items()}
     layout = describe_layout(data, cfg, 0.95, None)
     directory = tmp_path / "winner" / "bundle"
     directory.mkdir(parents=True)
-    bundle = write_bundle(directory, cfg, layout, [state], {}, environment())
+    bundle = write_bundle(directory, cfg, layout, [state], sight, None, {}, environment())
     write_onnx(directory / "model.onnx", bundle.model, layout)
     if spoil is not None:
         spoil(state)
-    return data, bundle, check_written(bundle, directory / "model.onnx", [(cfg, state)], data)
+    return data, bundle, check_written(bundle, directory / "model.onnx", [(cfg, state)], None, data)
 
 
 @pytest.mark.parametrize("name", HELD)

@@ -16,7 +16,7 @@ def test_a_part_is_the_prepared_one(make_config, monkeypatch):
     np.testing.assert_array_equal(part.x.numpy(), data.inputs("train", 3))
     assert part.x.is_contiguous(memory_format=torch.channels_last)
     index = torch.tensor([4, 0])
-    x, z = part.batch(index)
+    (x,), z = part.batch(index)
     np.testing.assert_array_equal(x.numpy(), data.inputs("train", 3)[[4, 0]])
     torch.testing.assert_close(z, part.z[[4, 0]])
     assert abs(part.z.mean()) < 1e-5  # standardised by this part

@@ -130,8 +130,10 @@ def test_members_that_agree_by_chance_are_no_surer():
     np.testing.assert_allclose(half_width, np.broadcast_to(error[rank - 1], Y.shape), rtol=1e-5)
 
 
-def test_one_member_has_no_spread():
-    assert calibrate_spread(Y, PREDICTION[None], 0.9) is None
+def test_the_intervals_of_one_member_are_all_of_one_width():
+    alone, agreed = (calibrate_spread(Y, np.stack([PREDICTION] * n), 0.9) for n in (1, 2))
+    assert alone == agreed
+    assert coverage(Y, PREDICTION[None], alone, 0.9)[0]["calibrated"] >= 0.9
 
 
 @pytest.mark.parametrize("constant", [0.1, 0.0, -3.0, 1e6, 1e-12, 7.0])

@@ -1,0 +1,1 @@
+"""Models without a network, which the network must beat: views, ridge, PLS, processes, trees."""

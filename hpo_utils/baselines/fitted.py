@@ -1,0 +1,203 @@
+"""Baselines: models without a network, fitted and evaluated on the same split.
+
+A network is useful only if it beats them. On the training part are fitted the mean of each target;
+ridge regression and partial least squares on views of the inputs, which hold pretreated spectra,
+power spectra and statistics; a Gaussian process; extra trees; and gradient boosting. No prediction
+leaves the range of the training part's targets. The validation part decides which baseline is the
+best for each target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hpo_utils.base.paths import is_whole_archive, write_with
+from hpo_utils.baselines.components import (
+    Arrays,
+    Components,
+    load_sight,
+    look,
+    some_of,
+)
+from hpo_utils.baselines.gaussian_process import GaussianProcess, fit_gaussian_process
+from hpo_utils.baselines.linear import LinearModel, fit_ridge
+from hpo_utils.baselines.pls import fit_pls
+from hpo_utils.baselines.trees import Trees, fit_boosting, fit_extra_trees
+from hpo_utils.baselines.views import CURVATURE, LINEAR, TREE, Views
+from hpo_utils.data.prepared import PreparedData
+from hpo_utils.data.scaling import in_blocks
+
+FILE = "baselines-6.pt"  # change the number if other baselines are fitted
+MEAN, RIDGE, PLS = "training mean", "ridge on views", "PLS on views"
+PROCESS, FOREST, BOOSTING = "Gaussian process", "extra trees", "gradient boosting"
+KINDS: dict[str, type[Arrays]] = {
+    RIDGE: LinearModel, PLS: LinearModel, PROCESS: GaussianProcess, FOREST: Trees, BOOSTING: Trees,
+}  # fmt: skip
+ON_TREE_VIEWS = (FOREST, BOOSTING)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Predictions of one baseline, in the targets' units.
+
+    ``val_pred`` and ``test_pred`` have shape (n_samples, n_targets).
+    """
+
+    name: str
+    val_pred: NDArray[np.float32]
+    test_pred: NDArray[np.float32]
+
+    def of(self, part: str) -> NDArray[np.float32]:
+        """Return the predictions of the part ``val`` or ``test``."""
+        return {"val": self.val_pred, "test": self.test_pred}[part]
+
+
+class BaselineModels(nn.Module):
+    """The fitted baselines, or some of them, from standardised inputs to standardised targets.
+
+    ``low`` and ``high`` (n_targets,) are the range of the training part's targets, which no
+    prediction leaves. ``curvature`` is None for images.
+    """
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
+        super().__init__()
+        self.names = [name for name in KINDS if name in state]
+        self.models = nn.ModuleList(KINDS[name](state[name]) for name in self.names)
+        self.components = Components(state["components"])
+        self.curvature = Components(state["curvature"]) if "curvature" in state else None
+        for name, values in state["range"].items():
+            self.register_buffer(name, values, persistent=False)
+
+    def state(self, names: Iterable[str]) -> dict[str, dict[str, Tensor]]:
+        """Return what the baselines of these names need, to be given to the constructor."""
+        wanted = set(names)
+        found: dict[str, Arrays] = {"components": self.components}
+        if self.curvature is not None and PROCESS in wanted:
+            found["curvature"] = self.curvature
+        for name, model in zip(self.names, self.models, strict=True):
+            if name in wanted:
+                found[name] = cast(Arrays, model)
+        state = {name: part.arrays() for name, part in found.items()}
+        return {**state, "range": {"low": self.low.cpu(), "high": self.high.cpu()}}
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Map (B, n_channels, ...) to (B, n_targets), float64, for each of ``names``."""
+        components = self.components(Views(LINEAR)(x))
+        inputs = [components]
+        if self.curvature is not None and PROCESS in self.names:
+            inputs.append(self.curvature(Views(CURVATURE)(x)))
+        looked_at = {RIDGE: components, PLS: components, PROCESS: torch.cat(inputs, 1)}
+        if any(name in self.names for name in ON_TREE_VIEWS):
+            looked_at |= dict.fromkeys(ON_TREE_VIEWS, Views(TREE)(x))
+        return [
+            torch.minimum(torch.maximum(model(looked_at[name]), self.low), self.high)
+            for name, model in zip(self.names, self.models, strict=True)
+        ]
+
+
+def fit_baselines(data: PreparedData) -> list[Baseline]:
+    """Fit the baselines on the training part and predict the other two.
+
+    This is done once for prepared data: the models and predictions are saved in their directory.
+    """
+    saved = _saved(data)
+    return [
+        Baseline(name, saved["val"][name].numpy(), saved["test"][name].numpy())
+        for name in saved["val"]
+    ]
+
+
+def load_models(data: PreparedData) -> BaselineModels:
+    """Return the fitted baselines as one model; they are fitted first if they were not."""
+    return BaselineModels(_saved(data)["models"])
+
+
+def training_mean(baselines: list[Baseline]) -> NDArray[np.float32]:
+    """Return the test predictions of the baseline that predicts the training mean."""
+    return next(baseline.test_pred for baseline in baselines if baseline.name == MEAN)
+
+
+def joined_test(best: list[Baseline]) -> NDArray[np.float32]:
+    """Return the test predictions of each target by its own best baseline, joined."""
+    return np.stack([baseline.test_pred[:, k] for k, baseline in enumerate(best)], axis=1)
+
+
+def best_baselines(baselines: list[Baseline], val_true: NDArray[np.float32]) -> list[Baseline]:
+    """Return the best baseline of each target by validation MSE.
+
+    ``val_true`` has shape (n_samples, n_targets) and is in the targets' units.
+    """
+    errors = np.array(
+        [((b.val_pred.astype(np.float64) - val_true) ** 2).mean(axis=0) for b in baselines]
+    )
+    return [baselines[i] for i in errors.argmin(axis=0)]
+
+
+def _saved(data: PreparedData) -> dict[str, Any]:
+    """Return the saved models and predictions; fit and save them if there are none."""
+    file = data.directory / FILE
+    if is_whole_archive(file):
+        with suppress(Exception):  # damaged: it may raise anything, and is written again
+            found = torch.load(file, weights_only=True)
+            if found["dataset_id"] == data.dataset_id:
+                return dict(found)
+    state = _fit(data)
+    models = BaselineModels(state)
+    found = {"dataset_id": data.dataset_id, "models": state}
+    for part in ("val", "test"):
+        mean = data.target_scaler.inverse(np.zeros((len(data.targets(part)), data.n_targets)))
+        predictions = {MEAN: mean, **predict_in_units(models, data, data.inputs(part))}
+        found[part] = {name: torch.from_numpy(y) for name, y in predictions.items()}
+    write_with(file, lambda open_file: torch.save(found, open_file))
+    return found
+
+
+def predict_in_units(
+    models: BaselineModels, data: PreparedData, x: NDArray[np.float32]
+) -> dict[str, NDArray[np.float32]]:
+    """Return predictions (n_samples, n_targets) by baseline, in the targets' units.
+
+    ``x`` are standardised inputs (n_samples, n_channels, ...), looked at few at a time.
+    """
+    scaler, (lowest, highest) = data.target_scaler, data.physics.bounds(data.n_targets)
+    with torch.inference_mode():
+        pieces = [models(torch.from_numpy(np.array(block))) for block in in_blocks(x)]
+    z = {name: torch.cat([piece[i] for piece in pieces]) for i, name in enumerate(models.names)}
+    return {
+        name: np.clip(scaler.inverse(values.numpy()), lowest, highest).astype(np.float32)
+        for name, values in z.items()
+    }
+
+
+def _fit(data: PreparedData) -> dict[str, dict[str, Tensor]]:
+    """Return the arrays of all baselines, fitted on the training part."""
+    x, groups = some_of(data.inputs("train")), data.groups("train")
+    groups = None if groups is None else some_of(groups)
+    targets = data.target_scaler.transform(data.targets("train")).astype(np.float64)
+    z, components = some_of(targets), load_sight(data, 1).components
+    state: dict[str, Arrays] = {"components": components}
+    inputs, curves = components(torch.from_numpy(look(LINEAR, x))).numpy(), None
+    if x.ndim == 3:
+        curvature = look(CURVATURE, x)
+        state["curvature"] = Components.of(curvature)
+        curves = state["curvature"](torch.from_numpy(curvature)).numpy()
+    state[RIDGE], _ = fit_ridge(inputs, z, groups)
+    state[PLS] = fit_pls(inputs, z, groups)
+    state[PROCESS] = fit_gaussian_process(inputs, curves, z)
+    features = look(TREE, x)
+    state[FOREST], state[BOOSTING] = fit_extra_trees(features, z), fit_boosting(features, z)
+    arrays = {name: part.arrays() for name, part in state.items()}
+    low, high = targets.min(axis=0), targets.max(axis=0)
+    edges = {"low": torch.from_numpy(low), "high": torch.from_numpy(high)}
+    return {**arrays, "range": edges}

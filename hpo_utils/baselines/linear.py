@@ -1,0 +1,80 @@
+"""Ridge regression on principal components, with a penalty of its own for each target.
+
+Cross-validation chooses the penalty. It leaves out whole groups where there are groups: samples of
+one recording would reveal each other's targets, and the penalty chosen that way would be too small
+for new recordings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hpo_utils.baselines.components import Arrays
+
+# of the penalty, relative to the components' total variance of about one
+ALPHAS = np.logspace(-7, 1, 17)
+N_FOLDS = 5
+Array = NDArray[np.float64]
+
+
+class LinearModel(Arrays):
+    """A linear map of components to standardised targets.
+
+    ``weight`` has shape (n_components, n_targets), ``bias`` (n_targets,).
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def forward(self, components: Tensor) -> Tensor:
+        """Map components (B, n_components) to standardised targets (B, n_targets), float64."""
+        return components @ self.weight + self.bias
+
+
+def fit_ridge(
+    components: Array, z: Array, groups: NDArray[np.int64] | None
+) -> tuple[LinearModel, float]:
+    """Return ridge regression of ``z`` (n_samples, n_targets) on components (n_samples, n).
+
+    The second value is the penalty, the geometric mean of those of the targets.
+    """
+    errors = np.zeros((len(ALPHAS), z.shape[1]))
+    for train, held in folds(len(z), groups):
+        for i, (weight, bias) in enumerate(_ridge_path(components[train], z[train])):
+            errors[i] += ((components[held] @ weight + bias - z[held]) ** 2).sum(axis=0)
+    best = errors.argmin(axis=0)
+    path = list(_ridge_path(components, z))
+    weight = np.stack([path[i][0][:, k] for k, i in enumerate(best)], axis=1)
+    bias = np.stack([path[i][1][k] for k, i in enumerate(best)])
+    found = LinearModel({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
+    return found, float(np.exp(np.log(ALPHAS[best]).mean()))
+
+
+def _ridge_path(x: Array, z: Array) -> Iterator[tuple[Array, Array]]:
+    """Yield weight (n, n_targets) and bias (n_targets,) for each of ``ALPHAS``."""
+    x_mean, z_mean = x.mean(axis=0), z.mean(axis=0)
+    centred = x - x_mean
+    variances, axes = np.linalg.eigh(centred.T @ centred / len(x))
+    seen = axes.T @ (centred.T @ (z - z_mean)) / len(x)
+    for alpha in ALPHAS:
+        weight = axes @ (seen / (np.maximum(variances, 0.0) + alpha)[:, None])
+        yield weight, z_mean - x_mean @ weight
+
+
+def folds(
+    n_samples: int, groups: NDArray[np.int64] | None
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield positions of training and held-out samples, by group if there are several groups."""
+    units = np.arange(n_samples)
+    if groups is not None and len(np.unique(groups)) > 1:
+        units = np.unique(groups, return_inverse=True)[1]
+    n_units = int(units.max()) + 1
+    dealt = np.random.default_rng(0).permutation(n_units) % min(N_FOLDS, n_units)
+    for fold in range(min(N_FOLDS, n_units)):
+        held = dealt[units] == fold
+        yield np.flatnonzero(~held), np.flatnonzero(held)

@@ -1,0 +1,46 @@
+"""Partial least squares on principal components, with its own latent variables for each target.
+
+Cross-validation chooses their number, as it does the penalty of ridge regression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.cross_decomposition import PLSRegression
+
+from hpo_utils.baselines.linear import Array, LinearModel, folds
+
+LATENT = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20)  # candidate numbers of latent variables
+
+
+def fit_pls(components: Array, z: Array, groups: NDArray[np.int64] | None) -> LinearModel:
+    """Return partial least squares, one for each target of ``z`` (n_samples, n_targets)."""
+    splits = list(folds(len(z), groups))
+    fewest = min(len(train) for train, _ in splits)
+    latent = [n for n in LATENT if n <= min(components.shape[1], fewest - 1)] or [1]
+    found = []
+    for k in range(z.shape[1]):
+        errors = [0.0] * len(latent)
+        for train, held in splits:
+            for i, (weight, bias) in enumerate(_pls_path(components[train], z[train, k], latent)):
+                errors[i] += float(((components[held] @ weight + bias - z[held, k]) ** 2).sum())
+        chosen = latent[int(np.argmin(errors))]
+        found.append(next(_pls_path(components, z[:, k], [chosen])))
+    weights, biases = np.stack([w for w, _ in found], 1), np.array([b for _, b in found])
+    return LinearModel({"weight": torch.from_numpy(weights), "bias": torch.from_numpy(biases)})
+
+
+def _pls_path(x: Array, z: Array, latent: list[int]) -> Iterator[tuple[Array, float]]:
+    """Yield weight (n,) and bias for each number of latent variables.
+
+    The first latent variables are the same, however many follow.
+    """
+    model = PLSRegression(max(latent), scale=False).fit(x, z)
+    for n in latent:
+        rotations, loadings = model.x_rotations_[:, :n], model.y_loadings_[0, :n]
+        weight = rotations @ loadings
+        yield weight, float(z.mean() - x.mean(axis=0) @ weight)

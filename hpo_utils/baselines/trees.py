@@ -1,0 +1,142 @@
+"""Ensembles of trees: extra trees and gradient boosting, fitted by scikit-learn.
+
+Here they are arrays of nodes, which PyTorch and ONNX walk through alike. A node compares in double
+precision, as scikit-learn's thresholds are.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
+from torch import Tensor
+
+from hpo_utils.baselines.components import Arrays
+
+N_TREES, MAX_LEAVES, MIN_LEAF = 100, 1000, 2  # of extra trees; the leaves bound the file's size
+N_ROUNDS, RATE, N_LEAVES = 80, 0.1, 15  # of the boosting
+MAX_LOOKED_AT = 1_500_000  # features times samples per tree level that extra trees look at
+SHARE = 1 / 3  # of the features that a node looks at, at most
+Array = NDArray[np.float64]
+
+
+class Trees(Arrays):
+    """A sum of trees. Node ``i`` sends a sample left if its feature is at most the threshold.
+
+    ``roots`` (n_trees,) are the first nodes; ``feature``, ``threshold``, ``left``, ``right``
+    (n_nodes,) describe the nodes, of which a leaf leads to itself; ``value`` (n_nodes, n_targets)
+    is what a leaf adds, ``bias`` (n_targets,) what all begin with, ``depth`` () the longest way.
+    """
+
+    roots: Tensor
+    feature: Tensor
+    threshold: Tensor
+    left: Tensor
+    right: Tensor
+    value: Tensor
+    bias: Tensor
+    depth: Tensor
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (B, n_features) to standardised targets (B, n_targets), float64."""
+        features = features.float().double()  # trees are grown on float32
+        # (B, n_trees); an ONNX file would keep the B of its export if it were expanded
+        node = self.roots.long() + torch.zeros_like(features[:, :1]).long()
+        for _ in range(int(self.depth)):
+            goes_left = features.gather(1, self.feature[node].long()) <= self.threshold[node]
+            node = torch.where(goes_left, self.left[node], self.right[node]).long()
+        return self.value[node].to(torch.float64).sum(1) + self.bias
+
+
+def fit_extra_trees(features: Array, z: Array) -> Trees:
+    """Grow extra trees on features (n_samples, n_features) and z (n_samples, n_targets)."""
+    x = features.astype(np.float32)
+    share = min(SHARE, MAX_LOOKED_AT / x.size)
+    forest = ExtraTreesRegressor(
+        N_TREES, min_samples_leaf=MIN_LEAF, max_leaf_nodes=MAX_LEAVES,
+        max_features=max(1, round(share * x.shape[1])), n_jobs=-1, random_state=0,
+    ).fit(x, z[:, 0] if z.shape[1] == 1 else z)  # fmt: skip
+    trees = [_of_forest(tree.tree_, z.shape[1]) for tree in forest.estimators_]
+    return _joined(trees, np.zeros(z.shape[1]))
+
+
+def fit_boosting(features: Array, z: Array) -> Trees:
+    """Fit gradient boosting on histograms, for each target of z (n_samples, n_targets)."""
+    x = features.astype(np.float32)
+    trees, bias = [], []
+    for k in range(z.shape[1]):
+        model = HistGradientBoostingRegressor(
+            max_iter=N_ROUNDS, learning_rate=RATE, max_leaf_nodes=N_LEAVES, min_samples_leaf=8,
+            max_features=SHARE, l2_regularization=1.0, early_stopping=False, random_state=0,
+        ).fit(x, z[:, k])  # fmt: skip
+        bias.append(float(np.ravel(model._baseline_prediction)[0]))
+        # scikit-learn gives its histogram trees no public form
+        trees += [_of_boosting(each.nodes, k, z.shape[1]) for (each,) in model._predictors]
+    return _joined(trees, np.array(bias))
+
+
+def _of_forest(tree: object, n_targets: int) -> dict[str, NDArray[np.generic]]:
+    """Return the nodes of a tree of a forest."""
+    is_leaf = tree.children_left < 0  # type: ignore[attr-defined]
+    return _nodes(
+        is_leaf, tree.feature, tree.threshold, tree.children_left, tree.children_right,  # type: ignore[attr-defined]
+        tree.value.reshape(len(is_leaf), n_targets) / N_TREES,  # type: ignore[attr-defined]
+    )  # fmt: skip
+
+
+def _of_boosting(
+    nodes: NDArray[np.void], target: int, n_targets: int
+) -> dict[str, NDArray[np.generic]]:
+    """Return the nodes of a tree that predicts one ``target``."""
+    value = np.zeros((len(nodes), n_targets))
+    value[:, target] = nodes["value"]
+    return _nodes(
+        nodes["is_leaf"] > 0, nodes["feature_idx"], nodes["num_threshold"], nodes["left"],
+        nodes["right"], value,
+    )  # fmt: skip
+
+
+def _nodes(
+    is_leaf: NDArray[np.bool_],
+    feature: NDArray[np.generic],
+    threshold: NDArray[np.generic],
+    left: NDArray[np.generic],
+    right: NDArray[np.generic],
+    value: Array,
+) -> dict[str, NDArray[np.generic]]:
+    own = np.arange(len(is_leaf))
+    return {
+        "feature": np.where(is_leaf, 0, feature), "threshold": np.where(is_leaf, 0.0, threshold),
+        "left": np.where(is_leaf, own, left), "right": np.where(is_leaf, own, right),
+        "value": np.where(is_leaf[:, None], value, 0.0),
+    }  # fmt: skip
+
+
+def _joined(trees: list[dict[str, NDArray[np.generic]]], bias: Array) -> Trees:
+    """Return trees with all nodes one after the other."""
+    starts = np.cumsum([0, *(len(tree["left"]) for tree in trees)])[:-1]
+    arrays = {name: np.concatenate([tree[name] for tree in trees]) for name in trees[0]}
+    for side in ("left", "right"):
+        arrays[side] = np.concatenate(
+            [tree[side] + start for tree, start in zip(trees, starts, strict=True)]
+        )
+    integers = ("feature", "left", "right")
+    kinds = {**dict.fromkeys(integers, np.int32), "threshold": np.float64, "value": np.float32}
+    tensors = {n: torch.from_numpy(values.astype(kinds[n])) for n, values in arrays.items()}
+    depth = max(map(_depth, trees))
+    return Trees(
+        {
+            **tensors, "roots": torch.from_numpy(starts.astype(np.int32)),
+            "bias": torch.from_numpy(bias), "depth": torch.tensor(depth, dtype=torch.int32),
+        }
+    )  # fmt: skip
+
+
+def _depth(tree: dict[str, NDArray[np.generic]]) -> int:
+    """Return the number of steps from the root to the farthest leaf."""
+    reached, steps = np.zeros(1, dtype=np.int64), 0
+    while len(inner := reached[tree["left"][reached] != reached]):
+        reached = np.concatenate([tree["left"][inner], tree["right"][inner]]).astype(np.int64)
+        steps += 1
+    return steps

@@ -1,0 +1,185 @@
+"""Views: each sample as numbers that a linear model or a tree can read, without weights.
+
+Linear models see spectra as chemometrics pretreats them, the logarithm of each power spectrum, and
+statistics of the whole and of its parts. Trees see statistics and quantiles of the whole, of its
+halves and of its quarters: of the values, of their steps, and of the spectrum. An image counts as
+the profiles of its means and spreads along both axes, with its spectra.
+
+All is computed in double precision from standardised inputs (B, n_channels, L) or (B, n_channels,
+H, W), by operations that an ONNX file can hold.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hpo_utils.baselines.spectra import (
+    WINDOW,
+    derivative,
+    power_spectrum,
+    root,
+    standard_normal_variate,
+)
+
+LINEAR, CURVATURE, TREE = "linear", "curvature", "tree"  # kinds of views
+MAX_PRETREATED = 2048  # pretreated values of a sample, which a long signal is averaged down to
+N_POINTS = (16, 256)  # fewest and most of them per channel and pretreatment
+N_BANDS = {LINEAR: 64, TREE: 32}  # bands of a power spectrum, of equal ratio like octaves
+N_PATCHES = 8  # along each axis of an image's means and of its spectrum in two dimensions
+N_PROFILE = 32  # points of an image's profile
+MIN_SPECTRUM = 16  # values along an axis that a useful spectrum needs
+MIN_INTERVAL = 4  # values that quantiles are taken of
+DEPTH = 3  # the whole, its halves, its quarters
+QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
+# added to the power, in units of the variance: below it power counts as none. A linear model takes
+# each decade for an equal step, so noise must not reach as far down as for trees
+FLOOR = {LINEAR: 1e-8, TREE: 1e-12}
+
+
+class Views(nn.Module):
+    """The views of one kind: for linear models, of curvature alone (signals only), or for trees."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, n_channels, L) or (B, n_channels, H, W) to features (B, n_features), float64."""
+        x = x.to(torch.float64)
+        found = _of_signals(x, self.kind) if x.ndim == 3 else _of_images(x, self.kind)
+        return torch.cat([each.flatten(1) for each in found], 1)
+
+
+def _of_signals(x: Tensor, kind: str) -> list[Tensor]:
+    """Return views of signals (B, C, L), each (B, C, n)."""
+    if kind == CURVATURE:
+        return pretreated(x)[-1:]
+    return [*_of_lines(x, kind), *(pretreated(x) if kind == LINEAR else [])]
+
+
+def pretreated(x: Tensor) -> list[Tensor]:
+    """Return signals (B, C, L) raw and in five pretreatments, averaged to at most 256 points."""
+    fewest, most = N_POINTS
+    n = min(most, max(fewest, MAX_PRETREATED // (6 * int(x.shape[1]))))
+    raw = block_means(x, n)
+    if raw.shape[-1] < WINDOW:
+        return [raw, standard_normal_variate(raw)]
+    curved = derivative(raw, 2)
+    return [
+        raw, standard_normal_variate(raw), derivative(raw, 1), curved,
+        standard_normal_variate(curved),
+    ]  # fmt: skip
+
+
+def _of_images(x: Tensor, kind: str) -> list[Tensor]:
+    """Return views of images (B, C, H, W), each (B, C, n)."""
+    found = [statistics(x.flatten(2))]
+    for axis in (2, 3):
+        spread = root((x - x.mean(axis, keepdim=True)).square().mean(axis))
+        for profile in (x.mean(axis), spread):
+            found += [block_means(profile, N_PROFILE), statistics(profile), quantiles(profile)]
+        along = 5 - axis
+        if x.shape[along] >= MIN_SPECTRUM:
+            power = power_spectrum(x.movedim(along, 3), (3,)).mean(2)
+            found.append(_log_bands(power[..., 1:], kind))
+    if min(x.shape[2:]) >= N_PATCHES:
+        found.append(_log_patches(power_spectrum(x, (2, 3)), kind))
+    return [*found, block_means(block_means(x, N_PATCHES).movedim(2, 3), N_PATCHES).flatten(2)]
+
+
+def _of_lines(x: Tensor, kind: str) -> list[Tensor]:
+    """Return statistics, quantiles and bands of the spectrum of lines (B, C, L)."""
+    found = [statistics(x), quantiles(x)]
+    if kind == TREE and x.shape[-1] > MIN_INTERVAL:
+        found.append(quantiles(x[..., 1:] - x[..., :-1]))
+    if x.shape[-1] >= MIN_SPECTRUM:
+        power = power_spectrum(x, (2,))[..., 1:]
+        found.append(_log_bands(power, kind))
+        if kind == TREE:
+            found.append(quantiles((power + FLOOR[kind]).log10()))
+    return found
+
+
+def statistics(x: Tensor) -> Tensor:
+    """Return ten statistics (B, C, 10) of lines (B, C, n): level, spread, range, slope, steps."""
+    steps = x[..., 1:] - x[..., :-1] if x.shape[-1] > 1 else torch.zeros_like(x)
+    positions = torch.arange(int(x.shape[-1]), dtype=x.dtype, device=x.device)
+    positions = positions - positions.mean()
+    slope = (x * positions).sum(-1) / max(float((positions * positions).sum()), 1.0)
+    found = [
+        x.mean(-1), _spread(x), x.amin(-1), x.amax(-1), _at(x.sort(-1).values, 0.5),
+        x[..., 0], x[..., -1], slope, steps.abs().mean(-1), _spread(steps),
+    ]  # fmt: skip
+    return torch.stack(found, -1)
+
+
+def quantiles(x: Tensor) -> Tensor:
+    """Return quantiles and mean of lines (B, C, n) over the whole, its halves and its quarters."""
+    found = []
+    for parts in (2**level for level in range(DEPTH)):
+        if parts > 1 and x.shape[-1] < parts * MIN_INTERVAL:
+            break
+        edges = np.linspace(0, int(x.shape[-1]), parts + 1).round().astype(int).tolist()
+        for start, end in pairwise(edges):
+            ordered = x[..., start:end].sort(-1).values
+            found += [_at(ordered, share) for share in QUANTILES] + [ordered.mean(-1)]
+    return torch.stack(found, -1)
+
+
+def block_means(x: Tensor, n: int) -> Tensor:
+    """Return the means of ``n`` blocks of nearly equal length of lines (..., L); all if shorter."""
+    length = int(x.shape[-1])
+    if length <= n:
+        return x
+    edges = np.linspace(0, length, n + 1).round().astype(int)
+    return _sums(x, edges) / torch.from_numpy(np.diff(edges)).to(x)
+
+
+def _sums(x: Tensor, edges: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Tensor:
+    """Return the sums of ``x`` (..., L) between neighbouring edges."""
+    running = torch.cat([torch.zeros_like(x[..., :1]), x.cumsum(-1)], -1)
+    at = running[..., torch.from_numpy(edges).to(x.device)]
+    return at[..., 1:] - at[..., :-1]
+
+
+def _log_bands(power: Tensor, kind: str) -> Tensor:
+    """Return log10 of power (..., n) in bands of equal ratio."""
+    edges = _band_edges(int(power.shape[-1]), N_BANDS[kind])
+    return (_sums(power, edges) + FLOOR[kind]).log10()
+
+
+def _log_patches(power: Tensor, kind: str) -> Tensor:
+    """Return log10 of power (B, C, H, W // 2 + 1) in patches, zero and mirrored ones apart.
+
+    Movement along one axis in the course of the other shows here, in either direction.
+    """
+    half = int(power.shape[2]) // 2
+    one_way, other_way = power[:, :, : half + 1], power[:, :, half + 1 :].flip(2)
+    found = []
+    for each in (one_way, other_way):
+        if each.shape[2] < 2:
+            continue
+        for axis in (2, 3):
+            edges = np.append(0, _band_edges(int(each.shape[axis]) - 1, N_PATCHES - 1) + 1)
+            each = _sums(each.movedim(axis, 3), edges).movedim(3, axis)
+        found.append(each.flatten(2))
+    return (torch.cat(found, 2) + FLOOR[kind]).log10()
+
+
+def _band_edges(n: int, n_bands: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Return the edges of bands of equal ratio among ``n`` frequencies above zero."""
+    edges = np.geomspace(1, n + 1, n_bands + 1).round().astype(np.int64) - 1
+    return np.unique(edges)
+
+
+def _spread(x: Tensor) -> Tensor:
+    return root((x - x.mean(-1, keepdim=True)).square().mean(-1))
+
+
+def _at(ordered: Tensor, share: float) -> Tensor:
+    """Return the value at a share of the way through ordered values (..., n)."""
+    return ordered[..., round(share * (int(ordered.shape[-1]) - 1))]

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.cross_decomposition import PLSRegression
+from sklearn.linear_model import Ridge
+
+from hpo_utils.baselines.linear import fit_ridge, folds
+from hpo_utils.baselines.pls import LATENT, _pls_path, fit_pls
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(80, 6)) * [1, 0.5, 0.3, 0.2, 0.1, 0.05]
+Z = np.stack([X[:, 0] + 0.1 * RNG.normal(size=80), RNG.normal(size=80)], axis=1)
+
+
+def test_ridge_is_that_of_scikit_learn_with_the_penalty_it_names():
+    model, alpha = fit_ridge(X, Z[:, :1], None)
+    known = Ridge(alpha * len(X)).fit(X, Z[:, 0])
+    np.testing.assert_allclose(model(torch.from_numpy(X))[:, 0], known.predict(X), atol=1e-10)
+
+
+def test_each_target_has_its_own_penalty():
+    """The second target is noise, whose best prediction is its mean."""
+    model, _ = fit_ridge(X, Z, None)
+    assert model.weight[:, 0].abs().max() > 0.9
+    assert model.weight[:, 1].abs().max() < 0.2
+
+
+def test_the_penalty_suits_recordings_that_were_never_seen():
+    """Each recording has a target of its own, which samples of it would reveal."""
+    groups = np.repeat(np.arange(30), 10)
+    x = RNG.normal(size=(30, 20))[groups] + 0.01 * RNG.normal(size=(300, 20))
+    z = RNG.normal(size=(30, 1))[groups]
+    by_group, by_sample = (fit_ridge(x, z, known)[1] for known in (groups, None))
+    assert by_group > 1e3 * by_sample
+
+
+@pytest.mark.parametrize("groups", [None, np.repeat(np.arange(20), 4), np.zeros(80, dtype=int)])
+def test_folds_hold_each_sample_once_and_divide_no_group(groups):
+    splits = list(folds(80, groups))
+    assert sorted(np.concatenate([held for _, held in splits]).tolist()) == list(range(80))
+    for train, held in splits:
+        assert set(train).isdisjoint(held)
+        if groups is not None and len(np.unique(groups)) > 1:
+            assert set(groups[train]).isdisjoint(groups[held])
+
+
+def test_partial_least_squares_are_those_of_scikit_learn():
+    known = PLSRegression(3, scale=False).fit(X, Z[:, 0])
+    (weight, bias), *_ = _pls_path(X, Z[:, 0], [3])
+    np.testing.assert_allclose(X @ weight + bias, np.ravel(known.predict(X)), atol=1e-8)
+    longer = next(_pls_path(X, Z[:, 0], [3, 5]))
+    np.testing.assert_allclose(longer[0], weight, atol=1e-8)  # the first variables stay
+
+
+def test_latent_variables_stop_where_samples_or_components_end():
+    few = fit_pls(X[:5, :2], Z[:5], None)
+    assert few.weight.shape == (2, 2)
+    assert max(LATENT) > 2

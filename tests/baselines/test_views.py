@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+import torch
+
+from hpo_utils.baselines.views import CURVATURE, LINEAR, TREE, Views, block_means, quantiles
+
+RNG = np.random.default_rng(0)
+SHAPES = [
+    (2, 1, 3), (2, 1, 10), (2, 3, 40), (2, 1, 700), (2, 2, 5, 7), (2, 2, 40, 60), (2, 1, 2, 90),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [LINEAR, TREE])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_each_sample_is_seen_alone_and_finitely(kind, shape):
+    x = torch.from_numpy(RNG.normal(size=shape).astype(np.float32))
+    found = Views(kind)(x)
+    assert torch.isfinite(found).all()
+    torch.testing.assert_close(Views(kind)(x[1:]), found[1:])
+    assert torch.isfinite(Views(kind)(torch.zeros(shape))).all()
+
+
+@pytest.mark.parametrize("kind", [LINEAR, TREE])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_onnx_sees_the_same(kind, shape, run_onnx):
+    x = torch.from_numpy(RNG.normal(size=(5, *shape[1:])).astype(np.float32))
+    np.testing.assert_allclose(run_onnx(Views(kind), x), Views(kind)(x), atol=1e-6)
+
+
+def test_quantiles_are_those_of_each_part():
+    line = torch.arange(16.0, dtype=torch.float64)[None, None]
+    found = quantiles(line)[0, 0].reshape(7, 6).numpy()  # the whole, two halves, four quarters
+    np.testing.assert_array_equal(found[:, 0], [0, 0, 8, 0, 4, 8, 12])
+    np.testing.assert_array_equal(found[:, 4], [15, 7, 15, 3, 7, 11, 15])
+    np.testing.assert_array_equal(found[:, 5], [7.5, 3.5, 11.5, 1.5, 5.5, 9.5, 13.5])
+
+
+def test_block_means_keep_the_mean_of_blocks_of_equal_length():
+    x = torch.from_numpy(RNG.normal(size=(3, 2, 100)))
+    torch.testing.assert_close(block_means(x, 20).mean(-1), x.mean(-1))
+    torch.testing.assert_close(block_means(x, 20)[..., 3], x[..., 15:20].mean(-1))
+    assert block_means(x, 100) is x
+
+
+def test_curvature_does_not_see_offset_slope_and_gain():
+    x = torch.from_numpy(RNG.normal(size=(4, 1, 60)).cumsum(axis=2))
+    scattered = 3.0 * x + 2.0 + 0.1 * torch.arange(60)
+    torch.testing.assert_close(Views(CURVATURE)(scattered), Views(CURVATURE)(x))
