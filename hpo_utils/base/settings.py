@@ -17,7 +17,9 @@ def _one_of(default: str, *choices: str) -> Any:
 
 
 # what settings that came later amounted to before, for files and studies that do not name them
-BEFORE = {"model.linear_start": False, "model.use_views": False}
+BEFORE: dict[str, Any] = {
+    "model.linear_start": False, "model.use_views": False, "model.pretreatment": "none",
+}  # fmt: skip
 
 
 @dataclass
@@ -77,6 +79,10 @@ class ModelConfig:
     hidden: int = _within(64, 1, 4096)  # channels of the first stage
     dropout_rate: float = _within(0.2, 0.0, 0.95)  # before each layer of the head
     use_residual: bool = True
+    # of what the convolutions see: network/pretreatment.py
+    pretreatment: str = _one_of(
+        "none", "none", "snv", "msc", "emsc", "sg1", "sg2", "snv_sg2", "detrend", "log_spectrum"
+    )
     linear_start: bool = True  # begin at ridge regression on views of the inputs
     use_views: bool = True  # a dense network on statistics, quantiles and spectra stands beside
     use_statistics: bool = False  # also feed each channel's mean, spread and range to the head

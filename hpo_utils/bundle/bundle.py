@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -273,8 +274,9 @@ def _member(
 ) -> nn.Module:
     """Return an ensemble member with its weights, which lie in ``group`` of ``parts``."""
     scaler = Standardizer(np.array(layout.target_mean), np.array(layout.target_std))
-    axes = max(len(layout.raw_shape) - 1, 1)
-    sample = torch.zeros(1, len(layout.channels), *[1] * axes)
+    rows, *others = layout.raw_shape[len(layout.raw_shape) > 1 :]
+    n_rows = math.ceil(rows / layout.downsample_factor)
+    sample = torch.zeros(1, len(layout.channels), n_rows, *others)
     seen = {name: parts[f"sight.{name}"] for name in SIGHT if f"sight.{name}" in parts}
     network = create_network(
         cfg, sample, scaler, physics, sight=Sight.of_arrays(seen) if seen else None

@@ -22,6 +22,7 @@ from hpo_utils.data.scaling import Standardizer
 from hpo_utils.network.constraints import PhysicalOutput
 from hpo_utils.network.convolutions import Conv1d, Conv2d
 from hpo_utils.network.memory import is_out_of_memory, release_memory
+from hpo_utils.network.pretreatment import NONE, Pretreatment
 from hpo_utils.network.with_views import WithViews
 
 EVALUATION_VALUES = 2**24  # limit of the first layer's output without gradients: 64 MB in float32
@@ -125,6 +126,7 @@ class ResidualCNN(nn.Module):
         use_statistics: bool,
     ) -> None:
         super().__init__()
+        self.pretreatment: nn.Module = nn.Identity()
         layers = LAYERS[n_axes]
         self.stem = nn.Sequential(
             layers.conv(n_channels, hidden, 7, stride=2, padding=3, bias=False),
@@ -152,7 +154,7 @@ class ResidualCNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, n_channels, L) or (B, n_channels, H, W) to (B, n_targets)."""
-        features = self.pool(self.stages(self.stem(x)))  # (B, 4 * hidden)
+        features = self.pool(self.stages(self.stem(self.pretreatment(x))))  # (B, 4 * hidden)
         out: Tensor = self.head(_with_statistics(features, x, self.statistics))
         return out
 
@@ -173,6 +175,7 @@ class PlainCNN(nn.Module):
         use_statistics: bool,
     ) -> None:
         super().__init__()
+        self.pretreatment: nn.Module = nn.Identity()
         layers = LAYERS[n_axes]
         self.features = nn.Sequential(
             layers.conv(n_channels, hidden, 3, padding=1, bias=False),
@@ -192,7 +195,7 @@ class PlainCNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, n_channels, L) or (B, n_channels, H, W) to (B, n_targets)."""
-        features = self.features(x)  # (B, hidden)
+        features = self.features(self.pretreatment(x))  # (B, hidden)
         out: Tensor = self.head(_with_statistics(features, x, self.statistics))
         return out
 
@@ -217,6 +220,7 @@ def create_model(
         Only its section ``model`` is used.
     x_sample
         Any inputs of shape (B, n_channels, L) for a 1-D or (B, n_channels, H, W) for a 2-D network.
+        Only a pretreatment depends on their size; it must still be fitted (``Pretreatment.fit``).
     out_dim
         Number of targets.
     device
@@ -242,6 +246,8 @@ def create_model(
         cfg.model.dropout_rate,
         cfg.model.use_statistics,
     )
+    if cfg.model.pretreatment != NONE:
+        model.pretreatment = Pretreatment(cfg.model.pretreatment, tuple(x_sample.shape[1:]))
     return model.to(device, memory_format=memory_format(n_axes))  # type: ignore[call-overload,no-any-return]
 
 

@@ -36,6 +36,7 @@ from hpo_utils.network.models import (
     evaluation_batch,
     predict,
 )
+from hpo_utils.network.pretreatment import Pretreatment
 from hpo_utils.network.with_views import WithViews
 from hpo_utils.scores.yardstick import Yardstick, create_yardstick
 from hpo_utils.training.averaging import WeightAverage
@@ -55,6 +56,7 @@ from hpo_utils.training.stopping import Stop
 from hpo_utils.training.test_looks import BY_HAND, TRIAL, note_look
 from hpo_utils.training.timing import Effort, matrix_peak, training_flops
 
+MAX_FITTED = 1000  # samples, or few more, that a pretreatment is fitted to
 OnEpoch = Callable[[int, float], None]  # (epoch from 1, score); may raise to end the training
 
 
@@ -281,6 +283,9 @@ def _create_model(
     """Return the untrained network, which has seen the training part if it looks at views."""
     scaler, physics = data.target_scaler, data.physics
     model = create_network(cfg, train.x, scaler, physics, device, sight_of(cfg, data))
+    for layer in model.modules():
+        if isinstance(layer, Pretreatment):
+            layer.fit(train.x[:: max(1, len(train.x) // MAX_FITTED)].to(device))
     train.look(model)
     if isinstance(model, WithViews) and train.seen is not None:
         model.begin_at_ridge(train.seen, train.z, data.groups("train"))
