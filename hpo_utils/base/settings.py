@@ -122,6 +122,9 @@ class StudyConfig:
     ray_address: str | None = None  # null: start Ray here; auto, or host:port of a cluster
     storage: str | None = None  # database URL without password; null: SQLite in <outputs_root>
     search_space: str = "params/search_space.yaml"
+    # factor of batch sizes and divisor of epochs, here and in the search space; null: by the number
+    # of samples, as those that are written are meant for 1500
+    batch_scale: int | None = _within(1, 1, 1024)
     fixed: list[str] = field(default_factory=list)  # searched parameters held at their value here
     delete_study: bool = False  # start over; OPTUNA_DELETE_STUDY=true in the environment also does
     try_base: bool = True  # the base configuration is the first trial and takes part in the race

@@ -60,11 +60,12 @@ class Source:
 class Header:
     """Properties of the data known before anything is written.
 
-    ``n_rows`` is the length of H (or L), the axis that is downsampled; ``source`` is None as long
-    as the demo data have not been simulated.
+    ``n_samples`` is the number in the source; ``n_rows`` is the length of H (or L), the axis that
+    is downsampled; ``source`` is None as long as the demo data have not been simulated.
     """
 
     target_names: list[str]
+    n_samples: int
     n_rows: int
     source: Source | None
 
@@ -79,11 +80,13 @@ def read_header(cfg: Config) -> Header:
     """
     if cfg.dataset.x_train is None and not opens(_simulated(cfg)):
         check_downsampling(cfg.synthetic.n_pulses, cfg.dataset.downsample_factor)
-        return Header(list(synthetic.TARGET_NAMES), cfg.synthetic.n_pulses, None)
+        simulated = cfg.synthetic
+        names = list(synthetic.TARGET_NAMES)
+        return Header(names, simulated.n_samples, simulated.n_pulses, None)
     source = _open_source(cfg)
     shape = source.arrays[0].shape
     n_rows = shape[2] if len(shape) == 4 else shape[-1]
-    return Header(list(source.labels["target_names"]), n_rows, source)
+    return Header(list(source.labels["target_names"]), shape[0], n_rows, source)
 
 
 def prepare_data(cfg: Config, header: Header | None = None) -> PreparedData:

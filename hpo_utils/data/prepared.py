@@ -60,6 +60,11 @@ class PreparedData:
         return len(self.target_names)
 
     @property
+    def n_in_source(self) -> int:
+        """Number of samples in the source."""
+        return int(self.manifest["sources"][0]["shape"][0])
+
+    @property
     def n_bytes(self) -> int:
         """Size of the inputs of all parts in bytes."""
         n_samples = sum(self.manifest["n_samples"].values())
