@@ -21,7 +21,7 @@ SETTINGS = (
     "training.epochs=2", "model.hidden=4", "training.use_weighted_loss=false",
     "training.precision=float32", "study.n_workers=1", "synthetic.n_samples=80",
     "evaluation.n_seeds=2", "evaluation.n_best=1",
-    "model.linear_start=false", "model.use_views=false",
+    "model.linear_start=false", "model.use_views=false", "dataset.thinning=pick",
 )  # fmt: skip
 ROUNDING = 2e-3  # of scores and of predictions, on another processor
 

@@ -19,6 +19,7 @@ def _one_of(default: str, *choices: str) -> Any:
 # what settings that came later amounted to before, for files and studies that do not name them
 BEFORE: dict[str, Any] = {
     "model.linear_start": False, "model.use_views": False, "model.pretreatment": "none",
+    "dataset.thinning": "pick",
 }  # fmt: skip
 
 
@@ -43,7 +44,9 @@ class DatasetConfig:
     non_negative: list[str] | None = None  # targets that cannot be below zero
     accept_outliers: list[str] | None = None  # channels and targets whose far values are real
     limit: int | None = _within(None, 1, 1e9)  # use only this many samples, from the start
-    downsample_factor: int = _within(1, 1, 1000)  # keep every n-th row of H (or L), unfiltered
+    downsample_factor: int = _within(1, 1, 1000)  # one row of H (or L) for so many
+    # mean: each row is the mean of so many, which filters the signal; pick: the first of them
+    thinning: str = _one_of("mean", "mean", "pick")
 
 
 @dataclass

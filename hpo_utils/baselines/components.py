@@ -21,7 +21,7 @@ from hpo_utils.baselines.views import LINEAR, TREE, Views
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.data.scaling import in_blocks
 
-FILE = "sight-1-{factor}{split}.pt"  # change the number if something else is fitted
+FILE = "sight-1-{factor}{how}{split}.pt"  # change the number if something else is fitted
 SIGHT = ("components", "scaling")
 MAX_COMPONENTS = 256
 MAX_SEEN = 10_000  # samples that the directions are found from
@@ -147,20 +147,22 @@ def sight_of(cfg: Config, data: PreparedData) -> Sight | None:
     """Return how a network with ``cfg`` sees ``data`` beside its convolutions, if it does."""
     if not (cfg.model.linear_start or cfg.model.use_views):
         return None
-    return load_sight(data, cfg.dataset.downsample_factor)
+    averaged = cfg.dataset.thinning == "mean"
+    return load_sight(data, cfg.dataset.downsample_factor, averaged)
 
 
-def load_sight(data: PreparedData, factor: int) -> Sight:
-    """Return how the inputs of ``data``, thinned by ``factor``, are seen.
+def load_sight(data: PreparedData, factor: int = 1, averaged: bool = True) -> Sight:
+    """Return how the inputs of ``data`` are seen, thinned as in ``PreparedData.inputs``.
 
     It is fitted on the training part once, and saved in the directory of the data.
     """
     split = data.dataset_id.removeprefix(str(data.manifest["id"]))
-    file = data.directory / FILE.format(factor=factor, split=split)
+    how = "" if averaged or factor == 1 else "-picked"
+    file = data.directory / FILE.format(factor=factor, how=how, split=split)
     if is_whole_archive(file):
         with suppress(Exception):  # damaged: it may raise anything, and is written again
             return Sight.of_arrays(torch.load(file, weights_only=True))
-    x = some_of(data.inputs("train", factor))
+    x = some_of(data.inputs("train", factor, averaged=averaged))
     found = Sight(Components.of(look(LINEAR, x)), SmoothScaling.of(look(TREE, x)))
     write_with(file, lambda open_file: torch.save(found.arrays(), open_file))
     return found

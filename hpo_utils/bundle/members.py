@@ -14,9 +14,10 @@ from hpo_utils.base.paths import is_whole_archive
 from hpo_utils.baselines.components import sight_of
 from hpo_utils.data.physics import active_physics, in_units
 from hpo_utils.data.prepared import PreparedData
+from hpo_utils.data.scaling import thinned
 from hpo_utils.network.devices import select_device
 from hpo_utils.network.models import create_network, evaluation_batch, predict
-from hpo_utils.training.batches import PartTensors, load_part
+from hpo_utils.training.batches import MEAN, PartTensors, load_part
 from hpo_utils.training.directory import WEIGHTS_FILE, damaged
 
 Member = tuple[Config, dict[str, Tensor]]  # configuration and weights
@@ -42,8 +43,10 @@ def predict_samples(
 ) -> NDArray[np.float32]:
     """Return each member's predictions of training samples, (n_members, n_rows, n_targets)."""
     first = members[0][0]
-    x = torch.from_numpy(data.inputs("train", first.dataset.downsample_factor)[rows])
-    return _predict(members, data, PartTensors(x, x[:, 0]), torch.device("cpu"))
+    whole = data.inputs("train")[rows]
+    x = thinned(whole, first.dataset.downsample_factor, first.dataset.thinning == MEAN)
+    part = PartTensors(torch.from_numpy(x), torch.zeros(len(x)))
+    return _predict(members, data, part, torch.device("cpu"))
 
 
 def predict_part(members: list[Member], data: PreparedData, part: str) -> NDArray[np.float32]:

@@ -16,6 +16,7 @@ from hpo_utils.data.prepared import PreparedData, input_scaler
 from hpo_utils.network.with_views import WithViews
 from hpo_utils.scores.skill import NETWORK
 from hpo_utils.scores.spread import Calibration
+from hpo_utils.training.batches import MEAN
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Layout:
     calibration: Calibration | None  # of the members' spread; None before version 6 with one
     # of each model in each target, (n_targets,) each; without any, all is the network's
     shares: Mapping[str, list[float]] = field(default_factory=dict)
+    thinning: str = "pick"  # ``dataset.thinning``, before version 6 always this
 
     @property
     def has_network(self) -> bool:
@@ -54,15 +56,18 @@ class AllModels(nn.Module):
     """The networks and the baselines side by side, from the same standardised inputs."""
 
     def __init__(
-        self, members: Sequence[nn.Module], baselines: BaselineModels | None, factor: int
+        self, members: Sequence[nn.Module], baselines: BaselineModels | None, layout: Layout
     ) -> None:
         super().__init__()
         self.members, self.baselines = nn.ModuleList(members), baselines
-        self.factor = factor
+        self.factor, self.averaged = layout.downsample_factor, layout.thinning == MEAN
 
     def thinned(self, x: Tensor) -> Tensor:
         """Return what the networks take of inputs (B, n_channels, L) or (B, n_channels, H, W)."""
-        return x[:, :, :: self.factor]
+        if self.factor == 1 or not self.averaged:
+            return x[:, :, :: self.factor]
+        starts = range(0, int(x.shape[2]), self.factor)
+        return torch.stack([x[:, :, i : i + self.factor].mean(2) for i in starts], 2)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, n_channels, ...) to (B, n_models, n_targets), standardised, networks first."""
@@ -100,7 +105,7 @@ class RawModel(nn.Module):
         baselines: BaselineModels | None = None,
     ) -> None:
         super().__init__()
-        self.models = AllModels(members, baselines, layout.downsample_factor)
+        self.models = AllModels(members, baselines, layout)
         self.channels = layout.channels
         n_targets = len(layout.target_names)
         names = [NETWORK] * bool(members) + ([] if baselines is None else baselines.names)
@@ -179,8 +184,13 @@ def describe_layout(
         target_std=data.target_scaler.std.tolist(),
         fractions=list(data.physics.fractions),
         non_negative=list(data.physics.non_negative),
-        known=KnownRange.of(data.inputs("train", cfg.dataset.downsample_factor)),
+        known=KnownRange.of(
+            data.inputs(
+                "train", cfg.dataset.downsample_factor, averaged=cfg.dataset.thinning == MEAN
+            )
+        ),
         confidence=confidence,
         calibration=None if intervals is None else Calibration(**intervals),
         shares=dict(shares or {}),
+        thinning=cfg.dataset.thinning,
     )

@@ -25,7 +25,7 @@ from hpo_utils.base.paths import (
 )
 from hpo_utils.data.labels import labelled_physics
 from hpo_utils.data.physics import Physics
-from hpo_utils.data.scaling import Standardizer
+from hpo_utils.data.scaling import Standardizer, thinned
 from hpo_utils.data.sources import sha256
 from hpo_utils.data.split import PARTS, time_blocks
 
@@ -94,9 +94,13 @@ class PreparedData:
         return self.manifest["n_samples"][part], n_channels, n_kept, *others
 
     def inputs(
-        self, part: str, downsample_factor: int = 1, samples: slice = slice(None)
+        self,
+        part: str,
+        downsample_factor: int = 1,
+        samples: slice = slice(None),
+        averaged: bool = False,
     ) -> NDArray[np.float32]:
-        """Return standardised inputs of a part, memory-mapped.
+        """Return standardised inputs of a part, memory-mapped unless they are averaged.
 
         The mapping is writable, as PyTorch expects of tensors, but the file never changes.
 
@@ -105,17 +109,19 @@ class PreparedData:
         part
             ``train``, ``val`` or ``test``.
         downsample_factor
-            Keep every ``downsample_factor``-th row of H (or L), starting with the first.
+            One row of H (or L) for so many.
         samples
             Slice of the samples of the part.
+        averaged
+            Whether that row is the mean of the many, or else the first of them.
 
         Returns
         -------
         float32 array of shape (n_samples, n_channels, H, W) or (n_samples, n_channels, L)
         """
         x = np.load(self.directory / f"x_{part}.npy", mmap_mode="c", allow_pickle=False)
-        strided: NDArray[np.float32] = x[samples, :, ::downsample_factor]
-        return strided
+        found: NDArray[np.float32] = thinned(x[samples], downsample_factor, averaged)
+        return found
 
     def targets(self, part: str) -> NDArray[np.float32]:
         """Return the targets of a part in their units, of shape (n_samples, n_targets)."""

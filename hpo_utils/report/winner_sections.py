@@ -13,7 +13,7 @@ from hpo_utils.base.language import _
 from hpo_utils.base.style import with_unit
 from hpo_utils.baselines.fitted import fit_baselines
 from hpo_utils.baselines.take_home import mixed, name_at_home
-from hpo_utils.bundle.bundle import load_bundle
+from hpo_utils.bundle.bundle import Bundle, load_bundle
 from hpo_utils.data.labels import axis_positions
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.insight.data_plots import plot_inputs
@@ -104,7 +104,7 @@ def show_sensitivity(report: Report, settled: SettledStudy) -> None:
     if not members:
         report.show(_("No network goes home, so there is none to look into."))
         return
-    x = _inputs(data, step, _spread_out(data, step, N_SAMPLES))
+    x = _inputs(data, bundle, _spread_out(data, step, N_SAMPLES))
     axis_names = data.manifest["axis_names"]
     report.show(
         plot_sensitivity(
@@ -115,7 +115,7 @@ def show_sensitivity(report: Report, settled: SettledStudy) -> None:
     )  # fmt: skip
     if 1 < len(channels) <= MAX_CHANNELS:
         rows = _spread_out(data, step, N_DEALT_OUT)
-        x = _inputs(data, step, rows)
+        x = _inputs(data, bundle, rows)
         z = torch.from_numpy(data.target_scaler.transform(data.targets("val")[rows]))
         lost = channel_losses(members, x, z, evaluation_batch(bundle.cfg, x))
         report.show(
@@ -131,9 +131,10 @@ def _spread_out(data: PreparedData, step: int, most: int) -> NDArray[np.int64]:
     return np.linspace(0, n_samples - 1, n_rows).astype(np.int64)
 
 
-def _inputs(data: PreparedData, step: int, rows: NDArray[np.int64]) -> torch.Tensor:
-    """Return standardised inputs of validation rows, (n_rows, n_channels, ...)."""
-    return torch.from_numpy(np.ascontiguousarray(data.inputs("val", step)[rows]))
+def _inputs(data: PreparedData, bundle: Bundle, rows: NDArray[np.int64]) -> torch.Tensor:
+    """Return what the networks take of validation rows, (n_rows, n_channels, ...)."""
+    x = torch.from_numpy(np.ascontiguousarray(data.inputs("val")[rows]))
+    return bundle.model.models.thinned(x)
 
 
 def _test_predictions(settled: SettledStudy) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

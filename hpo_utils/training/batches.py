@@ -21,6 +21,7 @@ from hpo_utils.network.memory import free_memory
 from hpo_utils.network.models import memory_format
 from hpo_utils.network.with_views import WithViews
 
+MEAN = "mean"  # ``dataset.thinning``
 PIECE = 2**24  # bytes that are copied at a time
 RESIDENT_SHARE = 0.5  # of the free memory that a part may take
 
@@ -78,17 +79,17 @@ class MicroBatches:
 
 def load_part(data: PreparedData, part: str, cfg: Config, device: torch.device) -> PartTensors:
     """Bring one part to the device, in the layout that suits the network, or leave it on disk."""
-    factor = cfg.dataset.downsample_factor
+    factor, averaged = cfg.dataset.downsample_factor, cfg.dataset.thinning == MEAN
     z = torch.from_numpy(data.target_scaler.transform(data.targets(part))).to(device)
     shape = data.input_shape(part, factor)
     n_bytes = math.prod(shape[1:]) * np.dtype(np.float32).itemsize  # of a sample
     if len(z) * n_bytes > RESIDENT_SHARE * free_memory(device):
-        return PartTensors(torch.from_numpy(data.inputs(part, factor)), z)
+        return PartTensors(torch.from_numpy(data.inputs(part, factor, averaged=averaged)), z)
     x = torch.empty(shape, device=device, memory_format=memory_format(len(shape) - 2))
     step = max(1, PIECE // n_bytes)
     for start in range(0, len(z), step):
         # mapped anew each time, or every page that was read would count as ours until the end
-        piece = data.inputs(part, factor, slice(start, start + step))
+        piece = data.inputs(part, factor, slice(start, start + step), averaged)
         x[start : start + step] = torch.from_numpy(np.array(piece))
     return PartTensors(x, z)
 

@@ -14,6 +14,7 @@ from hpo_utils.base.config import Config, updated
 from hpo_utils.base.errors import DataError
 from hpo_utils.data.preparation import prepare_data
 from hpo_utils.data.prepared import PreparedData
+from hpo_utils.data.scaling import thinned
 
 SEED = 0  # of the shuffle
 FOLD = "data_split.fold"
@@ -39,11 +40,17 @@ class RandomSplit(PreparedData):
         return {"train": np.sort(order[:n_train]), "val": np.sort(order[n_train:])}
 
     def inputs(
-        self, part: str, downsample_factor: int = 1, samples: slice = slice(None)
+        self,
+        part: str,
+        downsample_factor: int = 1,
+        samples: slice = slice(None),
+        averaged: bool = False,
     ) -> NDArray[np.float32]:
         """Return the standardised inputs of a new part, loaded into memory."""
-        sources = [super(RandomSplit, self).inputs(p, downsample_factor) for p in ("train", "val")]
-        return self._gather(sources, self._dealt[part][samples])
+        sources = [super(RandomSplit, self).inputs(p) for p in ("train", "val")]
+        return thinned(
+            self._gather(sources, self._dealt[part][samples]), downsample_factor, averaged
+        )
 
     def _rows(self, kind: str, part: str) -> NDArray[Any]:
         """Return an array with one row per sample of a new part."""

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from hpo_utils.data.scaling import RunningStatistics, Standardizer
+from hpo_utils.data.scaling import RunningStatistics, Standardizer, thinned
 
 
 def statistics_of(values, pieces=3):
@@ -62,3 +62,18 @@ def test_known_values_by_hand():
     scaler = Standardizer(np.array([1.0, -2.0]), np.array([2.0, 4.0]))
     np.testing.assert_array_equal(scaler.transform(np.array([[3.0, 2.0]])), [[1.0, 1.0]])
     np.testing.assert_array_equal(scaler.inverse(np.array([[1.0, 1.0]])), [[3.0, 2.0]])
+
+
+def test_rows_are_thinned_to_their_means_or_to_the_first():
+    x = np.arange(20.0).reshape(2, 1, 10)
+    np.testing.assert_array_equal(thinned(x, 4, True)[0, 0], [1.5, 5.5, 8.5])  # the last of two
+    np.testing.assert_array_equal(thinned(x, 4, False)[0, 0], [0, 4, 8])
+    np.testing.assert_array_equal(thinned(x, 1, True), x)
+    image = np.arange(24.0).reshape(1, 1, 6, 4)
+    np.testing.assert_array_equal(thinned(image, 3, True)[0, 0, :, 0], [4, 16])
+
+
+def test_means_keep_the_level_of_an_offset_and_a_ramp():
+    ramp = (100 + np.linspace(0, 1, 400))[None, None]
+    middles = ramp.reshape(100, 4)[:, 1:3].mean(axis=1)
+    np.testing.assert_allclose(thinned(ramp, 4, True)[0, 0], middles, rtol=1e-12)

@@ -175,7 +175,7 @@ def test_held_values_are_all_that_is_not_searched():
         "training.epochs": 30, "training.averaging_epochs": 0.5, "training.seed": 42,
         "training.schedule": "wsd", "training.patience": 10, "training.precision": "auto",
         "model.use_statistics": False, "model.constrain_outputs": True,
-        "model.linear_start": True, "model.use_views": True,
+        "model.linear_start": True, "model.use_views": True, "dataset.thinning": "mean",
     }  # fmt: skip
 
 
