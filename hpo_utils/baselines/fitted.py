@@ -42,6 +42,7 @@ KINDS: dict[str, type[Arrays]] = {
     RIDGE: LinearModel, PLS: LinearModel, PROCESS: GaussianProcess, FOREST: Trees, BOOSTING: Trees,
 }  # fmt: skip
 ON_TREE_VIEWS = (FOREST, BOOSTING)
+MIN_BOOSTED = 100  # samples; of fewer, boosting only remembers, and takes as long as of a thousand
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,9 @@ def _fit(data: PreparedData) -> dict[str, dict[str, Tensor]]:
     state[PLS] = fit_pls(inputs, z, groups)
     state[PROCESS] = fit_gaussian_process(inputs, curves, z)
     features = look(TREE, x)
-    state[FOREST], state[BOOSTING] = fit_extra_trees(features, z), fit_boosting(features, z)
+    state[FOREST] = fit_extra_trees(features, z)
+    if len(z) >= MIN_BOOSTED:
+        state[BOOSTING] = fit_boosting(features, z)
     arrays = {name: part.arrays() for name, part in state.items()}
     low, high = targets.min(axis=0), targets.max(axis=0)
     edges = {"low": torch.from_numpy(low), "high": torch.from_numpy(high)}

@@ -35,12 +35,12 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("shape", [(80, 2, 40), (80, 2, 20, 24), (80, 30)])
+@pytest.mark.parametrize("shape", [(160, 2, 40), (160, 2, 20, 24), (160, 30)])
 def test_pytorch_onnx_and_the_command_line_agree(make_config, make_arrays, tmp_path, shape):
     rng = np.random.default_rng(0)
     x = rng.normal(5, 2, size=shape)
-    parts = rng.dirichlet(np.ones(2), 80)
-    arrays = make_arrays(x, np.column_stack([parts, x.reshape(80, -1)[:, :5].sum(axis=1)]))
+    parts = rng.dirichlet(np.ones(2), 160)
+    arrays = make_arrays(x, np.column_stack([parts, x.reshape(160, -1)[:, :5].sum(axis=1)]))
     settings = {"dataset.fractions": ["target 0", "target 1"], "dataset.downsample_factor": 3}
     cfg = make_config(**{**arrays, **settings})
     data = prepare_data(cfg)
