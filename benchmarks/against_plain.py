@@ -38,6 +38,9 @@ SIDES = {
 MANY = 1000  # trials, more than there is time for
 Trials = list[dict[str, Any]]
 
+# the plain script knows no views and leaves rows out
+PLAIN = "model.linear_start=false model.use_views=false dataset.thinning=pick"
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -55,6 +58,8 @@ def main() -> None:
         "--without-base", action="store_true", help="ours does not try the base settings first"
     )
     options = parser.parse_args()
+    if options.what == "same-configurations":
+        options.overrides += f" {PLAIN}"
     if options.what == "ours":
         run_ours(json.loads(Path(options.settings).read_text()))
         return

@@ -15,9 +15,9 @@ import numpy as np
 from record import keep
 
 from hpo_utils.base.config import Config, load_config
+from hpo_utils.baselines.fitted import fit_baselines
 from hpo_utils.data.audit import audit_leakage
 from hpo_utils.data.preparation import prepare_data
-from hpo_utils.scores.baselines import fit_baselines
 
 
 def make_config(directory: Path, n_samples: int) -> Config:
