@@ -5,6 +5,7 @@ Cross-validation chooses their number, as it does the penalty of ridge regressio
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -39,7 +40,9 @@ def _pls_path(x: Array, z: Array, latent: list[int]) -> Iterator[tuple[Array, fl
 
     The first latent variables are the same, however many follow.
     """
-    model = PLSRegression(max(latent), scale=False).fit(x, z)
+    with warnings.catch_warnings():  # once nothing of z is left, further variables are zero
+        warnings.filterwarnings("ignore", "y residual is constant", UserWarning)
+        model = PLSRegression(max(latent), scale=False).fit(x, z)
     for n in latent:
         rotations, loadings = model.x_rotations_[:, :n], model.y_loadings_[0, :n]
         weight = rotations @ loadings

@@ -56,3 +56,10 @@ def test_latent_variables_stop_where_samples_or_components_end():
     few = fit_pls(X[:5, :2], Z[:5], None)
     assert few.weight.shape == (2, 2)
     assert max(LATENT) > 2
+
+
+def test_samples_that_repeat_leave_nothing_to_explain():
+    few = np.repeat(RNG.normal(size=(6, 4)), 10, axis=0)
+    z = np.repeat(RNG.normal(size=(6, 1)), 10, axis=0)
+    model = fit_pls(few, z, np.repeat(np.arange(6), 10))
+    assert torch.isfinite(model(torch.from_numpy(few))).all()
