@@ -23,8 +23,9 @@ from hpo_utils.base.style import (
     target_color,
     with_unit,
 )
+from hpo_utils.baselines.take_home import TAKE_HOME
 from hpo_utils.insight.correlations import heat_map
-from hpo_utils.scores.skill import TargetMetrics
+from hpo_utils.scores.skill import NETWORK, TargetMetrics
 from hpo_utils.winner.evaluation import AllFolds, Standing
 
 MARKERS = ("o", "s", "^", "D", "P", "v", "X", "*")  # of the network, baselines, what goes home
@@ -66,22 +67,24 @@ def plot_race(contenders: Sequence[Standing], names: Sequence[str], score_name: 
 def plot_test_intervals(
     test: Mapping[str, Mapping[str, TargetMetrics]], target_names: Sequence[str]
 ) -> Figure:
-    """Draw R² with its interval for each target and model: filled the network, hollow the others.
+    """Draw R² with its interval for each target and model.
 
-    What lies below -1 is drawn at the edge, as an arrow.
+    The network and a mixture that goes home are filled, the others hollow. What lies below -1 is
+    drawn at the edge, as an arrow.
     """
-    figure, (axes,) = grid(1, 1, 1.6 + 0.62 * len(target_names))
     models = list(test)
-    offsets = np.linspace(-0.28, 0.28, len(models))
+    filled = [model in (NETWORK, TAKE_HOME) for model in models]
+    figure, (axes,) = grid(1, 1, 1.6 + (0.2 + 0.1 * len(models)) * len(target_names))
+    offsets = np.linspace(-0.34, 0.34, len(models))
     for j, (model, offset) in enumerate(zip(models, offsets, strict=True)):
         for k, name in enumerate(target_names):
             _draw_r2(
-                axes, test[model][name], k + offset, target_color(k), 2.4 if j == 0 else 1.0,
-                marker=MARKERS[j % len(MARKERS)], markersize=7 if j == 0 else 5,
-                markerfacecolor=target_color(k) if j == 0 else "white",
+                axes, test[model][name], k + offset, target_color(k), 2.4 if filled[j] else 1.0,
+                marker=MARKERS[j % len(MARKERS)], markersize=7 if filled[j] else 5,
+                markerfacecolor=target_color(k) if filled[j] else "white",
             )  # fmt: skip
     for j, model in enumerate(models):
-        face = "black" if j == 0 else "white"
+        face = "black" if filled[j] else "white"
         axes.plot([], [], MARKERS[j % len(MARKERS)], color="black", markerfacecolor=face,
                   label=_(model))  # fmt: skip
     if any((found["r2"] or 0.0) <= -1 for by in test.values() for found in by.values()):
