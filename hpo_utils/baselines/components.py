@@ -19,7 +19,7 @@ from hpo_utils.base.config import Config
 from hpo_utils.base.paths import is_whole_archive, write_with
 from hpo_utils.baselines.views import LINEAR, TREE, Views
 from hpo_utils.data.prepared import PreparedData
-from hpo_utils.data.scaling import in_blocks
+from hpo_utils.data.scaling import MEAN, in_blocks
 
 FILE = "sight-1-{factor}{how}{split}.pt"  # change the number if something else is fitted
 SIGHT = ("components", "scaling")
@@ -147,8 +147,7 @@ def sight_of(cfg: Config, data: PreparedData) -> Sight | None:
     """Return how a network with ``cfg`` sees ``data`` beside its convolutions, if it does."""
     if not (cfg.model.linear_start or cfg.model.use_views):
         return None
-    averaged = cfg.dataset.thinning == "mean"
-    return load_sight(data, cfg.dataset.downsample_factor, averaged)
+    return load_sight(data, cfg.dataset.downsample_factor, cfg.dataset.thinning == MEAN)
 
 
 def load_sight(data: PreparedData, factor: int = 1, averaged: bool = True) -> Sight:

@@ -30,6 +30,7 @@ MAX_PRETREATED = 2048  # pretreated values of a sample, which a long signal is a
 N_POINTS = (16, 256)  # fewest and most of them per channel and pretreatment
 N_BANDS = {LINEAR: 64, TREE: 32}  # bands of a power spectrum, of equal ratio like octaves
 N_PATCHES = 8  # along each axis of an image's means and of its spectrum in two dimensions
+MAX_IMAGE, MAX_SIDE = 2**18, 512  # values that are looked at of a large image, and along an axis
 N_PROFILE = 32  # points of an image's profile
 MIN_SPECTRUM = 16  # values along an axis that a useful spectrum needs
 MIN_INTERVAL = 4  # values that quantiles are taken of
@@ -49,8 +50,9 @@ class Views(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, n_channels, L) or (B, n_channels, H, W) to features (B, n_features), float64."""
-        x = x.to(torch.float64)
-        found = _of_signals(x, self.kind) if x.ndim == 3 else _of_images(x, self.kind)
+        found = (
+            _of_signals(x.to(torch.float64), self.kind) if x.ndim == 3 else _of_images(x, self.kind)
+        )
         return torch.cat([each.flatten(1) for each in found], 1)
 
 
@@ -77,18 +79,35 @@ def pretreated(x: Tensor) -> list[Tensor]:
 
 def _of_images(x: Tensor, kind: str) -> list[Tensor]:
     """Return views of images (B, C, H, W), each (B, C, n)."""
-    found = [statistics(x.flatten(2))]
-    for axis in (2, 3):
-        spread = root((x - x.mean(axis, keepdim=True)).square().mean(axis))
-        for profile in (x.mean(axis), spread):
+    lines = {axis: _some_lines(x, axis).to(torch.float64) for axis in (2, 3)}
+    found = [statistics(lines[2].flatten(2))]
+    for axis, seen in lines.items():  # the axis that profiles are means over
+        spread = root((seen - seen.mean(axis, keepdim=True)).square().mean(axis))
+        for profile in (seen.mean(axis), spread):
             found += [block_means(profile, N_PROFILE), statistics(profile), quantiles(profile)]
         along = 5 - axis
         if x.shape[along] >= MIN_SPECTRUM:
-            power = power_spectrum(x.movedim(along, 3), (3,)).mean(2)
+            power = power_spectrum(seen.movedim(along, 3), (3,)).mean(2)
             found.append(_log_bands(power[..., 1:], kind))
     if min(x.shape[2:]) >= N_PATCHES:
-        found.append(_log_patches(power_spectrum(x, (2, 3)), kind))
-    return [*found, block_means(block_means(x, N_PATCHES).movedim(2, 3), N_PATCHES).flatten(2)]
+        found.append(_log_patches(power_spectrum(_middle(x).to(torch.float64), (2, 3)), kind))
+    patches = block_means(block_means(lines[3], N_PATCHES).movedim(2, 3), N_PATCHES)
+    return [*found, patches.flatten(2)]
+
+
+def _some_lines(x: Tensor, axis: int) -> Tensor:
+    """Return images with every n-th line of ``axis`` only, if they are large; the rest is whole."""
+    step = -(-int(x.shape[2]) * int(x.shape[3]) // MAX_IMAGE)
+    return x[:, :, ::step] if axis == 2 else x[:, :, :, ::step]
+
+
+def _middle(x: Tensor) -> Tensor:
+    """Return the middle of images, if they are large: thinned ones would fold frequencies over."""
+    cuts = []
+    for length in map(int, x.shape[2:]):
+        start = max(0, (length - MAX_SIDE) // 2)
+        cuts.append(slice(start, start + MAX_SIDE))
+    return x[:, :, cuts[0], cuts[1]]
 
 
 def _of_lines(x: Tensor, kind: str) -> list[Tensor]:

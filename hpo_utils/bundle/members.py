@@ -14,10 +14,10 @@ from hpo_utils.base.paths import is_whole_archive
 from hpo_utils.baselines.components import sight_of
 from hpo_utils.data.physics import active_physics, in_units
 from hpo_utils.data.prepared import PreparedData
-from hpo_utils.data.scaling import thinned
+from hpo_utils.data.scaling import MEAN, thinned
 from hpo_utils.network.devices import select_device
 from hpo_utils.network.models import create_network, evaluation_batch, predict
-from hpo_utils.training.batches import MEAN, PartTensors, load_part
+from hpo_utils.training.batches import PartTensors, load_part
 from hpo_utils.training.directory import WEIGHTS_FILE, damaged
 
 Member = tuple[Config, dict[str, Tensor]]  # configuration and weights

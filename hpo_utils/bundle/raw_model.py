@@ -13,10 +13,10 @@ from hpo_utils.baselines.fitted import BaselineModels
 from hpo_utils.bundle.novelty import KnownRange
 from hpo_utils.data.physics import MIN_MEAN, Physics
 from hpo_utils.data.prepared import PreparedData, input_scaler
+from hpo_utils.data.scaling import MEAN
 from hpo_utils.network.with_views import WithViews
 from hpo_utils.scores.skill import NETWORK
 from hpo_utils.scores.spread import Calibration
-from hpo_utils.training.batches import MEAN
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+MEAN = "mean"  # as ``dataset.thinning``
 BLOCK_VALUES = 2**20  # values copied to float64 at a time: 8 MB
 
 

@@ -16,12 +16,11 @@ from torch import Tensor, nn
 
 from hpo_utils.base.config import Config
 from hpo_utils.data.prepared import PreparedData
-from hpo_utils.data.scaling import BLOCK_VALUES
+from hpo_utils.data.scaling import BLOCK_VALUES, MEAN
 from hpo_utils.network.memory import free_memory
 from hpo_utils.network.models import memory_format
 from hpo_utils.network.with_views import WithViews
 
-MEAN = "mean"  # ``dataset.thinning``
 PIECE = 2**24  # bytes that are copied at a time
 RESIDENT_SHARE = 0.5  # of the free memory that a part may take
 

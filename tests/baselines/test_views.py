@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from hpo_utils.baselines import views
 from hpo_utils.baselines.views import CURVATURE, LINEAR, TREE, Views, block_means, quantiles
 
 RNG = np.random.default_rng(0)
@@ -25,6 +26,18 @@ def test_each_sample_is_seen_alone_and_finitely(kind, shape):
 def test_onnx_sees_the_same(kind, shape, run_onnx):
     x = torch.from_numpy(RNG.normal(size=(5, *shape[1:])).astype(np.float32))
     np.testing.assert_allclose(run_onnx(Views(kind), x), Views(kind)(x), atol=1e-6)
+
+
+def test_large_images_are_looked_at_in_part_but_at_every_frequency(monkeypatch):
+    """A tone along either axis, far above what thinned rows could hold, still moves the views."""
+    monkeypatch.setattr(views, "MAX_IMAGE", 64 * 8)
+    row, column = torch.arange(64)[:, None], torch.arange(80)
+    for phase in (row, column):
+        slow, fast = (torch.cos(rate * (phase + 0 * row + 0 * column)) for rate in (2.2, 2.9))
+        x = torch.stack([slow, fast])[:, None]
+        a, b = Views(LINEAR)(x)
+        assert (a - b).abs().max() > 1.0
+    assert views._some_lines(x, 3).shape == (2, 1, 64, 8)
 
 
 def test_quantiles_are_those_of_each_part():
