@@ -109,7 +109,8 @@ class Settlement(Race):
     score_name: str
     confidence: float
     raced: bool
-    members: list[str]  # directories of the trainings in the bundle
+    members: list[str]  # directories of the winner's trainings
+    take_home: NotRequired[str]  # ``evaluation.take_home``; before version 6 always the network
     without_physics: WithoutPhysics | None
     random_split: dict[str, Any]  # as_split and at_random, or why_not
 

@@ -38,18 +38,19 @@ def examine(
     baselines: list[Baseline],
     predictions: dict[str, NDArray[np.float32]],
     confidence: float,
+    take_home: str = "auto",
 ) -> Examination:
     """Evaluate the network, the baselines and what goes home on the held-out parts.
 
     ``cfg`` is the network's configuration; ``predictions`` is what
-    ``settle.load_predictions`` returns.
+    ``settle.load_predictions`` returns; ``take_home`` is ``evaluation.take_home`` of the study.
     """
     names, groups, units = data.target_names, data.groups("test"), data.independent_units("test")
     y_val, y_test = predictions["val_true"], predictions["test_true"]
     val_pred, test_pred = predictions["val"].mean(axis=0), predictions["test"].mean(axis=0)
     best = best_baselines(baselines, y_val)
     reference, mean = joined_test(best), training_mean(baselines)
-    shares = choose_shares(cfg.evaluation.take_home, y_val, val_pred, baselines, data.target_scaler)
+    shares = choose_shares(take_home, y_val, val_pred, baselines, data.target_scaler)
     home_val, home_test = (
         mixed(shares, predictions[part], {b.name: b.of(part) for b in baselines}, data.physics)
         for part in ("val", "test")

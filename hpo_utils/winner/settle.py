@@ -144,16 +144,18 @@ def _settlement(
         "raced": raced,
         **describe_race(contenders, sample_scores, data.independent_units("val"), confidence),
         "members": choose_members(winner, cfg.evaluation.ensemble, root),
+        "take_home": cfg.evaluation.take_home,
         "without_physics": without_physics(study, cfg, space, data, winner),
         "random_split": on_random_split(study, cfg, space, data, winner),
     }
 
 
 def _decisive(settlement: Settlement) -> tuple[object, ...]:
-    """Return the values that determine a winner's test results."""
+    """Return the values that determine a winner's test results and bundle."""
     return (
         settlement["members"], settlement["confidence"], settlement["dataset_id"],
         settlement["target_names"], settlement["target_units"],
+        settlement.get("take_home", NETWORK),
     )  # fmt: skip
 
 
@@ -247,7 +249,9 @@ def _examine_and_bundle(
     members = [load_member(root / member) for member in settlement["members"]]
     predictions = _held_out(directory, data, settlement, members)
     cfg, confidence = members[0][0], settlement["confidence"]
-    examination = examine(data, cfg, fit_baselines(data), predictions, confidence)
+    examination = examine(
+        data, cfg, fit_baselines(data), predictions, confidence, settlement["take_home"]
+    )
     shares = examination["shares"]
     layout = describe_layout(
         data, cfg, examination["spread_confidence"], examination["intervals"], shares

@@ -4,11 +4,14 @@ from typing import get_type_hints
 import numpy as np
 import pytest
 
-from hpo_utils.base.config import load_config
+from hpo_utils.base.config import load_config, updated
 from hpo_utils.base.errors import DivergenceError
+from hpo_utils.base.paths import resolve
 from hpo_utils.bundle.bundle import load_bundle
 from hpo_utils.data.preparation import prepare_data
+from hpo_utils.data.prepared import load_prepared
 from hpo_utils.report.verdict import beats_baselines
+from hpo_utils.scores.skill import NETWORK
 from hpo_utils.study.by_hand import train_by_hand
 from hpo_utils.study.search import run_study
 from hpo_utils.training.test_looks import looks_at_test
@@ -153,6 +156,21 @@ def test_one_network_may_be_taken_home(make_config):
     evaluation = settle_winner(run_study(cfg), cfg)
     assert len(evaluation["contenders"][0]["scores"]) == 2
     assert len(evaluation["members"]) == 1
+
+
+def test_what_goes_home_can_be_chosen_afterwards(make_config):
+    """Without another look at the test part, and without another training."""
+    cfg = make_config(*QUICK, **{"study.n_trials": 1})
+    study = run_study(cfg)
+    evaluation = settle_winner(study, cfg)
+    data = load_prepared(resolve(cfg.paths.outputs_root), evaluation["dataset_id"])
+    n_looks = len(looks_at_test(data))
+    again = settle_winner(study, updated(cfg, {"evaluation.take_home": "network"}))
+    assert list(again["examination"]["shares"]) == [NETWORK]
+    assert again["members"] == evaluation["members"]
+    bundle = winner_directory(resolve(cfg.paths.outputs_root), study.study_name) / "bundle"
+    assert list(load_bundle(bundle).layout.shares) == [NETWORK]
+    assert len(looks_at_test(data)) == n_looks
 
 
 def test_a_study_without_a_complete_trial_has_no_winner(make_config, monkeypatch, capsys):
