@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import io
 import itertools
 import json
 import os
@@ -202,6 +203,18 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
     """Write YAML; keep the order of the keys."""
     write_text(path, yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True))
+
+
+def write_tensors(path: Path, content: Any) -> None:
+    """Write what ``torch.save`` takes, atomically.
+
+    It is laid out in memory first: on a full disk PyTorch would raise a RuntimeError of its own.
+    """
+    import torch  # slow, and not needed by every command
+
+    laid_out = io.BytesIO()
+    torch.save(content, laid_out)
+    write_with(path, lambda file: file.write(laid_out.getbuffer()))
 
 
 def write_npy(path: Path, array: NDArray[Any]) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hpo_utils.base.config import Config
-from hpo_utils.base.paths import is_whole_archive, write_with
+from hpo_utils.base.paths import is_whole_archive, write_tensors
 from hpo_utils.baselines.views import LINEAR, TREE, Views
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.data.scaling import MEAN, in_blocks
@@ -163,7 +163,7 @@ def load_sight(data: PreparedData, factor: int = 1, averaged: bool = True) -> Si
             return Sight.of_arrays(torch.load(file, weights_only=True))
     x = some_of(data.inputs("train", factor, averaged=averaged))
     found = Sight(Components.of(look(LINEAR, x)), SmoothScaling.of(look(TREE, x)))
-    write_with(file, lambda open_file: torch.save(found.arrays(), open_file))
+    write_tensors(file, found.arrays())
     return found
 
 

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hpo_utils.base.paths import is_whole_archive, write_with
+from hpo_utils.base.paths import is_whole_archive, write_tensors
 from hpo_utils.baselines.components import (
     Arrays,
     Components,
@@ -160,7 +160,7 @@ def _saved(data: PreparedData) -> dict[str, Any]:
         mean = data.target_scaler.inverse(np.zeros((len(data.targets(part)), data.n_targets)))
         predictions = {MEAN: mean, **predict_in_units(models, data, data.inputs(part))}
         found[part] = {name: torch.from_numpy(y) for name, y in predictions.items()}
-    write_with(file, lambda open_file: torch.save(found, open_file))
+    write_tensors(file, found)
     return found
 
 

@@ -7,12 +7,12 @@ import math
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hpo_utils.base.paths import is_whole_archive, write_with
+from hpo_utils.base.paths import is_whole_archive, write_tensors
 from hpo_utils.training.averaging import WeightAverage
 from hpo_utils.training.batches import MicroBatches
 from hpo_utils.training.directory import CHECKPOINT_FILE
@@ -139,11 +139,7 @@ class Checkpoint:
 
     def save(self, state: TrainingState) -> None:
         """Write the state atomically."""
-
-        def write(file: BinaryIO) -> None:
-            torch.save(state.state_dict(), file)
-
-        write_with(self.file, write)
+        write_tensors(self.file, state.state_dict())
         self._saved_at = time.monotonic()
 
     def save_if_due(self, state: TrainingState) -> None:

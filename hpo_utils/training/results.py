@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hpo_utils.base.paths import write_json, write_npy, write_with
+from hpo_utils.base.paths import write_json, write_npy, write_tensors
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.scores.metrics import standardized_errors, target_metrics
 from hpo_utils.training.directory import VAL_FILE, WEIGHTS_FILE
@@ -49,7 +48,7 @@ def save_trial_results(
     dict
         The content of ``metrics.json``.
     """
-    write_with(output_dir / WEIGHTS_FILE, lambda file: torch.save(result.state_dict, file))
+    write_tensors(output_dir / WEIGHTS_FILE, result.state_dict)
     part = "test" if "test" in result.predictions else "val"
     y_true, y_pred = result.truth[part], result.predictions[part]
     write_npy(output_dir / "y_true.npy", y_true)
