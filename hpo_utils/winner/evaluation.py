@@ -96,7 +96,13 @@ class AllFolds(FoldResults):
     n_folds: int
 
 
-class Settlement(Race):
+class Later(TypedDict, total=False):
+    """What files of version 0.2 and earlier do not have."""
+
+    take_home: str  # ``evaluation.take_home``; before it was always the network
+
+
+class Settlement(Race, Later):
     """Results of the race, before the test part is used."""
 
     version: int
@@ -110,7 +116,6 @@ class Settlement(Race):
     confidence: float
     raced: bool
     members: list[str]  # directories of the winner's trainings
-    take_home: NotRequired[str]  # ``evaluation.take_home``; before version 6 always the network
     without_physics: WithoutPhysics | None
     random_split: dict[str, Any]  # as_split and at_random, or why_not
 
