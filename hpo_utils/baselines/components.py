@@ -26,6 +26,7 @@ SIGHT = ("components", "scaling")
 MAX_COMPONENTS = 256
 MAX_SEEN = 10_000  # samples that the directions are found from
 REACH, MIN_SHARE = 3.0, 0.2  # of smoothly scaled features; quartiles over standard deviation
+Array = NDArray[np.float64]
 MARGIN = 1.0  # standard deviations beyond the training range up to which a feature is believed
 
 

@@ -21,13 +21,12 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from hpo_utils.baselines.components import Arrays
+from hpo_utils.baselines.components import Array, Arrays
 
 N_WITH_LENGTHS = 10  # components that get a length of their own
 N_CURVATURE = 15
 MAX_TUNED, MAX_SAMPLES = 300, 1500  # samples that choose the lengths, and that the process keeps
 LENGTHS, NOISES = (0.1, 1e3), (1e-6, 10.0)  # bounds, in standard deviations and variances
-Array = NDArray[np.float64]
 
 
 class GaussianProcess(Arrays):

@@ -14,12 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hpo_utils.baselines.components import Arrays
+from hpo_utils.baselines.components import Array, Arrays
 
 # of the penalty, relative to the components' total variance of about one
 ALPHAS = np.logspace(-7, 1, 17)
 N_FOLDS = 5
-Array = NDArray[np.float64]
 
 
 class LinearModel(Arrays):

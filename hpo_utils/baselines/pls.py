@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from sklearn.cross_decomposition import PLSRegression
 
-from hpo_utils.baselines.linear import Array, LinearModel, folds
+from hpo_utils.baselines.components import Array
+from hpo_utils.baselines.linear import LinearModel, folds
 
 LATENT = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20)  # candidate numbers of latent variables
 

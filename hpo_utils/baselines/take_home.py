@@ -10,6 +10,7 @@ from scipy.optimize import nnls
 
 from hpo_utils.baselines.fitted import MEAN, Baseline
 from hpo_utils.data.physics import Physics, obeying
+from hpo_utils.data.prepared import PreparedData
 from hpo_utils.data.scaling import Standardizer
 from hpo_utils.scores.skill import NETWORK, Array
 
@@ -55,6 +56,23 @@ def choose_shares(
         name: [round(float(share), 4) for share in shares]
         for name, shares in zip(names, found, strict=True)
         if shares.any()
+    }
+
+
+def taken_home(
+    how: str, data: PreparedData, baselines: Sequence[Baseline], networks: Mapping[str, Array]
+) -> tuple[Shares, dict[str, Array]]:
+    """Return the shares, and what goes home predicts of the validation and of the test part.
+
+    ``networks`` are the members' predictions by part, (n_members, n_samples, n_targets) each, and
+    so are the results; ``how`` is as in ``choose_shares``.
+    """
+    shares = choose_shares(
+        how, data.targets("val"), networks["val"].mean(axis=0), baselines, data.target_scaler
+    )
+    return shares, {
+        part: mixed(shares, networks[part], {b.name: b.of(part) for b in baselines}, data.physics)
+        for part in ("val", "test")
     }
 
 

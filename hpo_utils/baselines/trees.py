@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 from torch import Tensor
 
-from hpo_utils.baselines.components import Arrays
+from hpo_utils.baselines.components import Array, Arrays
 
 N_TREES, MAX_LEAVES, MIN_LEAF = 100, 1000, 2  # of extra trees; the leaves bound the file's size
 N_ROUNDS, RATE, N_LEAVES = 80, 0.1, 15  # of the boosting
 MAX_LOOKED_AT = 1_500_000  # features times samples per tree level that extra trees look at
 SHARE = 1 / 3  # of the features that a node looks at, at most
-Array = NDArray[np.float64]
 
 
 class Trees(Arrays):

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from hpo_utils.base.config import Config
+
 
 class WeightedMSELoss(nn.Module):
     """Mean squared error with one weight per target.
@@ -44,3 +46,11 @@ class WeightedMSELoss(nn.Module):
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return the scalar loss of two tensors of shape (n_samples, n_targets)."""
         return (self.weights * (prediction - target) ** 2).mean()
+
+
+def create_criterion(cfg: Config, n_targets: int) -> nn.Module:
+    """Return ``WeightedMSELoss`` with the weights of the configuration, or plain MSE."""
+    if not cfg.training.use_weighted_loss:
+        return nn.MSELoss()
+    weights = [float(getattr(cfg.training, f"weight_target_{k}")) for k in range(n_targets)]
+    return WeightedMSELoss(weights)

@@ -29,7 +29,7 @@ from hpo_utils.network.devices import (
     several_gpus,
     using_threads,
 )
-from hpo_utils.network.losses import WeightedMSELoss
+from hpo_utils.network.losses import create_criterion
 from hpo_utils.network.memory import is_out_of_memory, release_memory
 from hpo_utils.network.models import (
     create_network,
@@ -221,14 +221,6 @@ def evaluate(
     """
     z_pred = predict(model, part.x, batch_size, part.seen)
     return float(criterion(z_pred, part.z)), float(yardstick(z_pred, part.z))
-
-
-def create_criterion(cfg: Config, n_targets: int) -> nn.Module:
-    """Return ``WeightedMSELoss`` with the weights of the configuration, or plain MSE."""
-    if not cfg.training.use_weighted_loss:
-        return nn.MSELoss()
-    weights = [float(getattr(cfg.training, f"weight_target_{k}")) for k in range(n_targets)]
-    return WeightedMSELoss(weights)
 
 
 def _fit_and_predict(training: Training) -> TrialResult:

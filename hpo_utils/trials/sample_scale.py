@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from hpo_utils.base.config import Config, updated
+from hpo_utils.base.config import Config, select, updated
 
 MEANT_FOR = 1500  # samples, of which about a thousand train
 BATCH, EPOCHS = "training.batch_size", "training.epochs"
@@ -32,15 +32,12 @@ def fitted_to_samples(cfg: Config, n_samples: int) -> Config:
     if cfg.study.batch_scale is not None:
         return cfg
     scale = batch_scale(min(n_samples, cfg.dataset.limit or n_samples))
-    fitted: dict[str, Any] = {
-        BATCH: cfg.training.batch_size * scale,
-        EPOCHS: _fewer(cfg.training.epochs, scale, IN_EPOCHS[EPOCHS]),
-        "training.patience": cfg.training.patience,
-        "study.n_warmup_steps": cfg.study.n_warmup_steps,
+    fitted = {
+        key: _fewer(given, scale, least)
+        for key, least in IN_EPOCHS.items()
+        if (given := select(cfg, key)) is not None
     }
-    for key in ("training.patience", "study.n_warmup_steps"):
-        if fitted[key] is not None:
-            fitted[key] = _fewer(fitted[key], scale, IN_EPOCHS[key])
+    fitted[BATCH] = cfg.training.batch_size * scale
     kept = {key: value for key, value in fitted.items() if key not in cfg.study.fixed}
     return updated(cfg, {**kept, "study.batch_scale": scale})
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hpo_utils.base.config import Config
 from hpo_utils.baselines.fitted import MEAN, Baseline, best_baselines, joined_test, training_mean
-from hpo_utils.baselines.take_home import TAKE_HOME, Shares, choose_shares, mixed, name_at_home
+from hpo_utils.baselines.take_home import TAKE_HOME, Shares, name_at_home, taken_home
 from hpo_utils.data.physics import violations
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.scores.intervals import count_units
@@ -50,18 +50,15 @@ def examine(
     val_pred, test_pred = predictions["val"].mean(axis=0), predictions["test"].mean(axis=0)
     best = best_baselines(baselines, y_val)
     reference, mean = joined_test(best), training_mean(baselines)
-    shares = choose_shares(take_home, y_val, val_pred, baselines, data.target_scaler)
-    home_val, home_test = (
-        mixed(shares, predictions[part], {b.name: b.of(part) for b in baselines}, data.physics)
-        for part in ("val", "test")
-    )
+    shares, home = taken_home(take_home, data, baselines, predictions)
+    home_pred = home["test"].mean(axis=0)
     models = {NETWORK: test_pred, **{b.name: b.test_pred for b in baselines}}
     if len(shares) > 1:
-        models[TAKE_HOME] = home_test.mean(axis=0)
+        models[TAKE_HOME] = home_pred
     n_models = len(models) - 1  # that might beat the mean by chance
     singles = [target_metrics(y_test, member, names) for member in predictions["test"]]
     val_units = data.independent_units("val")
-    calibration = calibrate_spread(y_val, home_val, confidence, val_units)
+    calibration = calibrate_spread(y_val, home["val"], confidence, val_units)
     n_val_units = count_units(len(y_val), val_units)
     promised = min(confidence, n_val_units / (n_val_units + 1))
     on_validation = {NETWORK: val_pred, **{b.name: b.val_pred for b in baselines}}
@@ -77,9 +74,7 @@ def examine(
         "best_baseline": [b.name for b in best],
         "skill": skill_with_intervals(y_test, test_pred, reference, units, confidence),
         "shares": shares,
-        "skill_home": skill_with_intervals(
-            y_test, home_test.mean(axis=0), reference, units, confidence
-        ),
+        "skill_home": skill_with_intervals(y_test, home_pred, reference, units, confidence),
         "skill_over_mean": {
             model: skill_with_intervals(y_test, y_pred, mean, units, confidence, n_models)
             for model, y_pred in models.items()
@@ -94,7 +89,7 @@ def examine(
         "intervals": asdict(calibration),
         # n units allow a level of n / (n + 1) at most: Lei et al. 2018, sec. 2.2
         "spread_confidence": promised,
-        "coverage": coverage(y_test, home_test, calibration, promised),
+        "coverage": coverage(y_test, home["test"], calibration, promised),
         "violations": {
             model: violations(y_pred, data.physics, names)
             for model, y_pred in on_validation.items()

@@ -27,7 +27,7 @@ from hpo_utils.base.config import Config, updated
 from hpo_utils.base.errors import ConfigError, DataError
 from hpo_utils.base.paths import resolve
 from hpo_utils.baselines.fitted import MEAN, best_baselines, fit_baselines, joined_test
-from hpo_utils.baselines.take_home import TAKE_HOME, choose_shares, mixed
+from hpo_utils.baselines.take_home import TAKE_HOME, taken_home
 from hpo_utils.bundle.members import Member, load_member, predict_part
 from hpo_utils.data.audit import LEAK, audit_leakage
 from hpo_utils.data.prepared import PreparedData
@@ -232,17 +232,14 @@ def _predictions(fold: PreparedData, members: list[Member], cfg: Config) -> dict
     Beside the network and the baselines these are the fold's best baselines by its validation part,
     and what would go home of it.
     """
-    baselines, y_val = fit_baselines(fold), fold.targets("val")
-    val, test = (predict_part(members, fold, part) for part in ("val", "test"))
-    shares = choose_shares(
-        cfg.evaluation.take_home, y_val, val.mean(axis=0), baselines, fold.target_scaler
-    )
-    by_name = {baseline.name: baseline.test_pred for baseline in baselines}
+    baselines = fit_baselines(fold)
+    networks = {part: predict_part(members, fold, part) for part in ("val", "test")}
+    _, home = taken_home(cfg.evaluation.take_home, fold, baselines, networks)
     return {
-        NETWORK: test.mean(axis=0),
-        BEST_BASELINE: joined_test(best_baselines(baselines, y_val)),
-        TAKE_HOME: mixed(shares, test, by_name, fold.physics).mean(axis=0),
-        **by_name,
+        NETWORK: networks["test"].mean(axis=0),
+        BEST_BASELINE: joined_test(best_baselines(baselines, fold.targets("val"))),
+        TAKE_HOME: home["test"].mean(axis=0),
+        **{baseline.name: baseline.test_pred for baseline in baselines},
     }
 
 

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from hpo_utils.baselines import views
+from hpo_utils.baselines.spectra import power_spectrum
 from hpo_utils.baselines.views import CURVATURE, LINEAR, TREE, Views, block_means, quantiles
 
 RNG = np.random.default_rng(0)
@@ -38,6 +39,20 @@ def test_large_images_are_looked_at_in_part_but_at_every_frequency(monkeypatch):
         a, b = Views(LINEAR)(x)
         assert (a - b).abs().max() > 1.0
     assert views._some_lines(x, 3).shape == (2, 1, 64, 8)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 12), (64, 40)])
+def test_waves_that_run_up_and_down_are_told_apart(size):
+    h, w = np.meshgrid(*(np.arange(n) / n for n in size), indexing="ij")
+    up, down = (np.cos(2 * np.pi * (3 * w + sign * 2 * h)) for sign in (1, -1))
+    power = power_spectrum(torch.from_numpy(np.stack([up, down, 0 * up])[:, None]), (2, 3))
+    found = views._log_patches(power, TREE)[:, 0].numpy()
+    assert np.isfinite(found).all()
+    assert found[0].max() == pytest.approx(found[1].max(), abs=1e-3)
+    assert found[0].argmax() != found[1].argmax()
+    assert found[0].max() > found[2].max() + 6
+    # of all power, that of the patch that holds (2, 3) is most
+    assert 10 ** found[0].max() > 0.25 * (10 ** found[0]).sum()
 
 
 def test_quantiles_are_those_of_each_part():
