@@ -27,7 +27,7 @@ from hpo_utils.base.settings import Config as Config
 from hpo_utils.base.written import as_meant, is_text, null_or_text, read_written
 
 # settings that a search may vary: they change neither the scored samples nor their scoring
-SEARCHABLE = re.compile(r"(model|training)\.\w+|dataset\.(downsample_factor|thinning)")
+SEARCHABLE = re.compile(r"(model|training|augmentation)\.\w+|dataset\.(downsample_factor|thinning)")
 TARGET_WEIGHT = re.compile(r"weight_target_(\d+)")
 
 

@@ -19,7 +19,9 @@ def _one_of(default: str, *choices: str) -> Any:
 # what settings that came later amounted to before, for files and studies that do not name them
 BEFORE: dict[str, Any] = {
     "model.linear_start": False, "model.use_views": False, "model.pretreatment": "none",
-    "dataset.thinning": "pick",
+    "dataset.thinning": "pick", "augmentation.noise": 0.0, "augmentation.gain": 0.0,
+    "augmentation.offset": 0.0, "augmentation.slope": 0.0, "augmentation.shift": 0.0,
+    "augmentation.mixup": 0.0,
 }  # fmt: skip
 
 
@@ -111,6 +113,21 @@ class TrainingConfig:
 
 
 @dataclass
+class AugmentationConfig:
+    """Random changes of what the convolutions see of a training sample; 0: none.
+
+    Sizes are in standard deviations of the inputs' channels.
+    """
+
+    noise: float = _within(0.0, 0.0, 10.0)  # standard deviation of white noise
+    gain: float = _within(0.0, 0.0, 1.0)  # of the factor, about 1, of each sample and channel
+    offset: float = _within(0.0, 0.0, 10.0)  # of the level of each sample and channel
+    slope: float = _within(0.0, 0.0, 10.0)  # of the rise along half of L (or H)
+    shift: float = _within(0.0, 0.0, 0.5)  # largest shift along L (or H), as a share of it
+    mixup: float = _within(0.0, 0.0, 10.0)  # a of Beta(a, a), by which two samples are mixed
+
+
+@dataclass
 class StudyConfig:
     """The hyperparameter search: its size, workers, storage, sampler and pruner."""
 
@@ -148,6 +165,9 @@ class EvaluationConfig:
 
     score: str = _one_of("mse", "mse", "mae", "r2")  # of standardised targets; r2: 1 - mean R²
     target: str | None = None  # the only target that is scored; null: all
+    # the score is the mean over so many validation parts of the same size, the given one and others
+    # dealt from the training part; null: one, more if it holds fewer than 50 samples
+    score_folds: int | None = _within(None, 1, 100)
     n_best: int = _within(5, 1, 1000)  # best trials to retrain, besides the base configuration
     n_seeds: int = _within(5, 0, 1000)  # new seeds for each; 0: the best trial wins as it is
     confidence: float = _within(0.95, 0.5, 0.999)  # level of every interval
@@ -183,6 +203,7 @@ class Config:
     data_split: DataSplitConfig = field(default_factory=DataSplitConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     study: StudyConfig = field(default_factory=StudyConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     report: ReportConfig = field(default_factory=ReportConfig)

@@ -10,6 +10,7 @@ alone. The source is read in pieces, so memory use stays small.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +31,7 @@ from hpo_utils.data.sources import sha256
 from hpo_utils.data.split import PARTS, time_blocks
 
 MANIFEST_VERSION = 2
+POOLED = ("train", "val")  # parts that may be dealt out anew
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,60 @@ class PreparedData:
     def used_by(self, cfg: Config) -> PreparedData:
         """Return the data that a training with ``cfg`` uses; subclasses choose a fold."""
         return self
+
+
+@dataclass(frozen=True)
+class Redealt(PreparedData):
+    """Training and validation part of prepared data, pooled and dealt out anew.
+
+    The scalers stay the same, so scores remain comparable. The test part is not available.
+
+    Parameters
+    ----------
+    rows
+        Sorted rows of the pool that make up the new ``train`` and ``val``.
+    mark
+        What the name of the data gets as an ending.
+    """
+
+    rows: Mapping[str, NDArray[np.int64]]
+    mark: str
+
+    @property
+    def dataset_id(self) -> str:
+        """Name of the data, marked as dealt out anew."""
+        return f"{super().dataset_id}-{self.mark}"
+
+    def inputs(
+        self,
+        part: str,
+        downsample_factor: int = 1,
+        samples: slice = slice(None),
+        averaged: bool = False,
+    ) -> NDArray[np.float32]:
+        """Return the standardised inputs of a new part, loaded into memory."""
+        sources = [super(Redealt, self).inputs(p) for p in POOLED]
+        return thinned(_gather(sources, self.rows[part][samples]), downsample_factor, averaged)
+
+    def _rows(self, kind: str, part: str) -> NDArray[Any]:
+        """Return an array with one row per sample of a new part."""
+        return _gather([super(Redealt, self)._rows(kind, p) for p in POOLED], self.rows[part])
+
+
+def redealt(data: PreparedData, rows: Mapping[str, NDArray[np.int64]], mark: str) -> Redealt:
+    """Return ``data`` with these rows of the pooled training and validation part in each."""
+    n_samples = {**data.manifest["n_samples"], **{part: len(rows[part]) for part in POOLED}}
+    return Redealt(data.directory, {**data.manifest, "n_samples": n_samples}, rows, mark)
+
+
+def _gather(sources: list[NDArray[Any]], rows: NDArray[np.int64]) -> NDArray[Any]:
+    """Return sorted ``rows`` of two arrays, one behind the other, without joining them."""
+    n_first = len(sources[0])
+    first = np.searchsorted(rows, n_first)
+    gathered = np.empty((len(rows), *sources[0].shape[1:]), sources[0].dtype)
+    gathered[:first] = sources[0][rows[:first]]
+    gathered[first:] = sources[1][rows[first:] - n_first]
+    return gathered
 
 
 def load_prepared(outputs_root: Path, dataset_id: str) -> PreparedData:

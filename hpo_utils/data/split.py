@@ -83,6 +83,48 @@ def split_indices(
     return assigned
 
 
+def further_folds(
+    n_train: int,
+    n_val: int,
+    n_further: int,
+    cfg: DataSplitConfig,
+    groups: NDArray[Any] | None = None,
+) -> list[dict[str, Indices]]:
+    """Deal out samples of the training part as further validation parts.
+
+    Parameters
+    ----------
+    n_train, n_val
+        Sizes of the given parts.
+    n_further
+        Number of further validation parts, each of about ``n_val`` samples.
+    cfg
+        The method of assignment, its seed and gap.
+    groups
+        Group number of each sample of the training part; groups stay together.
+
+    Returns
+    -------
+    list of dict
+        For each further part the rows ``val`` and ``train`` of both given parts joined. All other
+        samples train; if the split is by time, only those that come before, less the gap. A part
+        that would leave nothing to train on is left out.
+    """
+    members = _group_members(n_train, None if cfg.method == "random" else groups)
+    share, by_time = n_val / n_train, cfg.method == "time"
+    shares = {"rest": 1 - n_further * share, **{f"fold {k}": share for k in range(n_further)}}
+    dealt = _in_order(members, shares) if by_time else _at_random(members, shares, cfg.seed)
+    del dealt["rest"]
+    folds = []
+    for val in dealt.values():
+        train = np.setdiff1d(np.arange(n_train + n_val), val)
+        if by_time and len(val):
+            train = train[train < val[0] - cfg.gap]
+        if len(val) and len(train) > 1:
+            folds.append({"train": train, "val": val})
+    return folds
+
+
 def time_blocks(n_samples: int) -> Indices:
     """Return the block number of each sample of a recording, in order of time.
 

@@ -79,11 +79,14 @@ def show_overview(report: Report, study: optuna.Study, cfg: Config) -> None:
     best = best_of(trials)
     found = _(NO_COMPLETE)
     if best is not None:
-        what = study.user_attrs.get("signature", {}).get("score", "the score of the study")
+        signature = study.user_attrs.get("signature", {})
+        what = score_name(signature.get("score", "the score of the study"))
+        if (n_folds := signature.get("score_folds", 1)) > 1:
+            what = _("{score}, mean over {n} validation parts").format(score=what, n=n_folds)
         found = _(
             "The best is **trial {n}** with a validation score of **{score}**: {what}, the lower"
             " the better."
-        ).format(n=best.number, score=f"{best.value:.4f}", what=score_name(what))
+        ).format(n=best.number, score=f"{best.value:.4f}", what=what)
     summary = _(
         "Study **{name}**: {n} trials ({complete} complete, {pruned} pruned, {fail} fail), {time}"
         " of training in all."

@@ -34,7 +34,7 @@ from hpo_utils.trials.figures import draw_figures
 from hpo_utils.trials.ownership import current_owner, owner_is_alive
 from hpo_utils.trials.sample_scale import fitted_to_samples
 
-COMPARED = ("dataset", "data_split", "model", "training", "evaluation")  # sections
+COMPARED = ("dataset", "data_split", "model", "training", "augmentation", "evaluation")  # sections
 
 
 def load_training_config(

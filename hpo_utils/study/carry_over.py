@@ -12,9 +12,10 @@ from hpo_utils.base.settings import BEFORE
 from hpo_utils.trials.search_space import SearchSpace
 from hpo_utils.trials.storage import (
     FINISHED,
+    read_signature,
 )
 
-COMPARABLE = ("dataset_id", "score", "physics")  # equal in two studies whose trials can be mixed
+COMPARABLE = ("dataset_id", "score", "score_folds", "physics")  # equal where scores are comparable
 
 
 def carry_over(
@@ -32,7 +33,7 @@ def carry_over(
     Counter
         Number of trials that were not copied, by reason.
     """
-    before, now = (study.user_attrs.get("signature", {}) for study in (old, new))
+    before, now = (read_signature(study) for study in (old, new))
     trials = old.get_trials(deepcopy=False, states=FINISHED)
     differing = [key for key in COMPARABLE if before.get(key) != now.get(key)]
     if differing:

@@ -30,6 +30,7 @@ from hpo_utils.training.stopping import create_stop
 from hpo_utils.trials.ownership import recover_interrupted
 from hpo_utils.trials.sample_scale import fitted_to_samples
 from hpo_utils.trials.sampler import create_sampler
+from hpo_utils.trials.score_folds import count_score_folds
 from hpo_utils.trials.search_space import SearchSpace, load_search_space
 from hpo_utils.trials.storage import (
     count_finished,
@@ -37,6 +38,7 @@ from hpo_utils.trials.storage import (
     default_database,
     enqueued_params,
     open_storage,
+    read_signature,
 )
 from hpo_utils.workers.executors import check_executor, run_workers
 from hpo_utils.workers.server import start_server
@@ -181,6 +183,7 @@ def signature_of(cfg: Config, space: SearchSpace, data: PreparedData) -> dict[st
         "held": space.held_in(cfg),
         "dataset_id": data.dataset_id,
         "score": create_yardstick(cfg, data.target_names, data.targets("val")).name,
+        "score_folds": count_score_folds(cfg, data),
         "physics": {key: data.manifest[key] for key in ("fractions", "non_negative")},
     }
 
@@ -200,7 +203,7 @@ def _fitting_or_new(
     stored = [optuna.load_study(study_name=each, storage=storage) for each in names]
     _wait_for_signatures(stored, signature)
     for study in stored:
-        if study.user_attrs.get("signature") == signature:
+        if read_signature(study) == signature:
             recover_interrupted(study, root, cfg.study.silent_after_s)
             return study
     taken = name in optuna.get_all_study_names(storage)  # by a study with other settings
@@ -284,8 +287,7 @@ def _as_wished(
 ) -> list[str]:
     """Return the studies whose signatures contain ``wished``; none if ``wished`` is empty."""
     signatures = {
-        name: optuna.load_study(study_name=name, storage=storage).user_attrs.get("signature", {})
-        for name in names
+        name: read_signature(optuna.load_study(study_name=name, storage=storage)) for name in names
     }
     return [name for name in names if wished and wished.items() <= signatures[name].items()]
 
@@ -314,11 +316,14 @@ def _wished(cfg: Config) -> dict[str, Any]:
 
 def differs_from(study: optuna.Study, cfg: Config) -> str | None:
     """Return a sentence on how a study differs from the settings in ``cfg``; None if it fits."""
-    wished, signature = _wished(cfg), study.user_attrs.get("signature", {})
+    wished, signature = _wished(cfg), read_signature(study)
     differing = [key for key in wished if signature and wished[key] != signature.get(key)]
     if not differing:
         return None
-    words = {"search_space": _("search space"), "held": _("settings"), "dataset_id": _("data")}
+    words = {
+        "search_space": _("search space"), "held": _("settings"), "dataset_id": _("data"),
+        "score_folds": _("number of validation parts"),
+    }  # fmt: skip
     what = ", ".join(words.get(key, key) for key in differing)
     if "held" in differing:
         held, theirs = wished["held"], signature.get("held", {})

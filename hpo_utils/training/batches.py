@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from hpo_utils.base.config import Config
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.data.scaling import BLOCK_VALUES, MEAN
+from hpo_utils.network.augmentation import Augmentation
 from hpo_utils.network.memory import free_memory
 from hpo_utils.network.models import memory_format
 from hpo_utils.network.with_views import WithViews
@@ -40,8 +41,24 @@ class PartTensors:
     z: Tensor
     seen: Tensor | None = None
 
-    def batch(self, index: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Return the network's inputs and the targets of samples, on the device."""
+    def batch(
+        self, index: Tensor, augmentation: Augmentation | None = None
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Return the network's inputs and the targets of samples, on the device.
+
+        ``seen`` is mixed as the inputs are, but not changed otherwise.
+        """
+        inputs, z = self._rows(index)
+        if augmentation is None:
+            return inputs, z
+        if augmentation.mixup:
+            others, z_others = self._rows(augmentation.partners(z, self.z))
+            mixed = augmentation.mixed((*inputs, z), (*others, z_others))
+            inputs, z = mixed[:-1], mixed[-1]
+        x, *seen = inputs
+        return (augmentation.changed(x), *seen), z
+
+    def _rows(self, index: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         x, z = self.x[index.to(self.x.device)].to(self.z.device), self.z[index]
         return (x,) if self.seen is None else (x, self.seen[index]), z
 

@@ -32,9 +32,14 @@ def create_trial_output_dir(outputs_root: str | Path) -> Path:
     now = datetime.now()
     day = resolve(outputs_root) / f"{now:%Y-%m-%d}"
     directory = new_directory(day / f"{now:%H-%M-%S}")
-    for folder in ("logs", "weights", "evaluation_plots"):
-        (directory / folder).mkdir()
+    create_folders(directory)
     return directory
+
+
+def create_folders(directory: Path) -> None:
+    """Create the folders of a training's directory that are missing."""
+    for folder in ("logs", "weights", "evaluation_plots"):
+        (directory / folder).mkdir(parents=True, exist_ok=True)
 
 
 def find_trial_output_dir(study: optuna.Study, trial_number: int, outputs_root: str | Path) -> Path:
@@ -118,6 +123,12 @@ def correct_state(output_dir: Path, state: str, reason: str) -> None:
         write_yaml(output_dir / "trial_info.yaml", {**info, "state": state, "reason": reason})
         if state != "WAITING":
             (output_dir / CHECKPOINT_FILE).unlink(missing_ok=True)
+
+
+def mark_pruned(output_dir: Path, reason: str) -> None:
+    """Record in ``trial_info.yaml`` that a trial was pruned after its training had ended."""
+    info = {**read_trial_info(output_dir), "state": "PRUNED", "reason": reason}
+    write_yaml(output_dir / "trial_info.yaml", info)
 
 
 CHECKPOINT_FILE = Path("checkpoint.pt")

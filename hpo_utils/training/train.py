@@ -20,6 +20,7 @@ from hpo_utils.base.interrupts import raise_dropped
 from hpo_utils.baselines.components import sight_of
 from hpo_utils.data.physics import active_physics, in_units
 from hpo_utils.data.prepared import PreparedData
+from hpo_utils.network.augmentation import Augmentation
 from hpo_utils.network.devices import (
     Compute,
     SharedOut,
@@ -159,6 +160,7 @@ class Step:
     before: Callable[[], None] = _nothing
     after: Callable[[], None] = _nothing
     pieces: MicroBatches = field(default_factory=MicroBatches)
+    augmentation: Augmentation | None = None
 
 
 def train_one_epoch(step: Step, part: PartTensors, batches: list[Tensor]) -> float:
@@ -193,7 +195,7 @@ def _gradients(step: Step, part: PartTensors, batch: Tensor) -> Tensor | None:
     total = torch.zeros((), device=part.z.device)
     try:
         for piece in step.pieces.split(batch):
-            inputs, z = part.batch(piece)
+            inputs, z = part.batch(piece, step.augmentation)
             with computing_in(step.precision, z.device):
                 z_pred = step.model(*inputs)
             loss = step.criterion(z_pred.float(), z) * (len(piece) / len(batch))
@@ -349,6 +351,7 @@ def _create_step(
         before,
         _nothing if state.average is None else state.average.update,
         state.pieces,
+        Augmentation.of(training.cfg),
     )
 
 

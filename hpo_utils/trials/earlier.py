@@ -79,7 +79,12 @@ def find_earlier(
     if not has_directory(trial, root):
         return None
     output_dir = root / str(trial.user_attrs["output_dir"])
-    return _find_end(output_dir) or _find_checkpoint(output_dir, cfg) or output_dir
+    return find_in(output_dir, cfg) or output_dir
+
+
+def find_in(output_dir: Path, cfg: Config) -> Ended | CutShort | None:
+    """Return the training that ended or was cut short in a directory; None if there is neither."""
+    return _find_end(output_dir) or _find_checkpoint(output_dir, cfg)
 
 
 def _find_end(output_dir: Path) -> Ended | None:

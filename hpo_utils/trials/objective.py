@@ -22,6 +22,7 @@ from hpo_utils.training.timing import Effort
 from hpo_utils.training.train import OnEpoch, train_trial
 from hpo_utils.trials.earlier import CutShort, Ended, Twin, find_earlier
 from hpo_utils.trials.figures import SCATTER_FILE, draw_figures
+from hpo_utils.trials.score_folds import mean_over_folds
 from hpo_utils.trials.search_space import SearchSpace, suggest_hyperparameters
 from hpo_utils.trials.storage import (
     artifact_store,
@@ -59,8 +60,9 @@ def objective(
     Returns
     -------
     float
-        The value of ``evaluation.score`` on the validation part at the best epoch: comparable
-        between all trials, whatever loss they were trained with.
+        The value of ``evaluation.score`` on the validation part at the best epoch, or its mean
+        over the folds of ``evaluation.score_folds``: comparable between all trials, whatever loss
+        they were trained with.
 
     Raises
     ------
@@ -79,7 +81,7 @@ def objective(
     if isinstance(earlier, Twin):
         return repeat(trial, earlier.trial, root)
     if isinstance(earlier, Ended):
-        return _take_over(trial, cfg, earlier)
+        return _take_over(trial, cfg, data, earlier, stop)
     if isinstance(earlier, CutShort):
         cfg, output_dir = earlier.cfg, earlier.output_dir
     else:
@@ -94,13 +96,17 @@ def objective(
         metrics = train_trial(cfg, output_dir, data.used_by(cfg), report, identity, effort, stop)
         with effort.spend("files"):
             draw_figures(output_dir, metrics)
+        score = mean_over_folds(
+            trial, cfg, output_dir, data.used_by(cfg), metrics["score"], effort, stop
+        )
     except DivergenceError as error:
         trial.set_user_attr("failure", f"DivergenceError: {error}")
         raise optuna.TrialPruned(str(error)) from error
     finally:
         _note_effort(trial, effort.summary(), round(sum(effort.seconds.values()), 3), cfg)
     _attach_figures(trial, output_dir, of_test=not cfg.evaluation.strict_test)
-    return _note_metrics(trial, metrics)
+    _note_metrics(trial, metrics)
+    return score
 
 
 def _attach_figures(trial: optuna.Trial, output_dir: Path, of_test: bool) -> None:
@@ -143,21 +149,34 @@ def _note_effort(trial: optuna.Trial, summary: dict[str, Any], seconds: float, c
     trial.set_user_attr("effort", effort)
 
 
-def _take_over(trial: optuna.Trial, cfg: Config, ended: Ended) -> float:
+def _take_over(
+    trial: optuna.Trial, cfg: Config, data: PreparedData, ended: Ended, stop: Stop | None
+) -> float:
     """Return the outcome of a trial whose process died before it could tell the study."""
-    _note_effort(trial, ended.info["effort"], ended.info["seconds"], cfg)
-    if ended.metrics is None:
-        raise optuna.TrialPruned(ended.info["reason"])
-    draw_figures(ended.output_dir, ended.metrics)
-    return _note_metrics(trial, ended.metrics)
+    effort, spent = Effort(), ended.info["effort"]
+    try:
+        if ended.metrics is None:
+            raise optuna.TrialPruned(ended.info["reason"])
+        draw_figures(ended.output_dir, ended.metrics)
+        score = mean_over_folds(
+            trial, cfg, ended.output_dir, data.used_by(cfg), ended.metrics["score"], effort, stop
+        )
+    except DivergenceError as error:
+        trial.set_user_attr("failure", f"DivergenceError: {error}")
+        raise optuna.TrialPruned(str(error)) from error
+    finally:
+        phases = {phase: spent[phase] + seconds for phase, seconds in effort.seconds.items()}
+        seconds = ended.info["seconds"] + sum(effort.seconds.values())
+        _note_effort(trial, {**spent, **phases}, round(seconds, 3), cfg)
+    _note_metrics(trial, ended.metrics)
+    return score
 
 
-def _note_metrics(trial: optuna.Trial, metrics: dict[str, Any]) -> float:
-    """Store the best epoch and the validation R² in the trial; return its score."""
+def _note_metrics(trial: optuna.Trial, metrics: dict[str, Any]) -> None:
+    """Store the best epoch and the validation R² in the trial."""
     trial.set_user_attr("best_epoch", metrics["best_epoch"])
     val_r2 = {name: values["r2"] for name, values in metrics["val_targets"].items()}
     trial.set_user_attr("val_r2", val_r2)
-    return float(metrics["score"])
 
 
 def _new_directory(trial: optuna.Trial, root: Path) -> Path:

@@ -224,5 +224,6 @@ def _last_sign(trial: FrozenTrial, outputs_root: Path) -> float:
     """
     asked = 0.0 if trial.datetime_start is None else trial.datetime_start.timestamp()
     started = float(trial.user_attrs.get("owner", {}).get("since", asked))
-    log = outputs_root / trial.user_attrs.get("output_dir", "") / TRAIN_LOG
-    return max(started, log.stat().st_mtime) if log.is_file() else started
+    directory = outputs_root / trial.user_attrs.get("output_dir", "")
+    logs = (directory / TRAIN_LOG, *directory.glob(f"fold_*/{TRAIN_LOG}"))
+    return max(started, *(log.stat().st_mtime for log in logs if log.is_file()), started)

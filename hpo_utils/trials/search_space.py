@@ -109,7 +109,7 @@ class SearchSpace:
         """
         values = {
             f"{section}.{name}": value
-            for section in ("model", "training", "dataset")
+            for section in ("model", "training", "augmentation", "dataset")
             for name, value in as_dict(cfg)[section].items()
             if SEARCHABLE.fullmatch(f"{section}.{name}")
         }
@@ -272,7 +272,7 @@ def _parameter(name: str, entry: Any, cfg: Config) -> Parameter:
     """Check one entry of the file and return the parameter it describes."""
     if not SEARCHABLE.fullmatch(name) or not has_key(cfg, name):
         raise SearchSpaceError(
-            "a searched parameter must be a setting of model or training, or"
+            "a searched parameter must be a setting of model, training or augmentation, or"
             f" dataset.downsample_factor, got {name!r}: their names are in"
             " hpo_utils/base/settings.py"
         )

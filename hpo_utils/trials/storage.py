@@ -8,6 +8,7 @@ died          epochs done when a process last died, and how many died in a row a
 effort        seconds by phase, utilisation, epochs planned (``timing.Effort``)
 failure       why the trial failed, or why it was pruned if not by the pruner
 best_epoch    the epoch whose weights are kept
+fold_scores   the score on each fold, if it is the mean over several (``score_folds``)
 val_r2        R² of each target on the validation part
 same_as       the trial with the same parameters whose outcome this one took over
 carried_from  the study and trial that this trial was copied from
@@ -224,6 +225,15 @@ def best_of(trials: Trials) -> FrozenTrial | None:
     """Return the complete trial with the lowest score; None if no trial is complete."""
     complete = [t for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
     return min(complete, key=score_of, default=None)
+
+
+def read_signature(study: optuna.Study) -> dict[str, Any]:
+    """Return the signature of a study, empty if it has none.
+
+    Before version 0.3 every score was that of one validation part.
+    """
+    found = study.user_attrs.get("signature")
+    return {"score_folds": 1, **found} if found else {}
 
 
 def score_of(trial: FrozenTrial) -> float:

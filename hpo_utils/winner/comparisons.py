@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import optuna
 
-from hpo_utils.base.config import Config
+from hpo_utils.base.config import Config, updated
 from hpo_utils.base.paths import resolve
 from hpo_utils.bundle.members import load_member, predict_part
 from hpo_utils.data.physics import violations
@@ -19,7 +19,7 @@ from hpo_utils.trials.search_space import SearchSpace
 from hpo_utils.trials.storage import AGAIN, RANDOM_SPLIT, score_of
 from hpo_utils.winner.contenders import Contender, raced_seeds, train_winner
 from hpo_utils.winner.evaluation import WithoutPhysics
-from hpo_utils.winner.resplit import RandomSplit
+from hpo_utils.winner.resplit import split_at_random
 
 
 def without_physics(
@@ -69,7 +69,8 @@ def on_random_split(
     seeds = raced_seeds(winner)
     if not (cfg.evaluation.compare_random_split and seeds):
         return {"why_not": "Nothing was trained on a random split, to compare with."}
-    dealt = RandomSplit(data.directory, data.manifest)
+    dealt = split_at_random(data)
+    cfg = updated(cfg, {"evaluation.score_folds": 1})  # both are compared on that of the split
     variants: dict[str, Settings] = {"on a random split": {}}
     (at_random,) = train_winner(study, RANDOM_SPLIT, cfg, space, dealt, winner, seeds, variants)
     if not at_random:

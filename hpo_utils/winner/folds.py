@@ -166,6 +166,7 @@ def _by_training(
     The seeds are those of bundled trainings, which represent the study's own fold.
     """
     winner, taken = settled.winner, settled.members
+    cfg = updated(cfg, {"evaluation.score_folds": 1})  # scores are not asked for
     seeds = [seed for seed, trained in winner.directories.items() if trained in taken][:N_SEEDS]
     others = [fold for fold in prepared.folds if fold != cfg.data_split.fold]
     number = IntDistribution(0, (cfg.data_split.n_folds or 1) - 1)
