@@ -21,7 +21,7 @@ BEFORE: dict[str, Any] = {
     "model.linear_start": False, "model.use_views": False, "model.pretreatment": "none",
     "dataset.thinning": "pick", "augmentation.noise": 0.0, "augmentation.gain": 0.0,
     "augmentation.offset": 0.0, "augmentation.slope": 0.0, "augmentation.shift": 0.0,
-    "augmentation.mixup": 0.0,
+    "augmentation.mixup": 0.0, "data_split.val_fold": None,
 }  # fmt: skip
 
 
@@ -75,6 +75,9 @@ class DataSplitConfig:
     n_folds: int | None = _within(None, 3, 1000)  # number of equal folds, instead of ratios
     # index of the test fold; the fold before it validates, all others (even later ones) train
     fold: int = _within(0, 0, 999)
+    # which of evaluation.score_folds validates; null: each in its turn, in a training by hand the
+    # given one, number 0
+    val_fold: int | None = _within(None, 0, 99)
 
 
 @dataclass
@@ -165,8 +168,9 @@ class EvaluationConfig:
 
     score: str = _one_of("mse", "mse", "mae", "r2")  # of standardised targets; r2: 1 - mean R²
     target: str | None = None  # the only target that is scored; null: all
-    # the score is the mean over so many validation parts of the same size, the given one and others
-    # dealt from the training part; null: one, more if it holds fewer than 50 samples
+    # so many validation parts of the same size, the given one and others dealt from the training
+    # part: a trial's score is their mean, and each seed of the race takes another; null: one, up to
+    # five if it holds fewer than 50 samples and the split is not by time
     score_folds: int | None = _within(None, 1, 100)
     n_best: int = _within(5, 1, 1000)  # best trials to retrain, besides the base configuration
     n_seeds: int = _within(5, 0, 1000)  # new seeds for each; 0: the best trial wins as it is

@@ -21,7 +21,7 @@ from hpo_utils.baselines.views import LINEAR, TREE, Views
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.data.scaling import MEAN, in_blocks
 
-FILE = "sight-1-{factor}{how}{split}.pt"  # change the number if something else is fitted
+FILE = "sight-1-{factor}{how}.pt"  # change the number if something else is fitted
 SIGHT = ("components", "scaling")
 MAX_COMPONENTS = 256
 MAX_SEEN = 10_000  # samples that the directions are found from
@@ -154,11 +154,12 @@ def sight_of(cfg: Config, data: PreparedData) -> Sight | None:
 def load_sight(data: PreparedData, factor: int = 1, averaged: bool = True) -> Sight:
     """Return how the inputs of ``data`` are seen, thinned as in ``PreparedData.inputs``.
 
-    It is fitted on the training part once, and saved in the directory of the data.
+    It is fitted on the training part once, and saved in the directory of the data. If the data are
+    dealt out anew, it stays that of the given training part, as the scalers do.
     """
-    split = data.dataset_id.removeprefix(str(data.manifest["id"]))
+    data = data.as_given()
     how = "" if averaged or factor == 1 else "-picked"
-    file = data.directory / FILE.format(factor=factor, how=how, split=split)
+    file = data.directory / FILE.format(factor=factor, how=how)
     if is_whole_archive(file):
         with suppress(Exception):  # damaged: it may raise anything, and is written again
             return Sight.of_arrays(torch.load(file, weights_only=True))

@@ -32,10 +32,10 @@ from hpo_utils.baselines.linear import LinearModel, fit_ridge
 from hpo_utils.baselines.pls import fit_pls
 from hpo_utils.baselines.trees import Trees, fit_boosting, fit_extra_trees
 from hpo_utils.baselines.views import CURVATURE, LINEAR, TREE, Views
-from hpo_utils.data.prepared import PreparedData
+from hpo_utils.data.prepared import Judged, PreparedData, Redealt
 from hpo_utils.data.scaling import in_blocks
 
-FILE = "baselines-6.pt"  # change the number if other baselines are fitted
+FILE = "baselines-6{mark}.pt"  # change the number if other baselines are fitted
 MEAN, RIDGE, PLS = "training mean", "ridge on views", "PLS on views"
 PROCESS, FOREST, BOOSTING = "Gaussian process", "extra trees", "gradient boosting"
 KINDS: dict[str, type[Arrays]] = {
@@ -110,7 +110,8 @@ class BaselineModels(nn.Module):
 def fit_baselines(data: PreparedData) -> list[Baseline]:
     """Fit the baselines on the training part and predict the other two.
 
-    This is done once for prepared data: the models and predictions are saved in their directory.
+    Of ``Judged`` data each fold is predicted by baselines fitted without it. This is done once for
+    prepared data: the models and predictions are saved in their directory.
     """
     saved = _saved(data)
     return [
@@ -147,7 +148,8 @@ def best_baselines(baselines: list[Baseline], val_true: NDArray[np.float32]) -> 
 
 def _saved(data: PreparedData) -> dict[str, Any]:
     """Return the saved models and predictions; fit and save them if there are none."""
-    file = data.directory / FILE
+    mark = data.dataset_id.removeprefix(str(data.manifest["id"]))
+    file = data.directory / FILE.format(mark=mark)
     if is_whole_archive(file):
         with suppress(Exception):  # damaged: it may raise anything, and is written again
             found = torch.load(file, weights_only=True)
@@ -158,9 +160,23 @@ def _saved(data: PreparedData) -> dict[str, Any]:
     found = {"dataset_id": data.dataset_id, "models": state}
     for part in ("val", "test"):
         mean = data.target_scaler.inverse(np.zeros((len(data.targets(part)), data.n_targets)))
-        predictions = {MEAN: mean, **predict_in_units(models, data, data.inputs(part))}
-        found[part] = {name: torch.from_numpy(y) for name, y in predictions.items()}
+        if part == "val" and isinstance(data, Judged):
+            predictions = _out_of_fold(data, models.names)
+        else:
+            predictions = predict_in_units(models, data, data.inputs(part))
+        found[part] = {n: torch.from_numpy(y) for n, y in {MEAN: mean, **predictions}.items()}
     write_tensors(file, found)
+    return found
+
+
+def _out_of_fold(data: Judged, names: list[str]) -> dict[str, NDArray[np.float32]]:
+    """Return predictions of the validation part by baselines that have not seen the sample."""
+    shape = data.targets("val").shape
+    found = {name: np.empty(shape, dtype=np.float32) for name in names}
+    for number, fold in data.folds.items():
+        fitted = predict_in_units(BaselineModels(_fit(fold, names)), fold, fold.inputs("val"))
+        for name in names:
+            found[name][data.places(number)] = fitted[name]
     return found
 
 
@@ -181,14 +197,19 @@ def predict_in_units(
     }
 
 
-def _fit(data: PreparedData) -> dict[str, dict[str, Tensor]]:
-    """Return the arrays of all baselines, fitted on the training part."""
+def _fit(data: PreparedData, names: Iterable[str] = ()) -> dict[str, dict[str, Tensor]]:
+    """Return the arrays of all baselines, fitted on the training part.
+
+    Boosting is among them if there are enough samples, or if it is one of ``names``.
+    """
     x, groups = some_of(data.inputs("train")), data.groups("train")
     groups = None if groups is None else some_of(groups)
     targets = data.target_scaler.transform(data.targets("train")).astype(np.float64)
-    z, components = some_of(targets), load_sight(data, 1).components
+    z, linear = some_of(targets), look(LINEAR, x)
+    is_given = not isinstance(data, Redealt)  # then a network sees the same
+    components = load_sight(data).components if is_given else Components.of(linear)
     state: dict[str, Arrays] = {"components": components}
-    inputs, curves = components(torch.from_numpy(look(LINEAR, x))).numpy(), None
+    inputs, curves = components(torch.from_numpy(linear)).numpy(), None
     if x.ndim == 3:
         curvature = look(CURVATURE, x)
         state["curvature"] = Components.of(curvature)
@@ -198,7 +219,7 @@ def _fit(data: PreparedData) -> dict[str, dict[str, Tensor]]:
     state[PROCESS] = fit_gaussian_process(inputs, curves, z)
     features = look(TREE, x)
     state[FOREST] = fit_extra_trees(features, z)
-    if len(z) >= MIN_BOOSTED:
+    if len(z) >= MIN_BOOSTED or BOOSTING in names:
         state[BOOSTING] = fit_boosting(features, z)
     arrays = {name: part.arrays() for name, part in state.items()}
     low, high = targets.min(axis=0), targets.max(axis=0)

@@ -13,7 +13,7 @@ from hpo_utils.base.config import Config, read_saved_config
 from hpo_utils.base.paths import is_whole_archive
 from hpo_utils.baselines.components import sight_of
 from hpo_utils.data.physics import active_physics, in_units
-from hpo_utils.data.prepared import PreparedData
+from hpo_utils.data.prepared import Judged, PreparedData
 from hpo_utils.data.scaling import MEAN, thinned
 from hpo_utils.network.devices import select_device
 from hpo_utils.network.models import create_network, evaluation_batch, predict
@@ -54,6 +54,27 @@ def predict_part(members: list[Member], data: PreparedData, part: str) -> NDArra
     first = members[0][0]  # the members differ only in their seeds
     device = select_device(first.training.device)
     return _predict(members, data, load_part(data, part, first, device), device)
+
+
+def folds_of(members: list[Member]) -> list[int]:
+    """Return the number of the fold that each member left out for its validation."""
+    return [cfg.data_split.val_fold or 0 for cfg, _ in members]
+
+
+def predict_judged(members: list[Member], data: PreparedData) -> NDArray[np.float32]:
+    """Return predictions of the validation part by members that have not seen the sample.
+
+    They are those of each member, (n_members, n_samples, n_targets). Of ``Judged`` data every fold
+    has its own members, whose mean is returned, (1, n_samples, n_targets).
+    """
+    if not isinstance(data, Judged):
+        return predict_part(members, data, "val")
+    found = np.empty((1, *data.targets("val").shape), dtype=np.float32)
+    left_out = folds_of(members)
+    for number, fold in data.folds.items():
+        own = [member for member, n in zip(members, left_out, strict=True) if n == number]
+        found[0, data.places(number)] = predict_part(own, fold, "val").mean(axis=0)
+    return found
 
 
 def _predict(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -166,7 +167,7 @@ def describe_layout(
     data: PreparedData,
     cfg: Config,
     confidence: float,
-    intervals: dict[str, list[float]] | None,
+    intervals: dict[str, Any] | None,
     shares: Mapping[str, list[float]] | None = None,
 ) -> Layout:
     """Return the layout of a model trained on ``data`` with configuration ``cfg``."""

@@ -176,7 +176,7 @@ def _open_source(cfg: Config) -> Source:
 def _settings(cfg: Config) -> dict[str, Any]:
     """Return the settings that determine the prepared arrays; names and units do not."""
     sections = as_dict(cfg)
-    unused = RATIOS if cfg.data_split.n_folds else ("n_folds", "fold")
+    unused = ("val_fold", *(RATIOS if cfg.data_split.n_folds else ("n_folds", "fold")))
     return {
         "dataset": {key: sections["dataset"][key] for key in DECISIVE},
         "data_split": {k: v for k, v in sections["data_split"].items() if k not in unused},

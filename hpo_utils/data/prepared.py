@@ -10,7 +10,7 @@ alone. The source is read in pieces, so memory use stays small.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,14 +24,17 @@ from hpo_utils.base.errors import DataError
 from hpo_utils.base.paths import (
     read_mapping,
 )
+from hpo_utils.base.settings import DataSplitConfig
 from hpo_utils.data.labels import labelled_physics
 from hpo_utils.data.physics import Physics
 from hpo_utils.data.scaling import Standardizer, thinned
 from hpo_utils.data.sources import sha256
-from hpo_utils.data.split import PARTS, time_blocks
+from hpo_utils.data.split import PARTS, further_folds, time_blocks
 
 MANIFEST_VERSION = 2
 POOLED = ("train", "val")  # parts that may be dealt out anew
+FEW = 50  # samples: a smaller validation part says too little, so that others validate in turn
+ENOUGH, MOST = 150, 5  # samples that validate then, if so many folds suffice
 
 
 @dataclass(frozen=True)
@@ -166,25 +169,57 @@ class PreparedData:
             return groups
         return time_blocks(int(self.manifest["n_samples"][part]))
 
+    def as_given(self) -> PreparedData:
+        """Return the data as they were split, if they are dealt out anew."""
+        return self
+
     def used_by(self, cfg: Config) -> PreparedData:
         """Return the data that a training with ``cfg`` uses; subclasses choose a fold."""
-        return self
+        number = cfg.data_split.val_fold
+        return self.val_folds(cfg)[number] if number else self
+
+    def _n_val_folds(self, cfg: Config) -> int:
+        """Return how many parts are to validate: ``evaluation.score_folds``, or as few data need.
+
+        A split by time has one, unless more are asked for: earlier folds have fewer samples to
+        train on.
+        """
+        n_train, n_val = (int(self.manifest["n_samples"][part]) for part in POOLED)
+        asked = cfg.evaluation.score_folds
+        if asked is None:
+            by_time = self.manifest["settings"]["data_split"]["method"] == "time"
+            asked = min(MOST, math.ceil(ENOUGH / n_val)) if n_val < FEW and not by_time else 1
+        return max(1, min(asked, 1 + n_train // n_val))
+
+    def val_folds(self, cfg: Config) -> list[PreparedData]:
+        """Return the data by the part that validates in its turn, first as they are split."""
+        n_folds = self._n_val_folds(cfg)
+        if n_folds == 1:
+            return [self]
+        split = DataSplitConfig(**self.manifest["settings"]["data_split"])
+        n_train, n_val = (int(self.manifest["n_samples"][part]) for part in POOLED)
+        found = further_folds(n_train, n_val, n_folds - 1, split, self.groups("train"))
+        further = (redealt(self, r, f"fold-{k}-of-{n_folds}") for k, r in enumerate(found, 1))
+        return [self, *further]
 
 
 @dataclass(frozen=True)
 class Redealt(PreparedData):
     """Training and validation part of prepared data, pooled and dealt out anew.
 
-    The scalers stay the same, so scores remain comparable. The test part is not available.
+    The scalers stay the same, so scores remain comparable.
 
     Parameters
     ----------
+    given
+        The manifest of the data as they were split.
     rows
         Sorted rows of the pool that make up the new ``train`` and ``val``.
     mark
         What the name of the data gets as an ending.
     """
 
+    given: dict[str, Any]
     rows: Mapping[str, NDArray[np.int64]]
     mark: str
 
@@ -193,6 +228,14 @@ class Redealt(PreparedData):
         """Name of the data, marked as dealt out anew."""
         return f"{super().dataset_id}-{self.mark}"
 
+    def used_by(self, cfg: Config) -> PreparedData:
+        """Return these data: they are not dealt out once more."""
+        return self
+
+    def as_given(self) -> PreparedData:
+        """Return the data as they were split."""
+        return PreparedData(self.directory, self.given)
+
     def inputs(
         self,
         part: str,
@@ -200,19 +243,65 @@ class Redealt(PreparedData):
         samples: slice = slice(None),
         averaged: bool = False,
     ) -> NDArray[np.float32]:
-        """Return the standardised inputs of a new part, loaded into memory."""
+        """Return the standardised inputs of a part, of a new one loaded into memory."""
+        if part not in self.rows:
+            return super().inputs(part, downsample_factor, samples, averaged)
         sources = [super(Redealt, self).inputs(p) for p in POOLED]
         return thinned(_gather(sources, self.rows[part][samples]), downsample_factor, averaged)
 
     def _rows(self, kind: str, part: str) -> NDArray[Any]:
-        """Return an array with one row per sample of a new part."""
+        """Return an array with one row per sample of a part."""
+        if part not in self.rows:
+            return super()._rows(kind, part)
         return _gather([super(Redealt, self)._rows(kind, p) for p in POOLED], self.rows[part])
+
+
+@dataclass(frozen=True)
+class Judged(Redealt):
+    """Data whose validation part joins those of several folds, and all of the pool trains.
+
+    Each sample of the validation part must be predicted by models of its own fold, which have not
+    seen it. ``folds`` holds the data by their number.
+    """
+
+    folds: Mapping[int, PreparedData]
+
+    def places(self, number: int) -> NDArray[np.int64]:
+        """Return the positions of a fold's validation samples in that of these data."""
+        return np.searchsorted(self.rows["val"], _val_rows(self.folds[number]))
 
 
 def redealt(data: PreparedData, rows: Mapping[str, NDArray[np.int64]], mark: str) -> Redealt:
     """Return ``data`` with these rows of the pooled training and validation part in each."""
-    n_samples = {**data.manifest["n_samples"], **{part: len(rows[part]) for part in POOLED}}
-    return Redealt(data.directory, {**data.manifest, "n_samples": n_samples}, rows, mark)
+    return Redealt(data.directory, _with_sizes(data.manifest, rows), data.manifest, rows, mark)
+
+
+def judged_on(data: PreparedData, cfg: Config, numbers: Iterable[int]) -> PreparedData:
+    """Return the data to judge trainings on that left out these of ``data.val_folds``."""
+    used = sorted(set(numbers))
+    if used == [0]:
+        return data
+    folds = data.val_folds(cfg)
+    n_pooled = sum(int(data.manifest["n_samples"][part]) for part in POOLED)
+    val = np.sort(np.concatenate([_val_rows(folds[number]) for number in used]))
+    rows = {"train": np.arange(n_pooled), "val": val}
+    mark = f"folds-{'-'.join(map(str, used))}-of-{len(folds)}"
+    manifest, kept = _with_sizes(data.manifest, rows), {number: folds[number] for number in used}
+    return Judged(data.directory, manifest, data.manifest, rows, mark, kept)
+
+
+def _val_rows(fold: PreparedData) -> NDArray[np.int64]:
+    """Return the rows of the pool that a fold validates on."""
+    if isinstance(fold, Redealt):
+        return fold.rows["val"]
+    n_train, n_val = (int(fold.manifest["n_samples"][part]) for part in POOLED)
+    return n_train + np.arange(n_val)
+
+
+def _with_sizes(manifest: dict[str, Any], rows: Mapping[str, NDArray[np.int64]]) -> dict[str, Any]:
+    """Return the manifest with the sizes of parts that are dealt out anew."""
+    sizes = {part: len(rows[part]) for part in POOLED}
+    return {**manifest, "n_samples": {**manifest["n_samples"], **sizes}}
 
 
 def _gather(sources: list[NDArray[Any]], rows: NDArray[np.int64]) -> NDArray[Any]:

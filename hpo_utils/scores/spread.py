@@ -29,8 +29,8 @@ def calibrate_spread(
     The method is split conformal prediction with a normalised score (Lei et al., J. Am. Stat.
     Assoc. 113 (2018), 1094-1111, sec. 5.2). ``units`` is the unit number of each sample. Errors of
     one unit are correlated, so the rank of the quantile is computed for the effective number of
-    units and then scaled to samples. A single member has no spread: its intervals are all of one
-    width.
+    units and then scaled to samples. Without a second member there is no spread: all intervals are
+    of one width.
     """
     error = np.abs(members.mean(axis=0, dtype=np.float64) - y_true)
     residual = np.sqrt((error**2).mean(axis=0))
@@ -39,7 +39,7 @@ def calibrate_spread(
     held = min(int(np.ceil((n_units + 1) * confidence)), n_units)  # units
     rank = -(-held * len(error) // n_units)  # samples, rounded up
     factors = np.sort(normalised, axis=0)[rank - 1]
-    return Calibration(factors.tolist(), residual.tolist())
+    return Calibration(factors.tolist(), residual.tolist(), len(members) > 1)
 
 
 def coverage(
@@ -82,8 +82,10 @@ class Calibration:
 
     factors: list[float]
     residual: list[float]
+    has_spread: bool = True  # whether it was known of the calibration samples, and counts
 
     def half_width(self, spread: NDArray[Any]) -> NDArray[np.float64]:
         """Return the half widths of the intervals for spreads (n_samples, n_targets)."""
-        half_width: NDArray[np.float64] = np.hypot(spread, self.residual) * self.factors
+        known = spread if self.has_spread else np.zeros_like(spread)
+        half_width: NDArray[np.float64] = np.hypot(known, self.residual) * self.factors
         return half_width

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
@@ -37,6 +38,7 @@ from hpo_utils.workers.executors import run_workers
 from hpo_utils.workers.worker import Search
 
 SEED, CONSTRAIN = "training.seed", "model.constrain_outputs"
+VAL_FOLD = "data_split.val_fold"
 POLL = 1.0  # seconds between two checks of what other processes train
 
 Settings = dict[str, Any]  # a value for each searched parameter, including seed and constraint
@@ -110,17 +112,39 @@ def _say(trial: FrozenTrial, names: Mapping[str, str]) -> None:
     print(f"retraining: {names.get(settings_key(trial.params), trial.params)}: {score}", flush=True)
 
 
-def complete_settings(cfg: Config, params: Settings, seed: int) -> Settings:
-    """Return the parameters, completed by the seed and the output constraint."""
-    return {CONSTRAIN: cfg.model.constrain_outputs, **params, SEED: seed}
+def fresh_seeds(cfg: Config) -> list[int]:
+    """Return ``evaluation.n_seeds`` training seeds that differ from the seed of the search."""
+    state = np.random.SeedSequence(cfg.study.seed).generate_state(cfg.evaluation.n_seeds + 1)
+    return [int(seed) for seed in state if seed != cfg.training.seed][: cfg.evaluation.n_seeds]
+
+
+def complete_settings(cfg: Config, params: Settings, seed: int, n_folds: int = 1) -> Settings:
+    """Return the parameters, completed by the seed and the output constraint.
+
+    If several folds validate in turn, each of the ``fresh_seeds`` takes the next one: then the
+    trainings of a contender are judged by the samples of all folds.
+    """
+    fold = {VAL_FOLD: fresh_seeds(cfg).index(seed) % n_folds} if n_folds > 1 else {}
+    return {CONSTRAIN: cfg.model.constrain_outputs, **params, SEED: seed, **fold}
 
 
 def widened(space: SearchSpace) -> SearchSpace:
     """Return the space with the seed and the output constraint added as parameters."""
-    added = (
+    return _with(
+        space,
         Parameter(SEED, IntDistribution(0, 2**32 - 1)),
         Parameter(CONSTRAIN, CategoricalDistribution([True, False])),
     )
+
+
+def in_turn(space: SearchSpace, n_folds: int) -> SearchSpace:
+    """Return the space with the validation fold as a parameter, if there are several."""
+    if n_folds == 1:
+        return space
+    return _with(space, Parameter(VAL_FOLD, IntDistribution(0, n_folds - 1)))
+
+
+def _with(space: SearchSpace, *added: Parameter) -> SearchSpace:
     names = [parameter.name for parameter in added]
     # first, since they may be the condition of other parameters
     return SearchSpace((*added, *(p for p in space.parameters if p.name not in names)))

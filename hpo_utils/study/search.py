@@ -30,7 +30,6 @@ from hpo_utils.training.stopping import create_stop
 from hpo_utils.trials.ownership import recover_interrupted
 from hpo_utils.trials.sample_scale import fitted_to_samples
 from hpo_utils.trials.sampler import create_sampler
-from hpo_utils.trials.score_folds import count_score_folds
 from hpo_utils.trials.search_space import SearchSpace, load_search_space
 from hpo_utils.trials.storage import (
     count_finished,
@@ -183,7 +182,7 @@ def signature_of(cfg: Config, space: SearchSpace, data: PreparedData) -> dict[st
         "held": space.held_in(cfg),
         "dataset_id": data.dataset_id,
         "score": create_yardstick(cfg, data.target_names, data.targets("val")).name,
-        "score_folds": count_score_folds(cfg, data),
+        "score_folds": len(data.val_folds(cfg)),
         "physics": {key: data.manifest[key] for key in ("fractions", "non_negative")},
     }
 

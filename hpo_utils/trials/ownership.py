@@ -226,4 +226,5 @@ def _last_sign(trial: FrozenTrial, outputs_root: Path) -> float:
     started = float(trial.user_attrs.get("owner", {}).get("since", asked))
     directory = outputs_root / trial.user_attrs.get("output_dir", "")
     logs = (directory / TRAIN_LOG, *directory.glob(f"fold_*/{TRAIN_LOG}"))
-    return max(started, *(log.stat().st_mtime for log in logs if log.is_file()), started)
+    signs: list[float] = [log.stat().st_mtime for log in logs if log.is_file()]
+    return max([started, *signs])

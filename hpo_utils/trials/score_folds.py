@@ -7,7 +7,6 @@ other, so that a trial can be pruned between two.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,39 +17,14 @@ from optuna.trial import TrialState
 
 from hpo_utils.base.config import Config, updated
 from hpo_utils.base.errors import DivergenceError
-from hpo_utils.base.settings import DataSplitConfig
-from hpo_utils.data.prepared import PreparedData, redealt
-from hpo_utils.data.split import further_folds
+from hpo_utils.data.prepared import PreparedData
 from hpo_utils.training.directory import create_folders, mark_pruned
 from hpo_utils.training.stopping import Stop
 from hpo_utils.training.timing import Effort
 from hpo_utils.training.train import train_trial
 from hpo_utils.trials.earlier import CutShort, Ended, find_in
 
-FEW, ENOUGH = 50, 100  # samples: a smaller validation part gets further folds, up to so many in all
-MOST = 5  # folds that are chosen without being asked for
 SCORES = "fold_scores"  # user attribute of a trial
-
-
-def count_score_folds(cfg: Config, data: PreparedData) -> int:
-    """Return how many folds make up a score: ``evaluation.score_folds``, or as few data need."""
-    n_train, n_val = (int(data.manifest["n_samples"][part]) for part in ("train", "val"))
-    asked = cfg.evaluation.score_folds
-    if asked is None:
-        asked = min(MOST, math.ceil(ENOUGH / n_val)) if n_val < FEW else 1
-    return max(1, min(asked, 1 + n_train // n_val))
-
-
-def list_score_folds(cfg: Config, data: PreparedData) -> list[PreparedData]:
-    """Return the data of all folds; the first is ``data`` itself, the others have no test part."""
-    n_folds = count_score_folds(cfg, data)
-    if n_folds == 1:
-        return [data]
-    split = DataSplitConfig(**data.manifest["settings"]["data_split"])
-    n_train, n_val = (data.manifest["n_samples"][part] for part in ("train", "val"))
-    found = further_folds(n_train, n_val, n_folds - 1, split, data.groups("train"))
-    further = (redealt(data, rows, f"fold-{k}-of-{n_folds}") for k, rows in enumerate(found, 2))
-    return [data, *further]
 
 
 def mean_over_folds(
@@ -63,6 +37,8 @@ def mean_over_folds(
     stop: Stop | None = None,
 ) -> float:
     """Train on the further folds, and return the mean score over all folds.
+
+    With a ``data_split.val_fold`` of its own, a trial is judged on that fold alone.
 
     Parameters
     ----------
@@ -86,17 +62,18 @@ def mean_over_folds(
     StopRequest
         If a condition of ``stop`` holds. Folds that are done are not trained again.
     """
-    shut = updated(cfg, {"evaluation.strict_test": True})
+    if cfg.data_split.val_fold is not None:
+        return first
     scores = [first]
     identity = {"trial_number": trial.number, "study_name": trial.study.study_name}
-    for number, fold in enumerate(list_score_folds(cfg, data)[1:], 2):
+    for number, fold in enumerate(data.val_folds(cfg)[1:], 1):
         if cfg.study.pruner != "none" and _is_behind(trial, scores, cfg.study.n_startup_trials):
-            reason = f"pruned after fold {number - 1}: worse than the median trial"
+            reason = f"pruned after {number} folds: worse than the median trial"
             mark_pruned(output_dir, reason)
             raise optuna.TrialPruned(reason)
-        directory = output_dir / f"fold_{number}"
+        own = updated(cfg, {"evaluation.strict_test": True, "data_split.val_fold": number})
         try:
-            scores.append(_train(shut, directory, fold, {**identity, "fold": number}, effort, stop))
+            scores.append(_train(own, output_dir / f"fold_{number}", fold, identity, effort, stop))
         except DivergenceError as error:
             mark_pruned(output_dir, str(error))
             raise

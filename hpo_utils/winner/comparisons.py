@@ -41,7 +41,12 @@ def without_physics(
     root = resolve(cfg.paths.outputs_root)
     members = [load_member(root / trial.user_attrs["output_dir"]) for trial in free.values()]
     broken = [
-        violations(y, data.physics, data.target_names) for y in predict_part(members, data, "val")
+        violations(
+            predict_part([member], data.used_by(member[0]), "val")[0],
+            data.physics,
+            data.target_names,
+        )
+        for member in members
     ]
     return {
         "constrained_scores": [winner.scores[seed] for seed in free],
@@ -70,7 +75,7 @@ def on_random_split(
     if not (cfg.evaluation.compare_random_split and seeds):
         return {"why_not": "Nothing was trained on a random split, to compare with."}
     dealt = split_at_random(data)
-    cfg = updated(cfg, {"evaluation.score_folds": 1})  # both are compared on that of the split
+    cfg = updated(cfg, {"evaluation.score_folds": 1})
     variants: dict[str, Settings] = {"on a random split": {}}
     (at_random,) = train_winner(study, RANDOM_SPLIT, cfg, space, dealt, winner, seeds, variants)
     if not at_random:

@@ -11,7 +11,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.base.config import Config, updated
 from hpo_utils.data.prepared import PreparedData
-from hpo_utils.study.retraining import Settings, complete_settings, train_all, widened
+from hpo_utils.study.retraining import (
+    Settings,
+    complete_settings,
+    in_turn,
+    train_all,
+    widened,
+)
 from hpo_utils.trials.search_space import SearchSpace
 
 
@@ -19,7 +25,8 @@ from hpo_utils.trials.search_space import SearchSpace
 class Contender:
     """A configuration in the race.
 
-    ``scores`` and ``directories`` (relative to ``outputs_root``) are indexed by seed;
+    ``scores``, ``directories`` (relative to ``outputs_root``) and ``val_folds``, the fold that
+    validated, are indexed by seed;
     ``study_score`` is the score in the study, None if no trial of it was completed there.
     """
 
@@ -30,6 +37,7 @@ class Contender:
     scores: dict[int, float] = field(default_factory=dict)
     directories: dict[int, str] = field(default_factory=dict)
     beaten: bool = False
+    val_folds: dict[int, int] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -75,10 +83,12 @@ def train_winner(
 
     ``variants`` maps the name of each variant to its changed settings. The test part is not used.
     """
+    n_folds = len(data.val_folds(cfg))
+    space = in_turn(space, n_folds)
     searched = widened(space)
     settings = {
         f"{what}, seed {seed}": searched_in(
-            searched, cfg, {**complete_settings(cfg, winner.params, seed), **changes}
+            searched, cfg, {**complete_settings(cfg, winner.params, seed, n_folds), **changes}
         )
         for what, changes in variants.items()
         for seed in seeds

@@ -50,7 +50,7 @@ class Examination(TypedDict):
     shares: NotRequired[dict[str, list[float]]]  # of each model in what goes home, by target
     skill_home: NotRequired[list[Skill]]  # of what goes home, over the best baseline
     single_r2: list[list[float | None]]  # of each member, for each target
-    intervals: dict[str, list[float]] | None  # as in ``spread.Calibration``
+    intervals: dict[str, Any] | None  # as in ``spread.Calibration``
     spread_confidence: float  # level to which the intervals are calibrated
     coverage: list[Coverage] | None  # for each target
     violations: dict[str, dict[str, float]]  # by model and rule, on the validation part

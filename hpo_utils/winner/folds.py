@@ -28,9 +28,9 @@ from hpo_utils.base.errors import ConfigError, DataError
 from hpo_utils.base.paths import resolve
 from hpo_utils.baselines.fitted import MEAN, best_baselines, fit_baselines, joined_test
 from hpo_utils.baselines.take_home import TAKE_HOME, taken_home
-from hpo_utils.bundle.members import Member, load_member, predict_part
+from hpo_utils.bundle.members import Member, folds_of, load_member, predict_judged, predict_part
 from hpo_utils.data.audit import LEAK, audit_leakage
-from hpo_utils.data.prepared import PreparedData
+from hpo_utils.data.prepared import PreparedData, judged_on
 from hpo_utils.data.split import time_blocks
 from hpo_utils.scores.intervals import count_units
 from hpo_utils.scores.metrics import target_metrics
@@ -166,7 +166,6 @@ def _by_training(
     The seeds are those of bundled trainings, which represent the study's own fold.
     """
     winner, taken = settled.winner, settled.members
-    cfg = updated(cfg, {"evaluation.score_folds": 1})  # scores are not asked for
     seeds = [seed for seed, trained in winner.directories.items() if trained in taken][:N_SEEDS]
     others = [fold for fold in prepared.folds if fold != cfg.data_split.fold]
     number = IntDistribution(0, (cfg.data_split.n_folds or 1) - 1)
@@ -233,8 +232,9 @@ def _predictions(fold: PreparedData, members: list[Member], cfg: Config) -> dict
     Beside the network and the baselines these are the fold's best baselines by its validation part,
     and what would go home of it.
     """
+    fold = judged_on(fold, cfg, folds_of(members))
     baselines = fit_baselines(fold)
-    networks = {part: predict_part(members, fold, part) for part in ("val", "test")}
+    networks = {"val": predict_judged(members, fold), "test": predict_part(members, fold, "test")}
     _, home = taken_home(cfg.evaluation.take_home, fold, baselines, networks)
     return {
         NETWORK: networks["test"].mean(axis=0),

@@ -22,8 +22,11 @@ from hpo_utils.scores.intervals import paired_p_value
 from hpo_utils.study.retraining import (
     POLL,
     SEED,
+    VAL_FOLD,
     Settings,
     complete_settings,
+    fresh_seeds,
+    in_turn,
     settings_key,
     train_all,
 )
@@ -48,15 +51,18 @@ def reevaluate(
     list of Contender
         The winner first: contenders with all seeds by mean score, then the beaten ones.
     """
-    contenders = choose_contenders(study, cfg, space)
-    seeds = fresh_seeds(cfg)
+    contenders, seeds = choose_contenders(study, cfg, space), fresh_seeds(cfg)
+    n_folds = len(data.val_folds(cfg))
+    space = in_turn(space, n_folds)
     print(f"retraining: {len(contenders)} contenders, up to {len(seeds)} fresh seeds for each")
     done = min(FIRST_ROUND, len(seeds))
     while True:
         racing = [contender for contender in contenders if not contender.beaten]
         pairs = [(contender, seed) for seed in seeds[:done] for contender in racing]
         wanted = {
-            f"{contender.name} with seed {seed}": complete_settings(cfg, contender.params, seed)
+            f"{contender.name} with seed {seed}": complete_settings(
+                cfg, contender.params, seed, n_folds
+            )
             for contender, seed in pairs
         }
         trials = train_all(study, AGAIN, cfg, space, data, wanted)
@@ -64,6 +70,7 @@ def reevaluate(
             complete = trial.state == TrialState.COMPLETE  # otherwise the loss diverged
             contender.scores[seed] = score_of(trial) if complete else float("inf")
             contender.directories[seed] = trial.user_attrs["output_dir"]
+            contender.val_folds[seed] = trial.params.get(VAL_FOLD, 0)
         if done == len(seeds):  # no seeds left to save: all remaining ones get a p value
             for contender in racing:
                 contender.beaten = bool(np.isinf(contender.mean))  # diverged
@@ -125,12 +132,6 @@ def race(contenders: list[Contender], confidence: float) -> None:
         worse = contender is not best and p_value is not None and p_value < 1 - confidence
         if contender is not leader and (worse or np.isinf(contender.mean)):
             contender.beaten = True
-
-
-def fresh_seeds(cfg: Config) -> list[int]:
-    """Return ``evaluation.n_seeds`` training seeds that differ from the seed of the search."""
-    state = np.random.SeedSequence(cfg.study.seed).generate_state(cfg.evaluation.n_seeds + 1)
-    return [int(seed) for seed in state if seed != cfg.training.seed][: cfg.evaluation.n_seeds]
 
 
 def _without_seed(params: Mapping[str, Any]) -> Settings:

@@ -32,7 +32,7 @@ class FoldedData(PreparedData):
 
     def used_by(self, cfg: Config) -> PreparedData:
         """Return the fold that a training with ``cfg`` uses."""
-        return self.folds[cfg.data_split.fold]
+        return self.folds[cfg.data_split.fold].used_by(cfg)
 
 
 def prepare_folds(cfg: Config, data: PreparedData, wanted: Iterable[int]) -> FoldedData:

@@ -35,10 +35,10 @@ from hpo_utils.baselines.components import sight_of
 from hpo_utils.baselines.fitted import fit_baselines, load_models
 from hpo_utils.bundle.agreement import check_written
 from hpo_utils.bundle.bundle import is_current, write_bundle
-from hpo_utils.bundle.members import Member, load_member, predict_part
+from hpo_utils.bundle.members import Member, folds_of, load_member, predict_judged, predict_part
 from hpo_utils.bundle.onnx_file import write_onnx
 from hpo_utils.bundle.raw_model import describe_layout
-from hpo_utils.data.prepared import PreparedData, load_prepared
+from hpo_utils.data.prepared import PreparedData, judged_on, load_prepared
 from hpo_utils.scores.skill import NETWORK
 from hpo_utils.study.progress import why_none_completed
 from hpo_utils.study.search import run_study
@@ -130,7 +130,9 @@ def _settlement(
     """
     raced, confidence = cfg.evaluation.n_seeds > 0, cfg.evaluation.confidence
     root, winner = resolve(cfg.paths.outputs_root), contenders[0]
-    sample_scores = read_sample_scores(contenders, data, cfg, root) if raced else {}
+    folds = [fold for contender in contenders for fold in contender.val_folds.values()]
+    judged = judged_on(data, cfg, folds or [0])
+    sample_scores = read_sample_scores(contenders, judged, cfg, root) if raced else {}
     return {
         "version": VERSION,
         "study_name": study.study_name,
@@ -142,7 +144,7 @@ def _settlement(
         "score_name": study.user_attrs["signature"]["score"],
         "confidence": confidence,
         "raced": raced,
-        **describe_race(contenders, sample_scores, data.independent_units("val"), confidence),
+        **describe_race(contenders, sample_scores, judged.independent_units("val"), confidence),
         "members": choose_members(winner, cfg.evaluation.ensemble, root),
         "take_home": cfg.evaluation.take_home,
         "without_physics": without_physics(study, cfg, space, data, winner),
@@ -247,16 +249,17 @@ def _examine_and_bundle(
 ) -> Examination:
     """Examine only the winner and the baselines on the test part, and write the bundle."""
     members = [load_member(root / member) for member in settlement["members"]]
-    predictions = _held_out(directory, data, settlement, members)
     cfg, confidence = members[0][0], settlement["confidence"]
+    judged = judged_on(data, cfg, folds_of(members))
+    predictions = _held_out(directory, judged, settlement, members)
     examination = examine(
-        data, cfg, fit_baselines(data), predictions, confidence, settlement["take_home"]
+        judged, cfg, fit_baselines(judged), predictions, confidence, settlement["take_home"]
     )
     shares = examination["shares"]
     layout = describe_layout(
         data, cfg, examination["spread_confidence"], examination["intervals"], shares
     )
-    baselines = load_models(data) if set(shares) - {NETWORK} else None
+    baselines = load_models(judged) if set(shares) - {NETWORK} else None
     made_with = {
         **environment(), "study": settlement["study_name"], "members": settlement["members"],
     }  # fmt: skip
@@ -300,7 +303,7 @@ def _held_out(
         "members": np.array(settlement["members"]),
         "val_true": data.targets("val"),
         "test_true": data.targets("test"),
-        "val": predict_part(members, data, "val"),
+        "val": predict_judged(members, data),
         "test": predict_part(members, data, "test"),
     }
     write_with(file, lambda open_file: np.savez(open_file, **predictions))  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from hpo_utils.base.config import Config
-from hpo_utils.data.prepared import PreparedData
+from hpo_utils.data.prepared import Judged, PreparedData
 from hpo_utils.scores.intervals import (
     Interval,
     holm,
@@ -122,10 +122,11 @@ def _ratio_interval(
     ]
     if not directories[0] or not sample_scores.keys() >= {d for each in directories for d in each}:
         return None, None
-    # (n_seeds, n_samples) -> (n_samples, 1)
-    above, below = (
-        np.mean([sample_scores[d] for d in each], axis=0)[:, None] for each in directories
-    )
+    # (n_seeds, n_samples), with NaN where a training was not judged by a sample
+    scores = [np.stack([sample_scores[d] for d in each]) for each in directories]
+    known = np.isfinite(scores[0]).any(axis=0)
+    above, below = (np.nanmean(each[:, known], axis=0)[:, None] for each in scores)
+    units = units if units is None else units[known]
     return ratio_interval(above, below, units, confidence)[0]
 
 
@@ -134,16 +135,23 @@ def read_sample_scores(
 ) -> SampleScores:
     """Return the contribution of each validation sample to the score of each training.
 
-    Trainings of an earlier version, which did not store predictions, are left out.
+    It is NaN for samples of other folds than that which a training left out. Trainings of an
+    earlier version, which did not store predictions, are left out.
     """
     y_val = data.targets("val")
     yardstick = create_yardstick(cfg, data.target_names, y_val)
     z_val = torch.from_numpy(data.target_scaler.transform(y_val))
     found = {}
-    for directory in (d for c in contenders for d in c.directories.values()):
-        file = outputs_root / directory / VAL_FILE
-        if file.is_file():
-            y_pred = read_predictions(file)
-            z_pred = torch.from_numpy(data.target_scaler.transform(y_pred))
-            found[directory] = yardstick.of_samples(z_pred, z_val).double().numpy()
+    for contender in contenders:
+        for seed, directory in contender.directories.items():
+            file = outputs_root / directory / VAL_FILE
+            if not file.is_file():
+                continue
+            places = np.arange(len(z_val))
+            if isinstance(data, Judged):
+                places = data.places(contender.val_folds[seed])
+            z_pred = torch.from_numpy(data.target_scaler.transform(read_predictions(file)))
+            found[directory] = np.full(len(z_val), np.nan)
+            scores = yardstick.of_samples(z_pred, z_val[torch.from_numpy(places)])
+            found[directory][places] = scores.double().numpy()
     return found

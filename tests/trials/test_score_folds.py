@@ -1,4 +1,4 @@
-"""The mean over folds: what they hold, and what a trial does with them."""
+"""The mean over folds: what a trial makes of them."""
 
 import numpy as np
 import optuna
@@ -8,7 +8,7 @@ import yaml
 from hpo_utils.base.errors import StopRequest
 from hpo_utils.data.preparation import prepare_data
 from hpo_utils.trials import score_folds
-from hpo_utils.trials.score_folds import count_score_folds, list_score_folds, mean_over_folds
+from hpo_utils.trials.score_folds import mean_over_folds
 
 
 @pytest.fixture
@@ -22,46 +22,6 @@ def few(make_config, make_arrays):
     return cfg, prepare_data(cfg)
 
 
-def test_folds_validate_other_samples_and_keep_groups_together(few):
-    cfg, data = few
-    own, *further = list_score_folds(cfg, data)
-    assert own is data
-    assert len(further) == 3
-    seen = [set(data.sample_numbers("val").tolist())]
-    pool = seen[0] | set(data.sample_numbers("train").tolist())
-    for fold in further:
-        val, train = (set(fold.sample_numbers(part).tolist()) for part in ("val", "train"))
-        assert val | train == pool
-        assert not val & train
-        assert not any(val & other for other in seen)
-        assert not set(fold.groups("val").tolist()) & set(fold.groups("train").tolist())
-        assert fold.input_shape("val")[0] == len(val)
-        assert np.array_equal(fold.inputs("train").shape[0], len(train))
-        seen.append(val)
-    assert len({fold.dataset_id for fold in (own, *further)}) == 4
-
-
-def test_by_time_only_what_comes_before_trains(make_config, make_arrays):
-    by_time = {"data_split.method": "time", "data_split.gap": 1, "evaluation.score_folds": 3}
-    cfg = make_config(**make_arrays(), **by_time)
-    data = prepare_data(cfg)
-    for fold in list_score_folds(cfg, data)[1:]:
-        assert fold.sample_numbers("train").max() < fold.sample_numbers("val").min() - 1
-
-
-def test_a_small_validation_part_gets_further_folds_by_itself(make_config, make_arrays):
-    def count(n_samples, **asked):
-        x = np.random.default_rng(0).normal(size=(n_samples, 1, 8)).astype(np.float32)
-        cfg = make_config(**make_arrays(x), **{"evaluation.score_folds": None, **asked})
-        cfg.evaluation.score_folds = asked.get("evaluation.score_folds")
-        return count_score_folds(cfg, prepare_data(cfg))
-
-    assert count(400) == 1  # 60 samples validate
-    assert count(200) == 4  # 30
-    assert count(80) == 5  # 12, but no more folds than that
-    assert count(40, **{"evaluation.score_folds": 100}) == 5  # no more than there are samples for
-
-
 def asked(study):
     trial = study.ask()
     trial.suggest_float("x", 0.0, 1.0)
@@ -73,7 +33,7 @@ def test_the_score_is_the_mean_over_real_trainings(few, tmp_path):
     trial = asked(optuna.create_study())
     score = mean_over_folds(trial, cfg, tmp_path, data, 1.0, score_folds.Effort())
     infos = [
-        yaml.safe_load((tmp_path / f"fold_{k}/trial_info.yaml").read_text()) for k in (2, 3, 4)
+        yaml.safe_load((tmp_path / f"fold_{k}/trial_info.yaml").read_text()) for k in (1, 2, 3)
     ]
     assert [info["state"] for info in infos] == ["COMPLETE"] * 3
     assert trial.user_attrs["fold_scores"] == [1.0, *(info["score"] for info in infos)]
@@ -96,7 +56,7 @@ def test_folds_that_are_done_are_not_trained_again(few, tmp_path, monkeypatch):
             asked(optuna.create_study()), cfg, tmp_path, data, 1.0, score_folds.Effort()
         )
     mean_over_folds(asked(optuna.create_study()), cfg, tmp_path, data, 1.0, score_folds.Effort())
-    assert calls == ["fold_2", "fold_3", "fold_3", "fold_4"]
+    assert calls == ["fold_1", "fold_2", "fold_2", "fold_3"]
 
 
 def test_a_trial_that_falls_behind_the_median_is_pruned_between_two_folds(
@@ -111,6 +71,6 @@ def test_a_trial_that_falls_behind_the_median_is_pruned_between_two_folds(
         trial = asked(study)
         study.tell(trial, mean_over_folds(trial, cfg, tmp_path, data, 1.0, score_folds.Effort()))
     (tmp_path / "trial_info.yaml").write_text("state: COMPLETE\n")
-    with pytest.raises(optuna.TrialPruned, match="after fold 2"):
+    with pytest.raises(optuna.TrialPruned, match="after 2 folds"):
         mean_over_folds(asked(study), cfg, tmp_path, data, 0.5, score_folds.Effort())
     assert yaml.safe_load((tmp_path / "trial_info.yaml").read_text())["state"] == "PRUNED"
