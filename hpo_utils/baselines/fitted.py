@@ -35,14 +35,14 @@ from hpo_utils.baselines.views import CURVATURE, LINEAR, TREE, Views
 from hpo_utils.data.prepared import Judged, PreparedData, Redealt
 from hpo_utils.data.scaling import in_blocks
 
-FILE = "baselines-6{mark}.pt"  # change the number if other baselines are fitted
+FILE = "baselines-7{mark}.pt"  # change the number if other baselines are fitted
 MEAN, RIDGE, PLS = "training mean", "ridge on views", "PLS on views"
 PROCESS, FOREST, BOOSTING = "Gaussian process", "extra trees", "gradient boosting"
 KINDS: dict[str, type[Arrays]] = {
     RIDGE: LinearModel, PLS: LinearModel, PROCESS: GaussianProcess, FOREST: Trees, BOOSTING: Trees,
 }  # fmt: skip
 ON_TREE_VIEWS = (FOREST, BOOSTING)
-MIN_BOOSTED = 100  # samples; of fewer, boosting only remembers, and takes as long as of a thousand
+MIN_BOOSTED = 300  # samples; of fewer, boosting only remembers, and takes as long as of a thousand
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,11 @@ import pytest
 from hpo_utils.base.config import load_config, updated
 from hpo_utils.base.errors import DivergenceError
 from hpo_utils.base.paths import resolve
+from hpo_utils.baselines.fitted import fit_baselines
 from hpo_utils.bundle.bundle import load_bundle
+from hpo_utils.bundle.members import folds_of, load_member
 from hpo_utils.data.preparation import prepare_data
-from hpo_utils.data.prepared import load_prepared
+from hpo_utils.data.prepared import judged_on, load_prepared
 from hpo_utils.report.verdict import beats_baselines
 from hpo_utils.scores.skill import NETWORK
 from hpo_utils.study.by_hand import train_by_hand
@@ -238,3 +240,43 @@ def test_the_same_seed_gives_the_same_metrics_here_in_a_worker_and_after_a_resum
     by_hand = train_by_hand(load_config(root / base_dir / "config.yaml"))[1]
     stored = json.loads((root / base_dir / "metrics.json").read_text())
     assert by_hand == stored
+
+
+def test_few_samples_validate_in_turn_and_every_one_is_judged_by_what_has_not_seen_it(make_config):
+    cfg = make_config(
+        *QUICK, "evaluation.score_folds=3", "evaluation.n_seeds=4", "study.n_trials=1"
+    )
+    study = run_study(cfg)
+    evaluation = settle_winner(study, cfg)
+    root, data = resolve(cfg.paths.outputs_root), prepare_data(cfg)
+    (trial,) = study.trials
+    assert trial.value == pytest.approx(np.mean(trial.user_attrs["fold_scores"]))
+    assert study.user_attrs["signature"]["score_folds"] == len(trial.user_attrs["fold_scores"]) == 3
+    members = [load_member(root / each) for each in evaluation["members"]]
+    assert folds_of(members) == [0, 1, 2, 0]
+    judged = judged_on(data, cfg, folds_of(members))
+    held = load_predictions(winner_directory(root, study.study_name))
+    np.testing.assert_array_equal(held["val_true"], judged.targets("val"))
+    assert held["val"].shape == (1, *held["val_true"].shape)
+    saved = [np.load(root / each / "val_pred.npy") for each in evaluation["members"]]
+    for k, expected in ((0, (saved[0] + saved[3]) / 2), (1, saved[1]), (2, saved[2])):
+        np.testing.assert_allclose(held["val"][0, judged.places(k)], expected, rtol=1e-4, atol=1e-6)
+    examination = evaluation["examination"]
+    assert examination["n_val_units"] == len(judged.targets("val"))
+    assert not examination["intervals"]["has_spread"]
+    bundle = load_bundle(winner_directory(root, study.study_name) / "bundle")
+    assert set(bundle.layout.shares) == set(examination["shares"])
+
+
+def test_baselines_that_go_home_have_seen_all_that_may_train(make_config):
+    cfg = make_config("evaluation.score_folds=3")
+    data = prepare_data(cfg)
+    judged = judged_on(data, cfg, [0, 1, 2])
+    of_split, of_folds = fit_baselines(data), fit_baselines(judged)
+    assert [b.name for b in of_folds] == [b.name for b in of_split]
+    places = judged.places(0)
+    for own, other in zip(of_split, of_folds, strict=True):
+        assert other.val_pred.shape == judged.targets("val").shape
+        if own.name == "ridge on views":  # the fold of the split is predicted as before
+            np.testing.assert_allclose(other.val_pred[places], own.val_pred, rtol=1e-3, atol=1e-4)
+            assert not np.allclose(other.test_pred, own.test_pred, rtol=1e-3)

@@ -1,0 +1,69 @@
+"""Compare augmentations of the training samples by validation score, on real and simulated sets.
+
+*What*: the base configuration is trained on each set, by itself and with one augmentation, with two
+seeds; the validation score is divided by that of the training by itself. The test parts are not
+opened. *Found*: docs/decisions/augmentation.md. *Command*: python benchmarks/augmentation.py
+"""
+
+from __future__ import annotations
+
+import tempfile
+from multiprocessing import Pool
+from pathlib import Path
+
+import numpy as np
+import torch
+from mixtures import configurations
+from record import keep
+
+from hpo_utils.base.config import Config, updated
+from hpo_utils.data.preparation import prepare_data
+from hpo_utils.training.directory import create_trial_output_dir
+from hpo_utils.training.train import train_trial
+
+SEEDS = (42, 1)
+SETS = ("tecator, fold 1", "tecator, fold 3", "riser, seed 42", "riser, seed 43",
+        "echo", "chirp", "scatter", "steps")  # fmt: skip
+TRIED = (
+    {}, {"noise": 0.05}, {"noise": 0.2}, {"gain": 0.1}, {"offset": 0.1}, {"slope": 0.1},
+    {"shift": 0.05}, {"mixup": 2.0},
+)  # fmt: skip
+
+
+def score(job: tuple[str, Config, dict[str, float], int]) -> dict[str, object]:
+    """Return the validation score of one training."""
+    torch.set_num_threads(1)
+    name, cfg, asked, seed = job
+    settings = {f"augmentation.{key}": value for key, value in asked.items()}
+    more = {"training.seed": seed, "evaluation.strict_test": True, "training.n_threads": 1}
+    cfg = updated(cfg, {**settings, **more})
+    output_dir = create_trial_output_dir(cfg.paths.outputs_root)
+    found = train_trial(cfg, output_dir, prepare_data(cfg))["score"]
+    print(f"{name} {asked} seed {seed}: {found:.4f}", flush=True)
+    return {"set": name, "augmentation": asked, "seed": seed, "score": found}
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        sets = {n: cfg for n, cfg in configurations(Path(directory)).items() if n in SETS}
+        for cfg in sets.values():
+            prepare_data(cfg)
+        jobs = [(n, cfg, a, seed) for n, cfg in sets.items() for a in TRIED for seed in SEEDS]
+        with Pool(2) as pool:
+            runs = pool.map(score, jobs, chunksize=1)
+    means = {
+        (name, str(asked)): np.mean(
+            [r["score"] for r in runs if (r["set"], r["augmentation"]) == (name, asked)]
+        )
+        for name in sets
+        for asked in TRIED
+    }
+    print("validation score over that without augmentation")
+    for asked in TRIED[1:]:
+        ratios = [means[name, str(asked)] / means[name, "{}"] for name in sets]
+        print(f"{asked!s:18s}", *(f"{name} {r:.3f}" for name, r in zip(sets, ratios, strict=True)))
+    keep("augmentation", runs)
+
+
+if __name__ == "__main__":
+    main()
