@@ -148,6 +148,9 @@ class StudyConfig:
     # factor of batch sizes and divisor of epochs, here and in the search space; null: by the number
     # of samples, as those that are written are meant for 1500
     batch_scale: int | None = _within(1, 1, 1024)
+    # divisor of model.hidden and factor of the largest dataset.downsample_factor that is searched;
+    # null: by the work of a training, 1 unless it would take longer than about five minutes
+    width_scale: int | None = _within(1, 1, 64)
     fixed: list[str] = field(default_factory=list)  # searched parameters held at their value here
     delete_study: bool = False  # start over; OPTUNA_DELETE_STUDY=true in the environment also does
     try_base: bool = True  # the base configuration is the first trial and takes part in the race

@@ -60,12 +60,12 @@ class Source:
 class Header:
     """Properties of the data known before anything is written.
 
-    ``n_samples`` is the number in the source; ``n_rows`` is the length of H (or L), the axis that
-    is downsampled; ``source`` is None as long as the demo data have not been simulated.
+    ``shape`` is that of the inputs in the source; ``n_rows`` is the length of H (or L), the axis
+    that is downsampled; ``source`` is None as long as the demo data have not been simulated.
     """
 
     target_names: list[str]
-    n_samples: int
+    shape: tuple[int, ...]
     n_rows: int
     source: Source | None
 
@@ -82,11 +82,12 @@ def read_header(cfg: Config) -> Header:
         check_downsampling(cfg.synthetic.n_pulses, cfg.dataset.downsample_factor)
         simulated = cfg.synthetic
         names = list(synthetic.TARGET_NAMES)
-        return Header(names, simulated.n_samples, simulated.n_pulses, None)
+        size = len(synthetic.CHANNEL_NAMES), simulated.n_pulses, simulated.n_depths
+        return Header(names, (simulated.n_samples, *size), simulated.n_pulses, None)
     source = _open_source(cfg)
     shape = source.arrays[0].shape
     n_rows = shape[2] if len(shape) == 4 else shape[-1]
-    return Header(list(source.labels["target_names"]), shape[0], n_rows, source)
+    return Header(list(source.labels["target_names"]), tuple(shape), n_rows, source)
 
 
 def prepare_data(cfg: Config, header: Header | None = None) -> PreparedData:

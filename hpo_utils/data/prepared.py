@@ -65,9 +65,9 @@ class PreparedData:
         return len(self.target_names)
 
     @property
-    def n_in_source(self) -> int:
-        """Number of samples in the source."""
-        return int(self.manifest["sources"][0]["shape"][0])
+    def source_shape(self) -> tuple[int, ...]:
+        """Shape of the inputs in the source."""
+        return tuple(self.manifest["sources"][0]["shape"])
 
     @property
     def n_bytes(self) -> int:

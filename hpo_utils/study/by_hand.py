@@ -32,7 +32,7 @@ from hpo_utils.training.record import with_saved_compute
 from hpo_utils.training.train import train_trial
 from hpo_utils.trials.figures import draw_figures
 from hpo_utils.trials.ownership import current_owner, owner_is_alive
-from hpo_utils.trials.sample_scale import fitted_to_samples
+from hpo_utils.trials.sample_scale import fitted_to_data
 
 COMPARED = ("dataset", "data_split", "model", "training", "augmentation", "evaluation")  # sections
 
@@ -91,7 +91,7 @@ def train_by_hand(cfg: Config) -> tuple[Path, dict[str, Any]]:
     the same configuration resumes from its checkpoint.
     """
     data = prepare_data(cfg)
-    cfg = fitted_to_samples(cfg, data.n_in_source)
+    cfg = fitted_to_data(cfg, data.source_shape)
     device = select_device(cfg.training.device)
     interrupted = find_interrupted(with_target_weights(cfg, data.n_targets), data.dataset_id)
     if interrupted is None:

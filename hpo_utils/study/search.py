@@ -28,7 +28,7 @@ from hpo_utils.study.progress import WANTED, StudyProgress, why_none_completed
 from hpo_utils.study.summary import last_searched, write_study_files
 from hpo_utils.training.stopping import create_stop
 from hpo_utils.trials.ownership import recover_interrupted
-from hpo_utils.trials.sample_scale import fitted_to_samples
+from hpo_utils.trials.sample_scale import fitted_to_data
 from hpo_utils.trials.sampler import create_sampler
 from hpo_utils.trials.search_space import SearchSpace, load_search_space
 from hpo_utils.trials.storage import (
@@ -133,7 +133,7 @@ def check_study(cfg: Config) -> tuple[Config, SearchSpace, Header]:
     header = read_header(cfg)
     names = header.target_names
     check_target(cfg, names)
-    cfg = fitted_to_samples(with_target_weights(cfg, len(names)), header.n_samples)
+    cfg = fitted_to_data(with_target_weights(cfg, len(names)), header.shape)
     space = load_search_space(cfg, len(names))
     if cfg.study.try_base:
         space.values_in(cfg)
@@ -302,7 +302,7 @@ def _wished(cfg: Config) -> dict[str, Any]:
     except HpoError:
         return {}
     names, data = header.target_names, find_prepared(header)
-    cfg = fitted_to_samples(with_target_weights(cfg, len(names)), header.n_samples)
+    cfg = fitted_to_data(with_target_weights(cfg, len(names)), header.shape)
     try:
         space = load_search_space(cfg, len(names))
         if data is not None:

@@ -1,21 +1,30 @@
-"""Batch sizes and epochs that fit the number of samples.
+"""Batch sizes, epochs, widths and thinning that fit the number and the size of the samples.
 
 A params file names batch sizes and epochs for about a thousand training samples. With ten thousand,
 such a training takes ten times as long and learns little more: batches as large as the square root
 of the number of samples, and epochs as few, keep the number of steps (after Smith et al., "Don't
 decay the learning rate, increase the batch size", ICLR 2018, for the gradient's noise).
+
+Widths are meant for signals of a few hundred values and images of a hundred by a hundred. Where a
+training would take hours, networks get narrower, and the search may thin the samples further.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from hpo_utils.base.config import Config, select, updated
 
 MEANT_FOR = 1500  # samples, of which about a thousand train
 BATCH, EPOCHS = "training.batch_size", "training.epochs"
+WIDTH, THINNING = "model.hidden", "dataset.downsample_factor"
 IN_EPOCHS = {EPOCHS: 1, "training.patience": 3, "study.n_warmup_steps": 2}  # with the least value
+# samples times epochs times places that most layers see times channels squared: a residual network
+# with so much takes about five minutes on two cores
+WORK = 3e11
+MOST_NARROWED, LEAST_WIDTH = 8, 4
 
 
 def batch_scale(n_samples: int) -> int:
@@ -23,44 +32,76 @@ def batch_scale(n_samples: int) -> int:
     return int(2 ** round(math.log2(max(1.0, n_samples / MEANT_FOR)) / 2))
 
 
-def fitted_to_samples(cfg: Config, n_samples: int) -> Config:
-    """Return a copy whose batches and epochs fit, if ``study.batch_scale`` is not given.
+def width_scale(cfg: Config, shape: Sequence[int]) -> int:
+    """Return the power of two by which the networks are narrowed for arrays of this shape.
 
-    Settings named in ``study.fixed`` keep their values. ``n_samples`` is the number of samples in
-    the source.
+    ``shape`` is (n_samples, L), (n_samples, n_channels, L) or (n_samples, n_channels, H, W). It
+    decides alone, not the speed of a machine, so that all that share a study agree.
     """
-    if cfg.study.batch_scale is not None:
-        return cfg
-    scale = batch_scale(min(n_samples, cfg.dataset.limit or n_samples))
-    fitted = {
-        key: _fewer(given, scale, least)
-        for key, least in IN_EPOCHS.items()
-        if (given := select(cfg, key)) is not None
-    }
-    fitted[BATCH] = cfg.training.batch_size * scale
+    size = shape[1:] if len(shape) == 2 else shape[2:]
+    places = math.prod(size) / cfg.dataset.downsample_factor / 4 ** len(size)  # stem and pooling
+    work = shape[0] * cfg.training.epochs * places * cfg.model.hidden**2
+    return int(min(MOST_NARROWED, 2 ** max(0, round(math.log(work / WORK, 4)))))
+
+
+def fitted_to_data(cfg: Config, shape: Sequence[int]) -> Config:
+    """Return a copy that fits, as far as ``batch_scale`` and ``width_scale`` are not given.
+
+    Settings named in ``study.fixed`` keep their values. ``shape`` is that of the inputs in the
+    source.
+    """
+    n_samples = min(shape[0], cfg.dataset.limit or shape[0])
+    if cfg.study.batch_scale is None:
+        scale = batch_scale(n_samples)
+        fitted = {
+            key: _fewer(given, scale, least)
+            for key, least in IN_EPOCHS.items()
+            if (given := select(cfg, key)) is not None
+        }
+        fitted[BATCH] = cfg.training.batch_size * scale
+        cfg = _with(cfg, fitted, "study.batch_scale", scale)
+    if cfg.study.width_scale is None:
+        scale = width_scale(cfg, (n_samples, *shape[1:]))
+        fitted = {WIDTH: _fewer(cfg.model.hidden, scale, LEAST_WIDTH)}
+        cfg = _with(cfg, fitted, "study.width_scale", scale)
+    return cfg
+
+
+def _with(cfg: Config, fitted: dict[str, int], name: str, scale: int) -> Config:
+    """Return a copy with the fitted settings that are not held, and the scale by its name."""
     kept = {key: value for key, value in fitted.items() if key not in cfg.study.fixed}
-    return updated(cfg, {**kept, "study.batch_scale": scale})
+    return updated(cfg, {**kept, name: scale})
 
 
-def fitted_entry(name: str, entry: Any, scale: int | None) -> Any:
-    """Return an entry of the search space whose values fit, if it is one of batches or epochs."""
-    if name not in (BATCH, EPOCHS) or not scale or scale == 1 or not isinstance(entry, dict):
+def fitted_entry(name: str, entry: Any, cfg: Config) -> Any:
+    """Return an entry of the search space whose values fit; others stay as they are."""
+    batches, widths = cfg.study.batch_scale or 1, cfg.study.width_scale or 1
+    if not isinstance(entry, dict):
         return entry
-    return {
-        key: _fitted_value(name, value, scale)
-        for key, value in entry.items()
-        if not (name == EPOCHS and key == "step")
-    }
+    match name:
+        case "training.batch_size":
+            return _mapped(entry, lambda value: value * batches)
+        case "training.epochs" if batches > 1:
+            kept = {key: value for key, value in entry.items() if key != "step"}
+            return _mapped(kept, lambda value: _fewer(value, batches, 1))
+        case "model.hidden" if widths > 1:
+            kept = {key: value for key, value in entry.items() if key != "step"}
+            return _mapped(kept, lambda value: _fewer(value, widths, LEAST_WIDTH))
+        case "dataset.downsample_factor" if type(entry.get("high")) is int:
+            return {**entry, "high": entry["high"] * widths}
+    return entry
 
 
-def _fitted_value(name: str, value: Any, scale: int) -> Any:
-    """Return a bound or choices that fit; anything that is no whole number stays as it is."""
-    if isinstance(value, list):
-        return list(dict.fromkeys(_fitted_value(name, each, scale) for each in value))
-    if type(value) is not int:
-        return value
-    return value * scale if name == BATCH else _fewer(value, scale, 1)
+def _mapped(entry: dict[str, Any], change: Any) -> dict[str, Any]:
+    """Return an entry with bounds and choices changed; what is no whole number stays as it is."""
+
+    def changed(value: Any) -> Any:
+        if isinstance(value, list):
+            return list(dict.fromkeys(map(changed, value)))
+        return change(value) if type(value) is int else value
+
+    return {key: value if key == "if" else changed(value) for key, value in entry.items()}
 
 
-def _fewer(epochs: int, scale: int, least: int) -> int:
-    return max(min(least, epochs), round(epochs / scale))
+def _fewer(value: int, scale: int, least: int) -> int:
+    return max(min(least, value), round(value / scale))

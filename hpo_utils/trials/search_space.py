@@ -156,8 +156,8 @@ def load_search_space(cfg: Config, n_targets: int) -> SearchSpace:
     Parameters
     ----------
     cfg
-        Parameters named in ``study.fixed`` are left out of the space; batches and epochs are fitted
-        to the number of samples by ``study.batch_scale``.
+        Parameters named in ``study.fixed`` are left out of the space; batches, epochs, widths and
+        thinning are fitted to the data by ``study.batch_scale`` and ``study.width_scale``.
     n_targets
         Number of targets; a name with ``*`` stands for one parameter per target. With a single
         target the loss weights are not searched, because a single weight only scales the loss.
@@ -171,7 +171,7 @@ def load_search_space(cfg: Config, n_targets: int) -> SearchSpace:
     entries: dict[str, Any] = {}
     for name, entry in _read(cfg.study.search_space).items():
         names = [name.replace("*", str(k)) for k in range(n_targets)] if "*" in name else [name]
-        entries.update(dict.fromkeys(names, fitted_entry(name, entry, cfg.study.batch_scale)))
+        entries.update(dict.fromkeys(names, fitted_entry(name, entry, cfg)))
     held = {name for pattern in cfg.study.fixed for name in fnmatch.filter(entries, pattern)}
     for pattern in cfg.study.fixed:
         if not has_key(cfg, pattern) and not fnmatch.filter(entries, pattern):

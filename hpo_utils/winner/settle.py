@@ -46,7 +46,7 @@ from hpo_utils.study.summary import write_study_files
 from hpo_utils.training.directory import read_trial_info
 from hpo_utils.training.record import environment
 from hpo_utils.training.test_looks import WINNER, note_look
-from hpo_utils.trials.sample_scale import fitted_to_samples
+from hpo_utils.trials.sample_scale import fitted_to_data
 from hpo_utils.trials.search_space import SearchSpace, load_search_space
 from hpo_utils.trials.storage import best_of, count_finished
 from hpo_utils.winner.comparisons import on_random_split, without_physics
@@ -82,7 +82,7 @@ def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
         return None
     root = resolve(cfg.paths.outputs_root)
     data = study_data(study, cfg)
-    cfg = fitted_to_samples(with_target_weights(cfg, data.n_targets), data.n_in_source)
+    cfg = fitted_to_data(with_target_weights(cfg, data.n_targets), data.source_shape)
     space = load_search_space(cfg, data.n_targets)
     contenders = (
         reevaluate(study, cfg, space, data) if cfg.evaluation.n_seeds else [_as_it_is(best, cfg)]
