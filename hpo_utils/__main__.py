@@ -1,4 +1,4 @@
-"""The command line: run the notebooks, follow a study, predict with a bundle or evaluate it."""
+"""The command line: import data, run the notebooks, follow a study, predict, evaluate."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command and return the exit status; a user error prints one sentence and gives 2."""
     parser = argparse.ArgumentParser(prog="python -m hpo_utils", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
+    _add_import(commands.add_parser("import", help="turn measured files into arrays to train on"))
     run = commands.add_parser("run", help="execute the four notebooks in order with papermill")
     run.set_defaults(execute=_run)
     run.add_argument(
@@ -89,6 +90,34 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _add_import(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(execute=_import)
+    command.add_argument(
+        "files", type=Path, nargs="+", help="a table or array of all samples, recordings, a folder"
+    )
+    command.add_argument(
+        "--out", type=Path, required=True, help="new directory, such as data/flow; its name is used"
+    )
+    command.add_argument(
+        "--targets", type=Path, help="table or array of what was measured beside; may be left out"
+        " if a table of samples holds it"
+    )  # fmt: skip
+    command.add_argument("--key", help="name of the inputs in a file of several arrays")
+    command.add_argument("--target-key", help="name of the targets in a file of several arrays")
+    command.add_argument("--id-column", help="column that names samples or files")
+    command.add_argument("--target-columns", nargs="+", default=(), help="columns to predict")
+    command.add_argument("--window", type=_count, help="values of each window of a recording")
+    command.add_argument("--step", type=_count, help="values from window to window; default: one")
+    command.add_argument("--rate", type=float, help="rate in Hz to resample recordings to")
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
 def _add_settings(command: argparse.ArgumentParser) -> None:
     command.add_argument("--params-file", default="params/demo.yaml", help="YAML below the project")
     command.add_argument(
@@ -97,6 +126,19 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
 
 
 # each command imports what it needs once its settings are known to be right: PyTorch takes seconds
+
+
+def _import(options: argparse.Namespace) -> None:
+    from hpo_utils.formats.importing import Request, import_files
+
+    given = {
+        name: value for name, value in vars(options).items() if name in Request.__annotations__
+    }
+    given |= {"files": [f.absolute() for f in options.files], "out": options.out.absolute()}
+    if options.targets is not None:
+        given["targets"] = options.targets.absolute()
+    for line in import_files(Request(**given)).sentences():
+        print(line)
 
 
 def _run(options: argparse.Namespace) -> None:

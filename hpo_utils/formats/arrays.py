@@ -1,0 +1,161 @@
+"""Arrays by name in ``.npy``, ``.npz``, MATLAB (v5 to v7.3), HDF5 and NetCDF files.
+
+MATLAB writes the fields of a struct and HDF5 its groups: here they are dotted names. Objects of
+MATLAB's newer classes are refused, because readers turn them into something else without a word.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpo_utils.base.errors import DataError
+
+MATLAB, HDF5 = (".mat",), (".h5", ".hdf5", ".hdf", ".nc", ".nc4", ".cdf")
+NUMPY = (".npy", ".npz")
+KINDS = "iufb"  # of real numbers
+OBJECT = 0xDD000000  # with which MATLAB marks a reference to an object in a file of version 7.3
+Array = NDArray[Any]
+
+
+def read_arrays(path: Path) -> dict[str, Array]:
+    """Return the numeric arrays of a file by their dotted names; that of ``.npy`` has none.
+
+    Vectors that MATLAB stores as columns or rows have one axis. Arrays of HDF5 and NetCDF files are
+    in their units, with NaN where a value is missing.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read or holds no numeric array.
+    """
+    suffix = path.suffix.lower()
+    if not path.is_file():
+        raise DataError(f"a file of arrays must exist, got {path}")
+    try:
+        if suffix in NUMPY:
+            with path.open("rb") as file:
+                loaded = np.load(file, allow_pickle=False)
+                found = {"": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+        elif suffix in MATLAB:
+            found = dict(_of_matlab(path))
+        else:
+            found = dict(_of_hdf5(path))
+    except DataError:
+        raise
+    except Exception as error:  # a damaged file raises anything
+        raise DataError(
+            f"a file of arrays must be whole, got {path.name}: {type(error).__name__}:"
+            f" {' '.join(str(error).split())[:200]}"
+        ) from None
+    numeric = {name: array for name, array in found.items() if array.dtype.kind in KINDS}
+    if not numeric:
+        raise DataError(f"a file of arrays must hold numbers, got {path.name} without any")
+    return numeric
+
+
+def choose_array(arrays: Mapping[str, Array], key: str | None, option: str, path: Path) -> Array:
+    """Return the array that ``key`` names, or the only one of at least two values.
+
+    ``option`` is the option of the command line that gives the key, for the message.
+    """
+    known = ", ".join(f"{n or 'it'} {a.shape}" for n, a in arrays.items())
+    if key is not None:
+        if key not in arrays:
+            raise DataError(f"{option} must name an array of {path.name}, got {key!r}: {known}")
+        return arrays[key]
+    candidates = [array for array in arrays.values() if array.size > 1]
+    if len(candidates) != 1:
+        raise DataError(f"{option} must say which array of {path.name} is meant: {known}")
+    return candidates[0]
+
+
+def _of_matlab(path: Path) -> Iterator[tuple[str, Array]]:
+    import pymatreader
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # objects are named below instead
+        content = pymatreader.read_mat(str(path))
+    yield from _flat(content, "", path)
+
+
+def _flat(content: Mapping[str, Any], prefix: str, path: Path) -> Iterator[tuple[str, Array]]:
+    for name, value in content.items():
+        dotted = f"{prefix}{name}"
+        if str(name).startswith("__"):  # header, version and globals
+            continue
+        if name in ("None", "#subsystem#") or value is None or _is_object(value):
+            raise DataError(
+                f"a MATLAB file must hold arrays and structs, but {path.name} holds an object"
+                f" (table, datetime or string) at {dotted!r}: save table2array, posixtime or char"
+                " of it, or read it with the package mat-io"
+            )
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{dotted}.", path)
+        elif isinstance(value, np.ndarray | int | float | np.number | bool):
+            array = np.asarray(value)
+            is_vector = array.ndim == 2 and 1 in array.shape
+            yield dotted, array.ravel() if is_vector else array
+
+
+def _is_object(value: Any) -> bool:
+    return (
+        isinstance(value, np.ndarray)
+        and value.dtype == np.uint32
+        and value.size >= 1
+        and int(value.flat[0]) == OBJECT
+    )
+
+
+def _of_hdf5(path: Path) -> Iterator[tuple[str, Array]]:
+    with path.open("rb") as file:
+        is_classic = file.read(3) == b"CDF"
+    if is_classic:
+        yield from _of_classic_netcdf(path)
+        return
+    import h5py
+
+    found: dict[str, Array] = {}
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and item.dtype.kind in KINDS and item.shape:
+            found[name.replace("/", ".")] = in_units(item[()], item.attrs)
+
+    with h5py.File(path, "r") as content:
+        content.visititems(visit)
+    yield from found.items()
+
+
+def _of_classic_netcdf(path: Path) -> Iterator[tuple[str, Array]]:
+    from scipy.io import netcdf_file
+
+    with netcdf_file(path, "r", mmap=False) as content:
+        for name, variable in content.variables.items():
+            values = np.array(variable.data)
+            yield (
+                name,
+                in_units(values.astype(values.dtype.newbyteorder("=")), variable._attributes),
+            )
+
+
+def in_units(values: Array, attributes: Mapping[str, Any]) -> Array:
+    """Return packed values in units, NaN for missing ones (CF conventions 1.11, sec. 2.5, 8.1)."""
+    missing = np.zeros(values.shape, dtype=bool)
+    for name in ("_FillValue", "missing_value"):
+        if name in attributes:
+            missing |= np.isin(values, np.asarray(attributes[name]))
+    packed = {"scale_factor", "add_offset"} & set(attributes)
+    if not packed and not missing.any():
+        return values
+    factor, offset = (
+        float(np.ravel(attributes[name])[0]) if name in attributes else neutral
+        for name, neutral in (("scale_factor", 1.0), ("add_offset", 0.0))
+    )
+    found = values.astype(np.float64) * factor + offset
+    found[missing] = np.nan
+    return found

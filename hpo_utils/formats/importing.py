@@ -1,0 +1,312 @@
+"""Import: measured files and a table of reference values become arrays and a params file.
+
+The originals are only read. Everything is written into a new directory: ``x_train.npy``,
+``t_train.npy``, ``groups.npy`` if several samples come from one recording, ``<name>.yaml`` with
+names and units, and ``sources.json`` with the SHA-256 digest of every file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import yaml
+from numpy.lib import format as npy_format
+from numpy.typing import NDArray
+
+from hpo_utils.base.errors import DataError
+from hpo_utils.base.paths import (
+    relative_to_root,
+    whole_directory,
+    write_json,
+    write_npy,
+    write_text,
+)
+from hpo_utils.data.sources import sha256
+from hpo_utils.formats.arrays import HDF5, MATLAB, NUMPY
+from hpo_utils.formats.recordings import READABLE, Recording, read_recording
+from hpo_utils.formats.references import References, read_references
+from hpo_utils.formats.samples import Axis, Samples, samples_of_arrays, samples_of_table
+from hpo_utils.formats.tables import SHEETS, TEXTS
+from hpo_utils.formats.windows import at_rate, cut
+
+ARRAYS = (*NUMPY, *MATLAB, *HDF5)
+HEADER = """# Written by `python -m hpo_utils import`. Search with it:
+# python -m hpo_utils run --params-file {path}
+
+"""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to import, as on the command line: ``python -m hpo_utils import --help``."""
+
+    files: Sequence[Path]
+    out: Path
+    targets: Path | None = None
+    key: str | None = None
+    target_key: str | None = None
+    id_column: str | None = None
+    target_columns: Sequence[str] = ()
+    window: int | None = None
+    step: int | None = None
+    rate: float | None = None
+
+
+@dataclass
+class Imported:
+    """What was understood and written: for the params file, and to be said."""
+
+    directory: Path
+    sources: list[Path]
+    n_samples: int = 0
+    sample_shape: tuple[int, ...] = ()
+    channels: list[str] = field(default_factory=list)
+    axis: Axis | None = None
+    target_names: list[str] = field(default_factory=list)
+    target_units: list[str] = field(default_factory=list)
+    n_groups: int | None = None
+    remarks: list[str] = field(default_factory=list)
+
+    @property
+    def params_file(self) -> Path:
+        """The params file."""
+        return self.directory / f"{self.directory.name}.yaml"
+
+    def sentences(self) -> list[str]:
+        """Return what was understood, a line each."""
+        groups = "" if self.n_groups is None else f" from {self.n_groups} recordings"
+        lines = [
+            f"{self.n_samples} samples{groups} of shape {self.sample_shape}:"
+            f" {', '.join(self.channels)}",
+            f"targets: {', '.join(with_units(self.target_names, self.target_units))}",
+        ]
+        if self.axis is not None:
+            lines.append(f"{self.axis.name} from {self.axis.first:g} to {self.axis.last:g}")
+        return [*lines, *self.remarks, f"next: {command(self.params_file)}"]
+
+
+def with_units(names: Sequence[str], units: Sequence[str]) -> list[str]:
+    """Return names, each with its unit if it has one."""
+    return [n if u == "-" else f"{n} [{u}]" for n, u in zip(names, units, strict=True)]
+
+
+def command(params_file: Path) -> str:
+    """Return the command that searches with a params file."""
+    return f"python -m hpo_utils run --params-file {relative_to_root(params_file)}"
+
+
+def import_files(request: Request) -> Imported:
+    """Read the files and write the arrays and the params file.
+
+    One table or array holds all samples; several files, or a folder, are recordings, of which each
+    has a row in the table of targets.
+
+    Raises
+    ------
+    DataError
+        If a file cannot be read or joined; then nothing has been written.
+    """
+    if request.out.exists():
+        raise DataError(f"--out must name a new directory, got {request.out}: choose another name")
+    files = _listed(request.files)
+    sources = [*files, *([request.targets] if request.targets else [])]
+    found = Imported(request.out, sources)
+    with whole_directory(request.out) as partial:
+        if _are_samples(request, files):
+            _import_samples(request, files[0], found, partial)
+        else:
+            _import_recordings(request, files, found, partial)
+        digests = {str(path): sha256(path) for path in dict.fromkeys(sources)}
+        write_json(partial / "sources.json", {"sha256": digests, "remarks": found.remarks})
+        header = HEADER.format(path=relative_to_root(found.params_file))
+        settings = yaml.safe_dump(_params(found), sort_keys=False, allow_unicode=True)
+        write_text(partial / found.params_file.name, header + settings)
+    return found
+
+
+def _listed(given: Sequence[Path]) -> list[Path]:
+    """Return the files given, and the readable ones of folders given, sorted by name."""
+    files: list[Path] = []
+    for path in given:
+        if path.is_dir():
+            inside = sorted(f for f in path.iterdir() if f.suffix.lower() in READABLE)
+            if not inside:
+                raise DataError(f"a folder must hold one of {', '.join(READABLE)}, got {path}")
+            files += inside
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise DataError(f"files to import must exist, got {path}")
+    return files
+
+
+def _are_samples(request: Request, files: Sequence[Path]) -> bool:
+    """Return whether a single file holds all samples, and is not one recording to be cut."""
+    return len(files) == 1 and request.window is None and not request.files[0].is_dir()
+
+
+def _import_samples(request: Request, file: Path, found: Imported, directory: Path) -> None:
+    """Write the samples of one table or array."""
+    given = _references(request)
+    if file.suffix.lower() in (*TEXTS, *SHEETS):
+        columns = () if given else request.target_columns
+        samples = samples_of_table(file, request.id_column, columns)
+    elif file.suffix.lower() in ARRAYS:
+        samples = samples_of_arrays(file, request.key, None if given is None else len(given.values))
+    else:
+        raise DataError(
+            f"samples in one file must be a table or an array, got {file.name}: give several"
+            " recordings, or cut it by --window"
+        )
+    references = given or samples.references
+    if references is None:
+        raise DataError(f"targets must be given by --targets, got none beside {file.name}")
+    values, t = _joined(samples, references, joined_by_id=given is not None)
+    inputs_whole = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    whole = inputs_whole & np.isfinite(t).all(axis=1)
+    found.remarks += samples.remarks
+    if n_gaps := int((~inputs_whole).sum()):
+        found.remarks.append(f"{n_gaps} samples with gaps in their inputs are left out")
+    if n_gaps := int((inputs_whole & ~whole).sum()):
+        found.remarks.append(f"{n_gaps} samples without all targets are left out")
+    _check_left(int(whole.sum()))
+    kept = values[whole].astype(np.float32)
+    write_npy(directory / "x_train.npy", kept[:, None] if kept.ndim == 2 else kept)
+    write_npy(directory / "t_train.npy", t[whole].astype(np.float32))
+    found.n_samples, found.target_names, found.target_units = (
+        len(kept), references.names, references.units,
+    )  # fmt: skip
+    found.sample_shape = kept.shape[1:] if kept.ndim > 2 else (1, kept.shape[1])
+    found.channels, found.axis = samples.channels, samples.axis
+
+
+def _joined(
+    samples: Samples, references: References, joined_by_id: bool
+) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Return inputs and targets in the order of the samples, joined by id if both have ids."""
+    if joined_by_id and samples.ids is not None and references.ids is not None:
+        return samples.values, references.values[references.rows_of(samples.ids)]
+    if len(samples.values) != len(references.values):
+        raise DataError(
+            f"inputs and targets must have as many rows, got {len(samples.values)} and"
+            f" {len(references.values)}: name the rows of both by an id, or correct them"
+        )
+    return samples.values, references.values
+
+
+def _import_recordings(
+    request: Request, files: Sequence[Path], found: Imported, directory: Path
+) -> None:
+    """Write the windows of recordings one after the other, so that memory holds one at a time."""
+    references = _references(request)
+    if references is None:
+        raise DataError("recordings must have a table of targets: give it by --targets")
+    rows = references.rows_of([file.name for file in files])
+    first = read_recording(files[0], request.key)
+    length = request.window or at_rate(first, request.rate).shape[1]
+    found.sample_shape = (len(first.channels), length)
+    measured = np.isfinite(references.values[rows]).all(axis=1)
+    groups: list[int] = []
+    with (directory / "x_train.npy").open("wb") as stream:
+        _write_header(stream, 0, found.sample_shape)
+        for number in map(int, np.flatnonzero(measured)):
+            windows = _windows_of(request, files[number], first, length, found)
+            stream.write(np.ascontiguousarray(windows, dtype="<f4").tobytes())
+            groups += [number] * len(windows)
+        _check_left(len(groups))
+        stream.seek(0)
+        _write_header(stream, len(groups), found.sample_shape)
+    write_npy(directory / "t_train.npy", references.values[rows[groups]].astype(np.float32))
+    if len(set(groups)) < len(groups):
+        write_npy(directory / "groups.npy", np.array(groups))
+        found.n_groups = len(set(groups))
+    if n_unmeasured := int((~measured).sum()):
+        found.remarks.append(f"{n_unmeasured} recordings without all targets are left out")
+    rate = request.rate or first.rate
+    found.axis = None if rate is None else Axis("time [s]", 0.0, (length - 1) / rate)
+    found.n_samples, found.target_names, found.target_units = (
+        len(groups), references.names, references.units,
+    )  # fmt: skip
+    found.channels = with_units(first.channels, first.units)
+
+
+def _windows_of(
+    request: Request, file: Path, first: Recording, length: int, found: Imported
+) -> NDArray[np.float64]:
+    """Return the windows (n_windows, n_channels, length) of a recording like the first one."""
+    recording = first if file == first.path else read_recording(file, request.key)
+    for what, own, wanted in (
+        ("channels", recording.channels, first.channels),
+        ("units", recording.units, first.units),
+        ("rate", request.rate or recording.rate, request.rate or first.rate),
+    ):
+        if own != wanted:
+            advice = ": resample them by --rate" if what == "rate" else ""
+            raise DataError(
+                f"recordings must have the same {what}, got {wanted} in {first.path.name} and {own}"
+                f" in {file.name}{advice}"
+            )
+    values = at_rate(recording, request.rate)
+    if request.window is None and values.shape[1] != length:
+        raise DataError(
+            f"recordings must be equally long, got {length} values in {first.path.name} and"
+            f" {values.shape[1]} in {file.name}: cut them into windows by --window"
+        )
+    windows, n_gaps = cut(values, length, request.step or length)
+    if n_gaps:
+        found.remarks.append(f"{file.name}: {n_gaps} windows with gaps are left out")
+    elif not len(windows):
+        found.remarks.append(f"{file.name} is shorter than {length} values and left out")
+    return windows
+
+
+def _references(request: Request) -> References | None:
+    if request.targets is None:
+        return None
+    if not request.targets.is_file():
+        raise DataError(f"--targets must name a file, got {request.targets}")
+    return read_references(
+        request.targets, request.target_key, request.id_column, request.target_columns
+    )
+
+
+def _check_left(n_samples: int) -> None:
+    if not n_samples:
+        raise DataError("some samples must be whole, got gaps or missing targets in all of them")
+
+
+def _write_header(stream: IO[bytes], n_samples: int, shape: tuple[int, ...]) -> None:
+    """Write the header of an array; NumPy leaves room for a larger number of samples."""
+    header = {"descr": "<f4", "fortran_order": False, "shape": (n_samples, *shape)}
+    npy_format.write_array_header_1_0(stream, header)
+
+
+def _params(found: Imported) -> dict[str, Any]:
+    """Return the settings of the params file: those of ``params/signals.yaml``, with names."""
+    folder = relative_to_root(found.directory)
+    dataset: dict[str, Any] = {
+        "name": found.directory.name,
+        "x_train": f"{folder}/x_train.npy",
+        "t_train": f"{folder}/t_train.npy",
+        "exclude_channels": [],
+        "channel_names": found.channels,
+    }
+    if found.n_groups is not None:
+        dataset["groups"] = f"{folder}/groups.npy"
+    if found.axis is not None:
+        dataset["axis_names"] = [found.axis.name]
+        dataset["axis_ranges"] = [[found.axis.first, found.axis.last]]
+    dataset |= {"target_names": found.target_names, "target_units": found.target_units}
+    return {
+        "dataset": dataset,
+        "model": {"hidden": 32},
+        "training": {"epochs": 60},
+        "study": {
+            "name": found.directory.name, "batch_scale": None, "width_scale": None,
+            "search_space": "params/search_space_signals.yaml",
+        },
+    }  # fmt: skip

@@ -1,0 +1,138 @@
+"""Reference values: the targets of samples or recordings, by row or by an id."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpo_utils.base.errors import DataError
+from hpo_utils.formats.arrays import choose_array, read_arrays
+from hpo_utils.formats.tables import SHEETS, TEXTS, Column, read_table
+
+MAX_NAMED = 5  # ids named in a message
+
+
+@dataclass(frozen=True)
+class References:
+    """Targets (n_rows, n_targets), NaN where nothing was measured, and the id of each row.
+
+    ``ids`` is None where the order of the rows counts.
+    """
+
+    path: Path
+    values: NDArray[np.float64]
+    names: list[str]
+    units: list[str]
+    ids: list[str] | None
+
+    def rows_of(self, names: Sequence[str]) -> NDArray[np.int64]:
+        """Return the row of each of these ids, which may lack the ending of a file's name.
+
+        Raises
+        ------
+        DataError
+            If the table has no ids, lacks one of them, or has one twice.
+        """
+        if self.ids is None:
+            raise DataError(
+                f"{self.path.name} must have a column that names the files, such as {names[0]}:"
+                " say which by --id-column"
+            )
+        known = {_stem(each): row for row, each in enumerate(self.ids)}
+        if len(known) < len(self.ids):
+            stems = [_stem(each) for each in self.ids]
+            _refuse("must name each once, but has twice", {s for s in stems if stems.count(s) > 1},
+                    self.path)  # fmt: skip
+        if missing := {name for name in names if _stem(name) not in known}:
+            _refuse("must have a row for each, but lacks", missing, self.path)
+        return np.array([known[_stem(name)] for name in names], dtype=np.int64)
+
+
+def read_references(
+    path: Path,
+    key: str | None = None,
+    id_column: str | None = None,
+    target_columns: Sequence[str] = (),
+) -> References:
+    """Read targets from a table, or from a file of arrays, whose order of rows then counts.
+
+    Parameters
+    ----------
+    path
+        The file.
+    key
+        Name of the array in a file that holds several.
+    id_column
+        The column of ids; None: the first column of text, if there is one.
+    target_columns
+        The columns that are targets; none: all columns of numbers but the ids.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, or a target is no number.
+    """
+    if path.suffix.lower() not in (*TEXTS, *SHEETS):
+        values = choose_array(read_arrays(path), key, "--target-key", path).astype(np.float64)
+        columns = np.atleast_2d(values).T if values.ndim == 1 else values
+        if columns.ndim != 2:
+            raise DataError(
+                f"targets must be (n_samples, n_targets), got {values.shape} in {path.name}"
+            )
+        names = [f"target {k}" for k in range(columns.shape[1])]
+        return References(path, columns, names, ["-"] * len(names), None)
+    return references_among(read_table(path), path, id_column, target_columns)
+
+
+def references_among(
+    columns: Sequence[Column], path: Path, id_column: str | None, target_columns: Sequence[str]
+) -> References:
+    """Return the targets among the columns of a table; see ``read_references``."""
+    by_name = {column.name: column for column in columns}
+    for wanted in (*target_columns, *([id_column] if id_column else [])):
+        if wanted not in by_name:
+            raise DataError(
+                f"a column must be one of {', '.join(by_name)} in {path.name}, got {wanted!r}"
+            )
+    ids = by_name.get(id_column) if id_column else _first_text(columns, target_columns)
+    taken = [by_name[name] for name in target_columns] or [
+        column for column in columns if column is not ids and column.numbers is not None
+    ]
+    if text := [column for column in taken if column.numbers is None]:
+        raise DataError(
+            f"targets must be numbers, got text in {text[0].name} of {path.name}, such as"
+            f" {_first_word(text[0])!r}: correct it, or name the targets by --target-columns"
+        )
+    if not taken:
+        raise DataError(f"a table of targets must have a column of numbers, got {path.name}")
+    values = np.stack([c.numbers for c in taken if c.numbers is not None], axis=1)
+    return References(
+        path, values, [c.name for c in taken], [c.unit or "-" for c in taken],
+        None if ids is None else ids.cells,
+    )  # fmt: skip
+
+
+def _first_text(columns: Sequence[Column], but: Sequence[str]) -> Column | None:
+    text = (column for column in columns if column.numbers is None and column.name not in but)
+    return next(text, None)
+
+
+def _first_word(column: Column) -> str:
+    from hpo_utils.formats.tables import numbers_in
+
+    return next(cell for cell in column.cells if numbers_in([cell]) is None)
+
+
+def _stem(name: str) -> str:
+    """Return an id without the folders and the ending of a file's name."""
+    path = PurePath(name.strip().replace("\\", "/"))
+    return path.stem if path.suffix and not path.suffix[1:].isdigit() else path.name
+
+
+def _refuse(what: str, ids: set[str], path: Path) -> None:
+    named = ", ".join(sorted(ids)[:MAX_NAMED]) + (", …" if len(ids) > MAX_NAMED else "")
+    raise DataError(f"the ids of {path.name} {what} {named} ({len(ids)} in all)")

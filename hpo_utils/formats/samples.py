@@ -1,0 +1,135 @@
+"""Samples that stand in one file: a table with a row each, or an array."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpo_utils.base.errors import DataError
+from hpo_utils.formats.arrays import choose_array, read_arrays
+from hpo_utils.formats.references import References, references_among
+from hpo_utils.formats.tables import Column, read_table
+
+PLACE = re.compile(r"(?P<name>.*?)[ _]?(?P<place>[-+]?\d+([.,]\d+)?)\s*(?P<unit>[a-zA-Zµ/%-]*\d?)")
+LEAST = 8  # columns of one name with rising or falling numbers that make an axis
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Name with unit, first and last place of the axis of signals."""
+
+    name: str
+    first: float
+    last: float
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Inputs (n_samples, ...) of one file, in its order.
+
+    ``references`` are the other columns of the same table, None if there are none; ``remarks`` say
+    what was changed.
+    """
+
+    values: NDArray[Any]
+    ids: list[str] | None
+    channels: list[str]
+    axis: Axis | None
+    references: References | None
+    remarks: list[str] = field(default_factory=list)
+
+
+def samples_of_table(
+    path: Path, id_column: str | None = None, target_columns: Sequence[str] = ()
+) -> Samples:
+    """Read a table with a sample in each row and a wavelength or time in each of many columns.
+
+    These columns are named by numbers alone (``850``, ``850.5 nm``) or by one word and a number
+    (``absorbance_1``). An axis that falls is turned round.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, has no such columns, or holds text where numbers belong.
+    """
+    columns = read_table(path)
+    name, places, unit = _longest_axis(columns)
+    if len(places) < LEAST:
+        raise DataError(
+            "a table of samples must have a column for each wavelength or time, named by it, got"
+            f" {path.name} with {', '.join(c.name for c in columns[:LEAST])}"
+        )
+    order = sorted(places, key=lambda column: places[column])
+    inside = set(order)
+    by_name = {column.name: column for column in columns}
+    values = []
+    for each in order:
+        numbers = by_name[each].numbers
+        if numbers is None:
+            raise DataError(f"inputs must be numbers, got text in column {each} of {path.name}")
+        values.append(numbers)
+    others = [column for column in columns if column.name not in inside]
+    found, ids = None, None
+    if others:
+        has_numbers = any(c.numbers is not None and c.name != id_column for c in others)
+        if has_numbers:
+            found = references_among(others, path, id_column, target_columns)
+            ids = found.ids
+        else:
+            ids = next(c for c in others if id_column in (None, c.name)).cells
+    falls = next(iter(places)) != order[0]
+    first, last = places[order[0]], places[order[-1]]
+    steps = np.diff([places[each] for each in order])
+    remarks = [f"the axis falls from {last:g} to {first:g}: turned round"] if falls else []
+    if len(steps) and steps.max() > 1.5 * steps.min():
+        remarks.append(f"the steps of the axis are uneven, from {steps.min():g} to {steps.max():g}")
+    label = f"axis [{unit}]" if unit else "axis"
+    return Samples(
+        np.stack(values, axis=1), ids, [name or "signal"], Axis(label, first, last), found, remarks
+    )
+
+
+def samples_of_arrays(path: Path, key: str | None, n_samples: int | None) -> Samples:
+    """Read an array of samples; its axis of length ``n_samples`` is moved to the front.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, or no axis has that length.
+    """
+    values, remarks = choose_array(read_arrays(path), key, "--key", path), []
+    if values.ndim < 2:
+        raise DataError(f"inputs must have two axes at least, got {values.shape} in {path.name}")
+    if n_samples is not None and values.shape[0] != n_samples:
+        axes = [axis for axis, length in enumerate(values.shape) if length == n_samples]
+        if len(axes) != 1:
+            raise DataError(
+                f"inputs and targets must have as many samples, got {values.shape} in {path.name}"
+                f" and {n_samples} targets"
+            )
+        remarks.append(f"axis {axes[0]} of {values.shape} counts the samples: moved to the front")
+        values = np.moveaxis(values, axes[0], 0)
+    n_channels = 1 if values.ndim == 2 else values.shape[1]
+    channels = [f"channel {k}" for k in range(n_channels)]
+    return Samples(values, None, channels, None, None, remarks)
+
+
+def _longest_axis(columns: Sequence[Column]) -> tuple[str, dict[str, float], str]:
+    """Return the common word, the place of each column, and the unit of the longest axis."""
+    axes: dict[tuple[str, str], dict[str, float]] = {}
+    for column in columns:
+        match = PLACE.fullmatch(column.name)
+        if match is not None:
+            word, unit = match["name"].strip(), match["unit"] or column.unit
+            place = float(match["place"].replace(",", "."))
+            axes.setdefault((word, unit), {})[column.name] = place
+    if not axes:
+        return "", {}, ""
+    (word, unit), places = max(axes.items(), key=lambda item: len(item[1]))
+    return word, places, unit

@@ -1,0 +1,177 @@
+"""Tables: CSV, TSV, Excel and ODS files as columns of numbers and of text.
+
+Every cell is read as text and then as a number, so that no library guesses: a comma may separate
+decimals, a table may begin with lines about the instrument, and its units may stand in a row.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpo_utils.base.errors import DataError
+
+SHEETS = (".xlsx", ".xlsm", ".xls", ".xlsb", ".ods")
+TEXTS = (".csv", ".tsv", ".txt", ".dat")
+MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "-"})
+NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)(e[-+]?\d+)?", re.IGNORECASE)
+INFINITE = frozenset({"inf", "+inf", "-inf", "infinity", "-infinity"})
+WITH_UNIT = re.compile(r"(?P<name>.*?)\s*(\[(?P<square>[^\]]*)\]|\((?P<round>[^)]*)\))\s*")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its name, its unit (empty if none is given), and its cells.
+
+    ``numbers`` (n_rows,) is float64 with NaN where a cell is empty; None if a cell is text.
+    """
+
+    name: str
+    unit: str
+    cells: list[str]
+    numbers: NDArray[np.float64] | None
+
+
+def read_table(path: Path) -> list[Column]:
+    """Read the columns of a table, the first sheet of a workbook.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, is empty, or names a column twice.
+    """
+    rows = _rows_of_sheet(path) if path.suffix.lower() in SHEETS else _rows_of_text(path)
+    header, units, body = _parts(rows)
+    if not body:
+        raise DataError(f"a table must hold rows of values, got {path.name} with none")
+    width = len(header)
+    for number, row in enumerate(body, 1):
+        if len(row) != width:
+            raise DataError(
+                f"each row of a table must have as many cells as its header, {width}, got"
+                f" {len(row)} in row {number} of {path.name}"
+            )
+    named = [_name_and_unit(name, unit) for name, unit in zip(header, units, strict=True)]
+    twice = sorted({name for name, _ in named if [n for n, _ in named].count(name) > 1})
+    if twice:
+        raise DataError(f"columns of a table must have different names, got {twice} in {path.name}")
+    columns = []
+    for (name, unit), cells in zip(named, zip(*body, strict=True), strict=True):
+        stripped = [cell.strip() for cell in cells]
+        columns.append(Column(name, unit, stripped, numbers_in(stripped)))
+    return columns
+
+
+def numbers_in(cells: Sequence[str]) -> NDArray[np.float64] | None:
+    """Return cells as numbers, NaN for empty ones; None if one of them is no number.
+
+    A comma separates decimals. Separators of thousands are not guessed at: such a cell is text.
+    """
+    found = np.full(len(cells), np.nan)
+    for place, cell in enumerate(cells):
+        if cell.lower() in MISSING:
+            continue
+        if NUMBER.fullmatch(cell):
+            found[place] = float(cell.replace(",", "."))
+        elif cell.lower() in INFINITE:
+            found[place] = float(cell)
+        else:
+            return None
+    return found
+
+
+def _rows_of_sheet(path: Path) -> list[list[str]]:
+    from python_calamine import CalamineError, CalamineWorkbook
+
+    try:
+        rows = CalamineWorkbook.from_path(str(path)).get_sheet_by_index(0).to_python()
+    except (CalamineError, OSError, ValueError, IndexError) as error:
+        raise DataError(f"a workbook must be readable, got {path.name}: {error}") from None
+    return [[_as_text(cell) for cell in row] for row in rows]
+
+
+def _as_text(cell: object) -> str:
+    """Return a cell as text; a whole number loses the decimals that Excel gives it."""
+    if isinstance(cell, float):
+        return str(int(cell)) if cell.is_integer() and abs(cell) < 1e15 else repr(cell)
+    return str(cell)
+
+
+def _rows_of_text(path: Path) -> list[list[str]]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"a table must be readable, got {path}: {error.strerror}") from None
+    text = _decoded(content)
+    if "\0" in text:
+        raise DataError(f"a table must be text, got {path.name} with binary content")
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    if not lines:
+        raise DataError(f"a table must hold rows of values, got {path.name} with none")
+    # a comma may separate decimals, so it separates cells only where nothing else does
+    counts = {mark: sum(mark in line for line in lines) for mark in ("\t", ";", ",")}
+    mark = next((m for m, count in counts.items() if 2 * count > len(lines)), None)
+    if mark is None:
+        return [line.split() for line in lines]
+    return [list(row) for row in csv.reader(lines, delimiter=mark)]
+
+
+def _decoded(content: bytes) -> str:
+    """Return text in the encoding that its mark tells, else UTF-8, else that of Windows."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16", errors="replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")
+
+
+def _parts(rows: list[list[str]]) -> tuple[list[str], list[str], list[list[str]]]:
+    """Return header, units and body of rows; lines about the instrument before them are left out.
+
+    The header is the first row as wide as most rows. It is a row of text, or of wavelengths or
+    times that rise or fall. A table of numbers alone gets the numbers of its columns for a header.
+    """
+    widths = [len(row) for row in rows]
+    width = max(set(widths), key=widths.count)
+    start = widths.index(width)
+    header, body = rows[start], rows[start + 1 :]
+    if (values := numbers_in(header)) is not None and not _is_axis(values):
+        return [str(number) for number in range(width)], [""] * width, rows[start:]
+    units = [""] * width
+    if len(body) > 1 and _is_row_of_units(body):
+        units, body = [cell.strip(" []()") for cell in body[0]], body[1:]
+    return [cell.strip() for cell in header], units, body
+
+
+def _is_axis(values: NDArray[np.float64]) -> bool:
+    """Return whether a row of numbers is a header of wavelengths or times."""
+    steps = np.diff(values)
+    return len(values) > 8 and bool((steps > 0).all() or (steps < 0).all())
+
+
+def _is_row_of_units(body: list[list[str]]) -> bool:
+    """Return whether the first row holds no number, but the rest does."""
+    first, *others = body
+    text = [cell for cell in first if cell.strip() and not NUMBER.fullmatch(cell.strip())]
+    below = list(zip(*others[:10], strict=False))
+    numeric = sum(numbers_in([cell.strip() for cell in cells]) is not None for cells in below)
+    return (
+        len(text) > 0
+        and len(text) >= numeric > 0
+        and not any(NUMBER.fullmatch(cell.strip()) for cell in first)
+    )
+
+
+def _name_and_unit(name: str, unit: str) -> tuple[str, str]:
+    """Split a header such as "flow [L/min]" into name and unit."""
+    match = WITH_UNIT.fullmatch(name)
+    if unit or match is None or not match["name"]:
+        return name, unit
+    return match["name"], (match["square"] or match["round"] or "").strip()

@@ -1,0 +1,183 @@
+"""From files as laboratories have them to arrays and a params file."""
+
+import json
+
+import numpy as np
+import openpyxl
+import pytest
+from conftest import PUBLIC_DATA
+from nptdms import ChannelObject, TdmsWriter
+from scipy.io import savemat
+
+from hpo_utils.__main__ import main
+from hpo_utils.base.config import load_config
+from hpo_utils.base.errors import DataError
+from hpo_utils.data.preparation import prepare_data
+from hpo_utils.formats.importing import Request, import_files
+
+RNG = np.random.default_rng(0)
+
+
+def spectra_table(path, n_samples=30, falling=False, **changed):
+    """Write a table of spectra with ids and two contents; return inputs and targets."""
+    axis = np.arange(850, 870, 2)[:: -1 if falling else 1]
+    x, t = RNG.normal(size=(n_samples, 10)).round(6), RNG.normal(size=(n_samples, 2)).round(6)
+    lines = [";".join(["sample", *(f"{place} nm" for place in axis), "fat [%]", "water [%]"])]
+    for k in range(n_samples):
+        cells = [f"s{k}", *x[k], *t[k]]
+        lines.append(";".join(str(changed.get(f"{k},{i}", c)) for i, c in enumerate(cells)))
+    path.write_text("\n".join(lines).replace(".", ","))
+    return x[:, ::-1] if falling else x, t
+
+
+def recordings(folder, lengths=(100, 90, 120), rate=0.001):
+    """Write a TDMS file for each length, and a table of their flows; return the values."""
+    folder.mkdir()
+    found = []
+    for number, length in enumerate(lengths):
+        values = RNG.normal(size=(2, length))
+        told = {"wf_increment": rate, "unit_string": "kPa"}
+        with TdmsWriter(folder / f"run_{number}.tdms") as writer:
+            writer.write_segment(
+                [
+                    ChannelObject("g", name, row, told)
+                    for name, row in zip("pq", values, strict=True)
+                ]
+            )
+        found.append(values)
+    book = openpyxl.Workbook()
+    book.active.append(["file", "flow [L/min]"])
+    for number in reversed(range(len(lengths))):
+        book.active.append([f"run_{number}.tdms", 10.0 + number])
+    book.save(folder / "flows.xlsx")
+    return found
+
+
+def run(*files, **options):
+    return import_files(Request(files=list(files), **options))
+
+
+@pytest.mark.parametrize("falling", [False, True])
+def test_a_table_of_spectra_becomes_arrays_and_a_params_file(tmp_path, falling):
+    x, t = spectra_table(tmp_path / "meat.csv", falling=falling)
+    found = run(tmp_path / "meat.csv", out=tmp_path / "meat")
+    np.testing.assert_allclose(np.load(tmp_path / "meat/x_train.npy")[:, 0], x, rtol=1e-6)
+    np.testing.assert_allclose(np.load(tmp_path / "meat/t_train.npy"), t, rtol=1e-6)
+    cfg = load_config(found.params_file, **{"paths.outputs_root": str(tmp_path / "runs")})
+    assert list(cfg.dataset.target_names) == ["fat", "water"]
+    assert list(cfg.dataset.target_units) == ["%", "%"]
+    assert [list(each) for each in cfg.dataset.axis_ranges] == [[850.0, 868.0]]
+    assert prepare_data(cfg).input_shape("train")[1:] == (1, 10)
+    sources = json.loads((tmp_path / "meat/sources.json").read_text())
+    assert list(sources["sha256"]) == [str(tmp_path / "meat.csv")]
+    assert bool(sources["remarks"]) == falling
+
+
+def test_rows_are_joined_by_their_ids_in_whatever_order(tmp_path):
+    x, _ = spectra_table(tmp_path / "meat.csv", 12)
+    order = RNG.permutation(12)
+    lines = "\n".join(f"s{k},{k / 4}" for k in order)
+    (tmp_path / "lab.csv").write_text(f"sample,protein\n{lines}\n")
+    run(tmp_path / "meat.csv", targets=tmp_path / "lab.csv", out=tmp_path / "meat")
+    np.testing.assert_array_equal(np.load(tmp_path / "meat/t_train.npy")[:, 0], np.arange(12) / 4)
+    np.testing.assert_allclose(np.load(tmp_path / "meat/x_train.npy")[:, 0], x, rtol=1e-6)
+
+
+def test_gaps_are_left_out_and_counted(tmp_path):
+    spectra_table(tmp_path / "meat.csv", 12, **{"3,2": "", "5,11": "n/a"})
+    found = run(tmp_path / "meat.csv", out=tmp_path / "meat")
+    assert found.n_samples == len(np.load(tmp_path / "meat/t_train.npy")) == 10
+    assert [remark[:2] for remark in found.remarks] == ["1 ", "1 "]
+
+
+def test_matlabs_order_of_axes_is_turned_and_said(tmp_path):
+    x, t = RNG.normal(size=(40, 2, 16)), RNG.normal(size=(40, 3))
+    savemat(tmp_path / "rig.mat", {"x": x.transpose(1, 2, 0), "t": t})
+    mat = tmp_path / "rig.mat"
+    found = run(mat, targets=mat, key="x", target_key="t", out=tmp_path / "rig")
+    np.testing.assert_allclose(np.load(tmp_path / "rig/x_train.npy"), x, rtol=1e-6)
+    assert "axis 2 of (2, 16, 40) counts the samples" in found.remarks[0]
+
+
+def test_recordings_are_cut_into_windows_that_are_groups(tmp_path):
+    values = recordings(tmp_path / "runs", (100, 90, 120, *[45] * 9))
+    options = {"window": 40, "step": 20, "targets": tmp_path / "runs/flows.xlsx"}
+    files = [tmp_path / f"runs/run_{number}.tdms" for number in range(12)]
+    found = run(*files, out=tmp_path / "flow", **options)
+    x, t, groups = (np.load(tmp_path / f"flow/{n}.npy") for n in ("x_train", "t_train", "groups"))
+    assert groups.tolist() == [0] * 4 + [1] * 3 + [2] * 5 + list(range(3, 12))
+    np.testing.assert_array_equal(t[:, 0], 10.0 + groups)
+    np.testing.assert_allclose(x[1], values[0][:, 20:60], rtol=1e-6)
+    assert found.channels == ["p [kPa]", "q [kPa]"]
+    assert (found.axis.name, found.axis.last) == ("time [s]", pytest.approx(0.039))
+    assert prepare_data(load_config(found.params_file)).manifest["n_groups"] == 12
+
+
+def test_the_same_by_the_command_line(tmp_path, capsys):
+    recordings(tmp_path / "runs", (50, 50, 50, 50))
+    table = (tmp_path / "runs/flows.xlsx").rename(tmp_path / "flows.xlsx")
+    out = tmp_path / "flow"
+    assert main(["import", str(tmp_path / "runs"), "--targets", str(table), "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "4 samples of shape (2, 50): p [kPa], q [kPa]" in said
+    assert "targets: flow [L/min]" in said
+    assert f"next: python -m hpo_utils run --params-file {out}/flow.yaml" in said
+    assert main(["import", str(table), "--out", str(out)]) == 2
+    assert "--out must name a new directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("file,flow\nrun_0,1\nrun_1,2\n", "lacks run_2.tdms"),
+        ("file,flow\nrun_0,1\nrun_1,2\nrun_2,3\nrun_2,4\n", "has twice run_2"),
+        ("file,flow\nrun_0,1\nrun_1,many\nrun_2,3\n", "a column of numbers"),
+        ("flow\n1\n2\n3\n", "--id-column"),
+        ("", "rows of values"),
+    ],
+)
+def test_a_wrong_table_is_refused_and_nothing_written(tmp_path, change, said):
+    recordings(tmp_path / "runs", (50, 50, 50))
+    (tmp_path / "flows.csv").write_text(change)
+    files = sorted((tmp_path / "runs").glob("*.tdms"))
+    with pytest.raises(DataError, match=said):
+        run(*files, targets=tmp_path / "flows.csv", out=tmp_path / "flow")
+    assert not list(tmp_path.glob("*flow/*"))
+    assert not (tmp_path / "flow").exists()
+
+
+def test_recordings_that_differ_are_refused_with_what_to_do(tmp_path):
+    recordings(tmp_path / "runs", (50, 60))
+    files = sorted((tmp_path / "runs").glob("*.tdms"))
+    table = tmp_path / "runs/flows.xlsx"
+    with pytest.raises(DataError, match=r"got 50 values .* by --window"):
+        run(*files, targets=table, out=tmp_path / "flow")
+    with TdmsWriter(files[1]) as writer:
+        told = {"wf_increment": 0.002, "unit_string": "kPa"}
+        writer.write_segment([ChannelObject("g", n, np.ones(50), told) for n in "pq"])
+    with pytest.raises(DataError, match=r"same rate, got 1000.* resample them by --rate"):
+        run(*files, targets=table, out=tmp_path / "flow")
+    found = run(*files, targets=table, out=tmp_path / "flow", rate=500.0, window=20)
+    assert found.n_samples == 3  # one of the 25 values that remain of the first, two of the second
+
+
+@pytest.mark.skipif(not (PUBLIC_DATA / "tecator_meat").is_dir(), reason="no public data")
+def test_the_meat_spectra_come_as_they_are_from_their_table(tmp_path):
+    x, t = (np.load(PUBLIC_DATA / "tecator_meat" / f"{name}.npy") for name in "xt")
+    header = [*(f"absorbance_{k}" for k in range(1, 101)), "moisture", "fat", "protein"]
+    rows = [",".join(map(str, [*row, *of])) for row, of in zip(x[:, 0], t, strict=True)]
+    (tmp_path / "tecator.csv").write_text("\n".join([",".join(header), *rows]))
+    found = run(tmp_path / "tecator.csv", out=tmp_path / "tecator")
+    np.testing.assert_array_equal(np.load(tmp_path / "tecator/x_train.npy"), x.astype(np.float32))
+    np.testing.assert_array_equal(np.load(tmp_path / "tecator/t_train.npy"), t.astype(np.float32))
+    assert (found.channels, found.target_names) == (["absorbance"], header[100:])
+
+
+@pytest.mark.skipif(not (PUBLIC_DATA / "cranfield_mff").is_dir(), reason="no public data")
+def test_the_riser_comes_as_it_is_from_a_matlab_file(tmp_path):
+    x, t = (np.load(PUBLIC_DATA / "cranfield_mff" / f"{name}.npy") for name in "xt")
+    savemat(tmp_path / "riser.mat", {"windows": {"x": x, "t": t}})
+    mat = tmp_path / "riser.mat"
+    run(mat, targets=mat, key="windows.x", target_key="windows.t", out=tmp_path / "riser")
+    np.testing.assert_array_equal(np.load(tmp_path / "riser/x_train.npy"), x.astype(np.float32))
+    np.testing.assert_array_equal(np.load(tmp_path / "riser/t_train.npy"), t.astype(np.float32))

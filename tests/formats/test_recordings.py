@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+from nptdms import ChannelObject, RootObject, TdmsWriter
+from scipy.io import wavfile
+
+from hpo_utils.base.errors import DataError
+from hpo_utils.formats.recordings import read_recording
+
+RNG = np.random.default_rng(0)
+
+
+def tdms(path, *channels):
+    with TdmsWriter(path) as writer:
+        writer.write_segment([RootObject({}), *channels])
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"),
+    [
+        (np.array([0, 1, -32768, 32767], dtype=np.int16), 2**15),
+        (np.array([0, 2**30, -(2**31), 5], dtype=np.int32), 2**31),
+        (np.array([0.5, -1.5, 3.0, 0.0], dtype=np.float32), 1),
+    ],
+)
+def test_a_wav_file_counts_in_shares_of_the_full_scale(tmp_path, values, scale):
+    wavfile.write(tmp_path / "a.wav", 8000, values)
+    found = read_recording(tmp_path / "a.wav")
+    assert found.rate == 8000
+    np.testing.assert_array_equal(found.values, values[None].astype(float) / scale)
+
+
+def test_24_bits_are_read_by_hand_checked_bytes(tmp_path):
+    data = b"\x01\x00\x00" + b"\xff\xff\xff" + b"\x00\x00\x40"  # 1, -1 and 2^22
+    fmt = b"fmt \x10\x00\x00\x00\x01\x00\x01\x00" + (1000).to_bytes(4, "little")
+    fmt += (3000).to_bytes(4, "little") + b"\x03\x00\x18\x00"
+    chunk = b"data" + len(data).to_bytes(4, "little") + data + b"\x00"
+    body = b"WAVE" + fmt + chunk
+    (tmp_path / "a.wav").write_bytes(b"RIFF" + len(body).to_bytes(4, "little") + body)
+    np.testing.assert_array_equal(
+        read_recording(tmp_path / "a.wav").values, [[2.0**-23, -(2.0**-23), 0.5]]
+    )
+
+
+def test_a_tdms_file_is_scaled_and_tells_units_and_rate(tmp_path):
+    scaling = {
+        "NI_Number_Of_Scales": 1, "NI_Scale[0]_Scale_Type": "Linear",
+        "NI_Scaling_Status": "unscaled",
+        "NI_Scale[0]_Linear_Slope": 0.5, "NI_Scale[0]_Linear_Y_Intercept": 10.0,
+        "NI_Scale[0]_Linear_Input_Source": 0xFFFFFFFF, "unit_string": "kPa", "wf_increment": 0.002,
+    }  # fmt: skip
+    tdms(
+        tmp_path / "a.tdms",
+        ChannelObject("g", "pressure", np.array([4, 6], dtype=np.int16), scaling),
+        ChannelObject("g", "flow", np.array([1.5, 2.5]), {"wf_increment": 0.002}),
+    )
+    found = read_recording(tmp_path / "a.tdms")
+    np.testing.assert_allclose(found.values, [[12.0, 13.0], [1.5, 2.5]])
+    assert (found.channels, found.units) == (["pressure", "flow"], ["kPa", "-"])
+    assert found.rate == pytest.approx(500.0)
+
+
+def test_channels_of_unequal_length_are_refused(tmp_path):
+    tdms(
+        tmp_path / "a.tdms",
+        ChannelObject("g", "p", np.ones(5)),
+        ChannelObject("g", "q", np.ones(3)),
+    )
+    with pytest.raises(DataError, match=r"equally long, got \{'p': 5, 'q': 3\}"):
+        read_recording(tmp_path / "a.tdms")
+
+
+def test_a_table_gives_its_rate_by_its_times(tmp_path):
+    lines = "\n".join(f"{2 * k};{k},5;{k}" for k in range(5))
+    (tmp_path / "a.csv").write_text(f"time [ms];p [kPa];q\n{lines}\n")
+    found = read_recording(tmp_path / "a.csv")
+    assert found.rate == pytest.approx(500.0)
+    assert (found.channels, found.units) == (["p", "q"], ["kPa", "-"])
+    np.testing.assert_array_equal(found.values[0], np.arange(5) + 0.5)
+
+
+@pytest.mark.parametrize(
+    ("times", "said"), [("0 1 3", "even steps, got steps from 1 to 2"), ("2 1 0", "must rise")]
+)
+def test_uneven_times_are_refused(tmp_path, times, said):
+    lines = "\n".join(f"{t},1" for t in times.split())
+    (tmp_path / "a.csv").write_text(f"t,p\n{lines}\n")
+    with pytest.raises(DataError, match=said):
+        read_recording(tmp_path / "a.csv")
+
+
+def test_the_longer_axis_of_an_array_is_time(tmp_path):
+    values = RNG.normal(size=(100, 3))
+    np.save(tmp_path / "a.npy", values)
+    np.testing.assert_array_equal(read_recording(tmp_path / "a.npy").values, values.T)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.tdms", "a.csv", "a.mat", "a.abc"])
+def test_what_is_no_recording_is_refused_in_a_sentence(tmp_path, name):
+    (tmp_path / name).write_bytes(b"RIFF")
+    with pytest.raises(DataError):
+        read_recording(tmp_path / name)

@@ -1,0 +1,93 @@
+import numpy as np
+import openpyxl
+import pytest
+
+from hpo_utils.base.errors import DataError
+from hpo_utils.formats.tables import numbers_in, read_table
+
+
+def written(tmp_path, text, name="table.csv", encoding="utf-8"):
+    path = tmp_path / name
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("id,flow [L/min],void\na,1.5,0.1\nb,2,\n", "table.csv"),
+        ("id;flow [L/min];void\na;1,5;0,1\nb;2;\n", "table.csv"),
+        ("id\tflow [L/min]\tvoid\na\t1,5\t0.1\nb\t2\tn/a\n", "table.tsv"),
+        ('id,flow [L/min],void\na,"1,5",0.1\nb,2,\n', "table.csv"),
+        ("# rig 3\nid,flow (L/min),void\na,1.5,0.1\nb,2,NaN\n", "table.csv"),
+        ("Instrument X\nid,flow,void\n,[L/min],[-]\na,1.5,0.1\nb,2,\n", "table.csv"),
+    ],
+)
+def test_numbers_names_and_units_are_found_as_people_write_them(tmp_path, text, name):
+    ids, flow, void = read_table(written(tmp_path, text, name))
+    assert (ids.name, ids.cells, ids.numbers) == ("id", ["a", "b"], None)
+    assert (flow.name, flow.unit) == ("flow", "L/min")
+    np.testing.assert_array_equal(flow.numbers, [1.5, 2.0])
+    np.testing.assert_array_equal(void.numbers, [0.1, np.nan])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+def test_the_encodings_of_spreadsheets_are_read(tmp_path, encoding):
+    (column,) = read_table(written(tmp_path, "größe\n1\n2\n", encoding=encoding))
+    assert column.name == "größe"
+
+
+def test_a_workbook_is_read_as_it_was_written(tmp_path):
+    book = openpyxl.Workbook()
+    for row in (["id", "flow [L/min]", "void"], ["a", 1.5, "0,1"], [7, 2, None]):
+        book.active.append(row)
+    book.save(tmp_path / "table.xlsx")
+    ids, flow, void = read_table(tmp_path / "table.xlsx")
+    assert ids.cells == ["a", "7"]
+    assert flow.unit == "L/min"
+    np.testing.assert_array_equal(flow.numbers, [1.5, 2.0])
+    np.testing.assert_array_equal(void.numbers, [0.1, np.nan])
+
+
+def test_a_header_of_wavelengths_is_told_from_numbers_without_one(tmp_path):
+    axis = ",".join(str(850.5 + 2 * k) for k in range(10))
+    columns = read_table(written(tmp_path, f"{axis}\n{','.join('1' * 10)}\n"))
+    assert [column.name for column in columns[:2]] == ["850.5", "852.5"]
+    assert len(columns[0].cells) == 1
+    bare = read_table(written(tmp_path, "1,5,2\n3,4,1\n"))
+    assert [column.name for column in bare] == ["0", "1", "2"]
+    assert len(bare[0].cells) == 2
+
+
+@pytest.mark.parametrize(
+    ("cells", "found"),
+    [
+        (["1e3", "-.5", "+2,", "inf"], [1000.0, -0.5, 2.0, np.inf]),
+        (["1", "", "-", "NULL"], [1.0, np.nan, np.nan, np.nan]),
+        (["1.234,5"], None),  # separators of thousands are not guessed at
+        (["1 200"], None),
+        (["12 mg"], None),
+    ],
+)
+def test_a_cell_is_a_number_or_text(cells, found):
+    if found is None:
+        assert numbers_in(cells) is None
+    else:
+        np.testing.assert_array_equal(numbers_in(cells), found)
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "said"),
+    [
+        (b"", "t.csv", "must hold rows of values"),
+        (b"a,b\n", "t.csv", "must hold rows of values"),
+        (b"a,a\n1,2\n", "t.csv", "different names"),
+        (b"a,b\n1,2\n1,2,3\n1,2\n", "t.csv", "as many cells as its header, 2, got 3 in row 2"),
+        (b"\x00\x01\x02", "t.csv", "binary content"),
+        (b"PK\x03\x04 cut short", "t.xlsx", "workbook must be readable"),
+    ],
+)
+def test_what_is_no_table_is_refused_in_a_sentence(tmp_path, content, name, said):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=said):
+        read_table(tmp_path / name)
