@@ -50,9 +50,11 @@ def main(arguments: list[str] | None = None) -> int:
     evaluate.set_defaults(execute=_evaluate)
     for command in (predict, evaluate):
         command.add_argument("bundle", type=Path, help="directory that 03_optimize wrote")
-        command.add_argument("x", type=Path, help=".npy or .npz: raw inputs, all channels included")
         command.add_argument(
-            "--x-key", default=None, help="name of the array inside the .npz, if it holds several"
+            "x", type=Path, help="raw inputs, all channels included: docs/formats.md"
+        )
+        command.add_argument(
+            "--x-key", default=None, help="name of the array in a file that holds several"
         )
         command.add_argument("--device", default="auto", help="where to compute: auto, cpu, cuda")
         command.add_argument(
@@ -65,9 +67,9 @@ def main(arguments: list[str] | None = None) -> int:
         default=None,
         help=".npy or .csv for half the widths of intervals",
     )
-    evaluate.add_argument("t", type=Path, help=".npy or .npz: what was measured, in the same units")
+    evaluate.add_argument("t", type=Path, help="what was measured, in the same units")
     evaluate.add_argument(
-        "--t-key", default=None, help="name of the array inside the .npz, if it holds several"
+        "--t-key", default=None, help="name of the array in a file that holds several"
     )
     evaluate.add_argument(
         "--groups",
@@ -188,12 +190,14 @@ def _proxy(options: argparse.Namespace) -> None:
 
 def _predict(options: argparse.Namespace) -> None:
     _check_outputs([options.out, options.half_width], [options.x])
+    from hpo_utils.base.formatting import with_units
     from hpo_utils.bundle.bundle import load_bundle, predict
+    from hpo_utils.formats.later import read_inputs
 
     bundle = load_bundle(options.bundle.absolute())
-    found = predict(
-        bundle, options.x.absolute(), options.device, options.x_key, options.accept_outliers
-    )
+    layout = bundle.layout
+    x, ids = read_inputs(options.x.absolute(), options.x_key, layout.raw_shape)
+    found = predict(bundle, x, options.device, options.x_key, options.accept_outliers)
     outputs = {options.out: found.y}
     if options.half_width is not None:
         if found.half_width is None:
@@ -204,7 +208,8 @@ def _predict(options: argparse.Namespace) -> None:
         outputs[options.half_width] = found.half_width
     for path, array in outputs.items():
         try:
-            _write_predictions(path.absolute(), array, bundle.layout.target_names)
+            named = with_units(layout.target_names, layout.target_units)
+            _write_predictions(path.absolute(), array, named, ids)
         except OSError as error:
             raise BundleError(
                 f"predictions must be written to a file, got {path}: {error.strerror}"
@@ -224,12 +229,16 @@ def _predict(options: argparse.Namespace) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from hpo_utils.bundle.acceptance import evaluate
+    from hpo_utils.bundle.bundle import load_bundle
+    from hpo_utils.formats.later import read_inputs, read_measured
 
-    files = (options.bundle.absolute(), options.x.absolute(), options.t.absolute())
+    bundle = load_bundle(options.bundle.absolute())
+    x, ids = read_inputs(options.x.absolute(), options.x_key, bundle.layout.raw_shape)
+    t = read_measured(options.t.absolute(), options.t_key, bundle.layout.target_names, ids)
     groups = None if options.groups is None else options.groups.absolute()
     keys = {"x_key": options.x_key, "t_key": options.t_key, "groups_key": options.groups_key}
     accept = options.accept_outliers
-    table = evaluate(*files, options.device, groups=groups, accept_outliers=accept, **keys)
+    table = evaluate(bundle, x, t, options.device, groups=groups, accept_outliers=accept, **keys)
     print(table.to_string(float_format="{:.4g}".format))
     for remark in table.attrs["remarks"]:
         print(remark, file=sys.stderr)
@@ -252,8 +261,8 @@ def _check_outputs(outputs: list[Path | None], inputs: list[Path]) -> None:
         taken[path.resolve()] = path
 
 
-def _write_predictions(path: Path, array: Any, names: list[str]) -> None:
-    """Write predictions (n_samples, n_targets) as .npy, or as .csv with the targets' names."""
+def _write_predictions(path: Path, array: Any, names: list[str], ids: list[str] | None) -> None:
+    """Write predictions (n_samples, n_targets) as .npy, or as .csv with names, units and ids."""
     from hpo_utils.base.paths import write_npy, write_text
 
     if path.suffix == ".npy":
@@ -261,7 +270,10 @@ def _write_predictions(path: Path, array: Any, names: list[str]) -> None:
     else:
         import pandas as pd
 
-        write_text(path, pd.DataFrame(array, columns=names).to_csv(index=False))
+        table = pd.DataFrame(array, columns=names)
+        if ids is not None:
+            table.insert(0, "id", ids)
+        write_text(path, table.to_csv(index=False))
 
 
 if __name__ == "__main__":

@@ -28,3 +28,8 @@ def clock(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes:02} min"
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def with_units(names: Sequence[str], units: Sequence[str]) -> list[str]:
+    """Return names, each with its unit if it has one."""
+    return [n if u == "-" else f"{n} [{u}]" for n, u in zip(names, units, strict=True)]

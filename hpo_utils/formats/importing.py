@@ -18,6 +18,7 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
+from hpo_utils.base.formatting import with_units
 from hpo_utils.base.paths import (
     relative_to_root,
     whole_directory,
@@ -87,11 +88,6 @@ class Imported:
         if self.axis is not None:
             lines.append(f"{self.axis.name} from {self.axis.first:g} to {self.axis.last:g}")
         return [*lines, *self.remarks, f"next: {command(self.params_file)}"]
-
-
-def with_units(names: Sequence[str], units: Sequence[str]) -> list[str]:
-    """Return names, each with its unit if it has one."""
-    return [n if u == "-" else f"{n} [{u}]" for n, u in zip(names, units, strict=True)]
 
 
 def command(params_file: Path) -> str:

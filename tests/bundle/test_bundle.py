@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+from scipy.io import savemat
 
 from hpo_utils.__main__ import main
 from hpo_utils.base.errors import BundleError, DataError
@@ -101,7 +102,7 @@ def test_predictions_may_be_text_under_the_names_of_the_targets(home, tmp_path, 
     command = ["predict", str(bundle), str(tmp_path / "x.npy"), "--out"]
     assert main([*command, str(tmp_path / "y.csv")]) == 0
     names, *rows = (tmp_path / "y.csv").read_text().splitlines()
-    assert names.split(",")[1] == "Gas Velocity"
+    assert names.split(",")[1] == "Gas Velocity [m/s]"
     found = np.array([row.split(",") for row in rows], dtype=np.float32)
     np.testing.assert_allclose(found, predict(bundle, raw[:5]).y, rtol=1e-5)
     assert main([*command, str(tmp_path / "y.txt")]) == 2
@@ -253,3 +254,19 @@ def test_outputs_take_no_place_of_each_other_or_of_an_input(
     assert "predictions must" in capsys.readouterr().err
     assert {path.name for path in tmp_path.iterdir()} == before
     np.testing.assert_array_equal(np.load("x.npy"), x)
+
+
+def test_files_of_other_programs_predict_and_are_compared(home, tmp_path, capsys):
+    bundle, raw, _ = home
+    known = predict(bundle, raw[:20])
+    savemat(tmp_path / "later.mat", {"x": raw[:20]})
+    rows = [
+        ",".join(load_bundle(bundle).layout.target_names),
+        *(",".join(map(str, y)) for y in known.y),
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    files = [str(bundle), str(tmp_path / "later.mat")]
+    assert main(["predict", *files, "--out", str(tmp_path / "y.npy")]) == 0
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), known.y, rtol=1e-4, atol=1e-5)
+    assert main(["evaluate", *files, str(tmp_path / "t.csv")]) == 0
+    assert "Gas Velocity" in capsys.readouterr().out

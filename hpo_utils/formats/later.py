@@ -1,0 +1,77 @@
+"""Samples measured later, in the kinds of files that training took: inputs and measured targets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpo_utils.base.errors import DataError
+from hpo_utils.formats.arrays import HDF5, MATLAB, NUMPY, choose_array, read_arrays
+from hpo_utils.formats.recordings import TDMS, WAV, read_recording
+from hpo_utils.formats.references import read_references
+from hpo_utils.formats.samples import samples_of_table
+from hpo_utils.formats.tables import SHEETS, TEXTS
+
+KINDS = (*NUMPY, *MATLAB, *HDF5, *TEXTS, *SHEETS, *WAV, *TDMS)
+
+
+def read_inputs(
+    path: Path, key: str | None, raw_shape: Sequence[int]
+) -> tuple[NDArray[Any] | Path, list[str] | None]:
+    """Return raw inputs (n_samples, *raw_shape), and the ids of the samples if there are any.
+
+    An ``.npy`` or ``.npz`` file is returned as it is, since it can be read in pieces. A table has a
+    sample in each row; a WAV or TDMS file is one sample.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, or holds samples of another shape.
+    """
+    suffix = path.suffix.lower()
+    if suffix in NUMPY:
+        return path, None
+    ids = None
+    if suffix in (*TEXTS, *SHEETS):
+        samples = samples_of_table(path)
+        values, ids = samples.values, samples.ids
+    elif suffix in (*MATLAB, *HDF5):
+        values = choose_array(read_arrays(path), key, "--x-key", path)
+    elif suffix in (*WAV, *TDMS):
+        values = read_recording(path).values[None]
+    else:
+        raise DataError(f"inputs must be one of {', '.join(KINDS)}, got {path.name}")
+    wanted, found = (tuple(n for n in s if n > 1) for s in (raw_shape, values.shape[1:]))
+    if wanted != found:
+        raise DataError(
+            f"inputs must have samples of shape {tuple(raw_shape)}, as those of the training, got"
+            f" {values.shape[1:]} in {path.name}"
+        )
+    return values.reshape(len(values), *raw_shape), ids
+
+
+def read_measured(
+    path: Path, key: str | None, names: Sequence[str], ids: Sequence[str] | None
+) -> NDArray[Any] | Path:
+    """Return measured targets (n_samples, n_targets) in the order of ``names``.
+
+    A table has a column for each target. Its rows are joined with the samples by their ids, if both
+    have ids; otherwise their order counts. An ``.npy`` or ``.npz`` file is returned as it is.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, or lacks a target or a sample.
+    """
+    if path.suffix.lower() in NUMPY:
+        return path
+    if path.suffix.lower() not in (*TEXTS, *SHEETS):
+        return choose_array(read_arrays(path), key, "--t-key", path)
+    references = read_references(path, target_columns=names)
+    if ids is None or references.ids is None:
+        return references.values
+    return np.asarray(references.values[references.rows_of(ids)])

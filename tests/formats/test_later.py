@@ -1,0 +1,56 @@
+import numpy as np
+import openpyxl
+import pytest
+from scipy.io import savemat, wavfile
+
+from hpo_utils.base.errors import DataError
+from hpo_utils.formats.later import read_inputs, read_measured
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A table of three spectra with ids and a target, and their values."""
+    x = RNG.normal(size=(3, 10)).round(6)
+    header = ["sample", *map(str, range(10)), "fat [%]"]
+    rows = [[f"s{k}", *map(str, x[k]), str(k)] for k in range(3)]
+    path = tmp_path / "new.csv"
+    path.write_text("\n".join(",".join(row) for row in [header, *rows]))
+    return path, x
+
+
+def test_inputs_come_from_a_table_with_their_ids(table):
+    path, x = table
+    values, ids = read_inputs(path, None, (1, 10))
+    np.testing.assert_array_equal(values[:, 0], x)
+    assert ids == ["s0", "s1", "s2"]
+
+
+def test_inputs_come_from_arrays_and_recordings(tmp_path):
+    x = RNG.normal(size=(5, 2, 8))
+    savemat(tmp_path / "x.mat", {"x": x, "other": x})
+    np.testing.assert_array_equal(read_inputs(tmp_path / "x.mat", "x", (2, 8))[0], x)
+    wavfile.write(tmp_path / "x.wav", 8, x[0].T.astype(np.float32))
+    np.testing.assert_allclose(read_inputs(tmp_path / "x.wav", None, (2, 8))[0], x[:1], rtol=1e-6)
+    np.save(tmp_path / "x.npy", x)
+    assert read_inputs(tmp_path / "x.npy", None, (2, 8)) == (tmp_path / "x.npy", None)
+
+
+def test_another_shape_is_refused(table):
+    with pytest.raises(DataError, match=r"of shape \(1, 12\).* got \(10,\) in new.csv"):
+        read_inputs(table[0], None, (1, 12))
+
+
+def test_measured_targets_are_joined_by_id_in_the_order_of_their_names(tmp_path, table):
+    book = openpyxl.Workbook()
+    for row in (["sample", "water", "fat [%]"], ["s2", 0.2, 2.5], ["s0", 0, 0.5], ["s1", 0.1, 1.5]):
+        book.active.append(row)
+    book.save(tmp_path / "lab.xlsx")
+    found = read_measured(tmp_path / "lab.xlsx", None, ["fat", "water"], ["s0", "s1", "s2"])
+    np.testing.assert_allclose(found, [[0.5, 0.0], [1.5, 0.1], [2.5, 0.2]])
+    with pytest.raises(DataError, match="must be one of sample, water, fat"):
+        read_measured(tmp_path / "lab.xlsx", None, ["protein"], None)
+    with pytest.raises(DataError, match="lacks s3"):
+        read_measured(tmp_path / "lab.xlsx", None, ["fat"], ["s3"])
+    assert read_measured(table[0], None, ["fat"], None).tolist() == [[0.0], [1.0], [2.0]]
