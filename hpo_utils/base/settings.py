@@ -36,6 +36,10 @@ class DatasetConfig:
     t_key: str | None = None  # name of the target array inside an .npz with several
     groups: str | None = None  # ids (numbers or names), (N,): each group stays in one part
     groups_key: str | None = None  # name of the group array inside an .npz with several
+    # the part of each sample, (N,): train, val or test, as a data sheet gives them; without val, it
+    # is cut from train by data_split's ratios. null: data_split decides
+    split: str | None = None
+    split_key: str | None = None  # name of that array inside an .npz with several
     channel_names: list[str] | None = None  # names of all channels in the file
     target_names: list[str] | None = None
     target_units: list[str] | None = None

@@ -37,7 +37,7 @@ from hpo_utils.data.physics import check_targets
 from hpo_utils.data.prepared import MANIFEST_VERSION, PreparedData, input_scaler, is_whole, opens
 from hpo_utils.data.scaling import in_blocks
 from hpo_utils.data.sources import ArraySource, describe, open_array, sha256
-from hpo_utils.data.split import PARTS, split_indices
+from hpo_utils.data.split import PARTS, part_words, split_indices
 
 RATIOS = ("train_ratio", "val_ratio", "test_ratio")
 DECISIVE = ("name", "x_key", "t_key", "groups_key", "exclude_channels", "limit")
@@ -48,12 +48,14 @@ class Source:
     """The arrays of a configuration, with checked headers; no value has been read.
 
     ``arrays`` are inputs, targets and, if given, groups; ``labels`` is the result of
-    ``find_labels``. ``cfg`` contains the paths of the arrays, also for the demo data.
+    ``find_labels``; ``split`` (n_samples,) is the given part of each sample, None if there is none.
+    ``cfg`` contains the paths of the arrays, also for the demo data.
     """
 
     cfg: Config
     arrays: list[ArraySource]
     labels: dict[str, Any]
+    split: NDArray[np.str_] | None = None
 
 
 @dataclass(frozen=True)
@@ -171,22 +173,30 @@ def _open_source(cfg: Config) -> Source:
     if cfg.dataset.groups is not None:
         path = resolve(cfg.dataset.groups)
         arrays.append(open_array(path, cfg.dataset.groups_key, "dataset.groups", kinds="iufbUS"))
-    return Source(cfg, arrays, find_labels(cfg, x, t))
+    split = None
+    if cfg.dataset.split is not None:
+        file, key = resolve(cfg.dataset.split), cfg.dataset.split_key
+        split = part_words(open_array(file, key, "dataset.split", kinds="US").read(), x.shape[0])
+    return Source(cfg, arrays, find_labels(cfg, x, t), split)
 
 
-def _settings(cfg: Config) -> dict[str, Any]:
+def _settings(source: Source) -> dict[str, Any]:
     """Return the settings that determine the prepared arrays; names and units do not."""
+    cfg = source.cfg
     sections = as_dict(cfg)
+    given = {}
+    if source.split is not None:
+        given = {"split": hashlib.sha256("".join(source.split.tolist()).encode()).hexdigest()}
     unused = ("val_fold", *(RATIOS if cfg.data_split.n_folds else ("n_folds", "fold")))
     return {
-        "dataset": {key: sections["dataset"][key] for key in DECISIVE},
+        "dataset": {**{key: sections["dataset"][key] for key in DECISIVE}, **given},
         "data_split": {k: v for k, v in sections["data_split"].items() if k not in unused},
     }
 
 
 def _find_prepared(source: Source) -> PreparedData | None:
     """Return data prepared earlier with the same settings from files that are unchanged."""
-    stamps, settings = [array.stamp() for array in source.arrays], _settings(source.cfg)
+    stamps, settings = [array.stamp() for array in source.arrays], _settings(source)
     # skip directories that are still being written
     for file in sorted(_data_root(source.cfg).glob("[!.]*/manifest.json")):
         manifest = read_mapping(file) or {}  # may belong to other, damaged data
@@ -205,14 +215,15 @@ def _data_root(cfg: Config) -> Path:
 
 def _prepare(source: Source) -> PreparedData:
     """Check the arrays, compute the statistics, then write the parts."""
-    cfg, names, settings = source.cfg, source.labels, _settings(source.cfg)
+    cfg, names, settings = source.cfg, source.labels, _settings(source)
     x, t, *groups = source.arrays
     n_samples = min(x.shape[0], cfg.dataset.limit or x.shape[0])
     channels = channel_indices(x, cfg.dataset.exclude_channels)
     meant = list(cfg.dataset.accept_outliers or [])
     targets = scan_targets(t, n_samples, names["target_names"], meant)
     ids = group_ids(groups[0].read(), x.shape[0])[:n_samples] if groups else None
-    split = split_indices(n_samples, cfg.data_split, ids)
+    given = None if source.split is None else source.split[:n_samples]
+    split = split_indices(n_samples, cfg.data_split, ids, given)
     check_targets(targets, labelled_physics(names), names["target_names"])
     target_scaler = fit_target_scaler(targets[split["train"]], names["target_names"])
     statistics = scan_inputs(x, n_samples, split["train"], channels, names["channel_names"], meant)

@@ -18,13 +18,21 @@ from hpo_utils.base.settings import DataSplitConfig
 
 PARTS = ("train", "val", "test")
 PART_NAMES = {"train": "training", "val": "validation", "test": "test"}
+WORDS = {
+    "train": ("train", "training", "cal", "calibration"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing", "prediction"),
+}  # what people call the parts
 MIN_UNITS = 8  # minimum samples, groups or blocks of a part; fewer make intervals far too narrow
 
 Indices = NDArray[np.int64]
 
 
 def split_indices(
-    n_samples: int, cfg: DataSplitConfig, groups: NDArray[Any] | None = None
+    n_samples: int,
+    cfg: DataSplitConfig,
+    groups: NDArray[Any] | None = None,
+    given: NDArray[Any] | None = None,
 ) -> dict[str, Indices]:
     """Assign every sample to one part.
 
@@ -38,6 +46,9 @@ def split_indices(
     groups
         Group id of each sample, of shape (n_samples,). Without groups, or with ``method`` random,
         every sample is its own group. With ``method`` time, a group is placed at its first sample.
+    given
+        The part of each sample, as ``part_words`` returns it; None: ``cfg`` decides. Without a
+        validation part, one is cut from the training part.
 
     Returns
     -------
@@ -60,6 +71,8 @@ def split_indices(
             f"data_split.gap must go with data_split.method time, got {cfg.gap} with {cfg.method}:"
             " set the method, or the gap to 0"
         )
+    if given is not None:
+        return _as_given(given, cfg, groups)
     members = _group_members(n_samples, None if cfg.method == "random" else groups)
     shares = {"train": cfg.train_ratio, "val": cfg.val_ratio, "test": cfg.test_ratio}
     if cfg.n_folds is not None:
@@ -81,6 +94,53 @@ def split_indices(
             f" {'fewer folds' if cfg.n_folds else 'other ratios'}"
         )
     return assigned
+
+
+def part_words(words: NDArray[Any], n_samples: int) -> NDArray[np.str_]:
+    """Return the part of each sample, ``train``, ``val`` or ``test``, from the words for them.
+
+    Raises
+    ------
+    DataError
+        If a word is not known, there is not one for each sample, or none trains or none tests.
+    """
+    if words.shape != (n_samples,):
+        raise DataError(
+            f"dataset.split must hold a word for each of {n_samples} samples, got {words.shape}"
+        )
+    part_of = {word: part for part, known in WORDS.items() for word in known}
+    asked = np.char.lower(np.char.strip(words.astype(str)))
+    if unknown := sorted(set(asked.tolist()) - part_of.keys()):
+        raise DataError(
+            f"dataset.split must hold the words {', '.join(PARTS)}, got {', '.join(unknown[:5])}"
+        )
+    found = np.array([part_of[word] for word in asked.tolist()], dtype=np.str_)
+    if missing := {"train", "test"} - set(found.tolist()):
+        raise DataError(
+            f"dataset.split must name samples of each part, got none to {missing.pop()}"
+        )
+    return found
+
+
+def _as_given(
+    given: NDArray[Any], cfg: DataSplitConfig, groups: NDArray[Any] | None
+) -> dict[str, Indices]:
+    """Return the samples of each given part; cut a validation part from training if it is none."""
+    if cfg.n_folds is not None or cfg.gap:
+        raise DataError(
+            "dataset.split must stand alone, got data_split.n_folds or data_split.gap beside it:"
+            " leave one of the two out"
+        )
+    found = {part: np.flatnonzero(given == part) for part in PARTS}
+    if len(found["val"]):
+        return found
+    rows, share = found["train"], cfg.val_ratio / (cfg.train_ratio + cfg.val_ratio)
+    kept = None if groups is None or cfg.method == "random" else groups[rows]
+    shares = {"train": 1 - share, "val": share}
+    members = _group_members(len(rows), kept)
+    by_time = cfg.method == "time"
+    dealt = _in_order(members, shares) if by_time else _at_random(members, shares, cfg.seed)
+    return {**found, **{part: rows[positions] for part, positions in dealt.items()}}
 
 
 def further_folds(

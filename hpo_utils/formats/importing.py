@@ -27,6 +27,7 @@ from hpo_utils.base.paths import (
     write_text,
 )
 from hpo_utils.data.sources import sha256
+from hpo_utils.data.split import part_words
 from hpo_utils.formats.arrays import HDF5, MATLAB, NUMPY
 from hpo_utils.formats.recordings import READABLE, Recording, read_recording
 from hpo_utils.formats.references import References, read_references
@@ -52,6 +53,7 @@ class Request:
     target_key: str | None = None
     id_column: str | None = None
     target_columns: Sequence[str] = ()
+    split_column: str | None = None
     window: int | None = None
     step: int | None = None
     rate: float | None = None
@@ -70,6 +72,7 @@ class Imported:
     target_names: list[str] = field(default_factory=list)
     target_units: list[str] = field(default_factory=list)
     n_groups: int | None = None
+    has_split: bool = False
     remarks: list[str] = field(default_factory=list)
 
     @property
@@ -150,7 +153,8 @@ def _import_samples(request: Request, file: Path, found: Imported, directory: Pa
     given = _references(request)
     if file.suffix.lower() in (*TEXTS, *SHEETS):
         columns = () if given else request.target_columns
-        samples = samples_of_table(file, request.id_column, columns)
+        own_split = None if given else request.split_column
+        samples = samples_of_table(file, request.id_column, columns, own_split)
     elif file.suffix.lower() in ARRAYS:
         samples = samples_of_arrays(file, request.key, None if given is None else len(given.values))
     else:
@@ -161,7 +165,8 @@ def _import_samples(request: Request, file: Path, found: Imported, directory: Pa
     references = given or samples.references
     if references is None:
         raise DataError(f"targets must be given by --targets, got none beside {file.name}")
-    values, t = _joined(samples, references, joined_by_id=given is not None)
+    values, rows = samples.values, _rows(samples, references, joined_by_id=given is not None)
+    t = references.values[rows]
     inputs_whole = np.isfinite(values).reshape(len(values), -1).all(axis=1)
     whole = inputs_whole & np.isfinite(t).all(axis=1)
     found.remarks += samples.remarks
@@ -173,6 +178,7 @@ def _import_samples(request: Request, file: Path, found: Imported, directory: Pa
     kept = values[whole].astype(np.float32)
     write_npy(directory / "x_train.npy", kept[:, None] if kept.ndim == 2 else kept)
     write_npy(directory / "t_train.npy", t[whole].astype(np.float32))
+    _write_split(directory, references, rows[whole], found)
     found.n_samples, found.target_names, found.target_units = (
         len(kept), references.names, references.units,
     )  # fmt: skip
@@ -180,18 +186,27 @@ def _import_samples(request: Request, file: Path, found: Imported, directory: Pa
     found.channels, found.axis = samples.channels, samples.axis
 
 
-def _joined(
-    samples: Samples, references: References, joined_by_id: bool
-) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Return inputs and targets in the order of the samples, joined by id if both have ids."""
+def _rows(samples: Samples, references: References, joined_by_id: bool) -> NDArray[np.int64]:
+    """Return the row of the targets of each sample, by id if both have ids, else by order."""
     if joined_by_id and samples.ids is not None and references.ids is not None:
-        return samples.values, references.values[references.rows_of(samples.ids)]
+        return references.rows_of(samples.ids)
     if len(samples.values) != len(references.values):
         raise DataError(
             f"inputs and targets must have as many rows, got {len(samples.values)} and"
             f" {len(references.values)}: name the rows of both by an id, or correct them"
         )
-    return samples.values, references.values
+    return np.arange(len(samples.values))
+
+
+def _write_split(
+    directory: Path, references: References, rows: NDArray[np.int64], found: Imported
+) -> None:
+    """Write the part of each sample, if a column tells it."""
+    if references.split is None:
+        return
+    words = part_words(np.array(references.split)[rows], len(rows))
+    write_npy(directory / "split.npy", words)
+    found.has_split = True
 
 
 def _import_recordings(
@@ -217,6 +232,7 @@ def _import_recordings(
         stream.seek(0)
         _write_header(stream, len(groups), found.sample_shape)
     write_npy(directory / "t_train.npy", references.values[rows[groups]].astype(np.float32))
+    _write_split(directory, references, rows[groups], found)
     if len(set(groups)) < len(groups):
         write_npy(directory / "groups.npy", np.array(groups))
         found.n_groups = len(set(groups))
@@ -266,8 +282,9 @@ def _references(request: Request) -> References | None:
     if not request.targets.is_file():
         raise DataError(f"--targets must name a file, got {request.targets}")
     return read_references(
-        request.targets, request.target_key, request.id_column, request.target_columns
-    )
+        request.targets, request.target_key, request.id_column, request.target_columns,
+        request.split_column,
+    )  # fmt: skip
 
 
 def _check_left(n_samples: int) -> None:
@@ -293,6 +310,8 @@ def _params(found: Imported) -> dict[str, Any]:
     }
     if found.n_groups is not None:
         dataset["groups"] = f"{folder}/groups.npy"
+    if found.has_split:
+        dataset["split"] = f"{folder}/split.npy"
     if found.axis is not None:
         dataset["axis_names"] = [found.axis.name]
         dataset["axis_ranges"] = [[found.axis.first, found.axis.last]]

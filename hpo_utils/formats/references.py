@@ -20,7 +20,8 @@ MAX_NAMED = 5  # ids named in a message
 class References:
     """Targets (n_rows, n_targets), NaN where nothing was measured, and the id of each row.
 
-    ``ids`` is None where the order of the rows counts.
+    ``ids`` is None where the order of the rows counts, ``split`` where no column tells the part of
+    each row.
     """
 
     path: Path
@@ -28,6 +29,7 @@ class References:
     names: list[str]
     units: list[str]
     ids: list[str] | None
+    split: list[str] | None = None
 
     def rows_of(self, names: Sequence[str]) -> NDArray[np.int64]:
         """Return the row of each of these ids, which may lack the ending of a file's name.
@@ -57,6 +59,7 @@ def read_references(
     key: str | None = None,
     id_column: str | None = None,
     target_columns: Sequence[str] = (),
+    split_column: str | None = None,
 ) -> References:
     """Read targets from a table, or from a file of arrays, whose order of rows then counts.
 
@@ -70,6 +73,8 @@ def read_references(
         The column of ids; None: the first column of text, if there is one.
     target_columns
         The columns that are targets; none: all columns of numbers but the ids.
+    split_column
+        The column of the words train, val and test.
 
     Raises
     ------
@@ -85,22 +90,29 @@ def read_references(
             )
         names = [f"target {k}" for k in range(columns.shape[1])]
         return References(path, columns, names, ["-"] * len(names), None)
-    return references_among(read_table(path), path, id_column, target_columns)
+    return references_among(read_table(path), path, id_column, target_columns, split_column)
 
 
 def references_among(
-    columns: Sequence[Column], path: Path, id_column: str | None, target_columns: Sequence[str]
+    columns: Sequence[Column],
+    path: Path,
+    id_column: str | None,
+    target_columns: Sequence[str],
+    split_column: str | None = None,
 ) -> References:
     """Return the targets among the columns of a table; see ``read_references``."""
     by_name = {column.name: column for column in columns}
-    for wanted in (*target_columns, *([id_column] if id_column else [])):
-        if wanted not in by_name:
+    for wanted in (*target_columns, id_column, split_column):
+        if wanted is not None and wanted not in by_name:
             raise DataError(
                 f"a column must be one of {', '.join(by_name)} in {path.name}, got {wanted!r}"
             )
-    ids = by_name.get(id_column) if id_column else _first_text(columns, target_columns)
+    apart = (*target_columns, split_column)
+    ids = by_name[id_column] if id_column else _first_text(columns, apart)
     taken = [by_name[name] for name in target_columns] or [
-        column for column in columns if column is not ids and column.numbers is not None
+        column
+        for column in columns
+        if column is not ids and column.name != split_column and column.numbers is not None
     ]
     if text := [column for column in taken if column.numbers is None]:
         raise DataError(
@@ -113,10 +125,11 @@ def references_among(
     return References(
         path, values, [c.name for c in taken], [c.unit or "-" for c in taken],
         None if ids is None else ids.cells,
+        by_name[split_column].cells if split_column else None,
     )  # fmt: skip
 
 
-def _first_text(columns: Sequence[Column], but: Sequence[str]) -> Column | None:
+def _first_text(columns: Sequence[Column], but: Sequence[str | None]) -> Column | None:
     text = (column for column in columns if column.numbers is None and column.name not in but)
     return next(text, None)
 

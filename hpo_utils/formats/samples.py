@@ -46,7 +46,10 @@ class Samples:
 
 
 def samples_of_table(
-    path: Path, id_column: str | None = None, target_columns: Sequence[str] = ()
+    path: Path,
+    id_column: str | None = None,
+    target_columns: Sequence[str] = (),
+    split_column: str | None = None,
 ) -> Samples:
     """Read a table with a sample in each row and a wavelength or time in each of many columns.
 
@@ -79,7 +82,7 @@ def samples_of_table(
     if others:
         has_numbers = any(c.numbers is not None and c.name != id_column for c in others)
         if has_numbers:
-            found = references_among(others, path, id_column, target_columns)
+            found = references_among(others, path, id_column, target_columns, split_column)
             ids = found.ids
         else:
             ids = next(c for c in others if id_column in (None, c.name)).cells

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from hpo_utils.base.config import updated
 from hpo_utils.base.errors import DataError, HpoError
 from hpo_utils.data import preparation, sources
 from hpo_utils.data.checks import channel_indices
@@ -328,3 +329,17 @@ def test_an_interrupted_preparation_leaves_nothing(make_config, make_arrays, mon
     with pytest.raises(KeyboardInterrupt):
         prepare_data(cfg)
     assert not list((tmp_path / "runs" / "data").iterdir())
+
+
+def test_data_that_come_with_their_split_keep_it(make_config, make_arrays, tmp_path):
+    words = np.array(["test"] * 10 + ["train"] * 22 + ["val"] * 8)
+    np.save(tmp_path / "split.npy", words)
+    cfg = make_config(**make_arrays(), **{"dataset.split": str(tmp_path / "split.npy")})
+    data = prepare_data(cfg)
+    for part in ("train", "val", "test"):
+        assert data.sample_numbers(part).tolist() == np.flatnonzero(words == part).tolist()
+    assert prepare_data(cfg).directory == data.directory
+    np.save(tmp_path / "split.npy", words[::-1])
+    assert prepare_data(cfg).dataset_id != data.dataset_id
+    with pytest.raises(DataError, match=r"must stand alone, got data_split.n_folds"):
+        prepare_data(updated(cfg, {"data_split.n_folds": 4}))

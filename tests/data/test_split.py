@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hpo_utils.base.config import load_config
 from hpo_utils.base.errors import DataError
-from hpo_utils.data.split import PARTS, split_indices
+from hpo_utils.data.split import PARTS, part_words, split_indices
 
 
 def split_config(seed=42, train=0.70, val=0.15, test=0.15, **more):
@@ -163,3 +163,36 @@ def test_a_gap_is_kept_where_groups_interleave_in_time(gap, n_groups):
             for one, other in combinations(PARTS, 2):
                 apart = np.abs(split[one][:, None] - split[other])
                 assert apart.min() > gap
+
+
+def test_a_given_split_stays_whatever_the_ratios():
+    words = part_words(np.array(["Training", "test", " val ", "cal", "test"]), 5)
+    split = split_indices(5, split_config(), given=words)
+    assert {part: rows.tolist() for part, rows in split.items()} == {
+        "train": [0, 3], "val": [2], "test": [1, 4],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["auto", "time"])
+def test_without_a_given_validation_part_one_is_cut_from_training(method):
+    words = np.repeat(["train", "test"], [85, 15])
+    groups = np.arange(100) // 5
+    split = split_indices(100, split_config(method=method), groups, words)
+    assert split["test"].tolist() == list(range(85, 100))
+    assert len(split["val"]) == 15
+    assert not set(groups[split["val"]]) & set(groups[split["train"]])
+    if method == "time":
+        assert split["val"].min() > split["train"].max()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train", "maybe", "test"], "got maybe"),
+        (["train", "val", "val"], "got none to test"),
+        (["train", "test"], "for each of 3 samples"),
+    ],
+)
+def test_a_split_that_cannot_be_meant_is_refused(words, said):
+    with pytest.raises(DataError, match=said):
+        part_words(np.array(words), 3)

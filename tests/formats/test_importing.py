@@ -83,6 +83,25 @@ def test_rows_are_joined_by_their_ids_in_whatever_order(tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "meat/x_train.npy")[:, 0], x, rtol=1e-6)
 
 
+def test_a_column_may_tell_the_split(tmp_path):
+    words = ["test", "train", "train", "val"] * 5
+    lines = "\n".join(f"s{k},{w},{k}" for k, w in enumerate(words))
+    spectra_table(tmp_path / "meat.csv", 20)
+    (tmp_path / "lab.csv").write_text(f"sample,set,protein\n{lines}\n")
+    found = run(
+        tmp_path / "meat.csv",
+        targets=tmp_path / "lab.csv",
+        out=tmp_path / "meat",
+        split_column="set",
+    )
+    assert found.target_names == ["protein"]
+    data = prepare_data(
+        load_config(found.params_file, **{"paths.outputs_root": str(tmp_path / "runs")})
+    )
+    assert data.sample_numbers("test").tolist() == list(range(0, 20, 4))
+    assert data.sample_numbers("val").tolist() == list(range(3, 20, 4))
+
+
 def test_gaps_are_left_out_and_counted(tmp_path):
     spectra_table(tmp_path / "meat.csv", 12, **{"3,2": "", "5,11": "n/a"})
     found = run(tmp_path / "meat.csv", out=tmp_path / "meat")
