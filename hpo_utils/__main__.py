@@ -111,6 +111,14 @@ def _add_import(command: argparse.ArgumentParser) -> None:
     command.add_argument("--split-column", help="column of the words train, val and test")
     command.add_argument("--window", type=_count, help="values of each window of a recording")
     command.add_argument("--step", type=_count, help="values from window to window; default: one")
+    command.add_argument(
+        "--missing",
+        type=float,
+        nargs="+",
+        default=(),
+        help="codes for missing values, such as -9999",
+    )
+    command.add_argument("--replace", action="store_true", help="write over an earlier import")
     command.add_argument("--rate", type=float, help="rate in Hz to resample recordings to")
 
 

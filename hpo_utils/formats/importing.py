@@ -8,7 +8,7 @@ names and units, and ``sources.json`` with the SHA-256 digest of every file.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -35,6 +35,7 @@ from hpo_utils.formats.samples import Axis, Samples, samples_of_arrays, samples_
 from hpo_utils.formats.tables import SHEETS, TEXTS
 from hpo_utils.formats.windows import at_rate, cut
 
+SOURCES = "sources.json"
 ARRAYS = (*NUMPY, *MATLAB, *HDF5)
 HEADER = """# Written by `python -m hpo_utils import`. Search with it:
 # python -m hpo_utils run --params-file {path}
@@ -57,6 +58,16 @@ class Request:
     window: int | None = None
     step: int | None = None
     rate: float | None = None
+    missing: Sequence[float] = ()
+    replace: bool = False
+
+    def without_codes(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Return values as float64, NaN in place of the codes that stand for missing ones."""
+        found = np.asarray(values, dtype=np.float64)
+        is_code = np.isin(found, np.asarray(self.missing, dtype=np.float64))
+        # a code as float32 would have it, such as 9.96921e36 in NetCDF
+        is_code |= np.isin(found, np.asarray(self.missing, dtype=np.float32).astype(np.float64))
+        return np.where(is_code, np.nan, found)
 
 
 @dataclass
@@ -109,18 +120,21 @@ def import_files(request: Request) -> Imported:
     DataError
         If a file cannot be read or joined; then nothing has been written.
     """
-    if request.out.exists():
-        raise DataError(f"--out must name a new directory, got {request.out}: choose another name")
+    if request.out.exists() and not (request.replace and (request.out / SOURCES).is_file()):
+        raise DataError(
+            f"--out must name a new directory, got {request.out}: choose another name, or write over"
+            " an earlier import by --replace"
+        )
     files = _listed(request.files)
     sources = [*files, *([request.targets] if request.targets else [])]
     found = Imported(request.out, sources)
-    with whole_directory(request.out) as partial:
+    with whole_directory(request.out, replace=request.out.exists()) as partial:
         if _are_samples(request, files):
             _import_samples(request, files[0], found, partial)
         else:
             _import_recordings(request, files, found, partial)
         digests = {str(path): sha256(path) for path in dict.fromkeys(sources)}
-        write_json(partial / "sources.json", {"sha256": digests, "remarks": found.remarks})
+        write_json(partial / SOURCES, {"sha256": digests, "remarks": found.remarks})
         header = HEADER.format(path=relative_to_root(found.params_file))
         settings = yaml.safe_dump(_params(found), sort_keys=False, allow_unicode=True)
         write_text(partial / found.params_file.name, header + settings)
@@ -165,8 +179,11 @@ def _import_samples(request: Request, file: Path, found: Imported, directory: Pa
     references = given or samples.references
     if references is None:
         raise DataError(f"targets must be given by --targets, got none beside {file.name}")
-    values, rows = samples.values, _rows(samples, references, joined_by_id=given is not None)
-    t = references.values[rows]
+    rows = _rows(samples, references, joined_by_id=given is not None)
+    values, t = (
+        request.without_codes(samples.values),
+        request.without_codes(references.values)[rows],
+    )
     inputs_whole = np.isfinite(values).reshape(len(values), -1).all(axis=1)
     whole = inputs_whole & np.isfinite(t).all(axis=1)
     found.remarks += samples.remarks
@@ -220,7 +237,8 @@ def _import_recordings(
     first = read_recording(files[0], request.key)
     length = request.window or at_rate(first, request.rate).shape[1]
     found.sample_shape = (len(first.channels), length)
-    measured = np.isfinite(references.values[rows]).all(axis=1)
+    t = request.without_codes(references.values)[rows]
+    measured = np.isfinite(t).all(axis=1)
     groups: list[int] = []
     with (directory / "x_train.npy").open("wb") as stream:
         _write_header(stream, 0, found.sample_shape)
@@ -231,7 +249,7 @@ def _import_recordings(
         _check_left(len(groups))
         stream.seek(0)
         _write_header(stream, len(groups), found.sample_shape)
-    write_npy(directory / "t_train.npy", references.values[rows[groups]].astype(np.float32))
+    write_npy(directory / "t_train.npy", t[groups].astype(np.float32))
     _write_split(directory, references, rows[groups], found)
     if len(set(groups)) < len(groups):
         write_npy(directory / "groups.npy", np.array(groups))
@@ -262,7 +280,8 @@ def _windows_of(
                 f"recordings must have the same {what}, got {wanted} in {first.path.name} and {own}"
                 f" in {file.name}{advice}"
             )
-    values = at_rate(recording, request.rate)
+    known = replace(recording, values=request.without_codes(recording.values))
+    values = at_rate(known, request.rate)
     if request.window is None and values.shape[1] != length:
         raise DataError(
             f"recordings must be equally long, got {length} values in {first.path.name} and"

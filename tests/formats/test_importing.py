@@ -109,6 +109,33 @@ def test_gaps_are_left_out_and_counted(tmp_path):
     assert [remark[:2] for remark in found.remarks] == ["1 ", "1 "]
 
 
+def test_codes_are_no_measurements(tmp_path):
+    spectra_table(tmp_path / "meat.csv", 12, **{"3,2": "-9999", "5,11": "1e20"})
+    found = run(tmp_path / "meat.csv", out=tmp_path / "meat", missing=[-9999, 1e20])
+    assert found.n_samples == 10
+    values = recordings(tmp_path / "runs", (40, 40))
+    values[0][1, 5] = -32768
+    np.save(tmp_path / "runs/run_0.npy", values[0])
+    np.save(tmp_path / "runs/run_1.npy", values[1])
+    files = [tmp_path / f"runs/run_{k}.npy" for k in (0, 1)]
+    options = {"targets": tmp_path / "runs/flows.xlsx", "window": 10, "missing": [-32768]}
+    found = run(*files, out=tmp_path / "flow", **options)
+    assert found.n_samples == 7
+    assert found.remarks == ["run_0.npy: 1 windows with gaps are left out"]
+
+
+def test_an_earlier_import_is_replaced_only_if_asked_for(tmp_path):
+    spectra_table(tmp_path / "meat.csv", 12)
+    run(tmp_path / "meat.csv", out=tmp_path / "meat")
+    spectra_table(tmp_path / "meat.csv", 14)
+    with pytest.raises(DataError, match="by --replace"):
+        run(tmp_path / "meat.csv", out=tmp_path / "meat")
+    assert run(tmp_path / "meat.csv", out=tmp_path / "meat", replace=True).n_samples == 14
+    (tmp_path / "own").mkdir()
+    with pytest.raises(DataError, match="must name a new directory"):
+        run(tmp_path / "meat.csv", out=tmp_path / "own", replace=True)
+
+
 def test_matlabs_order_of_axes_is_turned_and_said(tmp_path):
     x, t = RNG.normal(size=(40, 2, 16)), RNG.normal(size=(40, 3))
     savemat(tmp_path / "rig.mat", {"x": x.transpose(1, 2, 0), "t": t})
