@@ -12,4 +12,4 @@ def test_nbmake_passes_all_notebooks():
     own = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     done = subprocess.run(command, cwd=project_root(), env=own, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-4000:]
-    assert "4 passed" in done.stdout
+    assert "5 passed" in done.stdout

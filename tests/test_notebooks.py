@@ -1,4 +1,4 @@
-"""The four notebooks: one skeleton, and what papermill and its traps do to them."""
+"""The notebooks: one skeleton, and what papermill and its traps do to them."""
 
 import ast
 import json
@@ -22,6 +22,7 @@ from hpo_utils.base.errors import HpoError
 from hpo_utils.base.paths import project_root
 from hpo_utils.pipeline import NOTEBOOKS
 
+IMPORT = project_root() / "notebooks" / "00_import_data.ipynb"  # stands before the pipeline
 PATHS = [project_root() / "notebooks" / f"{name}.ipynb" for name in NOTEBOOKS]
 EXTRA = {
     "01_prepare_data": [],
@@ -31,7 +32,7 @@ EXTRA = {
 }
 
 
-@pytest.fixture(params=PATHS, ids=lambda path: path.stem)
+@pytest.fixture(params=[IMPORT, *PATHS], ids=lambda path: path.stem)
 def path(request):
     return request.param
 
@@ -45,8 +46,8 @@ def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def test_there_are_four_and_no_others():
-    assert sorted((project_root() / "notebooks").glob("*.ipynb")) == PATHS
+def test_there_are_these_and_no_others():
+    assert sorted((project_root() / "notebooks").glob("*.ipynb")) == [IMPORT, *PATHS]
 
 
 def test_nothing_is_stored(path, notebook):
@@ -82,10 +83,14 @@ def test_one_tagged_cell_at_a_fixed_place(path, notebook):
     assert tagged == [2]
     lines = notebook.cells[2].source.splitlines()
     assert 2 <= len(lines) <= 5
-    assert all(re.fullmatch(r"\w+: (str|int|bool) = (\"[\w./]*\"|None)  # [^=]+", x) for x in lines)
+    one = r"\w+: (str|int|bool) = (\"[\w./]*\"|\d+|None)  # [^=]+"
+    assert all(re.fullmatch(one, line) for line in lines)
     names = [line.split(":")[0] for line in lines]
-    assert names == ["params_file", "overrides", *EXTRA[path.stem]]
     assert list(papermill.inspect_notebook(str(path))) == names
+    if path == IMPORT:
+        assert names == ["files", "targets", "out", "id_column", "window"]
+        return
+    assert names == ["params_file", "overrides", *EXTRA[path.stem]]
     assert notebook.cells[2].metadata.nbmake.mock == {"params_file": "params/smoke.yaml"}
 
 

@@ -21,6 +21,7 @@ from hpo_utils.base.errors import DataError
 from hpo_utils.base.formatting import with_units
 from hpo_utils.base.paths import (
     relative_to_root,
+    resolve,
     whole_directory,
     write_json,
     write_npy,
@@ -63,11 +64,25 @@ class Request:
 
     def without_codes(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """Return values as float64, NaN in place of the codes that stand for missing ones."""
-        found = np.asarray(values, dtype=np.float64)
-        is_code = np.isin(found, np.asarray(self.missing, dtype=np.float64))
-        # a code as float32 would have it, such as 9.96921e36 in NetCDF
-        is_code |= np.isin(found, np.asarray(self.missing, dtype=np.float32).astype(np.float64))
-        return np.where(is_code, np.nan, found)
+        found, codes = np.asarray(values, dtype=np.float64), np.asarray(self.missing, np.float64)
+        with np.errstate(over="ignore"):  # float32 rounds a code, such as 1e20, or has none
+            rounded = codes.astype(np.float32).astype(np.float64)
+        return np.where(np.isin(found, [*codes, *rounded]), np.nan, found)
+
+
+def request_of(files: str, targets: str, out: str, id_column: str = "", window: int = 0) -> Request:
+    """Return what a notebook asks for; empty text and zero stand for what is not given.
+
+    Paths are absolute or below the project root. An earlier import is written over.
+    """
+    return Request(
+        [resolve(files)],
+        resolve(out),
+        resolve(targets) if targets else None,
+        id_column=id_column or None,
+        window=window or None,
+        replace=True,
+    )
 
 
 @dataclass
@@ -122,8 +137,8 @@ def import_files(request: Request) -> Imported:
     """
     if request.out.exists() and not (request.replace and (request.out / SOURCES).is_file()):
         raise DataError(
-            f"--out must name a new directory, got {request.out}: choose another name, or write over"
-            " an earlier import by --replace"
+            f"--out must name a new directory, got {request.out}: choose another name, or write"
+            " over an earlier import by --replace"
         )
     files = _listed(request.files)
     sources = [*files, *([request.targets] if request.targets else [])]
@@ -257,7 +272,9 @@ def _import_recordings(
     if n_unmeasured := int((~measured).sum()):
         found.remarks.append(f"{n_unmeasured} recordings without all targets are left out")
     rate = request.rate or first.rate
-    found.axis = None if rate is None else Axis("time [s]", 0.0, (length - 1) / rate)
+    found.axis = (
+        None if rate is None else Axis("time [s]", 0.0, float(f"{(length - 1) / rate:.9g}"))
+    )
     found.n_samples, found.target_names, found.target_units = (
         len(groups), references.names, references.units,
     )  # fmt: skip

@@ -12,8 +12,10 @@ from scipy.io import savemat
 from hpo_utils.__main__ import main
 from hpo_utils.base.config import load_config
 from hpo_utils.base.errors import DataError
+from hpo_utils.base.paths import project_root
 from hpo_utils.data.preparation import prepare_data
-from hpo_utils.formats.importing import Request, import_files
+from hpo_utils.formats.importing import Request, import_files, request_of
+from hpo_utils.formats.preview import first_samples, first_targets
 
 RNG = np.random.default_rng(0)
 
@@ -205,6 +207,19 @@ def test_recordings_that_differ_are_refused_with_what_to_do(tmp_path):
         run(*files, targets=table, out=tmp_path / "flow")
     found = run(*files, targets=table, out=tmp_path / "flow", rate=500.0, window=20)
     assert found.n_samples == 3  # one of the 25 values that remain of the first, two of the second
+
+
+def test_the_examples_come_as_the_notebook_asks_for_them(tmp_path):
+    asked = request_of("examples/recordings", "examples/flows.csv", str(tmp_path / "ex"), window=64)
+    for _ in range(2):  # the second writes over the first
+        found = import_files(asked)
+    assert (found.n_samples, found.sample_shape, found.n_groups) == (60, (2, 64), 12)
+    shown = first_samples(found)
+    with (project_root() / "examples/recordings/run_00.csv").open() as file:
+        header, first, *_ = file.read().splitlines()
+    assert list(shown.index) == header.split(",")[1:]
+    assert shown[0].tolist() == pytest.approx([float(cell) for cell in first.split(",")[1:]])
+    assert list(first_targets(found).columns) == ["flow [L/min]", "void"]
 
 
 @pytest.mark.skipif(not (PUBLIC_DATA / "tecator_meat").is_dir(), reason="no public data")
