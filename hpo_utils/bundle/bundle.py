@@ -7,6 +7,7 @@ bundle.json           layout of the inputs, scalers, names, units, physics, unce
 metrics.json          results on the held-out parts
 environment.json      versions, machine and code revision that made the bundle
 model.onnx            the same model for other programs, including standardisation
+predict.py            predicts with it where only numpy and onnxruntime are installed
 MODEL_CARD.md         purpose, accuracy and limitations of the model
 """
 

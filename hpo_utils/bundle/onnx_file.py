@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,7 @@ from hpo_utils.base.paths import write_with
 from hpo_utils.bundle.raw_model import Layout, RawModel
 
 OPSET = 17  # the first with a Fourier transform
+PROGRAM = "predict.py"  # beside the ONNX file, which it needs
 
 
 def write_onnx(path: Path, model: RawModel, layout: Layout) -> None:
@@ -42,3 +44,8 @@ def write_onnx(path: Path, model: RawModel, layout: Layout) -> None:
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, json.dumps(described[key], ensure_ascii=False)
     write_with(path, lambda file: onnx.save(proto, file))
+
+
+def write_program(directory: Path) -> None:
+    """Write the program that predicts with the ONNX file, without this package and PyTorch."""
+    shutil.copyfile(Path(__file__).with_name("standalone.py"), directory / PROGRAM)

@@ -36,7 +36,7 @@ from hpo_utils.baselines.fitted import fit_baselines, load_models
 from hpo_utils.bundle.agreement import check_written
 from hpo_utils.bundle.bundle import is_current, write_bundle
 from hpo_utils.bundle.members import Member, folds_of, load_member, predict_judged, predict_part
-from hpo_utils.bundle.onnx_file import write_onnx
+from hpo_utils.bundle.onnx_file import write_onnx, write_program
 from hpo_utils.bundle.raw_model import describe_layout
 from hpo_utils.data.prepared import PreparedData, judged_on, load_prepared
 from hpo_utils.scores.skill import NETWORK
@@ -274,6 +274,8 @@ def _examine_and_bundle(
         if examination["without_onnx"] is not None:
             print(f"model.onnx is left out: {examination['without_onnx']}")
             onnx_file.unlink()
+        else:
+            write_program(unfinished)
     return examination
 
 

@@ -199,7 +199,7 @@ def test_the_bundle_needs_nothing_of_the_study(home, tmp_path):
     np.testing.assert_array_equal(predict(alone, raw[:3]).y, predict(bundle, raw[:3]).y)
     assert sorted(path.name for path in alone.iterdir()) == [
         "MODEL_CARD.md", "bundle.json", "config.yaml", "environment.json", "metrics.json",
-        "model.onnx", "weights.safetensors",
+        "model.onnx", "predict.py", "weights.safetensors",
     ]  # fmt: skip
     card = (alone / "MODEL_CARD.md").read_text()
     assert "| Gas Velocity |" in card
@@ -270,3 +270,21 @@ def test_files_of_other_programs_predict_and_are_compared(home, tmp_path, capsys
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), known.y, rtol=1e-4, atol=1e-5)
     assert main(["evaluate", *files, str(tmp_path / "t.csv")]) == 0
     assert "Gas Velocity" in capsys.readouterr().out
+
+
+def test_its_own_program_gives_the_same_without_this_package_and_pytorch(home, tmp_path):
+    bundle, raw, _ = home
+    np.save(tmp_path / "x.npy", raw[:5])
+    blocked = "import sys; sys.modules.update(torch=None, hpo_utils=None, pandas=None, scipy=None)"
+    run = "import runpy; runpy.run_path(sys.argv[1] + '/predict.py', run_name='__main__')"
+    program = f"{blocked}; sys.argv = ['', 'x.npy', 'y.csv', {str(bundle)!r}]; "
+    program += run.replace("sys.argv[1]", "sys.argv[3]")
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
+    header, *rows = (tmp_path / "y.csv").read_text().splitlines()
+    found = np.array([row.split(",") for row in rows], dtype=float)
+    known = predict(bundle, raw[:5])
+    assert header.split(",")[:2] == ["Solid Velocity [m/s]", "Gas Velocity [m/s]"]
+    np.testing.assert_allclose(found[:, :6], known.y, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found[:, 6:], known.half_width, rtol=1e-2, atol=1e-4)
+    program_text = (bundle / "predict.py").read_text()
+    assert len(program_text.splitlines()) <= 60  # one screen
