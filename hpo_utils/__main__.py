@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import sys
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -200,13 +202,8 @@ def _proxy(options: argparse.Namespace) -> None:
 def _predict(options: argparse.Namespace) -> None:
     _check_outputs([options.out, options.half_width], [options.x])
     from hpo_utils.base.formatting import with_units
-    from hpo_utils.bundle.bundle import load_bundle, predict
-    from hpo_utils.formats.later import read_inputs
 
-    bundle = load_bundle(options.bundle.absolute())
-    layout = bundle.layout
-    x, ids = read_inputs(options.x.absolute(), options.x_key, layout.raw_shape)
-    found = predict(bundle, x, options.device, options.x_key, options.accept_outliers)
+    layout, found, ids = _predicted(options)
     outputs = {options.out: found.y}
     if options.half_width is not None:
         if found.half_width is None:
@@ -234,6 +231,27 @@ def _predict(options: argparse.Namespace) -> None:
             " the training?",
             file=sys.stderr,
         )
+
+
+def _predicted(options: argparse.Namespace) -> tuple[Any, Any, list[str] | None]:
+    """Return layout, predictions and ids, by onnxruntime where it serves, else by PyTorch."""
+    from hpo_utils.bundle.layout import read_layout
+    from hpo_utils.bundle.onnx_prediction import has_onnx, predict_by_onnx
+    from hpo_utils.formats.later import read_inputs
+
+    directory = options.bundle.absolute()
+    if has_onnx(directory, options.device):
+        layout, _ = read_layout(directory)
+        x, ids = read_inputs(options.x.absolute(), options.x_key, layout.raw_shape)
+        found = predict_by_onnx(directory, x, options.x_key, options.accept_outliers)
+        if found is not None:
+            return layout, found, ids
+    from hpo_utils.bundle.bundle import load_bundle, predict
+
+    bundle = load_bundle(directory)
+    x, ids = read_inputs(options.x.absolute(), options.x_key, bundle.layout.raw_shape)
+    asked = (options.device, options.x_key, options.accept_outliers)
+    return bundle.layout, predict(bundle, x, *asked), ids
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -277,12 +295,12 @@ def _write_predictions(path: Path, array: Any, names: list[str], ids: list[str] 
     if path.suffix == ".npy":
         write_npy(path, array)
     else:
-        import pandas as pd
-
-        table = pd.DataFrame(array, columns=names)
+        rows = [names, *array]
         if ids is not None:
-            table.insert(0, "id", ids)
-        write_text(path, table.to_csv(index=False))
+            rows = [["id", *names], *([i, *y] for i, y in zip(ids, array, strict=True))]
+        with StringIO(newline="") as text:
+            csv.writer(text, lineterminator="\n").writerows(rows)
+            write_text(path, text.getvalue())
 
 
 if __name__ == "__main__":

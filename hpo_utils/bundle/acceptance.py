@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from hpo_utils.base.errors import BundleError, DataError
 from hpo_utils.base.formatting import interval_text, percent
 from hpo_utils.baselines.take_home import name_at_home
-from hpo_utils.bundle.bundle import Bundle, Prediction, load_bundle, predict
+from hpo_utils.bundle.bundle import Bundle, load_bundle, predict
+from hpo_utils.bundle.layout import Prediction
 from hpo_utils.data.checks import group_ids, real_array, representable
 from hpo_utils.data.outliers import refuse_far_from
 from hpo_utils.data.sources import open_array

@@ -14,9 +14,8 @@ MODEL_CARD.md         purpose, accuracy and limitations of the model
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,26 +27,28 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from hpo_utils.base.config import Config, as_dict, read_saved_config
-from hpo_utils.base.errors import BundleError, DataError
+from hpo_utils.base.errors import BundleError
 from hpo_utils.base.paths import read_mapping, write_json, write_yaml
 from hpo_utils.baselines.components import SIGHT, Sight
 from hpo_utils.baselines.fitted import BaselineModels
-from hpo_utils.bundle.novelty import KnownRange
-from hpo_utils.bundle.raw_model import Layout, RawModel
-from hpo_utils.data.checks import real_array, representable
-from hpo_utils.data.outliers import refuse_far_from
+from hpo_utils.bundle.layout import (
+    VERSION,
+    Layout,
+    Prediction,
+    is_far,
+    prediction_of,
+    raw_pieces,
+    read_layout,
+)
+from hpo_utils.bundle.raw_model import RawModel
 from hpo_utils.data.physics import MIN_MEAN, Physics, active_physics
 from hpo_utils.data.scaling import Standardizer
-from hpo_utils.data.sources import CHUNK_BYTES, open_array
 from hpo_utils.network.devices import select_device
 from hpo_utils.network.models import create_network, evaluation_batch
 from hpo_utils.network.models import predict as predict_z
 from hpo_utils.scores.skill import NETWORK
-from hpo_utils.scores.spread import Calibration
 
-VERSION, READABLE = 6, (4, 5, 6)
 OLD_MIN_MEAN = 1e-4  # smallest mean of a fraction in networks of version 4
-FAR = 5.0  # SDs from the mean; at most 4 % of any training part lie beyond (Chebyshev's inequality)
 WEIGHTS = "weights.safetensors"
 
 
@@ -59,23 +60,6 @@ class Bundle:
     layout: Layout
     cfg: Config
     model: RawModel
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Predictions of shape (n_samples, n_targets), in the targets' units.
-
-    ``is_new`` (n_samples,) marks samples whose inputs or predictions lie outside the training
-    range. ``spread`` is the standard deviation over the members; ``half_width`` is the half width
-    of the interval that contained the true value for ``confidence`` of the validation part. Both
-    are None with a single member.
-    """
-
-    y: NDArray[np.float32]
-    is_new: NDArray[np.bool_]
-    spread: NDArray[np.float32] | None
-    half_width: NDArray[np.float32] | None
-    confidence: float
 
 
 def write_bundle(
@@ -133,19 +117,10 @@ def load_bundle(directory: str | Path) -> Bundle:
                 f" {directory!s} without {name}: name the directory that 03_optimize wrote"
             )
     try:
-        content = json.loads((path / "bundle.json").read_text(encoding="utf-8"))
-        version, n_members = content.pop("version"), content.pop("n_members")
-        if version not in READABLE:
-            raise BundleError(
-                f"a bundle must have version {VERSION} to be read, got {version} in {path}:"
-                " use the version of hpo_utils named in its environment.json"
-            )
-        if content.pop("sha256", digest := _sha256(path)) != digest:
+        layout, written = read_layout(path)
+        version, n_members = written["version"], written["n_members"]
+        if written.get("sha256", digest := _sha256(path)) != digest:
             raise ValueError(f"{WEIGHTS} is not the file that was written with it")
-        content["known"] = KnownRange(**content["known"])
-        if content["calibration"] is not None:
-            content["calibration"] = Calibration(**content["calibration"])
-        layout = Layout(**content)
         cfg = read_saved_config(path)
         tensors = load_file(path / WEIGHTS)
         floor = OLD_MIN_MEAN if version == 4 else MIN_MEAN
@@ -241,14 +216,10 @@ def predict(
     else:
         meant = list(known.cfg.dataset.accept_outliers or [])
     pieces = [
-        _predict_piece(known, piece, place) for piece in _pieces(x, x_key, known.layout, meant)
+        _predict_piece(known, piece, place) for piece in raw_pieces(x, x_key, known.layout, meant)
     ]
     y, spread, is_new = (np.concatenate(each) for each in zip(*pieces, strict=True))
-    calibration = known.layout.calibration
-    if calibration is None:
-        return Prediction(y, is_new, None, None, known.layout.confidence)
-    half_width = calibration.half_width(spread).astype(np.float32)
-    return Prediction(y, is_new, spread, half_width, known.layout.confidence)
+    return prediction_of(y, spread, is_new, known.layout)
 
 
 def _predict_piece(
@@ -262,8 +233,7 @@ def _predict_piece(
     found = predict_z(model.models, z, evaluation_batch(bundle.cfg, z), device=device)
     mean, spread = model.combine(found.cpu())
     y = mean.numpy()
-    z_mean = (y - np.array(layout.target_mean)) / np.array(layout.target_std)
-    return y, spread.numpy(), is_new | (np.abs(z_mean) > FAR).any(axis=1)
+    return y, spread.numpy(), is_new | is_far(y, layout)
 
 
 def _member(
@@ -288,49 +258,3 @@ def _member(
 
 def _physics(layout: Layout) -> Physics:
     return Physics(tuple(layout.fractions), tuple(layout.non_negative))
-
-
-def _pieces(
-    x: NDArray[Any] | str | Path, x_key: str | None, layout: Layout, meant: Sequence[str]
-) -> Iterator[NDArray[Any]]:
-    """Check raw inputs and yield them in chunks that PyTorch can take.
-
-    ``meant`` names the channels whose outliers are measurements.
-    """
-    if isinstance(x, str | Path):
-        source = open_array(Path(x).expanduser(), x_key, "x")
-        _check_shape(source.shape, layout)
-        pieces = source.chunks()
-    else:
-        x = real_array(x, "x")
-        _check_shape(x.shape, layout)
-        step = max(1, CHUNK_BYTES // max(1, x[0].nbytes))
-        pieces = ((start, x[start : start + step]) for start in range(0, len(x), step))
-    used = slice(None) if len(layout.raw_shape) == 1 else layout.channels
-    for start, piece in pieces:
-        dtype = np.float32 if piece.dtype.itemsize <= 4 and piece.dtype.kind == "f" else np.float64
-        fine = representable(piece[:, used]).reshape(len(piece), -1).all(axis=1)
-        if not fine.all():
-            raise DataError(
-                "x must be finite, within float32, in the channels in use, but sample"
-                f" {start + int(fine.argmin())} is not: correct or remove it"
-            )
-        with_channels = piece[:, None] if len(layout.raw_shape) == 1 else piece[:, used]
-        names = [layout.channel_names[i] for i in layout.channels]
-        scale = (layout.input_mean, layout.input_std)
-        refuse_far_from(scale, with_channels, start, names, meant, "channel")
-        yield np.array(piece, dtype=dtype, order="C")  # a writable copy
-
-
-def _check_shape(shape: tuple[int, ...], layout: Layout) -> None:
-    wanted = tuple(layout.raw_shape)
-    if shape[1:] == wanted and shape[0] > 0:
-        return
-    said = f"x must have shape (n_samples, {', '.join(map(str, wanted))})"
-    if len(wanted) > 1:
-        names = ", ".join(layout.channel_names)
-        said += f" with all {wanted[0]} recorded channels ({names})"
-    hint = ": add the axis of the samples with x[None]" if shape == wanted else ""
-    if shape[1:] == (*wanted[1:], *wanted[:1]):
-        hint = ": the channels come last, turn them with np.moveaxis(x, -1, 1)"
-    raise DataError(f"{said}, got {shape}{hint}")

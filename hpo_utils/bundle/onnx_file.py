@@ -13,7 +13,8 @@ import onnx
 import torch
 
 from hpo_utils.base.paths import write_with
-from hpo_utils.bundle.raw_model import Layout, RawModel
+from hpo_utils.bundle.layout import Layout
+from hpo_utils.bundle.raw_model import RawModel
 
 OPSET = 17  # the first with a Fourier transform
 PROGRAM = "predict.py"  # beside the ONNX file, which it needs
@@ -24,7 +25,7 @@ def write_onnx(path: Path, model: RawModel, layout: Layout) -> None:
 
     The input ``x`` is float32 of shape (n_samples, *raw_shape); the outputs ``y`` and ``spread``
     are float32 of shape (n_samples, n_targets). The file's metadata contain the names, the units
-    and the calibration that turns the spread into intervals (``spread.Calibration``).
+    and the calibration that turns the spread into intervals (``Calibration``).
 
     PyTorch's older exporter writes it, in a twentieth of the newer one's time
     (docs/decisions/onnx_exporter.md).

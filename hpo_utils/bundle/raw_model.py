@@ -2,55 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from hpo_utils.base.config import Config
 from hpo_utils.baselines.fitted import BaselineModels
-from hpo_utils.bundle.novelty import KnownRange
+from hpo_utils.bundle.layout import Layout
 from hpo_utils.data.physics import MIN_MEAN, Physics
-from hpo_utils.data.prepared import PreparedData, input_scaler
 from hpo_utils.data.scaling import MEAN
 from hpo_utils.network.with_views import WithViews
 from hpo_utils.scores.skill import NETWORK
-from hpo_utils.scores.spread import Calibration
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Layout and scaling of a model's inputs and outputs.
-
-    ``raw_shape`` is the shape of one sample as recorded, all channels included; the input scalers
-    cover only the channels in use.
-    """
-
-    raw_shape: list[int]
-    channels: list[int]
-    channel_names: list[str]
-    downsample_factor: int
-    input_mean: list[float]
-    input_std: list[float]
-    target_names: list[str]
-    target_units: list[str]
-    target_mean: list[float]
-    target_std: list[float]
-    fractions: list[int]
-    non_negative: list[int]
-    known: KnownRange
-    confidence: float
-    calibration: Calibration | None  # of the members' spread; None before version 6 with one
-    # of each model in each target, (n_targets,) each; without any, all is the network's
-    shares: Mapping[str, list[float]] = field(default_factory=dict)
-    thinning: str = "pick"  # ``dataset.thinning``, before version 6 always this
-
-    @property
-    def has_network(self) -> bool:
-        """Whether networks are among the models."""
-        return not self.shares or NETWORK in self.shares
 
 
 class AllModels(nn.Module):
@@ -161,37 +123,3 @@ class RawModel(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map raw (B, *raw_shape) to mean and spread in units, (B, n_targets) each."""
         return self.combine(self.models(self.standardize(x)))
-
-
-def describe_layout(
-    data: PreparedData,
-    cfg: Config,
-    confidence: float,
-    intervals: dict[str, Any] | None,
-    shares: Mapping[str, list[float]] | None = None,
-) -> Layout:
-    """Return the layout of a model trained on ``data`` with configuration ``cfg``."""
-    manifest, scaler = data.manifest, input_scaler(data.manifest)
-    return Layout(
-        raw_shape=manifest["sources"][0]["shape"][1:],
-        channels=manifest["channels"],
-        channel_names=manifest["channel_names"],
-        downsample_factor=cfg.dataset.downsample_factor,
-        input_mean=scaler.mean.tolist(),
-        input_std=scaler.std.tolist(),
-        target_names=data.target_names,
-        target_units=data.target_units,
-        target_mean=data.target_scaler.mean.tolist(),
-        target_std=data.target_scaler.std.tolist(),
-        fractions=list(data.physics.fractions),
-        non_negative=list(data.physics.non_negative),
-        known=KnownRange.of(
-            data.inputs(
-                "train", cfg.dataset.downsample_factor, averaged=cfg.dataset.thinning == MEAN
-            )
-        ),
-        confidence=confidence,
-        calibration=None if intervals is None else Calibration(**intervals),
-        shares=dict(shares or {}),
-        thinning=cfg.dataset.thinning,
-    )

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from hpo_utils.data.scaling import Standardizer
 
+NETWORK = "network"  # the network's name beside those of the baselines
+
 
 def target_metrics(
     y_true: NDArray[Any], y_pred: NDArray[Any], names: list[str]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo_utils.scores.intervals import Interval, ratio_interval, unexplained_interval
+from hpo_utils.scores.metrics import NETWORK as NETWORK
 from hpo_utils.scores.metrics import target_metrics, varies
 
 # for one target: mse, mae, rmse, bias, r2, and intervals of r2 and rmse
@@ -25,7 +26,6 @@ class Skill(TypedDict):
 
 Array = NDArray[np.float32]
 
-NETWORK = "network"  # the network's name beside those of the baselines
 NO_BETTER_THAN_MEAN = "not shown to beat the mean"
 
 

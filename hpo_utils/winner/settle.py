@@ -35,9 +35,9 @@ from hpo_utils.baselines.components import sight_of
 from hpo_utils.baselines.fitted import fit_baselines, load_models
 from hpo_utils.bundle.agreement import check_written
 from hpo_utils.bundle.bundle import is_current, write_bundle
+from hpo_utils.bundle.layout import describe_layout
 from hpo_utils.bundle.members import Member, folds_of, load_member, predict_judged, predict_part
 from hpo_utils.bundle.onnx_file import write_onnx, write_program
-from hpo_utils.bundle.raw_model import describe_layout
 from hpo_utils.data.prepared import PreparedData, judged_on, load_prepared
 from hpo_utils.scores.skill import NETWORK
 from hpo_utils.study.progress import why_none_completed

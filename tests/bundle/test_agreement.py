@@ -8,8 +8,8 @@ from hpo_utils.base.errors import BundleError
 from hpo_utils.baselines.components import sight_of
 from hpo_utils.bundle.agreement import check_written, raw_samples
 from hpo_utils.bundle.bundle import write_bundle
+from hpo_utils.bundle.layout import describe_layout
 from hpo_utils.bundle.onnx_file import write_onnx
-from hpo_utils.bundle.raw_model import describe_layout
 from hpo_utils.data.preparation import prepare_data
 from hpo_utils.network.models import create_network
 from hpo_utils.training.record import environment

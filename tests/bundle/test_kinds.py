@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from hpo_utils.__main__ import main
+from hpo_utils.baselines import fitted
 from hpo_utils.baselines.components import sight_of
 from hpo_utils.baselines.fitted import (
     BOOSTING,
@@ -18,9 +19,9 @@ from hpo_utils.baselines.fitted import (
 )
 from hpo_utils.baselines.take_home import mixed
 from hpo_utils.bundle.bundle import load_bundle, predict, write_bundle
+from hpo_utils.bundle.layout import describe_layout
 from hpo_utils.bundle.members import predict_samples
 from hpo_utils.bundle.onnx_file import write_onnx
-from hpo_utils.bundle.raw_model import describe_layout
 from hpo_utils.data.preparation import prepare_data
 from hpo_utils.network.models import create_network
 from hpo_utils.scores.skill import NETWORK
@@ -36,7 +37,10 @@ KINDS = {
 
 
 @pytest.mark.parametrize("shape", [(160, 2, 40), (160, 2, 20, 24), (160, 30)])
-def test_pytorch_onnx_and_the_command_line_agree(make_config, make_arrays, tmp_path, shape):
+def test_pytorch_onnx_and_the_command_line_agree(
+    make_config, make_arrays, tmp_path, monkeypatch, shape
+):
+    monkeypatch.setattr(fitted, "MIN_BOOSTED", 100)
     rng = np.random.default_rng(0)
     x = rng.normal(5, 2, size=shape)
     parts = rng.dirichlet(np.ones(2), 160)

@@ -1,0 +1,199 @@
+"""What a bundle tells without its weights: layout and scaling, checked inputs, predictions.
+
+Nothing here needs PyTorch, which takes seconds to import.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpo_utils.base.config import Config
+from hpo_utils.base.errors import BundleError, DataError
+from hpo_utils.bundle.novelty import KnownRange
+from hpo_utils.data.checks import real_array, representable
+from hpo_utils.data.outliers import refuse_far_from
+from hpo_utils.data.prepared import PreparedData, input_scaler
+from hpo_utils.data.scaling import MEAN
+from hpo_utils.data.sources import CHUNK_BYTES, open_array
+from hpo_utils.scores.calibration import Calibration
+from hpo_utils.scores.metrics import NETWORK
+
+VERSION, READABLE = 6, (4, 5, 6)
+FAR = 5.0  # SDs from the mean; at most 4 % of any training part lie beyond (Chebyshev's inequality)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Layout and scaling of a model's inputs and outputs.
+
+    ``raw_shape`` is the shape of one sample as recorded, all channels included; the input scalers
+    cover only the channels in use.
+    """
+
+    raw_shape: list[int]
+    channels: list[int]
+    channel_names: list[str]
+    downsample_factor: int
+    input_mean: list[float]
+    input_std: list[float]
+    target_names: list[str]
+    target_units: list[str]
+    target_mean: list[float]
+    target_std: list[float]
+    fractions: list[int]
+    non_negative: list[int]
+    known: KnownRange
+    confidence: float
+    calibration: Calibration | None  # of the members' spread; None before version 6 with one
+    # of each model in each target, (n_targets,) each; without any, all is the network's
+    shares: Mapping[str, list[float]] = field(default_factory=dict)
+    thinning: str = "pick"  # ``dataset.thinning``, before version 6 always this
+
+    @property
+    def has_network(self) -> bool:
+        """Whether networks are among the models."""
+        return not self.shares or NETWORK in self.shares
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Predictions of shape (n_samples, n_targets), in the targets' units.
+
+    ``is_new`` (n_samples,) marks samples whose inputs or predictions lie outside the training
+    range. ``spread`` is the standard deviation over the members; ``half_width`` is the half width
+    of the interval that contained the true value for ``confidence`` of the validation part. Both
+    are None with a single member.
+    """
+
+    y: NDArray[np.float32]
+    is_new: NDArray[np.bool_]
+    spread: NDArray[np.float32] | None
+    half_width: NDArray[np.float32] | None
+    confidence: float
+
+
+def read_layout(directory: Path) -> tuple[Layout, dict[str, Any]]:
+    """Return the layout in ``bundle.json``, and what else stands there: version, members, digest.
+
+    Raises
+    ------
+    BundleError
+        If the bundle has a version that cannot be read.
+    """
+    content = json.loads((directory / "bundle.json").read_text(encoding="utf-8"))
+    others = {key: content.pop(key) for key in ("version", "n_members", "sha256") if key in content}
+    if others["version"] not in READABLE:
+        raise BundleError(
+            f"a bundle must have version {VERSION} to be read, got {others['version']} in"
+            f" {directory}: use the version of hpo_utils named in its environment.json"
+        )
+    content["known"] = KnownRange(**content["known"])
+    if content["calibration"] is not None:
+        content["calibration"] = Calibration(**content["calibration"])
+    return Layout(**content), others
+
+
+def describe_layout(
+    data: PreparedData,
+    cfg: Config,
+    confidence: float,
+    intervals: dict[str, Any] | None,
+    shares: Mapping[str, list[float]] | None = None,
+) -> Layout:
+    """Return the layout of a model trained on ``data`` with configuration ``cfg``."""
+    manifest, scaler = data.manifest, input_scaler(data.manifest)
+    return Layout(
+        raw_shape=manifest["sources"][0]["shape"][1:],
+        channels=manifest["channels"],
+        channel_names=manifest["channel_names"],
+        downsample_factor=cfg.dataset.downsample_factor,
+        input_mean=scaler.mean.tolist(),
+        input_std=scaler.std.tolist(),
+        target_names=data.target_names,
+        target_units=data.target_units,
+        target_mean=data.target_scaler.mean.tolist(),
+        target_std=data.target_scaler.std.tolist(),
+        fractions=list(data.physics.fractions),
+        non_negative=list(data.physics.non_negative),
+        known=KnownRange.of(
+            data.inputs(
+                "train", cfg.dataset.downsample_factor, averaged=cfg.dataset.thinning == MEAN
+            )
+        ),
+        confidence=confidence,
+        calibration=None if intervals is None else Calibration(**intervals),
+        shares=dict(shares or {}),
+        thinning=cfg.dataset.thinning,
+    )
+
+
+def is_far(y: NDArray[np.float32], layout: Layout) -> NDArray[np.bool_]:
+    """Return which predictions (n_samples, n_targets) lie far outside the training range."""
+    z = (y - np.array(layout.target_mean)) / np.array(layout.target_std)
+    return np.asarray((np.abs(z) > FAR).any(axis=1))
+
+
+def prediction_of(
+    y: NDArray[np.float32],
+    spread: NDArray[np.float32],
+    is_new: NDArray[np.bool_],
+    layout: Layout,
+) -> Prediction:
+    """Return predictions with their intervals, as far as the model has them."""
+    if layout.calibration is None:
+        return Prediction(y, is_new, None, None, layout.confidence)
+    half_width = layout.calibration.half_width(spread).astype(np.float32)
+    return Prediction(y, is_new, spread, half_width, layout.confidence)
+
+
+def raw_pieces(
+    x: NDArray[Any] | str | Path, x_key: str | None, layout: Layout, meant: Sequence[str]
+) -> Iterator[NDArray[Any]]:
+    """Check raw inputs and yield them in chunks that PyTorch can take.
+
+    ``meant`` names the channels whose outliers are measurements.
+    """
+    if isinstance(x, str | Path):
+        source = open_array(Path(x).expanduser(), x_key, "x")
+        _check_shape(source.shape, layout)
+        pieces = source.chunks()
+    else:
+        x = real_array(x, "x")
+        _check_shape(x.shape, layout)
+        step = max(1, CHUNK_BYTES // max(1, x[0].nbytes))
+        pieces = ((start, x[start : start + step]) for start in range(0, len(x), step))
+    used = slice(None) if len(layout.raw_shape) == 1 else layout.channels
+    for start, piece in pieces:
+        dtype = np.float32 if piece.dtype.itemsize <= 4 and piece.dtype.kind == "f" else np.float64
+        fine = representable(piece[:, used]).reshape(len(piece), -1).all(axis=1)
+        if not fine.all():
+            raise DataError(
+                "x must be finite, within float32, in the channels in use, but sample"
+                f" {start + int(fine.argmin())} is not: correct or remove it"
+            )
+        with_channels = piece[:, None] if len(layout.raw_shape) == 1 else piece[:, used]
+        names = [layout.channel_names[i] for i in layout.channels]
+        scale = (layout.input_mean, layout.input_std)
+        refuse_far_from(scale, with_channels, start, names, meant, "channel")
+        yield np.array(piece, dtype=dtype, order="C")  # a writable copy
+
+
+def _check_shape(shape: tuple[int, ...], layout: Layout) -> None:
+    wanted = tuple(layout.raw_shape)
+    if shape[1:] == wanted and shape[0] > 0:
+        return
+    said = f"x must have shape (n_samples, {', '.join(map(str, wanted))})"
+    if len(wanted) > 1:
+        names = ", ".join(layout.channel_names)
+        said += f" with all {wanted[0]} recorded channels ({names})"
+    hint = ": add the axis of the samples with x[None]" if shape == wanted else ""
+    if shape[1:] == (*wanted[1:], *wanted[:1]):
+        hint = ": the channels come last, turn them with np.moveaxis(x, -1, 1)"
+    raise DataError(f"{said}, got {shape}{hint}")

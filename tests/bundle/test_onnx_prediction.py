@@ -1,0 +1,71 @@
+"""Predictions by onnxruntime are those of PyTorch, without its import."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from hpo_utils.base.errors import DataError
+from hpo_utils.base.paths import resolve
+from hpo_utils.bundle.bundle import predict
+from hpo_utils.bundle.onnx_prediction import has_onnx, predict_by_onnx
+from hpo_utils.data.prepared import load_prepared
+from hpo_utils.winner.settle import winner_directory
+
+
+@pytest.fixture(scope="module")
+def home(settled):
+    """The bundle's directory and the raw arrays it was made from."""
+    cfg, study = settled
+    root = resolve(cfg.paths.outputs_root)
+    data = load_prepared(root, study.user_attrs["signature"]["dataset_id"])
+    raw = np.load(data.manifest["sources"][0]["path"])
+    return winner_directory(root, study.study_name) / "bundle", raw
+
+
+def test_they_are_those_of_pytorch(home):
+    bundle, raw = home
+    changed = np.concatenate([raw, 3.0 * raw[:4]])  # more samples than are taken at once
+    found, known = predict_by_onnx(bundle, changed), predict(bundle, changed, "cpu")
+    np.testing.assert_allclose(found.y, known.y, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found.half_width, known.half_width, rtol=1e-2, atol=1e-4)
+    np.testing.assert_array_equal(found.is_new, known.is_new)
+    assert found.is_new[-4:].all()
+    assert found.confidence == known.confidence
+
+
+def test_the_same_inputs_are_refused(home):
+    bundle, raw = home
+    with pytest.raises(DataError, match="must have shape"):
+        predict_by_onnx(bundle, raw[:, :2])
+    coded = raw[:3].copy()
+    coded[1, 0, 0, 0] = -9999.0
+    with pytest.raises(DataError, match="sample 1"):
+        predict_by_onnx(bundle, coded)
+    assert len(predict_by_onnx(bundle, coded, accept_outliers=True).y) == 3
+
+
+def test_a_damaged_file_is_left_to_pytorch(home, tmp_path):
+    bundle, raw = home
+    for file in ("bundle.json", "config.yaml"):
+        (tmp_path / file).write_bytes((bundle / file).read_bytes())
+    assert not has_onnx(tmp_path, "cpu")
+    (tmp_path / "model.onnx").write_bytes((bundle / "model.onnx").read_bytes()[:1000])
+    assert has_onnx(tmp_path, "cpu")
+    assert not has_onnx(tmp_path, "cuda")
+    assert predict_by_onnx(tmp_path, raw[:2]) is None
+
+
+def test_the_command_does_not_import_what_it_does_not_need(home, tmp_path):
+    bundle, raw = home
+    np.save(tmp_path / "x.npy", raw[:3])
+    arguments = ["predict", str(bundle), "x.npy", "--device", "cpu", "--out", "y.csv"]
+    program = f"""
+import sys
+from hpo_utils.__main__ import main
+assert main({arguments!r}) == 0
+slow = {{"torch", "pandas", "scipy", "optuna", "sklearn", "h5py"}} & set(sys.modules)
+assert not slow, slow
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
