@@ -8,7 +8,7 @@ opened. *Found*: docs/decisions/augmentation.md. *Command*: python benchmarks/au
 from __future__ import annotations
 
 import tempfile
-from multiprocessing import Pool
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from mixtures import configurations
 from record import keep
 
 from hpo_utils.base.config import Config, updated
+from hpo_utils.baselines.components import sight_of
 from hpo_utils.data.preparation import prepare_data
 from hpo_utils.training.directory import create_trial_output_dir
 from hpo_utils.training.train import train_trial
@@ -30,13 +31,16 @@ TRIED = (
 )  # fmt: skip
 
 
-def score(job: tuple[str, Config, dict[str, float], int]) -> dict[str, object]:
+CONFIGURATIONS: dict[str, Config] = {}  # by set, for the processes that are forked
+
+
+def score(job: tuple[str, dict[str, float], int]) -> dict[str, object]:
     """Return the validation score of one training."""
     torch.set_num_threads(1)
-    name, cfg, asked, seed = job
+    name, asked, seed = job
     settings = {f"augmentation.{key}": value for key, value in asked.items()}
     more = {"training.seed": seed, "evaluation.strict_test": True, "training.n_threads": 1}
-    cfg = updated(cfg, {**settings, **more})
+    cfg = updated(CONFIGURATIONS[name], {**settings, **more})
     output_dir = create_trial_output_dir(cfg.paths.outputs_root)
     found = train_trial(cfg, output_dir, prepare_data(cfg))["score"]
     print(f"{name} {asked} seed {seed}: {found:.4f}", flush=True)
@@ -46,10 +50,11 @@ def score(job: tuple[str, Config, dict[str, float], int]) -> dict[str, object]:
 def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         sets = {n: cfg for n, cfg in configurations(Path(directory)).items() if n in SETS}
+        CONFIGURATIONS.update(sets)
         for cfg in sets.values():
-            prepare_data(cfg)
-        jobs = [(n, cfg, a, seed) for n, cfg in sets.items() for a in TRIED for seed in SEEDS]
-        with Pool(2) as pool:
+            sight_of(cfg, prepare_data(cfg))
+        jobs = [(n, a, seed) for n in sets for a in TRIED for seed in SEEDS]
+        with get_context("fork").Pool(2) as pool:
             runs = pool.map(score, jobs, chunksize=1)
     means = {
         (name, str(asked)): np.mean(

@@ -26,7 +26,7 @@ from hpo_utils.study.progress import why_none_completed
 from hpo_utils.training.test_looks import BY_HAND, TRIAL, looks_at_test, winners_heard
 from hpo_utils.trials.storage import count_finished
 from hpo_utils.winner.evaluation import AllFolds, Evaluation, Examination, Standing
-from hpo_utils.winner.examination import network_verdict, shares_at_home
+from hpo_utils.winner.examination import network_verdict, shares_at_home, validated_in_turn
 from hpo_utils.winner.settle import load_evaluation, study_data, winner_directory
 
 UNSETTLED = (
@@ -264,6 +264,14 @@ def show_race(report: Report, settled: SettledStudy) -> None:
         ),
         _("Scores of the contenders on fresh seeds, with means and intervals"),
     )
+    if validated_in_turn(evaluation):
+        report.show(
+            _(
+                "Each seed left out other samples for its validation, so that {n} independent"
+                " samples or groups judge a contender, and the winner's networks know what the"
+                " others left out."
+            ).format(n=settled.examination["n_val_units"])
+        )
     report.show(contenders_table(evaluation["contenders"], evaluation["confidence"]))
 
 

@@ -29,7 +29,7 @@ from hpo_utils.scores.skill import (
 )
 from hpo_utils.scores.spread import calibrate_spread, coverage
 from hpo_utils.scores.yardstick import create_yardstick
-from hpo_utils.winner.evaluation import Examination
+from hpo_utils.winner.evaluation import Evaluation, Examination
 
 
 def examine(
@@ -119,6 +119,12 @@ def scores_of_parts(
 def shares_at_home(examination: Examination) -> Shares:
     """Return the shares of the models in what goes home; before version 6 it was the network."""
     return examination.get("shares", {NETWORK: [1.0] * len(examination["validation"])})
+
+
+def validated_in_turn(evaluation: Evaluation) -> bool:
+    """Return whether the members left out different samples for their validation."""
+    intervals = evaluation["examination"]["intervals"] or {}
+    return len(evaluation["members"]) > 1 and not intervals.get("has_spread", True)
 
 
 def verdict_at_home(examination: Examination, k: int) -> str:

@@ -11,7 +11,7 @@ from hpo_utils.data.split import MIN_UNITS, PART_NAMES
 from hpo_utils.scores.skill import NETWORK, joint_verdict
 from hpo_utils.training.test_looks import winners_heard
 from hpo_utils.winner.evaluation import AllFolds, Evaluation, Examination
-from hpo_utils.winner.examination import shares_at_home, verdict_at_home
+from hpo_utils.winner.examination import shares_at_home, validated_in_turn, verdict_at_home
 
 
 def model_card(data: PreparedData, evaluation: Evaluation, made_with: dict[str, Any]) -> str:
@@ -27,6 +27,7 @@ def model_card(data: PreparedData, evaluation: Evaluation, made_with: dict[str, 
         "one network"
         if n_members == 1
         else f"the mean of {n_members} networks of one configuration trained with different seeds"
+        + (", each validated on other samples" if validated_in_turn(evaluation) else "")
     )
     kind = f"A convolutional regressor, {network}"
     if list(shares) != [NETWORK]:
@@ -44,6 +45,7 @@ def model_card(data: PreparedData, evaluation: Evaluation, made_with: dict[str, 
         "```sh\npython -m hpo_utils predict BUNDLE x.npy --out y.npy\n"
         "python -m hpo_utils evaluate BUNDLE x_later.npy t_later.npy\n```",
         "`model.onnx` gives the same numbers without PyTorch: input `x`, outputs `y` and `spread`."
+        " `python predict.py x.npy y.csv` uses it with numpy and onnxruntime alone."
         if (left_out := found.get("without_onnx")) is None
         else f"There is no `model.onnx`: {left_out}.",
         "## How good it is",
