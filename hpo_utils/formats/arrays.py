@@ -1,4 +1,4 @@
-"""Arrays by name in ``.npy``, ``.npz``, MATLAB (v5 to v7.3), HDF5 and NetCDF files.
+"""Arrays by name in ``.npy``, ``.npz``, MATLAB (v5 to v7.3), HDF5, NetCDF and TIFF files.
 
 MATLAB writes the fields of a struct and HDF5 its groups: here they are dotted names. Objects of
 MATLAB's newer classes are refused, because readers turn them into something else without a word.
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hpo_utils.base.errors import DataError
 
 MATLAB, HDF5 = (".mat",), (".h5", ".hdf5", ".hdf", ".nc", ".nc4", ".cdf")
-NUMPY = (".npy", ".npz")
+NUMPY, TIFF = (".npy", ".npz"), (".tif", ".tiff")
 KINDS = "iufb"  # of real numbers
 OBJECT = 0xDD000000  # with which MATLAB marks a reference to an object in a file of version 7.3
 Array = NDArray[Any]
@@ -44,10 +44,16 @@ def read_arrays(path: Path) -> dict[str, Array]:
                 found = {"": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
         elif suffix in MATLAB:
             found = dict(_of_matlab(path))
+        elif suffix in TIFF:
+            found = dict(_of_tiff(path))
         else:
             found = dict(_of_hdf5(path))
-    except DataError:
-        raise
+    except (DataError, ImportError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(
+            f"{suffix} files need a package, to read {path.name}: pip install 'hpo_utils[formats]'"
+        ) from None
     except Exception as error:  # a damaged file raises anything
         raise DataError(
             f"a file of arrays must be whole, got {path.name}: {type(error).__name__}:"
@@ -110,6 +116,19 @@ def _is_object(value: Any) -> bool:
         and value.size >= 1
         and int(value.flat[0]) == OBJECT
     )
+
+
+def _of_tiff(path: Path) -> Iterator[tuple[str, Array]]:
+    """Yield each series of pages: one stack, or several images that were written one by one."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as content:
+        series = [each.asarray() for each in content.series]
+    if len({(each.shape, each.dtype) for each in series}) == 1:
+        yield "", series[0] if len(series) == 1 else np.stack(series)
+        return
+    for number, each in enumerate(series):
+        yield str(number), each
 
 
 def _of_hdf5(path: Path) -> Iterator[tuple[str, Array]]:

@@ -29,15 +29,15 @@ from hpo_utils.base.paths import (
 )
 from hpo_utils.data.sources import sha256
 from hpo_utils.data.split import part_words
-from hpo_utils.formats.arrays import HDF5, MATLAB, NUMPY
-from hpo_utils.formats.recordings import READABLE, Recording, read_recording
+from hpo_utils.formats.arrays import HDF5, MATLAB, NUMPY, TIFF
+from hpo_utils.formats.recordings import READABLE, Axis, Recording, read_recording
 from hpo_utils.formats.references import References, read_references
-from hpo_utils.formats.samples import Axis, Samples, samples_of_arrays, samples_of_table
+from hpo_utils.formats.samples import Samples, samples_of_arrays, samples_of_table
 from hpo_utils.formats.tables import SHEETS, TEXTS
 from hpo_utils.formats.windows import at_rate, cut
 
 SOURCES = "sources.json"
-ARRAYS = (*NUMPY, *MATLAB, *HDF5)
+ARRAYS = (*NUMPY, *MATLAB, *HDF5, *TIFF)
 HEADER = """# Written by `python -m hpo_utils import`. Search with it:
 # python -m hpo_utils run --params-file {path}
 
@@ -108,7 +108,7 @@ class Imported:
 
     def sentences(self) -> list[str]:
         """Return what was understood, a line each."""
-        groups = "" if self.n_groups is None else f" from {self.n_groups} recordings"
+        groups = "" if self.n_groups is None else f" in {self.n_groups} groups"
         lines = [
             f"{self.n_samples} samples{groups} of shape {self.sample_shape}:"
             f" {', '.join(self.channels)}",
@@ -211,6 +211,8 @@ def _import_samples(request: Request, file: Path, found: Imported, directory: Pa
     write_npy(directory / "x_train.npy", kept[:, None] if kept.ndim == 2 else kept)
     write_npy(directory / "t_train.npy", t[whole].astype(np.float32))
     _write_split(directory, references, rows[whole], found)
+    if samples.ids is not None:  # several spectra of one specimen stay together
+        _write_groups(directory, np.unique(samples.ids, return_inverse=True)[1][whole], found)
     found.n_samples, found.target_names, found.target_units = (
         len(kept), references.names, references.units,
     )  # fmt: skip
@@ -228,6 +230,14 @@ def _rows(samples: Samples, references: References, joined_by_id: bool) -> NDArr
             f" {len(references.values)}: name the rows of both by an id, or correct them"
         )
     return np.arange(len(samples.values))
+
+
+def _write_groups(directory: Path, numbers: NDArray[np.int64], found: Imported) -> None:
+    """Write the group of each sample, if several samples come from one specimen or recording."""
+    n_groups = len(np.unique(numbers))
+    if n_groups < len(numbers):
+        write_npy(directory / "groups.npy", numbers)
+        found.n_groups = n_groups
 
 
 def _write_split(
@@ -266,15 +276,13 @@ def _import_recordings(
         _write_header(stream, len(groups), found.sample_shape)
     write_npy(directory / "t_train.npy", t[groups].astype(np.float32))
     _write_split(directory, references, rows[groups], found)
-    if len(set(groups)) < len(groups):
-        write_npy(directory / "groups.npy", np.array(groups))
-        found.n_groups = len(set(groups))
+    _write_groups(directory, np.array(groups), found)
     if n_unmeasured := int((~measured).sum()):
         found.remarks.append(f"{n_unmeasured} recordings without all targets are left out")
     rate = request.rate or first.rate
-    found.axis = (
-        None if rate is None else Axis("time [s]", 0.0, float(f"{(length - 1) / rate:.9g}"))
-    )
+    found.axis = first.axis
+    if rate is not None:
+        found.axis = Axis("time [s]", 0.0, float(f"{(length - 1) / rate:.9g}"))
     found.n_samples, found.target_names, found.target_units = (
         len(groups), references.names, references.units,
     )  # fmt: skip
@@ -290,6 +298,7 @@ def _windows_of(
         ("channels", recording.channels, first.channels),
         ("units", recording.units, first.units),
         ("rate", request.rate or recording.rate, request.rate or first.rate),
+        ("axis", recording.axis, first.axis),
     ):
         if own != wanted:
             advice = ": resample them by --rate" if what == "rate" else ""

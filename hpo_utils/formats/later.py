@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
-from hpo_utils.formats.arrays import HDF5, MATLAB, NUMPY, choose_array, read_arrays
+from hpo_utils.formats.arrays import HDF5, MATLAB, NUMPY, TIFF, choose_array, read_arrays
 from hpo_utils.formats.recordings import TDMS, WAV, read_recording
 from hpo_utils.formats.references import read_references
 from hpo_utils.formats.samples import samples_of_table
+from hpo_utils.formats.spectra import JCAMP, SPC
 from hpo_utils.formats.tables import SHEETS, TEXTS
 
-KINDS = (*NUMPY, *MATLAB, *HDF5, *TEXTS, *SHEETS, *WAV, *TDMS)
+KINDS = (*NUMPY, *MATLAB, *HDF5, *TIFF, *TEXTS, *SHEETS, *WAV, *TDMS, *JCAMP, *SPC)
 
 
 def read_inputs(
@@ -25,7 +26,7 @@ def read_inputs(
     """Return raw inputs (n_samples, *raw_shape), and the ids of the samples if there are any.
 
     An ``.npy`` or ``.npz`` file is returned as it is, since it can be read in pieces. A table has a
-    sample in each row; a WAV or TDMS file is one sample.
+    sample in each row; a WAV, TDMS, JCAMP-DX or SPC file is one sample.
 
     Raises
     ------
@@ -39,9 +40,9 @@ def read_inputs(
     if suffix in (*TEXTS, *SHEETS):
         samples = samples_of_table(path)
         values, ids = samples.values, samples.ids
-    elif suffix in (*MATLAB, *HDF5):
+    elif suffix in (*MATLAB, *HDF5, *TIFF):
         values = choose_array(read_arrays(path), key, "--x-key", path)
-    elif suffix in (*WAV, *TDMS):
+    elif suffix in (*WAV, *TDMS, *JCAMP, *SPC):
         values = read_recording(path).values[None]
     else:
         raise DataError(f"inputs must be one of {', '.join(KINDS)}, got {path.name}")

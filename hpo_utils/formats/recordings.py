@@ -1,6 +1,7 @@
 """Recordings: one file each, as channels over time, with names, units and rate where they are told.
 
-Read are WAV, TDMS (extra ``formats``), tables with a row for each time, and files of arrays.
+Read are WAV, TDMS (extra ``formats``), spectra of instruments, tables with a row for each time, and
+files of arrays.
 """
 
 from __future__ import annotations
@@ -15,24 +16,38 @@ from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
 from hpo_utils.formats.arrays import HDF5, MATLAB, NUMPY, choose_array, read_arrays
+from hpo_utils.formats.spectra import JCAMP, SPC, read_curve
 from hpo_utils.formats.tables import SHEETS, TEXTS, Column, read_table
 
 WAV, TDMS = (".wav",), (".tdms",)
-READABLE = (*WAV, *TDMS, *TEXTS, *SHEETS, *NUMPY, *MATLAB, *HDF5)
+READABLE = (*WAV, *TDMS, *JCAMP, *SPC, *TEXTS, *SHEETS, *NUMPY, *MATLAB, *HDF5)
 TIME = re.compile(r"t|time|zeit|temps|tiempo|時間|時刻|seconds?|sec", re.IGNORECASE)
 IN_SECONDS = {"": 1.0, "s": 1.0, "sec": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "min": 60.0}
 EVEN = 1e-3  # of a step by which the steps of an even time axis may differ
 
 
 @dataclass(frozen=True)
+class Axis:
+    """Name with unit, first and last place of the axis of signals."""
+
+    name: str
+    first: float
+    last: float
+
+
+@dataclass(frozen=True)
 class Recording:
-    """Values (n_channels, length) of one file; ``rate`` in Hz is None if the file does not say."""
+    """Values (n_channels, length) of one file.
+
+    ``rate`` in Hz is None if the file does not say; ``axis`` is that of a spectrum, else None.
+    """
 
     path: Path
     values: NDArray[np.float64]
     channels: list[str]
     units: list[str]
     rate: float | None
+    axis: Axis | None = None
 
 
 def read_recording(path: Path, key: str | None = None) -> Recording:
@@ -48,6 +63,8 @@ def read_recording(path: Path, key: str | None = None) -> Recording:
         return _of_wav(path)
     if suffix in TDMS:
         return _of_tdms(path)
+    if suffix in (*JCAMP, *SPC):
+        return _of_spectrum(path)
     if suffix in (*TEXTS, *SHEETS):
         return _of_table(path)
     if suffix in (*NUMPY, *MATLAB, *HDF5):
@@ -56,6 +73,13 @@ def read_recording(path: Path, key: str | None = None) -> Recording:
     raise DataError(
         f"a recording must be one of {', '.join(READABLE)}, got {path.name}: export it as CSV"
     )
+
+
+def _of_spectrum(path: Path) -> Recording:
+    """Read a spectrum, whose name is that of its unit."""
+    x, y, x_unit, y_unit = read_curve(path)
+    axis = Axis(f"axis [{x_unit}]" if x_unit else "axis", float(x[0]), float(x[-1]))
+    return Recording(path, y[None], [y_unit or "signal"], ["-"], None, axis)
 
 
 def _of_wav(path: Path) -> Recording:

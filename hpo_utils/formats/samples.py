@@ -13,20 +13,12 @@ from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
 from hpo_utils.formats.arrays import choose_array, read_arrays
+from hpo_utils.formats.recordings import Axis
 from hpo_utils.formats.references import References, references_among
 from hpo_utils.formats.tables import Column, read_table
 
 PLACE = re.compile(r"(?P<name>.*?)[ _]?(?P<place>[-+]?\d+([.,]\d+)?)\s*(?P<unit>[a-zA-Zµ/%-]*\d?)")
 LEAST = 8  # columns of one name with rising or falling numbers that make an axis
-
-
-@dataclass(frozen=True)
-class Axis:
-    """Name with unit, first and last place of the axis of signals."""
-
-    name: str
-    first: float
-    last: float
 
 
 @dataclass(frozen=True)

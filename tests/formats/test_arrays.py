@@ -3,6 +3,8 @@
 import h5py
 import numpy as np
 import pytest
+import tifffile
+from PIL import Image
 from scipy.io import netcdf_file, savemat
 
 from hpo_utils.base.errors import DataError
@@ -76,9 +78,20 @@ def test_several_arrays_need_a_key(tmp_path):
     assert choose_array(arrays, "b", "--key", path).shape == (10, 50)
 
 
-@pytest.mark.parametrize("name", ["x.mat", "x.h5", "x.nc", "x.npy", "x.npz"])
+@pytest.mark.parametrize("name", ["x.mat", "x.h5", "x.nc", "x.npy", "x.npz", "x.tif"])
 @pytest.mark.parametrize("content", [b"", b"CDF", b"\x89HDF\r\n\x1a\n cut", b"PK\x03\x04 cut"])
 def test_a_damaged_file_is_refused_in_a_sentence(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match="must be whole"):
         read_arrays(tmp_path / name)
+
+
+def test_a_stack_of_images_is_read_whole_however_it_was_written(tmp_path):
+    images = (255 * np.random.default_rng(0).uniform(size=(4, 6, 8))).astype(np.uint8)
+    first, *others = map(Image.fromarray, images)
+    first.save(tmp_path / "a.tif", save_all=True, append_images=others)
+    np.testing.assert_array_equal(read_arrays(tmp_path / "a.tif")[""], images)
+    with tifffile.TiffWriter(tmp_path / "b.tif") as file:
+        for image in images:
+            file.write(image)
+    np.testing.assert_array_equal(read_arrays(tmp_path / "b.tif")[""], images)

@@ -104,6 +104,17 @@ def test_a_column_may_tell_the_split(tmp_path):
     assert data.sample_numbers("val").tolist() == list(range(3, 20, 4))
 
 
+def test_several_spectra_of_one_specimen_are_a_group(tmp_path):
+    spectra_table(tmp_path / "meat.csv", 12, **{f"{k},0": f"s{k // 2}" for k in range(12)})
+    (tmp_path / "lab.csv").write_text("sample,protein\n" + "\n".join(f"s{k},{k}" for k in range(6)))
+    found = run(tmp_path / "meat.csv", targets=tmp_path / "lab.csv", out=tmp_path / "meat")
+    assert np.load(tmp_path / "meat/t_train.npy")[:, 0].tolist() == [k // 2 for k in range(12)]
+    groups = np.load(tmp_path / "meat/groups.npy")
+    assert groups[::2].tolist() == groups[1::2].tolist()
+    assert found.n_groups == 6
+    assert "12 samples in 6 groups" in found.sentences()[0]
+
+
 def test_gaps_are_left_out_and_counted(tmp_path):
     spectra_table(tmp_path / "meat.csv", 12, **{"3,2": "", "5,11": "n/a"})
     found = run(tmp_path / "meat.csv", out=tmp_path / "meat")
