@@ -13,22 +13,10 @@ from scipy.io import savemat
 from hpo_utils.__main__ import main
 from hpo_utils.base.errors import BundleError, DataError
 from hpo_utils.base.formatting import percent
-from hpo_utils.base.paths import resolve
 from hpo_utils.baselines.fitted import fit_baselines
 from hpo_utils.baselines.take_home import mixed
 from hpo_utils.bundle.bundle import load_bundle, predict
-from hpo_utils.data.prepared import load_prepared
 from hpo_utils.winner.settle import load_predictions, winner_directory
-
-
-@pytest.fixture(scope="module")
-def home(settled):
-    """The bundle's directory, the raw arrays it was made from, and its data."""
-    cfg, study = settled
-    root = resolve(cfg.paths.outputs_root)
-    data = load_prepared(root, study.user_attrs["signature"]["dataset_id"])
-    raw = np.load(data.manifest["sources"][0]["path"])
-    return winner_directory(root, study.study_name) / "bundle", raw, data
 
 
 def test_raw_arrays_give_what_the_study_predicted(home):

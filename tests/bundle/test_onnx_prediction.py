@@ -7,25 +7,12 @@ import numpy as np
 import pytest
 
 from hpo_utils.base.errors import DataError
-from hpo_utils.base.paths import resolve
 from hpo_utils.bundle.bundle import predict
 from hpo_utils.bundle.onnx_prediction import has_onnx, predict_by_onnx
-from hpo_utils.data.prepared import load_prepared
-from hpo_utils.winner.settle import winner_directory
-
-
-@pytest.fixture(scope="module")
-def home(settled):
-    """The bundle's directory and the raw arrays it was made from."""
-    cfg, study = settled
-    root = resolve(cfg.paths.outputs_root)
-    data = load_prepared(root, study.user_attrs["signature"]["dataset_id"])
-    raw = np.load(data.manifest["sources"][0]["path"])
-    return winner_directory(root, study.study_name) / "bundle", raw
 
 
 def test_they_are_those_of_pytorch(home):
-    bundle, raw = home
+    bundle, raw, _ = home
     changed = np.concatenate([raw, 3.0 * raw[:4]])  # more samples than are taken at once
     found, known = predict_by_onnx(bundle, changed), predict(bundle, changed, "cpu")
     np.testing.assert_allclose(found.y, known.y, rtol=1e-3, atol=1e-4)
@@ -36,7 +23,7 @@ def test_they_are_those_of_pytorch(home):
 
 
 def test_the_same_inputs_are_refused(home):
-    bundle, raw = home
+    bundle, raw, _ = home
     with pytest.raises(DataError, match="must have shape"):
         predict_by_onnx(bundle, raw[:, :2])
     coded = raw[:3].copy()
@@ -47,7 +34,7 @@ def test_the_same_inputs_are_refused(home):
 
 
 def test_a_damaged_file_is_left_to_pytorch(home, tmp_path):
-    bundle, raw = home
+    bundle, raw, _ = home
     for file in ("bundle.json", "config.yaml"):
         (tmp_path / file).write_bytes((bundle / file).read_bytes())
     assert not has_onnx(tmp_path, "cpu")
@@ -58,7 +45,7 @@ def test_a_damaged_file_is_left_to_pytorch(home, tmp_path):
 
 
 def test_the_command_does_not_import_what_it_does_not_need(home, tmp_path):
-    bundle, raw = home
+    bundle, raw, _ = home
     np.save(tmp_path / "x.npy", raw[:3])
     arguments = ["predict", str(bundle), "x.npy", "--device", "cpu", "--out", "y.csv"]
     program = f"""
