@@ -24,6 +24,7 @@ from hpo_utils.network.with_views import WithViews
 
 PIECE = 2**24  # bytes that are copied at a time
 RESIDENT_SHARE = 0.5  # of the free memory that a part may take
+MOST_KEPT = 2**28  # bytes of what sights returned that a process keeps for its next training
 
 
 @dataclass
@@ -34,12 +35,13 @@ class PartTensors:
     and lies on the device or, if it is too large for that, on the host. ``z`` has shape
     (n_samples, n_targets), is standardised, and lies on the device. ``seen`` of shape
     (n_samples, n_seen) is what the sight of ``WithViews`` returns for ``x``, once and not in every
-    epoch.
+    epoch. ``name`` tells the part from those of other data and other thinning; () if none is known.
     """
 
     x: Tensor
     z: Tensor
     seen: Tensor | None = None
+    name: tuple[str, ...] = ()
 
     def batch(
         self, index: Tensor, augmentation: Augmentation | None = None
@@ -63,13 +65,27 @@ class PartTensors:
         return (x,) if self.seen is None else (x, self.seen[index]), z
 
     def look(self, model: nn.Module) -> None:
-        """See the inputs as ``model`` does, if it is one ``WithViews``."""
+        """See the inputs as ``model`` does, if it is one ``WithViews``.
+
+        All trainings of a process on the same data see the same, so it is kept: on short trainings,
+        looking takes as long as learning.
+        """
         if not isinstance(model, WithViews):
+            return
+        if self.name in _KEPT:
+            self.seen = _KEPT[self.name]
             return
         step = max(1, BLOCK_VALUES // self.x[0].numel())
         with torch.no_grad():
             pieces = [model.sight(each.to(self.z.device)) for each in torch.split(self.x, step)]
         self.seen = torch.cat(pieces)
+        if self.name and self.seen.nbytes < MOST_KEPT:
+            if self.seen.nbytes + sum(kept.nbytes for kept in _KEPT.values()) > MOST_KEPT:
+                _KEPT.clear()
+            _KEPT[self.name] = self.seen
+
+
+_KEPT: dict[tuple[str, ...], Tensor] = {}  # by the name of a part
 
 
 @dataclass
@@ -98,16 +114,18 @@ def load_part(data: PreparedData, part: str, cfg: Config, device: torch.device) 
     factor, averaged = cfg.dataset.downsample_factor, cfg.dataset.thinning == MEAN
     z = torch.from_numpy(data.target_scaler.transform(data.targets(part))).to(device)
     shape = data.input_shape(part, factor)
+    name = (data.dataset_id, part, str(factor), str(averaged and factor > 1), str(device))
     n_bytes = math.prod(shape[1:]) * np.dtype(np.float32).itemsize  # of a sample
     if len(z) * n_bytes > RESIDENT_SHARE * free_memory(device):
-        return PartTensors(torch.from_numpy(data.inputs(part, factor, averaged=averaged)), z)
+        x = torch.from_numpy(data.inputs(part, factor, averaged=averaged))
+        return PartTensors(x, z, name=name)
     x = torch.empty(shape, device=device, memory_format=memory_format(len(shape) - 2))
     step = max(1, PIECE // n_bytes)
     for start in range(0, len(z), step):
         # mapped anew each time, or every page that was read would count as ours until the end
         piece = data.inputs(part, factor, slice(start, start + step), averaged)
         x[start : start + step] = torch.from_numpy(np.array(piece))
-    return PartTensors(x, z)
+    return PartTensors(x, z, name=name)
 
 
 def make_batches(

@@ -1,7 +1,10 @@
 import numpy as np
 import torch
 
+from hpo_utils.base.config import updated
+from hpo_utils.baselines.components import sight_of
 from hpo_utils.data.preparation import prepare_data
+from hpo_utils.network.models import create_network
 from hpo_utils.training import batches
 from hpo_utils.training.batches import MicroBatches, count_batches, load_part, make_batches
 
@@ -57,3 +60,22 @@ def test_the_number_of_batches_is_known_before():
         for batch_size in range(2, 9):
             made = make_batches(n_samples, batch_size, generator, torch.device("cpu"))
             assert count_batches(n_samples, batch_size) == len(made)
+
+
+def test_what_is_seen_of_a_part_is_kept_for_the_next_training(make_config):
+    cfg, cpu = make_config(), torch.device("cpu")
+    data = prepare_data(cfg)
+
+    def seen(part, factor=1, how="mean"):
+        asked = {"dataset.downsample_factor": factor, "dataset.thinning": how}
+        own = updated(cfg, asked)
+        found = load_part(data, part, own, cpu)
+        sight = sight_of(own, data)
+        found.look(create_network(own, found.x, data.target_scaler, data.physics, cpu, sight))
+        return found.seen
+
+    first = seen("train")
+    assert seen("train") is first
+    assert seen("train", how="pick") is first  # nothing is thinned
+    assert not torch.equal(seen("train", 2), seen("train", 2, "pick"))
+    assert len(seen("val")) == data.input_shape("val")[0]
