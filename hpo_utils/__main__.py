@@ -258,10 +258,13 @@ def _evaluate(options: argparse.Namespace) -> None:
     from hpo_utils.bundle.acceptance import evaluate
     from hpo_utils.bundle.bundle import load_bundle
     from hpo_utils.formats.later import read_inputs, read_measured
+    from hpo_utils.formats.references import shared_column
 
     bundle = load_bundle(options.bundle.absolute())
-    x, ids = read_inputs(options.x.absolute(), options.x_key, bundle.layout.raw_shape)
-    t = read_measured(options.t.absolute(), options.t_key, bundle.layout.target_names, ids)
+    files, layout = (options.x.absolute(), options.t.absolute()), bundle.layout
+    by = shared_column(*files)
+    x, ids = read_inputs(files[0], options.x_key, layout.raw_shape, by)
+    t = read_measured(files[1], options.t_key, layout.target_names, ids, by)
     groups = None if options.groups is None else options.groups.absolute()
     keys = {"x_key": options.x_key, "t_key": options.t_key, "groups_key": options.groups_key}
     accept = options.accept_outliers

@@ -31,7 +31,7 @@ from hpo_utils.data.sources import sha256
 from hpo_utils.data.split import part_words
 from hpo_utils.formats.arrays import HDF5, MATLAB, NUMPY, TIFF
 from hpo_utils.formats.recordings import READABLE, Axis, Recording, read_recording
-from hpo_utils.formats.references import References, read_references
+from hpo_utils.formats.references import References, read_references, shared_column
 from hpo_utils.formats.samples import Samples, samples_of_arrays, samples_of_table
 from hpo_utils.formats.tables import SHEETS, TEXTS
 from hpo_utils.formats.windows import at_rate, cut
@@ -179,6 +179,8 @@ def _are_samples(request: Request, files: Sequence[Path]) -> bool:
 
 def _import_samples(request: Request, file: Path, found: Imported, directory: Path) -> None:
     """Write the samples of one table or array."""
+    if request.targets is not None and request.id_column is None:
+        request = replace(request, id_column=shared_column(file, request.targets))
     given = _references(request)
     if file.suffix.lower() in (*TEXTS, *SHEETS):
         columns = () if given else request.target_columns
@@ -194,14 +196,17 @@ def _import_samples(request: Request, file: Path, found: Imported, directory: Pa
     references = given or samples.references
     if references is None:
         raise DataError(f"targets must be given by --targets, got none beside {file.name}")
-    rows = _rows(samples, references, joined_by_id=given is not None)
+    by_id = given is not None and samples.ids is not None and references.ids is not None
+    found.remarks += samples.remarks
+    if by_id:
+        found.remarks.append(f"rows joined by {request.id_column or 'their ids'}")
+    rows = _rows(samples, references, by_id)
     values, t = (
         request.without_codes(samples.values),
         request.without_codes(references.values)[rows],
     )
     inputs_whole = np.isfinite(values).reshape(len(values), -1).all(axis=1)
     whole = inputs_whole & np.isfinite(t).all(axis=1)
-    found.remarks += samples.remarks
     if n_gaps := int((~inputs_whole).sum()):
         found.remarks.append(f"{n_gaps} samples with gaps in their inputs are left out")
     if n_gaps := int((inputs_whole & ~whole).sum()):
@@ -220,10 +225,10 @@ def _import_samples(request: Request, file: Path, found: Imported, directory: Pa
     found.channels, found.axis = samples.channels, samples.axis
 
 
-def _rows(samples: Samples, references: References, joined_by_id: bool) -> NDArray[np.int64]:
-    """Return the row of the targets of each sample, by id if both have ids, else by order."""
-    if joined_by_id and samples.ids is not None and references.ids is not None:
-        return references.rows_of(samples.ids)
+def _rows(samples: Samples, references: References, by_id: bool) -> NDArray[np.int64]:
+    """Return the row of the targets of each sample, by its id or by its order."""
+    if by_id:
+        return references.rows_of(samples.ids or [])
     if len(samples.values) != len(references.values):
         raise DataError(
             f"inputs and targets must have as many rows, got {len(samples.values)} and"

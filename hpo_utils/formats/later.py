@@ -21,7 +21,7 @@ KINDS = (*NUMPY, *MATLAB, *HDF5, *TIFF, *TEXTS, *SHEETS, *WAV, *TDMS, *JCAMP, *S
 
 
 def read_inputs(
-    path: Path, key: str | None, raw_shape: Sequence[int]
+    path: Path, key: str | None, raw_shape: Sequence[int], id_column: str | None = None
 ) -> tuple[NDArray[Any] | Path, list[str] | None]:
     """Return raw inputs (n_samples, *raw_shape), and the ids of the samples if there are any.
 
@@ -38,7 +38,7 @@ def read_inputs(
         return path, None
     ids = None
     if suffix in (*TEXTS, *SHEETS):
-        samples = samples_of_table(path)
+        samples = samples_of_table(path, id_column)
         values, ids = samples.values, samples.ids
     elif suffix in (*MATLAB, *HDF5, *TIFF):
         values = choose_array(read_arrays(path), key, "--x-key", path)
@@ -56,7 +56,11 @@ def read_inputs(
 
 
 def read_measured(
-    path: Path, key: str | None, names: Sequence[str], ids: Sequence[str] | None
+    path: Path,
+    key: str | None,
+    names: Sequence[str],
+    ids: Sequence[str] | None,
+    id_column: str | None = None,
 ) -> NDArray[Any] | Path:
     """Return measured targets (n_samples, n_targets) in the order of ``names``.
 
@@ -72,7 +76,7 @@ def read_measured(
         return path
     if path.suffix.lower() not in (*TEXTS, *SHEETS):
         return choose_array(read_arrays(path), key, "--t-key", path)
-    references = read_references(path, target_columns=names)
+    references = read_references(path, None, id_column, names)
     if ids is None or references.ids is None:
         return references.values
     return np.asarray(references.values[references.rows_of(ids)])

@@ -93,6 +93,17 @@ def read_references(
     return references_among(read_table(path), path, id_column, target_columns, split_column)
 
 
+def shared_column(one: Path, other: Path) -> str | None:
+    """Return the first column that two tables have in common, by which their rows belong together.
+
+    None if one of them is no table, or they have no column in common.
+    """
+    if not {one.suffix.lower(), other.suffix.lower()} <= {*TEXTS, *SHEETS} or one == other:
+        return None
+    names = {column.name for column in read_table(other)}
+    return next((column.name for column in read_table(one) if column.name in names), None)
+
+
 def references_among(
     columns: Sequence[Column],
     path: Path,

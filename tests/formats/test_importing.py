@@ -104,6 +104,18 @@ def test_a_column_may_tell_the_split(tmp_path):
     assert data.sample_numbers("val").tolist() == list(range(3, 20, 4))
 
 
+def test_numbers_may_be_ids_if_both_tables_have_them(tmp_path):
+    """Otherwise they would be taken for a target, and the rows joined by their order."""
+    x, _ = spectra_table(tmp_path / "meat.csv", 12, **{f"{k},0": str(k) for k in range(12)})
+    order = RNG.permutation(12)
+    (tmp_path / "lab.csv").write_text("sample;protein\n" + "\n".join(f"{k};{k / 4}" for k in order))
+    found = run(tmp_path / "meat.csv", targets=tmp_path / "lab.csv", out=tmp_path / "meat")
+    assert found.target_names == ["protein"]
+    assert found.remarks == ["rows joined by sample"]
+    np.testing.assert_array_equal(np.load(tmp_path / "meat/t_train.npy")[:, 0], np.arange(12) / 4)
+    np.testing.assert_allclose(np.load(tmp_path / "meat/x_train.npy")[:, 0], x, rtol=1e-6)
+
+
 def test_several_spectra_of_one_specimen_are_a_group(tmp_path):
     spectra_table(tmp_path / "meat.csv", 12, **{f"{k},0": f"s{k // 2}" for k in range(12)})
     (tmp_path / "lab.csv").write_text("sample,protein\n" + "\n".join(f"s{k},{k}" for k in range(6)))
