@@ -108,7 +108,8 @@ class Imported:
 
     def sentences(self) -> list[str]:
         """Return what was understood, a line each."""
-        groups = "" if self.n_groups is None else f" in {self.n_groups} groups"
+        ending = "" if self.n_groups == 1 else "s"
+        groups = "" if self.n_groups is None else f" in {self.n_groups} group{ending}"
         lines = [
             f"{self.n_samples} samples{groups} of shape {self.sample_shape}:"
             f" {', '.join(self.channels)}",
@@ -212,9 +213,9 @@ def _import_samples(request: Request, file: Path, found: Imported, directory: Pa
     if n_gaps := int((inputs_whole & ~whole).sum()):
         found.remarks.append(f"{n_gaps} samples without all targets are left out")
     _check_left(int(whole.sum()))
-    kept = values[whole].astype(np.float32)
+    kept = _as_float32(values[whole], "inputs")
     write_npy(directory / "x_train.npy", kept[:, None] if kept.ndim == 2 else kept)
-    write_npy(directory / "t_train.npy", t[whole].astype(np.float32))
+    write_npy(directory / "t_train.npy", _as_float32(t[whole], "targets"))
     _write_split(directory, references, rows[whole], found)
     if samples.ids is not None:  # several spectra of one specimen stay together
         _write_groups(directory, np.unique(samples.ids, return_inverse=True)[1][whole], found)
@@ -274,12 +275,12 @@ def _import_recordings(
         _write_header(stream, 0, found.sample_shape)
         for number in map(int, np.flatnonzero(measured)):
             windows = _windows_of(request, files[number], first, length, found)
-            stream.write(np.ascontiguousarray(windows, dtype="<f4").tobytes())
+            stream.write(_as_float32(windows, f"values of {files[number].name}").tobytes())
             groups += [number] * len(windows)
         _check_left(len(groups))
         stream.seek(0)
         _write_header(stream, len(groups), found.sample_shape)
-    write_npy(directory / "t_train.npy", t[groups].astype(np.float32))
+    write_npy(directory / "t_train.npy", _as_float32(t[groups], "targets"))
     _write_split(directory, references, rows[groups], found)
     _write_groups(directory, np.array(groups), found)
     if n_unmeasured := int((~measured).sum()):
@@ -335,6 +336,16 @@ def _references(request: Request) -> References | None:
         request.targets, request.target_key, request.id_column, request.target_columns,
         request.split_column,
     )  # fmt: skip
+
+
+def _as_float32(values: NDArray[np.float64], what: str) -> NDArray[np.float32]:
+    """Return values as float32, in the order of the axes."""
+    largest = float(np.abs(values).max(initial=0.0))
+    if largest > np.finfo(np.float32).max:
+        raise DataError(
+            f"{what} must lie within float32, got {largest:g}: name it by --missing if it is a code"
+        )
+    return np.ascontiguousarray(values, dtype=np.float32)
 
 
 def _check_left(n_samples: int) -> None:

@@ -149,6 +149,13 @@ def test_codes_are_no_measurements(tmp_path):
     assert found.remarks == ["run_0.npy: 1 windows with gaps are left out"]
 
 
+def test_a_value_beyond_float32_is_refused(tmp_path):
+    spectra_table(tmp_path / "meat.csv", 12, **{"3,2": "1e300"})
+    with pytest.raises(DataError, match=r"inputs must lie within float32, got 1e\+300"):
+        run(tmp_path / "meat.csv", out=tmp_path / "meat")
+    assert run(tmp_path / "meat.csv", out=tmp_path / "meat", missing=[1e300]).n_samples == 11
+
+
 def test_an_earlier_import_is_replaced_only_if_asked_for(tmp_path):
     spectra_table(tmp_path / "meat.csv", 12)
     run(tmp_path / "meat.csv", out=tmp_path / "meat")
