@@ -341,7 +341,7 @@ def _references(request: Request) -> References | None:
 def _as_float32(values: NDArray[np.float64], what: str) -> NDArray[np.float32]:
     """Return values as float32, in the order of the axes."""
     largest = float(np.abs(values).max(initial=0.0))
-    if largest > np.finfo(np.float32).max:
+    if largest > float(np.finfo(np.float32).max):
         raise DataError(
             f"{what} must lie within float32, got {largest:g}: name it by --missing if it is a code"
         )
