@@ -23,6 +23,8 @@ from hpo_utils.base.paths import project_root
 if TYPE_CHECKING:  # slow to import, and not needed by every test
     import optuna
 
+    from hpo_utils.data.prepared import PreparedData
+
 if n_processes := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # that share the cores
     os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // int(n_processes)))
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -99,6 +101,20 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, optuna.St
         study = run_study(cfg)
         settle_winner(study, cfg)
     return cfg, study
+
+
+@pytest.fixture(scope="session")
+def home(settled: tuple[Config, optuna.Study]) -> tuple[Path, np.ndarray, PreparedData]:
+    """The bundle's directory, the raw arrays it was made from, and its data."""
+    from hpo_utils.base.paths import resolve
+    from hpo_utils.data.prepared import load_prepared
+    from hpo_utils.winner.settle import winner_directory
+
+    cfg, study = settled
+    root = resolve(cfg.paths.outputs_root)
+    data = load_prepared(root, study.user_attrs["signature"]["dataset_id"])
+    raw = np.load(data.manifest["sources"][0]["path"])
+    return winner_directory(root, study.study_name) / "bundle", raw, data
 
 
 @pytest.fixture

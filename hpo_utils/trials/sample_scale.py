@@ -97,7 +97,8 @@ def _mapped(entry: dict[str, Any], change: Any) -> dict[str, Any]:
 
     def changed(value: Any) -> Any:
         if isinstance(value, list):
-            return list(dict.fromkeys(map(changed, value)))
+            fitted = [changed(each) for each in value]
+            return [each for i, each in enumerate(fitted) if each not in fitted[:i]]
         return change(value) if type(value) is int else value
 
     return {key: value if key == "if" else changed(value) for key, value in entry.items()}

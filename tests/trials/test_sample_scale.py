@@ -72,3 +72,5 @@ def test_an_entry_that_is_wrong_stays_for_those_who_say_so():
     for name in ("training.epochs", "model.hidden", "dataset.downsample_factor"):
         assert fitted_entry(name, wrong, cfg) == wrong
     assert fitted_entry("training.batch_size", "nonsense", cfg) == "nonsense"
+    nested = {"type": "categorical", "choices": [["a"], ["b"]]}
+    assert fitted_entry("training.batch_size", nested, cfg) == nested
