@@ -13,9 +13,10 @@ from hpo_utils.base.errors import DataError
 from hpo_utils.formats.arrays import HDF5, MATLAB, NUMPY, TIFF, choose_array, read_arrays
 from hpo_utils.formats.recordings import TDMS, WAV, read_recording
 from hpo_utils.formats.references import read_references
-from hpo_utils.formats.samples import samples_of_table
+from hpo_utils.formats.samples import holds_samples, samples_of_table
 from hpo_utils.formats.spectra import JCAMP, SPC
 from hpo_utils.formats.tables import SHEETS, TEXTS
+from hpo_utils.formats.windows import cut
 
 KINDS = (*NUMPY, *MATLAB, *HDF5, *TIFF, *TEXTS, *SHEETS, *WAV, *TDMS, *JCAMP, *SPC)
 
@@ -26,7 +27,8 @@ def read_inputs(
     """Return raw inputs (n_samples, *raw_shape), and the ids of the samples if there are any.
 
     An ``.npy`` or ``.npz`` file is returned as it is, since it can be read in pieces. A table has a
-    sample in each row; a WAV, TDMS, JCAMP-DX or SPC file is one sample.
+    sample in each row. A recording, or a table with a row for each time, is cut into windows as
+    long as a sample; their ids tell where they begin.
 
     Raises
     ------
@@ -37,13 +39,13 @@ def read_inputs(
     if suffix in NUMPY:
         return path, None
     ids = None
-    if suffix in (*TEXTS, *SHEETS):
+    if suffix in (*TEXTS, *SHEETS) and holds_samples(path):
         samples = samples_of_table(path, id_column)
         values, ids = samples.values, samples.ids
     elif suffix in (*MATLAB, *HDF5, *TIFF):
         values = choose_array(read_arrays(path), key, "--x-key", path)
-    elif suffix in (*WAV, *TDMS, *JCAMP, *SPC):
-        values = read_recording(path).values[None]
+    elif suffix in (*WAV, *TDMS, *JCAMP, *SPC, *TEXTS, *SHEETS):
+        values, ids = _windows(path, raw_shape[-1])
     else:
         raise DataError(f"inputs must be one of {', '.join(KINDS)}, got {path.name}")
     wanted, found = (tuple(n for n in s if n > 1) for s in (raw_shape, values.shape[1:]))
@@ -53,6 +55,22 @@ def read_inputs(
             f" {values.shape[1:]} in {path.name}"
         )
     return values.reshape(len(values), *raw_shape), ids
+
+
+def _windows(path: Path, length: int) -> tuple[NDArray[Any], list[str]]:
+    """Return the windows (n_windows, n_channels, length) of a recording, and their ids."""
+    recorded = read_recording(path).values
+    windows, n_gaps = cut(recorded, length, length)
+    if n_gaps:
+        raise DataError(
+            f"a recording must have no gaps, got {n_gaps} windows with some in {path.name}"
+        )
+    if not len(windows):
+        raise DataError(
+            f"a recording must be as long as a sample, {length} values, got {recorded.shape[1]} in"
+            f" {path.name}"
+        )
+    return windows, [f"{path.stem}:{length * number}" for number in range(len(windows))]
 
 
 def read_measured(

@@ -90,6 +90,11 @@ def samples_of_table(
     )
 
 
+def holds_samples(path: Path) -> bool:
+    """Return whether a table has a sample in each row, and is not one recording over time."""
+    return len(_longest_axis(read_table(path))[1]) >= LEAST
+
+
 def samples_of_arrays(path: Path, key: str | None, n_samples: int | None) -> Samples:
     """Read an array of samples; its axis of length ``n_samples`` is moved to the front.
 

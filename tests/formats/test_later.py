@@ -37,6 +37,19 @@ def test_inputs_come_from_arrays_and_recordings(tmp_path):
     assert read_inputs(tmp_path / "x.npy", None, (2, 8)) == (tmp_path / "x.npy", None)
 
 
+def test_a_recording_is_cut_into_windows_as_long_as_a_sample(tmp_path):
+    lines = "\n".join(f"{k / 100},{k},{-k}" for k in range(25))
+    (tmp_path / "run_7.csv").write_text(f"time [s],p [kPa],q\n{lines}\n")
+    values, ids = read_inputs(tmp_path / "run_7.csv", None, (2, 10))
+    assert ids == ["run_7:0", "run_7:10"]
+    np.testing.assert_array_equal(values[1, 0], np.arange(10, 20))
+    with pytest.raises(DataError, match="as long as a sample, 30 values, got 25 in run_7.csv"):
+        read_inputs(tmp_path / "run_7.csv", None, (2, 30))
+    (tmp_path / "gap.csv").write_text("time [s],p,q\n" + lines.replace(",12,", ",,"))
+    with pytest.raises(DataError, match="must have no gaps"):
+        read_inputs(tmp_path / "gap.csv", None, (2, 10))
+
+
 def test_another_shape_is_refused(table):
     with pytest.raises(DataError, match=r"of shape \(1, 12\).* got \(10,\) in new.csv"):
         read_inputs(table[0], None, (1, 12))
