@@ -124,9 +124,15 @@ class PreparedData:
         -------
         float32 array of shape (n_samples, n_channels, H, W) or (n_samples, n_channels, L)
         """
-        x = np.load(self.directory / f"x_{part}.npy", mmap_mode="c", allow_pickle=False)
-        found: NDArray[np.float32] = thinned(x[samples], downsample_factor, averaged)
+        found: NDArray[np.float32] = thinned(
+            self._samples(part, samples), downsample_factor, averaged
+        )
         return found
+
+    def _samples(self, part: str, samples: slice) -> NDArray[np.float32]:
+        """Return standardised inputs of a part, memory-mapped."""
+        x = np.load(self.directory / f"x_{part}.npy", mmap_mode="c", allow_pickle=False)
+        return np.asanyarray(x[samples])
 
     def targets(self, part: str) -> NDArray[np.float32]:
         """Return the targets of a part in their units, of shape (n_samples, n_targets)."""
@@ -236,18 +242,12 @@ class Redealt(PreparedData):
         """Return the data as they were split."""
         return PreparedData(self.directory, self.given)
 
-    def inputs(
-        self,
-        part: str,
-        downsample_factor: int = 1,
-        samples: slice = slice(None),
-        averaged: bool = False,
-    ) -> NDArray[np.float32]:
-        """Return the standardised inputs of a part, of a new one loaded into memory."""
+    def _samples(self, part: str, samples: slice) -> NDArray[np.float32]:
+        """Return standardised inputs of a part, of a new one loaded into memory."""
         if part not in self.rows:
-            return super().inputs(part, downsample_factor, samples, averaged)
-        sources = [super(Redealt, self).inputs(p) for p in POOLED]
-        return thinned(_gather(sources, self.rows[part][samples]), downsample_factor, averaged)
+            return super()._samples(part, samples)
+        sources = [super(Redealt, self)._samples(p, slice(None)) for p in POOLED]
+        return _gather(sources, self.rows[part][samples])
 
     def _rows(self, kind: str, part: str) -> NDArray[Any]:
         """Return an array with one row per sample of a part."""

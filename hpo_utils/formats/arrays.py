@@ -48,9 +48,9 @@ def read_arrays(path: Path) -> dict[str, Array]:
             found = dict(_of_tiff(path))
         else:
             found = dict(_of_hdf5(path))
-    except (DataError, ImportError) as error:
-        if isinstance(error, DataError):
-            raise
+    except DataError:
+        raise
+    except ImportError:
         raise DataError(
             f"{suffix} files need a package, to read {path.name}: pip install 'hpo_utils[formats]'"
         ) from None

@@ -215,13 +215,9 @@ def _import_samples(request: Request, file: Path, found: Imported, directory: Pa
     _check_left(int(whole.sum()))
     kept = _as_float32(values[whole], "inputs")
     write_npy(directory / "x_train.npy", kept[:, None] if kept.ndim == 2 else kept)
-    write_npy(directory / "t_train.npy", _as_float32(t[whole], "targets"))
-    _write_split(directory, references, rows[whole], found)
+    _write_targets(directory, t[whole], references, rows[whole], found)
     if samples.ids is not None:  # several spectra of one specimen stay together
         _write_groups(directory, np.unique(samples.ids, return_inverse=True)[1][whole], found)
-    found.n_samples, found.target_names, found.target_units = (
-        len(kept), references.names, references.units,
-    )  # fmt: skip
     found.sample_shape = kept.shape[1:] if kept.ndim > 2 else (1, kept.shape[1])
     found.channels, found.axis = samples.channels, samples.axis
 
@@ -246,15 +242,21 @@ def _write_groups(directory: Path, numbers: NDArray[np.int64], found: Imported) 
         found.n_groups = n_groups
 
 
-def _write_split(
-    directory: Path, references: References, rows: NDArray[np.int64], found: Imported
+def _write_targets(
+    directory: Path,
+    t: NDArray[np.float64],
+    references: References,
+    rows: NDArray[np.int64],
+    found: Imported,
 ) -> None:
-    """Write the part of each sample, if a column tells it."""
-    if references.split is None:
-        return
-    words = part_words(np.array(references.split)[rows], len(rows))
-    write_npy(directory / "split.npy", words)
-    found.has_split = True
+    """Write the targets of the samples and, if a column tells it, the part of each."""
+    write_npy(directory / "t_train.npy", _as_float32(t, "targets"))
+    found.n_samples = len(t)
+    found.target_names, found.target_units = references.names, references.units
+    if references.split is not None:
+        words = part_words(np.array(references.split)[rows], len(rows))
+        write_npy(directory / "split.npy", words)
+        found.has_split = True
 
 
 def _import_recordings(
@@ -280,8 +282,7 @@ def _import_recordings(
         _check_left(len(groups))
         stream.seek(0)
         _write_header(stream, len(groups), found.sample_shape)
-    write_npy(directory / "t_train.npy", _as_float32(t[groups], "targets"))
-    _write_split(directory, references, rows[groups], found)
+    _write_targets(directory, t[groups], references, rows[groups], found)
     _write_groups(directory, np.array(groups), found)
     if n_unmeasured := int((~measured).sum()):
         found.remarks.append(f"{n_unmeasured} recordings without all targets are left out")
@@ -289,9 +290,6 @@ def _import_recordings(
     found.axis = first.axis
     if rate is not None:
         found.axis = Axis("time [s]", 0.0, float(f"{(length - 1) / rate:.9g}"))
-    found.n_samples, found.target_names, found.target_units = (
-        len(groups), references.names, references.units,
-    )  # fmt: skip
     found.channels = with_units(first.channels, first.units)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
 from hpo_utils.formats.arrays import choose_array, read_arrays
-from hpo_utils.formats.tables import SHEETS, TEXTS, Column, read_table
+from hpo_utils.formats.tables import SHEETS, TEXTS, Column, numbers_in, read_table
 
 MAX_NAMED = 5  # ids named in a message
 
@@ -146,8 +146,6 @@ def _first_text(columns: Sequence[Column], but: Sequence[str | None]) -> Column 
 
 
 def _first_word(column: Column) -> str:
-    from hpo_utils.formats.tables import numbers_in
-
     return next(cell for cell in column.cells if numbers_in([cell]) is None)
 
 

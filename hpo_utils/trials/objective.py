@@ -100,8 +100,7 @@ def objective(
             trial, cfg, output_dir, data.used_by(cfg), metrics["score"], effort, stop
         )
     except DivergenceError as error:
-        trial.set_user_attr("failure", f"DivergenceError: {error}")
-        raise optuna.TrialPruned(str(error)) from error
+        raise _pruned_by(trial, error) from error
     finally:
         _note_effort(trial, effort.summary(), round(sum(effort.seconds.values()), 3), cfg)
     _attach_figures(trial, output_dir, of_test=not cfg.evaluation.strict_test)
@@ -149,6 +148,12 @@ def _note_effort(trial: optuna.Trial, summary: dict[str, Any], seconds: float, c
     trial.set_user_attr("effort", effort)
 
 
+def _pruned_by(trial: optuna.Trial, error: DivergenceError) -> optuna.TrialPruned:
+    """Note in the trial why it diverged; return what prunes it."""
+    trial.set_user_attr("failure", f"DivergenceError: {error}")
+    return optuna.TrialPruned(str(error))
+
+
 def _take_over(
     trial: optuna.Trial, cfg: Config, data: PreparedData, ended: Ended, stop: Stop | None
 ) -> float:
@@ -162,8 +167,7 @@ def _take_over(
             trial, cfg, ended.output_dir, data.used_by(cfg), ended.metrics["score"], effort, stop
         )
     except DivergenceError as error:
-        trial.set_user_attr("failure", f"DivergenceError: {error}")
-        raise optuna.TrialPruned(str(error)) from error
+        raise _pruned_by(trial, error) from error
     finally:
         phases = {phase: spent[phase] + seconds for phase, seconds in effort.seconds.items()}
         seconds = ended.info["seconds"] + sum(effort.seconds.values())

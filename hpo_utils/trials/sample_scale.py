@@ -12,7 +12,7 @@ training would take hours, networks get narrower, and the search may thin the sa
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hpo_utils.base.config import Config, select, updated
@@ -92,7 +92,7 @@ def fitted_entry(name: str, entry: Any, cfg: Config) -> Any:
     return entry
 
 
-def _mapped(entry: dict[str, Any], change: Any) -> dict[str, Any]:
+def _mapped(entry: dict[str, Any], change: Callable[[int], int]) -> dict[str, Any]:
     """Return an entry with bounds and choices changed; what is no whole number stays as it is."""
 
     def changed(value: Any) -> Any:
