@@ -234,23 +234,19 @@ def _predict(options: argparse.Namespace) -> None:
 
 def _predicted(options: argparse.Namespace) -> tuple[Any, Any, list[str] | None]:
     """Return layout, predictions and ids, by onnxruntime where it serves, else by PyTorch."""
-    from hpo_utils.bundle.layout import read_layout
-    from hpo_utils.bundle.onnx_prediction import has_onnx, predict_by_onnx
+    from hpo_utils.bundle.onnx_prediction import load_onnx, predict_by_onnx
     from hpo_utils.formats.later import read_inputs
 
     directory = options.bundle.absolute()
-    if has_onnx(directory, options.device):
-        layout, _ = read_layout(directory)
-        x, ids = read_inputs(options.x.absolute(), options.x_key, layout.raw_shape)
-        found = predict_by_onnx(directory, x, options.x_key, options.accept_outliers)
-        if found is not None:
-            return layout, found, ids
+    asked = (options.x_key, options.accept_outliers)
+    if (quick := load_onnx(directory, options.device)) is not None:
+        x, ids = read_inputs(options.x.absolute(), options.x_key, quick.layout.raw_shape)
+        return quick.layout, predict_by_onnx(quick, x, *asked), ids
     from hpo_utils.bundle.bundle import load_bundle, predict
 
     bundle = load_bundle(directory)
     x, ids = read_inputs(options.x.absolute(), options.x_key, bundle.layout.raw_shape)
-    asked = (options.device, options.x_key, options.accept_outliers)
-    return bundle.layout, predict(bundle, x, *asked), ids
+    return bundle.layout, predict(bundle, x, options.device, *asked), ids
 
 
 def _evaluate(options: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,26 +25,27 @@ ONNX_FILE = "model.onnx"
 AT_ONCE = 64  # samples: what a layer makes of more leaves the processor's cache
 
 
-def has_onnx(directory: Path, device: str) -> bool:
-    """Return whether the ONNX file serves: on a processor, where it exists."""
-    on_cpu = device == "cpu" or (device == "auto" and shutil.which("nvidia-smi") is None)
-    return on_cpu and (directory / ONNX_FILE).is_file()
+@dataclass(frozen=True)
+class OnnxBundle:
+    """What of a bundle predicts by its ONNX file; ``meant`` are channels whose far values are real.
 
-
-def predict_by_onnx(
-    directory: Path, x: NDArray[Any] | Path, x_key: str | None = None, accept_outliers: bool = False
-) -> Prediction | None:
-    """Predict as ``bundle.predict`` does; None if the bundle's files cannot be read.
-
-    The file takes float32 inputs. That it predicts as the networks do was checked when it was
-    written (``agreement``).
-
-    Raises
-    ------
-    DataError
-        If the inputs have the wrong shape or type, are not finite, or seem to contain codes for
-        missing values.
+    ``session`` is an ``onnxruntime.InferenceSession``.
     """
+
+    layout: Layout
+    meant: list[str]
+    session: Any
+
+
+def load_onnx(directory: Path, device: str) -> OnnxBundle | None:
+    """Return the part of a bundle that predicts by its ONNX file, on a processor.
+
+    None if there is no such file, a graphics card may be meant, or a file cannot be read: loading
+    the whole bundle says what is wrong.
+    """
+    on_cpu = device == "cpu" or (device == "auto" and shutil.which("nvidia-smi") is None)
+    if not on_cpu or not (directory / ONNX_FILE).is_file():
+        return None
     import onnxruntime
 
     try:
@@ -55,14 +57,35 @@ def predict_by_onnx(
             str(directory / ONNX_FILE), options, providers=["CPUExecutionProvider"]
         )
         meant = list(settings["dataset"].get("accept_outliers") or [])
-    except Exception:  # a damaged file raises anything: loading the bundle says what is wrong
+    except Exception:  # a damaged file raises anything
         return None
-    meant = layout.channel_names if accept_outliers else meant
+    return OnnxBundle(layout, meant, session)
+
+
+def predict_by_onnx(
+    bundle: OnnxBundle,
+    x: NDArray[Any] | Path,
+    x_key: str | None = None,
+    accept_outliers: bool = False,
+) -> Prediction:
+    """Predict as ``bundle.predict`` does.
+
+    The file takes float32 inputs. That it predicts as the networks do was checked when it was
+    written (``agreement``).
+
+    Raises
+    ------
+    DataError
+        If the inputs have the wrong shape or type, are not finite, or seem to contain codes for
+        missing values.
+    """
+    layout = bundle.layout
+    meant = layout.channel_names if accept_outliers else bundle.meant
     found = []
     for piece in raw_pieces(x, x_key, layout, meant):
         for start in range(0, len(piece), AT_ONCE):
             some = piece[start : start + AT_ONCE]
-            y, spread = session.run(["y", "spread"], {"x": some.astype(np.float32)})
+            y, spread = bundle.session.run(["y", "spread"], {"x": some.astype(np.float32)})
             found.append((y, spread, _is_new(some, layout) | is_far(y, layout)))
     y, spread, is_new = (np.concatenate(each) for each in zip(*found, strict=True))
     return prediction_of(y, spread, is_new, layout)
