@@ -83,7 +83,7 @@ def read_measured(
     """Return measured targets (n_samples, n_targets) in the order of ``names``.
 
     A table has a column for each target. Its rows are joined with the samples by their ids, if both
-    have ids; otherwise their order counts. An ``.npy`` or ``.npz`` file is returned as it is.
+    have ids, those of windows by their recording; otherwise their order counts. An ``.npy`` or ``.npz`` file is returned as it is.
 
     Raises
     ------
@@ -97,4 +97,6 @@ def read_measured(
     references = read_references(path, None, id_column, names)
     if ids is None or references.ids is None:
         return references.values
+    if not set(ids) <= set(references.ids):  # windows, of which a table names the recording
+        ids = [each.rpartition(":")[0] or each for each in ids]
     return np.asarray(references.values[references.rows_of(ids)])

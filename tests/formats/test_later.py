@@ -67,3 +67,12 @@ def test_measured_targets_are_joined_by_id_in_the_order_of_their_names(tmp_path,
     with pytest.raises(DataError, match="lacks s3"):
         read_measured(tmp_path / "lab.xlsx", None, ["fat"], ["s3"])
     assert read_measured(table[0], None, ["fat"], None).tolist() == [[0.0], [1.0], [2.0]]
+
+
+def test_windows_have_the_targets_of_their_recording(tmp_path):
+    (tmp_path / "lab.csv").write_text("file,flow\nrun_6.csv,1.5\nrun_7.csv,2.5\n")
+    found = read_measured(tmp_path / "lab.csv", None, ["flow"], ["run_7:0", "run_7:64"])
+    assert found.tolist() == [[2.5], [2.5]]
+    (tmp_path / "clock.csv").write_text("when,flow\n10:30,1.5\n10:45,2.5\n")
+    found = read_measured(tmp_path / "clock.csv", None, ["flow"], ["10:45", "10:30"])
+    assert found.tolist() == [[2.5], [1.5]]
