@@ -83,7 +83,8 @@ def read_measured(
     """Return measured targets (n_samples, n_targets) in the order of ``names``.
 
     A table has a column for each target. Its rows are joined with the samples by their ids, if both
-    have ids, those of windows by their recording; otherwise their order counts. An ``.npy`` or ``.npz`` file is returned as it is.
+    have ids, those of windows by their recording; otherwise their order counts. An ``.npy`` or
+    ``.npz`` file is returned as it is.
 
     Raises
     ------
