@@ -120,6 +120,9 @@ def _add_import(command: argparse.ArgumentParser) -> None:
         default=(),
         help="codes for missing values, such as -9999",
     )
+    command.add_argument(
+        "--partly-measured", action="store_true", help="keep samples that lack some of the targets"
+    )
     command.add_argument("--replace", action="store_true", help="write over an earlier import")
     command.add_argument("--rate", type=float, help="rate in Hz to resample recordings to")
 
@@ -141,7 +144,8 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
 
 
 def _import(options: argparse.Namespace) -> None:
-    from hpo_utils.formats.importing import Request, import_files
+    from hpo_utils.formats.importing import import_files
+    from hpo_utils.formats.request import Request
 
     given = {
         name: value for name, value in vars(options).items() if name in Request.__annotations__

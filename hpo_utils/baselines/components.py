@@ -6,7 +6,7 @@ the optimizer moves strong directions more than weak ones, which are mostly nois
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Self
 
@@ -167,6 +167,18 @@ def load_sight(data: PreparedData, factor: int = 1, averaged: bool = True) -> Si
     found = Sight(Components.of(look(LINEAR, x)), SmoothScaling.of(look(TREE, x)))
     write_tensors(file, found.arrays())
     return found
+
+
+def measured_together(
+    z: Array,
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield the samples and the columns of targets that were measured in the same samples.
+
+    ``z`` has shape (n_samples, n_targets), with NaN for what was not measured.
+    """
+    kinds, kind = np.unique(~np.isnan(z), axis=1, return_inverse=True)
+    for k, known in enumerate(kinds.T):
+        yield np.flatnonzero(known), np.flatnonzero(kind.ravel() == k)
 
 
 def some_of(values: NDArray[Any]) -> NDArray[Any]:

@@ -34,6 +34,7 @@ from hpo_utils.baselines.trees import Trees, fit_boosting, fit_extra_trees
 from hpo_utils.baselines.views import CURVATURE, LINEAR, TREE, Views
 from hpo_utils.data.prepared import Judged, PreparedData, Redealt
 from hpo_utils.data.scaling import in_blocks
+from hpo_utils.scores.metrics import mean_of_measured
 
 FILE = "baselines-7{mark}.pt"  # change the number if other baselines are fitted
 MEAN, RIDGE, PLS = "training mean", "ridge on views", "PLS on views"
@@ -141,7 +142,7 @@ def best_baselines(baselines: list[Baseline], val_true: NDArray[np.float32]) -> 
     ``val_true`` has shape (n_samples, n_targets) and is in the targets' units.
     """
     errors = np.array(
-        [((b.val_pred.astype(np.float64) - val_true) ** 2).mean(axis=0) for b in baselines]
+        [mean_of_measured((b.val_pred.astype(np.float64) - val_true) ** 2) for b in baselines]
     )
     return [baselines[i] for i in errors.argmin(axis=0)]
 
@@ -222,6 +223,6 @@ def _fit(data: PreparedData, names: Iterable[str] = ()) -> dict[str, dict[str, T
     if len(z) >= MIN_BOOSTED or BOOSTING in names:
         state[BOOSTING] = fit_boosting(features, z)
     arrays = {name: part.arrays() for name, part in state.items()}
-    low, high = targets.min(axis=0), targets.max(axis=0)
+    low, high = np.nanmin(targets, axis=0), np.nanmax(targets, axis=0)
     edges = {"low": torch.from_numpy(low), "high": torch.from_numpy(high)}
     return {**arrays, "range": edges}

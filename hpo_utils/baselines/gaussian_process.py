@@ -63,26 +63,32 @@ class _Kernel:
 
 
 def fit_gaussian_process(components: Array, curvature: Array | None, z: Array) -> GaussianProcess:
-    """Fit to components (n_samples, n), curvature (n_samples, n) and z (n_samples, n_targets)."""
+    """Fit to components (n_samples, n), curvature (n_samples, n) and z (n_samples, n_targets).
+
+    A sample in which a target was not measured, NaN in ``z``, has no weight in its prediction.
+    """
     n_components = components.shape[1]
     inputs = components if curvature is None else np.hstack([components, curvature])
     order = np.random.default_rng(0).permutation(len(z))
-    tuned, kept = order[:MAX_TUNED], order[:MAX_SAMPLES]
+    kept = order[:MAX_SAMPLES]
     spread = inputs.std(axis=0)
     spread[spread == 0] = 1.0
     first = np.arange(min(N_WITH_LENGTHS, n_components))
     kinds = [(first, True), (np.arange(n_components), False)]
     if curvature is not None:
         kinds.append((n_components + np.arange(min(N_CURVATURE, curvature.shape[1])), True))
-    lengths, dual, bias = [], [], z[kept].mean(axis=0)
+    lengths, dual, bias = [], [], np.nanmean(z[kept], axis=0)
     for k in range(z.shape[1]):
-        target = z[:, k] - bias[k]
+        target, known = z[:, k] - bias[k], ~np.isnan(z[kept, k])
+        tuned = kept[known][:MAX_TUNED]
         kernels = [
             _tune(inputs[tuned], target[tuned], chosen, spread, own) for chosen, own in kinds
         ]
         best = max(kernels, key=lambda kernel: kernel.evidence)
         lengths.append(best.inverse_lengths)
-        dual.append(_solve(inputs[kept] * best.inverse_lengths, target[kept], best))
+        weights, seen = np.zeros(len(kept)), kept[known]
+        weights[known] = _solve(inputs[seen] * best.inverse_lengths, target[seen], best)
+        dual.append(weights)
     arrays = {
         "inverse_lengths": np.stack(lengths), "seen": inputs[kept],
         "dual": np.stack(dual, axis=1), "bias": bias,

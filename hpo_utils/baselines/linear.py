@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hpo_utils.baselines.components import Array, Arrays
+from hpo_utils.baselines.components import Array, Arrays, measured_together
 
 # of the penalty, relative to the components' total variance of about one
 ALPHAS = np.logspace(-7, 1, 17)
@@ -40,8 +40,24 @@ def fit_ridge(
 ) -> tuple[LinearModel, float]:
     """Return ridge regression of ``z`` (n_samples, n_targets) on components (n_samples, n).
 
-    The second value is the penalty, the geometric mean of those of the targets.
+    NaN in ``z`` stands for what was not measured. The second value is the penalty, the geometric
+    mean of those of the targets.
     """
+    n_targets = z.shape[1]
+    weight, bias = np.zeros((components.shape[1], n_targets)), np.zeros(n_targets)
+    penalties = np.zeros(n_targets)
+    for rows, columns in measured_together(z):
+        own = None if groups is None else groups[rows]
+        found = _fit_together(components[rows], z[np.ix_(rows, columns)], own)
+        weight[:, columns], bias[columns], penalties[columns] = found
+    model = LinearModel({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
+    return model, float(np.exp(np.log(penalties).mean()))
+
+
+def _fit_together(
+    components: Array, z: Array, groups: NDArray[np.int64] | None
+) -> tuple[Array, Array, Array]:
+    """Return weight (n, n_targets), bias and penalty (n_targets,) of targets without gaps."""
     errors = np.zeros((len(ALPHAS), z.shape[1]))
     for train, held in folds(len(z), groups):
         for i, (weight, bias) in enumerate(_ridge_path(components[train], z[train])):
@@ -50,8 +66,7 @@ def fit_ridge(
     path = list(_ridge_path(components, z))
     weight = np.stack([path[i][0][:, k] for k, i in enumerate(best)], axis=1)
     bias = np.stack([path[i][1][k] for k, i in enumerate(best)])
-    found = LinearModel({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
-    return found, float(np.exp(np.log(ALPHAS[best]).mean()))
+    return weight, bias, ALPHAS[best]
 
 
 def _ridge_path(x: Array, z: Array) -> Iterator[tuple[Array, Array]]:

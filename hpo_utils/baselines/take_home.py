@@ -51,7 +51,10 @@ def choose_shares(
     predictions = [network, *(b.val_pred for b in baselines if b.name != MEAN)]
     z = np.stack([scaler.transform(y).astype(np.float64) for y in predictions])
     z_true = scaler.transform(y_true).astype(np.float64)
-    found = np.stack([mixture(z[:, :, k], z_true[:, k]) for k in range(n_targets)], axis=1)
+    found = np.stack(
+        [mixture(z[:, known, k], z_true[known, k]) for k, known in enumerate(~np.isnan(z_true.T))],
+        axis=1,
+    )
     return {
         name: [round(float(share), 4) for share in shares]
         for name, shares in zip(names, found, strict=True)

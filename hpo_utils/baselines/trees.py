@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 from torch import Tensor
 
-from hpo_utils.baselines.components import Array, Arrays
+from hpo_utils.baselines.components import Array, Arrays, measured_together
 
 N_TREES, MAX_LEAVES, MIN_LEAF = 100, 1000, 2  # of extra trees; the leaves bound the file's size
 N_ROUNDS, RATE, N_LEAVES = 80, 0.1, 15  # of the boosting
@@ -49,38 +49,50 @@ class Trees(Arrays):
 
 
 def fit_extra_trees(features: Array, z: Array) -> Trees:
-    """Grow extra trees on features (n_samples, n_features) and z (n_samples, n_targets)."""
-    x = features.astype(np.float32)
+    """Grow extra trees on features (n_samples, n_features) and z (n_samples, n_targets).
+
+    Targets that were measured in the same samples share a forest.
+    """
+    x, trees = features.astype(np.float32), []
     share = min(SHARE, MAX_LOOKED_AT / x.size)
-    forest = ExtraTreesRegressor(
-        N_TREES, min_samples_leaf=MIN_LEAF, max_leaf_nodes=MAX_LEAVES,
-        max_features=max(1, round(share * x.shape[1])), n_jobs=-1, random_state=0,
-    ).fit(x, z[:, 0] if z.shape[1] == 1 else z)  # fmt: skip
-    trees = [_of_forest(tree.tree_, z.shape[1]) for tree in forest.estimators_]
+    for rows, columns in measured_together(z):
+        known = z[np.ix_(rows, columns)]
+        forest = ExtraTreesRegressor(
+            N_TREES, min_samples_leaf=MIN_LEAF, max_leaf_nodes=MAX_LEAVES,
+            max_features=max(1, round(share * x.shape[1])), n_jobs=-1, random_state=0,
+        ).fit(x[rows], known[:, 0] if len(columns) == 1 else known)  # fmt: skip
+        trees += [_of_forest(tree.tree_, columns, z.shape[1]) for tree in forest.estimators_]
     return _joined(trees, np.zeros(z.shape[1]))
 
 
 def fit_boosting(features: Array, z: Array) -> Trees:
-    """Fit gradient boosting on histograms, for each target of z (n_samples, n_targets)."""
+    """Fit gradient boosting on histograms, for each target of z (n_samples, n_targets).
+
+    NaN in ``z`` stands for what was not measured.
+    """
     x = features.astype(np.float32)
     trees, bias = [], []
-    for k in range(z.shape[1]):
+    for k, known in enumerate(~np.isnan(z.T)):
         model = HistGradientBoostingRegressor(
             max_iter=N_ROUNDS, learning_rate=RATE, max_leaf_nodes=N_LEAVES, min_samples_leaf=8,
             max_features=SHARE, l2_regularization=1.0, early_stopping=False, random_state=0,
-        ).fit(x, z[:, k])  # fmt: skip
+        ).fit(x[known], z[known, k])  # fmt: skip
         bias.append(float(np.ravel(model._baseline_prediction)[0]))
         # scikit-learn gives its histogram trees no public form
         trees += [_of_boosting(each.nodes, k, z.shape[1]) for (each,) in model._predictors]
     return _joined(trees, np.array(bias))
 
 
-def _of_forest(tree: object, n_targets: int) -> dict[str, NDArray[np.generic]]:
-    """Return the nodes of a tree of a forest."""
+def _of_forest(
+    tree: object, columns: NDArray[np.int64], n_targets: int
+) -> dict[str, NDArray[np.generic]]:
+    """Return the nodes of a tree of a forest that predicts the targets ``columns``."""
     is_leaf = tree.children_left < 0  # type: ignore[attr-defined]
+    value = np.zeros((len(is_leaf), n_targets))
+    value[:, columns] = tree.value[:, :, 0] / N_TREES  # type: ignore[attr-defined]
     return _nodes(
         is_leaf, tree.feature, tree.threshold, tree.children_left, tree.children_right,  # type: ignore[attr-defined]
-        tree.value.reshape(len(is_leaf), n_targets) / N_TREES,  # type: ignore[attr-defined]
+        value,
     )  # fmt: skip
 
 

@@ -20,8 +20,9 @@ from hpo_utils.data.outliers import refuse_far_from
 from hpo_utils.data.sources import open_array
 from hpo_utils.data.split import MIN_UNITS, time_blocks
 from hpo_utils.scores.intervals import count_units
-from hpo_utils.scores.metrics import varies
+from hpo_utils.scores.metrics import measured, varies
 from hpo_utils.scores.skill import NETWORK, errors_with_intervals
+from hpo_utils.scores.spread import share_inside
 
 MEASURES = {"r2": "R²", "rmse": "RMSE", "mae": "MAE", "bias": "bias"}
 WITH_INTERVALS = ("r2", "rmse")
@@ -72,11 +73,9 @@ def evaluate(
     known = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
     names = known.layout.target_names
     promised = _test_metrics(known)
-    y_true = _measured(t, t_key, names)
+    y_true = _measured(t, t_key, names, known.cfg.dataset.partly_measured)
     if not accept_outliers:
-        scale = (known.layout.target_mean, known.layout.target_std)
-        meant = list(known.cfg.dataset.accept_outliers or [])
-        refuse_far_from(scale, y_true, 0, names, meant, "target")
+        _refuse_codes(known, y_true)
     found = predict(known, x, device, x_key, accept_outliers)
     if len(y_true) != len(found.y):
         raise DataError(
@@ -100,7 +99,11 @@ def _remarks(y_true: NDArray[Any], n_units: int, counted: str, names: list[str])
             f"{n_units} {counted}s are too few: fewer than {MIN_UNITS} give no interval, and what"
             " they say is mostly chance"
         )
-    if constant := [name for name, each in zip(names, varies(y_true), strict=True) if not each]:
+    known = np.asarray(measured(y_true).any(axis=0))
+    if missing := [name for name, each in zip(names, known, strict=True) if not each]:
+        said.append(f"{', '.join(missing)} was not measured here")
+    one_value = known & ~varies(y_true)
+    if constant := [name for name, each in zip(names, one_value, strict=True) if each]:
         said.append(f"{', '.join(constant)} does not vary here: of one value nothing follows")
     return said
 
@@ -130,8 +133,10 @@ def _table(
     table = pd.DataFrame(columns, index=pd.Index(names, name="target"))
     table["unit"] = bundle.layout.target_units
     if found.half_width is not None:
-        inside = (np.abs(found.y - y_true) <= found.half_width).mean(axis=0)
-        table[f"inside {percent(found.confidence)} intervals"] = [percent(i) for i in inside]
+        inside = share_inside(np.abs(found.y - y_true), found.half_width)
+        table[f"inside {percent(found.confidence)} intervals"] = [
+            "" if np.isnan(share) else percent(share) for share in inside
+        ]
     return table
 
 
@@ -146,8 +151,24 @@ def _units(
     return np.unique(group_ids(np.asarray(groups), n_samples, "groups"), return_inverse=True)[1]
 
 
-def _measured(t: NDArray[Any] | str | Path, key: str | None, names: list[str]) -> NDArray[Any]:
-    """Read and check the targets; return them with shape (n_samples, n_targets)."""
+def _refuse_codes(bundle: Bundle, y_true: NDArray[Any]) -> None:
+    """Raise DataError if targets are far from those of the training."""
+    layout, meant = bundle.layout, list(bundle.cfg.dataset.accept_outliers or [])
+    scales = zip(layout.target_mean, layout.target_std, strict=True)
+    for k, (name, (mean, std)) in enumerate(zip(layout.target_names, scales, strict=True)):
+        known = np.flatnonzero(measured(y_true[:, k]))
+        if len(known):
+            values = y_true[known, k : k + 1]
+            refuse_far_from(([mean], [std]), values, known, [name], meant, "target")
+
+
+def _measured(
+    t: NDArray[Any] | str | Path, key: str | None, names: list[str], partly: bool
+) -> NDArray[Any]:
+    """Read and check the targets; return them with shape (n_samples, n_targets).
+
+    NaN is accepted if they were ``partly`` measured in training, too.
+    """
     if isinstance(t, str | Path):
         t = open_array(Path(t).expanduser(), key, "t").read()
     y_true = real_array(t, "t")
@@ -158,7 +179,7 @@ def _measured(t: NDArray[Any] | str | Path, key: str | None, names: list[str]) -
             f"t must have shape (n_samples, {len(names)}), a column for each target"
             f" ({', '.join(names)}), got {y_true.shape}"
         )
-    if not representable(y_true).all():
+    if not (representable(y_true) | (partly & ~measured(y_true))).all():
         raise DataError(
             "t must be finite, but is not everywhere: leave samples without a measured target out"
             " of x and t"

@@ -24,6 +24,8 @@ from hpo_utils.scores.skill import NETWORK
 
 N_SAMPLES = 16
 AGREE = 1e-2  # largest accepted difference of predictions, in standard deviations of a target
+# a feature at a tree's threshold may go the other way after rounding: so many values may, so far
+FLIPPED, BY_A_FLIP = 0.1, 0.1  # share of the predictions, standard deviations
 
 
 def check_written(
@@ -62,7 +64,7 @@ def check_written(
             f" {bundle.directory.parent.name} is up to {off:.2g} standard deviations off: run"
             " notebooks/03_optimize.ipynb again"
         )
-    off = _apart(_by_onnx(onnx_file, raw), expected, std)
+    off = _apart(_by_onnx(onnx_file, raw), expected, std, has_trees=baselines is not None)
     if off <= AGREE:
         return None
     return (
@@ -106,10 +108,22 @@ def _by_onnx(file: Path, raw: NDArray[Any]) -> NDArray[np.float32]:
     return np.concatenate([session.run(["y"], {"x": x[i : i + 1]})[0] for i in range(len(x))])
 
 
-def _apart(found: NDArray[Any], expected: NDArray[Any], std: NDArray[np.float64]) -> float:
-    """Return the largest difference in standard deviations; infinite if any is not finite."""
+def _apart(
+    found: NDArray[Any],
+    expected: NDArray[Any],
+    std: NDArray[np.float64],
+    has_trees: bool = False,
+) -> float:
+    """Return the largest difference in standard deviations; infinite if any is not finite.
+
+    Of a model that ``has_trees``, a few small differences do not count.
+    """
     apart = np.abs(found.astype(np.float64) - expected) / std
-    return float(apart.max()) if np.isfinite(apart).all() else float("inf")
+    if not np.isfinite(apart).all():
+        return float("inf")
+    if has_trees and apart.max() <= BY_A_FLIP:
+        return float(np.quantile(apart, 1 - FLIPPED))
+    return float(apart.max())
 
 
 def _spread_out(n_samples: int) -> NDArray[np.int64]:

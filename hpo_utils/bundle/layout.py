@@ -181,7 +181,8 @@ def raw_pieces(
         with_channels = piece[:, None] if len(layout.raw_shape) == 1 else piece[:, used]
         names = [layout.channel_names[i] for i in layout.channels]
         scale = (layout.input_mean, layout.input_std)
-        refuse_far_from(scale, with_channels, start, names, meant, "channel")
+        numbers = range(start, start + len(with_channels))
+        refuse_far_from(scale, with_channels, numbers, names, meant, "channel")
         yield np.array(piece, dtype=dtype, order="C")  # a writable copy
 
 

@@ -130,7 +130,8 @@ def resemblances(data: PreparedData, parts: dict[str, Digest]) -> list[Finding]:
         rows, distance, nearest = _nearest(parts[known], parts[part])
         numbers, z = data.sample_numbers(part)[rows], _standardized(data, part)[rows]
         theirs, z_theirs = data.sample_numbers(known), _standardized(data, known)[nearest]
-        apart = np.sqrt(((z - z_theirs) ** 2).mean(axis=1))
+        squares = np.ma.masked_invalid((z - z_theirs) ** 2)  # of targets measured in both
+        apart = np.sqrt(squares.mean(axis=1).filled(0.0))
         is_near = (distance < NEAR) & (apart < NEAR)
         pairs = np.sort(np.stack([theirs[nearest], numbers], axis=1)[is_near], axis=1)
         near_pairs += map(tuple, pairs.tolist())
@@ -187,8 +188,8 @@ def foreign_statistics(data: PreparedData, train: RunningStatistics) -> Finding:
     off = max(
         float(np.abs(train.mean).max()),
         float(np.abs(train.std - 1.0).max()),
-        float(np.abs((y.mean(axis=0) - scaler.mean) / scaler.std).max()),
-        float(np.abs(y.std(axis=0) / scaler.std - 1.0).max()),
+        float(np.abs((np.nanmean(y, axis=0) - scaler.mean) / scaler.std).max()),
+        float(np.abs(np.nanstd(y, axis=0) / scaler.std - 1.0).max()),
     )
     found = (
         "means and standard deviations of the training part are those of the scalers within {x}"
@@ -233,9 +234,8 @@ def copied_targets(data: PreparedData, statistics: NDArray[np.float64]) -> Findi
         return Finding("channels that copy a target", found, LOOK, {"n": str(len(y))})
     # (n_samples, n_statistics * n_channels) against (n_samples, n_targets)
     flat = statistics.reshape(len(statistics), -1)
-    a = (flat - flat.mean(axis=0)) / np.maximum(flat.std(axis=0), 1e-12)
-    b = (y - y.mean(axis=0)) / y.std(axis=0)
-    correlation = np.abs(a.T @ b) / len(y)
+    columns = ((flat[known], y[known, k]) for k, known in enumerate(np.isfinite(y).T))
+    correlation = np.stack([_correlation(*each) for each in columns], axis=1)
     # (n_statistics * n_channels, n_targets) -> (n_statistics, n_channels, n_targets)
     by_channel = correlation.reshape(*statistics.shape[1:], -1)
     s, c, k = np.unravel_index(by_channel.argmax(), by_channel.shape)
@@ -247,6 +247,13 @@ def copied_targets(data: PreparedData, statistics: NDArray[np.float64]) -> Findi
     }  # fmt: skip
     # a measured quantity may legitimately equal the target: the user must decide
     return Finding("channels that copy a target", found, LOOK if highest >= COPY else FINE, values)
+
+
+def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the size of the correlation of each column of (n, n_columns) with (n,)."""
+    a = (a - a.mean(axis=0)) / np.maximum(a.std(axis=0), 1e-12)
+    found: NDArray[np.float64] = np.abs(a.T @ ((b - b.mean()) / b.std())) / len(b)
+    return found
 
 
 def _digest(data: PreparedData, part: str) -> Digest:

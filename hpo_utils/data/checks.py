@@ -13,11 +13,13 @@ from hpo_utils.data.labels import is_no_label
 from hpo_utils.data.outliers import FarValues, refuse_outliers
 from hpo_utils.data.scaling import RunningStatistics, Standardizer
 from hpo_utils.data.sources import ArraySource, wrong_kind
+from hpo_utils.data.split import PART_NAMES
 
 COARSE = 1e-3  # largest float32 rounding step of a target, in its standard deviations
 FAULTY_CHANNELS = [1, 3]  # excluded by default if there are four channels: a saturated amplifier
 SATURATED_SHARE = 1e-3  # a channel with a larger share of values at the rails counts as saturated
 FLOAT32_MAX = float(np.finfo(np.float32).max)
+MIN_MEASURED = 2  # samples of each part in which a target must have been measured
 MEANT = "name {name!r} in dataset.accept_outliers"
 
 
@@ -105,11 +107,16 @@ def channel_indices(x: ArraySource, exclude: list[int] | None) -> list[int]:
 
 
 def scan_targets(
-    t: ArraySource, n_samples: int, names: list[str], meant: Sequence[str] = ()
+    t: ArraySource,
+    n_samples: int,
+    names: list[str],
+    meant: Sequence[str] = (),
+    partly_measured: bool = False,
 ) -> NDArray[np.float32]:
     """Read, check and return the targets, of shape (n_samples, n_targets).
 
-    ``names`` are the targets' names; far values of the targets in ``meant`` are measurements.
+    ``names`` are the targets' names; far values of the targets in ``meant`` are measurements. If
+    they are ``partly_measured``, NaN stands for a value that was not measured.
 
     Raises
     ------
@@ -117,56 +124,99 @@ def scan_targets(
         If a value is not finite, seems to be a code, or loses its digits in float32.
     """
     targets = t.read()[:n_samples].reshape(n_samples, -1)
-    bad = np.argwhere(~representable(targets))
+    missing = np.isnan(targets) if targets.dtype.kind == "f" else np.zeros(targets.shape, bool)
+    bad = np.argwhere(~representable(targets) & ~(missing & partly_measured))
     if len(bad):
         sample, target = (int(i) for i in bad[0])
         value = targets[sample, target]
         remedy = "give the target another unit" if np.isfinite(value) else (
             "correct or remove these samples"
         )  # fmt: skip
+        if np.isnan(value):
+            remedy += _saved_if_partly(missing)
         raise DataError(
             f"targets must be finite numbers within float32, got {value} for {names[target]!r} in"
             f" sample {sample} ({len(bad)} such values): {remedy}"
         )
-    far = FarValues(targets)
-    far.update(targets)
-    asked = [k for k, name in enumerate(names) if name not in meant]
-    refuse_outliers(far, asked, names, "target", MEANT)
-    single = targets.astype(np.float32)
-    exact = targets.astype(np.float64)
-    coarse = np.spacing(np.abs(single).max(axis=0)) > COARSE * exact.std(axis=0)
-    lost = np.flatnonzero(coarse & (np.ptp(exact, axis=0) > 0))
-    if len(lost):
-        spread = exact[:, lost[0]] - exact[:, lost[0]].mean()
-        centred = np.abs(spread).max().astype(np.float32)
-        remedy = "subtract a constant from it first"
-        if np.spacing(centred) > COARSE * spread.std():  # too small for a shift to help
-            power = -round(float(np.log10(np.ptp(spread))))
-            remedy = f"give it another unit, such as by multiplying it by 1e{power}"
-        raise DataError(
-            f"targets must keep their digits in float32, but {names[lost[0]]!r} varies too"
-            f" little for that: {remedy}"
-        )
-    return single
+    for k, name in enumerate(names):
+        measured = np.flatnonzero(~missing[:, k])
+        if name not in meant and len(measured):
+            values = targets[measured, k : k + 1]
+            far = FarValues(values)
+            far.update(values)
+            refuse_outliers(far, [0], [name], "target", MEANT, measured)
+        _check_digits(targets[measured, k], name)
+    return targets.astype(np.float32)
+
+
+def _saved_if_partly(missing: NDArray[np.bool_]) -> str:
+    """Return what ``dataset.partly_measured`` would keep, if it would keep anything."""
+    partly = missing[missing.any(axis=1) & ~missing.all(axis=1)]
+    if not len(partly):
+        return ""
+    return (
+        f", or set dataset.partly_measured to true, which keeps {(~partly).sum()} values measured"
+        f" in {len(partly)} samples that lack others"
+    )
+
+
+def _check_digits(values: NDArray[Any], name: str) -> None:
+    """Raise DataError if the values (n,) of a target vary by little more than float32 rounding."""
+    exact = values.astype(np.float64)
+    if not len(exact) or np.ptp(exact) == 0:
+        return
+    if np.spacing(np.abs(values.astype(np.float32)).max()) <= COARSE * exact.std():
+        return
+    spread = exact - exact.mean()
+    centred = np.abs(spread).max().astype(np.float32)
+    remedy = "subtract a constant from it first"
+    if np.spacing(centred) > COARSE * spread.std():  # too small for a shift to help
+        power = -round(float(np.log10(np.ptp(spread))))
+        remedy = f"give it another unit, such as by multiplying it by 1e{power}"
+    raise DataError(
+        f"targets must keep their digits in float32, but {name!r} varies too little for that:"
+        f" {remedy}"
+    )
+
+
+def check_measured(
+    targets: NDArray[np.float32], split: dict[str, NDArray[np.int64]], names: list[str]
+) -> None:
+    """Raise DataError unless each target was measured in two samples of each part at least."""
+    for part, rows in split.items():
+        counts = np.isfinite(targets[rows]).sum(axis=0)
+        for name, count in zip(names, counts.tolist(), strict=True):
+            if count < min(MIN_MEASURED, len(rows)):
+                raise DataError(
+                    f"target {name!r} must have been measured in at least {MIN_MEASURED} samples"
+                    f" of the {PART_NAMES[part]} part, but was in {count} of {len(rows)}: choose"
+                    " another data_split.seed or larger shares, or leave it out of the target array"
+                )
 
 
 def fit_target_scaler(targets: NDArray[np.float32], names: list[str]) -> Standardizer:
     """Fit the target scaler on training targets of shape (n_samples, n_targets).
+
+    NaN, for a value that was not measured, does not count.
 
     Raises
     ------
     DataError
         If a target is constant.
     """
-    statistics = RunningStatistics(len(names))
-    statistics.update(targets)
-    for name, varies in zip(names, statistics.varies, strict=True):
-        if not varies:
+    found = []
+    for k, name in enumerate(names):
+        statistics = RunningStatistics(1)
+        statistics.update(targets[np.isfinite(targets[:, k]), k : k + 1])
+        if not statistics.varies[0]:
             raise DataError(
                 f"target {name!r} must vary in the training part, but is constant there: leave it"
                 " out of the target array"
             )
-    return statistics.standardizer()
+        found.append(statistics)
+    return Standardizer(
+        np.concatenate([each.mean for each in found]), np.concatenate([each.std for each in found])
+    )
 
 
 def group_ids(ids: NDArray[Any], n_samples: int, name: str = "dataset.groups") -> NDArray[Any]:

@@ -178,7 +178,7 @@ def refuse_outliers(
     names: Sequence[str],
     what: str,
     remedy: str,
-    start: int = 0,
+    numbers: Sequence[int] | NDArray[np.int64] | None = None,
 ) -> None:
     """Raise DataError if a feature has values too far from the others to be measurements.
 
@@ -194,17 +194,18 @@ def refuse_outliers(
         Kind of feature, for the message: ``channel``, ``target``.
     remedy
         Advice on how to accept the values as measurements; ``{name}`` is the feature's name.
-    start
-        Number of the first sample.
+    numbers
+        Numbers of the samples; None: they are counted from 0.
     """
     for feature in features:
         found = far.find(feature)
         if found is not None:
             sample, value, count = found
             others = "" if count == 1 else f" ({count} such values)"
+            number = sample if numbers is None else int(numbers[sample])
             raise DataError(
                 f"{what} {names[feature]!r} must hold measurements, got {value:g} in sample"
-                f" {start + sample}{others}, far outside its other values as a code for 'not"
+                f" {number}{others}, far outside its other values as a code for 'not"
                 " measured' is: correct or remove the sample, or, if it is meant,"
                 f" {remedy.format(name=names[feature])}"
             )
@@ -213,7 +214,7 @@ def refuse_outliers(
 def refuse_far_from(
     scale: tuple[Sequence[float], Sequence[float]],
     values: NDArray[Any],
-    start: int,
+    numbers: Sequence[int] | NDArray[np.int64],
     names: Sequence[str],
     meant: Sequence[str],
     what: str,
@@ -225,7 +226,9 @@ def refuse_far_from(
     scale
         Mean and standard deviation of each feature in training.
     values
-        New values of shape (n_samples, n_features, ...); the first sample has number ``start``.
+        New values of shape (n_samples, n_features, ...).
+    numbers
+        Numbers of the samples.
     names, meant, what
         As for ``refuse_outliers``; far values of the features in ``meant`` are measurements.
     """
@@ -233,7 +236,7 @@ def refuse_far_from(
     far = FarValues(values, reach=KNOWN_REACH * std, centre=mean)
     far.update(values)
     asked = [k for k, name in enumerate(names) if name not in meant]
-    refuse_outliers(far, asked, names, what, "pass accept_outliers=True", start)
+    refuse_outliers(far, asked, names, what, "pass accept_outliers=True", numbers)
 
 
 def _thinned(values: NDArray[Any]) -> NDArray[np.float64]:

@@ -73,30 +73,37 @@ def find_physics(
 
 
 def check_targets(y: NDArray[Any], physics: Physics, target_names: Sequence[str]) -> None:
-    """Raise DataError if measured targets (n_samples, n_targets) contradict the physics."""
+    """Raise DataError if measured targets (n_samples, n_targets) contradict the physics.
+
+    NaN stands for a value that was not measured; a sum needs all of its fractions.
+    """
     for k in physics.non_negative:
-        if y[:, k].min() < -TOLERANCE * y[:, k].std():
+        lowest = np.nanmin(y[:, k])
+        if lowest < -TOLERANCE * np.nanstd(y[:, k]):
             raise DataError(
                 f"dataset.non_negative must name targets without negative values, got"
-                f" {y[:, k].min():g} for {target_names[k]!r} in sample {y[:, k].argmin()}: take it"
+                f" {lowest:g} for {target_names[k]!r} in sample {np.nanargmin(y[:, k])}: take it"
                 " off the list or correct the sample"
             )
     if not physics.fractions:
         return
     shares = y[:, list(physics.fractions)].astype(np.float64)
-    outside = np.maximum(-shares, shares - 1.0).max(axis=1)
-    astray = np.abs(shares.sum(axis=1) - 1.0) if len(physics.fractions) > 1 else outside
+    outside = np.nan_to_num(np.maximum(-shares, shares - 1.0)).max(axis=1)
+    sums = np.nan_to_num(shares.sum(axis=1), nan=1.0)
+    astray = np.abs(sums - 1.0) if len(physics.fractions) > 1 else outside
     worst = int(np.maximum(outside, astray).argmax())
     if max(outside[worst], astray[worst]) > TOLERANCE:
         raise DataError(
             "dataset.fractions must name targets in [0, 1] that sum to one, got"
             f" {', '.join(f'{share:g}' for share in shares[worst])} (sum {shares[worst].sum():g})"
-            f" in sample {worst}: {_remedy(shares)}"
+            f" in sample {worst}: {_remedy(shares[np.isfinite(shares).all(axis=1)])}"
         )
 
 
 def _remedy(shares: NDArray[np.float64]) -> str:
     """Return advice for targets (n_samples, n_fractions) that are not fractions of one."""
+    if not len(shares):
+        return "take them off the list or correct the sample"
     whole = shares.sum(axis=1)
     if shares.shape[1] == 1:  # percent if the values fit
         unit = 100.0 if 2.0 < shares.max() <= 100.0 * (1 + TOLERANCE) else 0.0

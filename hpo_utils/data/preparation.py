@@ -26,6 +26,7 @@ from hpo_utils.data import synthetic
 from hpo_utils.data.checks import (
     channel_indices,
     check_downsampling,
+    check_measured,
     check_shapes,
     fit_target_scaler,
     group_ids,
@@ -184,9 +185,11 @@ def _settings(source: Source) -> dict[str, Any]:
     """Return the settings that determine the prepared arrays; names and units do not."""
     cfg = source.cfg
     sections = as_dict(cfg)
-    given = {}
+    given: dict[str, Any] = {}
+    if cfg.dataset.partly_measured:
+        given["partly_measured"] = True
     if source.split is not None:
-        given = {"split": hashlib.sha256("".join(source.split.tolist()).encode()).hexdigest()}
+        given |= {"split": hashlib.sha256("".join(source.split.tolist()).encode()).hexdigest()}
     unused = ("val_fold", *(RATIOS if cfg.data_split.n_folds else ("n_folds", "fold")))
     return {
         "dataset": {**{key: sections["dataset"][key] for key in DECISIVE}, **given},
@@ -220,10 +223,12 @@ def _prepare(source: Source) -> PreparedData:
     n_samples = min(x.shape[0], cfg.dataset.limit or x.shape[0])
     channels = channel_indices(x, cfg.dataset.exclude_channels)
     meant = list(cfg.dataset.accept_outliers or [])
-    targets = scan_targets(t, n_samples, names["target_names"], meant)
+    partly = cfg.dataset.partly_measured
+    targets = scan_targets(t, n_samples, names["target_names"], meant, partly)
     ids = group_ids(groups[0].read(), x.shape[0])[:n_samples] if groups else None
     given = None if source.split is None else source.split[:n_samples]
     split = split_indices(n_samples, cfg.data_split, ids, given)
+    check_measured(targets, split, names["target_names"])
     check_targets(targets, labelled_physics(names), names["target_names"])
     target_scaler = fit_target_scaler(targets[split["train"]], names["target_names"])
     statistics = scan_inputs(x, n_samples, split["train"], channels, names["channel_names"], meant)
@@ -275,7 +280,7 @@ def _without_outliers(found: PreparedData, source: Source) -> PreparedData:
         return found
     x, t, *_ = source.arrays
     n_samples = min(x.shape[0], cfg.dataset.limit or x.shape[0])
-    scan_targets(t, n_samples, names["target_names"], meant)
+    scan_targets(t, n_samples, names["target_names"], meant, cfg.dataset.partly_measured)
     train, channels = found.sample_numbers("train"), found.manifest["channels"]
     scan_inputs(x, n_samples, train, channels, names["channel_names"], meant)
     return _with_manifest(found.directory, {**found.manifest, "accept_outliers": meant})

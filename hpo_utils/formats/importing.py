@@ -21,7 +21,6 @@ from hpo_utils.base.errors import DataError
 from hpo_utils.base.formatting import with_units
 from hpo_utils.base.paths import (
     relative_to_root,
-    resolve,
     whole_directory,
     write_json,
     write_npy,
@@ -32,6 +31,7 @@ from hpo_utils.data.split import part_words
 from hpo_utils.formats.arrays import HDF5, MATLAB, NUMPY, TIFF
 from hpo_utils.formats.recordings import READABLE, Axis, Recording, read_recording
 from hpo_utils.formats.references import References, read_references, shared_column
+from hpo_utils.formats.request import Request
 from hpo_utils.formats.samples import Samples, samples_of_arrays, samples_of_table
 from hpo_utils.formats.tables import SHEETS, TEXTS
 from hpo_utils.formats.windows import at_rate, cut
@@ -42,47 +42,6 @@ HEADER = """# Written by `python -m hpo_utils import`. Search with it:
 # python -m hpo_utils run --params-file {path}
 
 """
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to import, as on the command line: ``python -m hpo_utils import --help``."""
-
-    files: Sequence[Path]
-    out: Path
-    targets: Path | None = None
-    key: str | None = None
-    target_key: str | None = None
-    id_column: str | None = None
-    target_columns: Sequence[str] = ()
-    split_column: str | None = None
-    window: int | None = None
-    step: int | None = None
-    rate: float | None = None
-    missing: Sequence[float] = ()
-    replace: bool = False
-
-    def without_codes(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        """Return values as float64, NaN in place of the codes that stand for missing ones."""
-        found, codes = np.asarray(values, dtype=np.float64), np.asarray(self.missing, np.float64)
-        with np.errstate(over="ignore"):  # float32 rounds a code, such as 1e20, or has none
-            rounded = codes.astype(np.float32).astype(np.float64)
-        return np.where(np.isin(found, [*codes, *rounded]), np.nan, found)
-
-
-def request_of(files: str, targets: str, out: str, id_column: str = "", window: int = 0) -> Request:
-    """Return what a notebook asks for; empty text and zero stand for what is not given.
-
-    Paths are absolute or below the project root. An earlier import is written over.
-    """
-    return Request(
-        [resolve(files)],
-        resolve(out),
-        resolve(targets) if targets else None,
-        id_column=id_column or None,
-        window=window or None,
-        replace=True,
-    )
 
 
 @dataclass
@@ -99,6 +58,7 @@ class Imported:
     target_units: list[str] = field(default_factory=list)
     n_groups: int | None = None
     has_split: bool = False
+    partly_measured: bool = False
     remarks: list[str] = field(default_factory=list)
 
     @property
@@ -207,11 +167,10 @@ def _import_samples(request: Request, file: Path, found: Imported, directory: Pa
         request.without_codes(references.values)[rows],
     )
     inputs_whole = np.isfinite(values).reshape(len(values), -1).all(axis=1)
-    whole = inputs_whole & np.isfinite(t).all(axis=1)
+    whole = inputs_whole & request.enough_measured(t)
     if n_gaps := int((~inputs_whole).sum()):
         found.remarks.append(f"{n_gaps} samples with gaps in their inputs are left out")
-    if n_gaps := int((inputs_whole & ~whole).sum()):
-        found.remarks.append(f"{n_gaps} samples without all targets are left out")
+    found.remarks += request.left_out(t[inputs_whole], "samples")
     _check_left(int(whole.sum()))
     kept = _as_float32(values[whole], "inputs")
     write_npy(directory / "x_train.npy", kept[:, None] if kept.ndim == 2 else kept)
@@ -252,6 +211,7 @@ def _write_targets(
     """Write the targets of the samples and, if a column tells it, the part of each."""
     write_npy(directory / "t_train.npy", _as_float32(t, "targets"))
     found.n_samples = len(t)
+    found.partly_measured = bool(np.isnan(t).any())
     found.target_names, found.target_units = references.names, references.units
     if references.split is not None:
         words = part_words(np.array(references.split)[rows], len(rows))
@@ -271,7 +231,7 @@ def _import_recordings(
     length = request.window or at_rate(first, request.rate).shape[1]
     found.sample_shape = (len(first.channels), length)
     t = request.without_codes(references.values)[rows]
-    measured = np.isfinite(t).all(axis=1)
+    measured = request.enough_measured(t)
     groups: list[int] = []
     with (directory / "x_train.npy").open("wb") as stream:
         _write_header(stream, 0, found.sample_shape)
@@ -284,8 +244,7 @@ def _import_recordings(
         _write_header(stream, len(groups), found.sample_shape)
     _write_targets(directory, t[groups], references, rows[groups], found)
     _write_groups(directory, np.array(groups), found)
-    if n_unmeasured := int((~measured).sum()):
-        found.remarks.append(f"{n_unmeasured} recordings without all targets are left out")
+    found.remarks += request.left_out(t, "recordings")
     rate = request.rate or first.rate
     found.axis = first.axis
     if rate is not None:
@@ -338,7 +297,7 @@ def _references(request: Request) -> References | None:
 
 def _as_float32(values: NDArray[np.float64], what: str) -> NDArray[np.float32]:
     """Return values as float32, in the order of the axes."""
-    largest = float(np.abs(values).max(initial=0.0))
+    largest = float(np.nanmax(np.abs(values), initial=0.0))
     if largest > float(np.finfo(np.float32).max):
         raise DataError(
             f"{what} must lie within float32, got {largest:g}: name it by --missing if it is a code"
@@ -369,6 +328,8 @@ def _params(found: Imported) -> dict[str, Any]:
     }
     if found.n_groups is not None:
         dataset["groups"] = f"{folder}/groups.npy"
+    if found.partly_measured:
+        dataset["partly_measured"] = True
     if found.has_split:
         dataset["split"] = f"{folder}/split.npy"
     if found.axis is not None:

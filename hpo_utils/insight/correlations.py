@@ -38,8 +38,8 @@ def heat_map(correlations: NDArray[Any], names: Sequence[str], label: str) -> Fi
 @styled
 def plot_target_correlations(data: PreparedData) -> Figure:
     """Draw the correlation of every two targets over all samples."""
-    correlations = np.corrcoef(data.all_targets(), rowvar=False).reshape(data.n_targets, -1)
-    return heat_map(correlations, data.target_names, _("correlation"))
+    correlations = pd.DataFrame(data.all_targets()).corr()  # of samples in which both are measured
+    return heat_map(correlations.to_numpy(), data.target_names, _("correlation"))
 
 
 @styled

@@ -27,6 +27,7 @@ from hpo_utils.data.features import FLOOR
 from hpo_utils.data.labels import axis_positions
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.data.split import PARTS
+from hpo_utils.scores.metrics import measured
 
 N_SHOWN = 3  # samples
 MAX_DRAWN = 8  # that are drawn below each other
@@ -48,7 +49,8 @@ def plot_target_histograms(data: PreparedData) -> Figure:
     for k, (axes, name, unit) in enumerate(
         zip(panels, data.target_names, data.target_units, strict=True)
     ):
-        bins = np.histogram_bin_edges(np.concatenate([t[:, k] for t in targets.values()]), 14)
+        values = np.concatenate([t[:, k] for t in targets.values()])
+        bins = np.histogram_bin_edges(values[measured(values)], 14)
         for part, t in targets.items():
             sns.histplot(
                 x=t[:, k], ax=axes, color=target_color(k), element="step", stat="density",
@@ -74,7 +76,7 @@ def plot_samples(data: PreparedData, target: int) -> Figure:
     One row per channel: images of (n_channels, H, W), lines of (n_channels, L).
     """
     values = data.targets("train")[:, target]
-    ranks = np.linspace(0, len(values) - 1, N_SHOWN).round().astype(int)
+    ranks = np.linspace(0, measured(values).sum() - 1, N_SHOWN).round().astype(int)
     chosen = np.argsort(values, kind="stable")[ranks]
     unit = data.target_units[target].strip("-")
     titles = [f"{data.target_names[target]} {values[i]:.3g} {unit}".rstrip() for i in chosen]

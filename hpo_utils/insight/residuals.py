@@ -9,16 +9,19 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import spearmanr
 
+from hpo_utils.scores.metrics import mean_of_measured
+
 Array = NDArray[np.float32]
 
 
 def sample_errors(y_true: Array, y_pred: Array, target_std: ArrayLike) -> NDArray[np.float64]:
     """Return each sample's root mean square error over its targets, shape (n_samples,).
 
-    Errors are in units of ``target_std``, each target's standard deviation in the training part.
+    It is NaN for a sample in which no target was measured. Errors are in units of ``target_std``,
+    each target's standard deviation in the training part.
     """
     z = _standardised(y_true, y_pred, target_std)
-    return np.asarray(np.sqrt(np.mean(z**2, axis=1)))
+    return np.sqrt(mean_of_measured(z.T**2))
 
 
 def worst_samples(y_true: Array, y_pred: Array, target_std: ArrayLike, n: int) -> NDArray[np.int64]:
@@ -57,7 +60,7 @@ def error_correlations(y_true: Array, y_pred: Array, names: Sequence[str]) -> pd
         Spearman's rank correlation between the absolute error of the row's target and the true
         value of the column's target; NaN where either is constant or with fewer than 3 samples.
     """
-    size = np.abs(y_pred - y_true)
+    size = np.abs(y_pred - y_true)  # NaN where a target was not measured
     found = [[_rank_correlation(a, b) for b in y_true.T] for a in size.T]
     return pd.DataFrame(found, index=list(names), columns=list(names))
 
@@ -68,6 +71,8 @@ def _standardised(y_true: Array, y_pred: Array, target_std: ArrayLike) -> NDArra
 
 
 def _rank_correlation(a: Array, b: Array) -> float:
+    known = ~np.isnan(a + b)
+    a, b = a[known], b[known]
     if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
     return float(spearmanr(a, b).statistic)

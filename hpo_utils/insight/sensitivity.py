@@ -71,7 +71,8 @@ def channel_losses(
     members
         Networks that map (B, n_channels, ...) to (B, n_targets), both standardised.
     x, z
-        Standardised inputs (n_samples, n_channels, ...) and targets (n_samples, n_targets).
+        Standardised inputs (n_samples, n_channels, ...) and targets (n_samples, n_targets), with
+        NaN where a target was not measured.
     batch_size
         Samples to predict at a time.
 
@@ -85,7 +86,7 @@ def channel_losses(
 
     def errors(seen: Tensor) -> NDArray[np.float64]:
         mean = torch.stack([predict(member, seen, batch_size) for member in members]).mean(0)
-        return np.asarray((mean - z).square().mean(0), dtype=np.float64)  # (n_targets,)
+        return np.asarray((mean - z).square().nanmean(0), dtype=np.float64)  # (n_targets,)
 
     whole = errors(x)
     lost = np.zeros((z.shape[1], x.shape[1]))
@@ -94,5 +95,5 @@ def channel_losses(
             seen = x.clone()
             seen[:, channel] = x[order, channel]
             lost[:, channel] += (errors(seen) - whole) / N_SHUFFLES
-    variance = np.asarray(z.var(0, correction=0), dtype=np.float64)[:, None]
+    variance = np.asarray((z - z.nanmean(0)).square().nanmean(0), dtype=np.float64)[:, None]
     return np.divide(lost, variance, out=np.full_like(lost, np.nan), where=variance > 0)

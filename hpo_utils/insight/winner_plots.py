@@ -25,6 +25,7 @@ from hpo_utils.base.style import (
 )
 from hpo_utils.baselines.take_home import TAKE_HOME
 from hpo_utils.insight.correlations import heat_map
+from hpo_utils.scores.metrics import measured
 from hpo_utils.scores.skill import NETWORK, TargetMetrics
 from hpo_utils.winner.evaluation import AllFolds, Standing
 
@@ -177,7 +178,9 @@ def plot_residuals(
     """
     figure, panels = grid(len(names), 3, 2.7)
     for k, (axes, name, unit) in enumerate(zip(panels, names, units, strict=True)):
-        truth, residual = y_true[:, k], y_pred[:, k] - y_true[:, k]
+        known = measured(y_true[:, k])
+        truth = y_true[known, k]
+        residual = y_pred[known, k] - truth
         axes.axhline(0, color=GREY, linestyle="--", linewidth=1)
         axes.scatter(truth, residual, s=16, color=target_color(k), alpha=0.75, linewidth=0)
         ranges = np.array_split(np.argsort(truth, kind="stable"), max(1, min(6, len(truth) // 5)))

@@ -60,9 +60,10 @@ class Augmentation:
     def partners(self, z: Tensor, among: Tensor) -> Tensor:
         """Draw for each of ``z`` (B, n_targets) a row of ``among`` (n_samples, n_targets).
 
-        Rows with like targets are likely: C-Mixup (Yao et al., NeurIPS 2022, eq. 6).
+        Rows with like targets are likely: C-Mixup (Yao et al., NeurIPS 2022, eq. 6). A target that
+        was not measured, NaN, counts as its mean.
         """
-        distances = torch.cdist(z, among).square() / z.shape[1]
+        distances = torch.cdist(z.nan_to_num(), among.nan_to_num()).square() / z.shape[1]
         return torch.multinomial(torch.exp(-distances / (2 * BANDWIDTH**2)), 1)[:, 0]
 
     def mixed(self, own: Sequence[Tensor], others: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -48,9 +48,25 @@ class WeightedMSELoss(nn.Module):
         return (self.weights * (prediction - target) ** 2).mean()
 
 
+class PartlyMeasuredMSELoss(WeightedMSELoss):
+    """``WeightedMSELoss`` over the values that were measured; the others are NaN in the target.
+
+    The mean is taken over the measured values of all samples and targets. Where nothing was
+    measured, the loss is zero.
+    """
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Return the scalar loss of two tensors of shape (n_samples, n_targets)."""
+        known = ~target.isnan()
+        error = torch.where(known, prediction - target, torch.zeros_like(prediction))
+        return (self.weights * error**2).sum() / known.sum().clamp(min=1)
+
+
 def create_criterion(cfg: Config, n_targets: int) -> nn.Module:
-    """Return ``WeightedMSELoss`` with the weights of the configuration, or plain MSE."""
-    if not cfg.training.use_weighted_loss:
-        return nn.MSELoss()
-    weights = [float(getattr(cfg.training, f"weight_target_{k}")) for k in range(n_targets)]
-    return WeightedMSELoss(weights)
+    """Return the squared error that the configuration asks for: weighted, of partly measured."""
+    weights = [1.0] * n_targets
+    if cfg.training.use_weighted_loss:
+        weights = [float(getattr(cfg.training, f"weight_target_{k}")) for k in range(n_targets)]
+    if cfg.dataset.partly_measured:
+        return PartlyMeasuredMSELoss(weights)
+    return WeightedMSELoss(weights) if cfg.training.use_weighted_loss else nn.MSELoss()

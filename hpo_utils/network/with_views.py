@@ -52,13 +52,16 @@ class LinearPart(nn.Module):
     def begin_at_ridge(
         self, components: Tensor, outputs: Tensor, groups: NDArray[np.int64] | None
     ) -> None:
-        """Start at the cross-validated regression of outputs (n, n_targets) on components."""
+        """Start at the cross-validated regression of outputs (n, n_targets) on components.
+
+        NaN among the outputs stands for what was not measured.
+        """
         seen = components.cpu().double()
         start, alpha = fit_ridge(seen.numpy(), outputs.cpu().double().numpy(), groups)
         self.weight.copy_(start.weight)
         self.bias.copy_(start.bias)
-        self.low.copy_(outputs.amin(0))
-        self.high.copy_(outputs.amax(0))
+        self.low.copy_(outputs.nan_to_num(torch.inf).amin(0))
+        self.high.copy_(outputs.nan_to_num(-torch.inf).amax(0))
         variances = seen.var(0, correction=0)
         kept = variances / (variances + alpha)  # the shares that ridge regression keeps
         self.unit.copy_((kept / variances.clamp(min=1e-30) / kept.sum()).sqrt())

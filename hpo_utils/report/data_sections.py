@@ -7,18 +7,26 @@ import numpy as np
 from hpo_utils.base.language import _
 from hpo_utils.data.audit import FINE, LEAK, audit_leakage
 from hpo_utils.data.prepared import PreparedData
-from hpo_utils.data.split import MIN_UNITS, PART_NAMES
+from hpo_utils.data.split import MIN_UNITS, PART_NAMES, PARTS
 from hpo_utils.insight.correlations import plot_target_correlations, plot_target_pairs
 from hpo_utils.insight.data_plots import plot_samples, plot_target_histograms
 from hpo_utils.report.page import Report
-from hpo_utils.report.tables import audit_table, parts_table
+from hpo_utils.report.tables import audit_table, measured_table, parts_table
 from hpo_utils.scores.intervals import count_units
-from hpo_utils.scores.metrics import varies
+from hpo_utils.scores.metrics import measured, varies
 
 
 def show_parts(report: Report, data: PreparedData) -> None:
     """Show the parts of the split, and warn of parts that are too small or do not vary."""
     report.show(parts_table(data))
+    if not all(measured(data.targets(part)).all() for part in PARTS):
+        report.show(
+            _(
+                "Not every target was measured in every sample. Each is learnt, scored and judged"
+                " by those in which it was:"
+            )
+        )
+        report.show(measured_table(data))
     for part in ("val", "test"):
         n_units = count_units(data.manifest["n_samples"][part], data.independent_units(part))
         if n_units < MIN_UNITS:

@@ -315,7 +315,7 @@ def show_predictions(report: Report, output_dir: Path, metrics: Metrics) -> None
     data = load_prepared(output_dir.parents[1], dataset_id)
     best = best_baselines(fit_baselines(data), data.targets("val"))
     over = {
-        name: (b.name, float(np.mean((getattr(b, f"{part}_pred")[:, k] - y_true[:, k]) ** 2)))
+        name: (b.name, float(np.nanmean((getattr(b, f"{part}_pred")[:, k] - y_true[:, k]) ** 2)))
         for k, (name, b) in enumerate(zip(units, best, strict=True))
     }
     report.show(metrics_table(targets, units, over))

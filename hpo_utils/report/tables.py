@@ -17,6 +17,7 @@ from hpo_utils.data.audit import Finding
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.data.split import PARTS
 from hpo_utils.report.recorded import contender_name, rule_names
+from hpo_utils.scores.metrics import measured
 from hpo_utils.scores.skill import NETWORK, joint_verdict
 from hpo_utils.training.timing import PHASES
 from hpo_utils.trials.storage import trial_seconds
@@ -40,6 +41,14 @@ def parts_table(data: PreparedData) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows).set_index(_("part"))
+
+
+def measured_table(data: PreparedData) -> pd.DataFrame:
+    """Return one row per target: the samples of each part in which it was measured."""
+    counts = {_(part): measured(data.targets(part)).sum(axis=0) for part in PARTS}
+    table = pd.DataFrame(counts, index=data.target_names)
+    table.index.name = _("target")
+    return table
 
 
 def channels_table(data: PreparedData) -> pd.DataFrame:

@@ -79,7 +79,8 @@ def ratio_interval(
     Parameters
     ----------
     above, below
-        Numerators and denominators, not negative, of shape (n_samples, n_targets).
+        Numerators and denominators, not negative, of shape (n_samples, n_targets). NaN stands for
+        what is not known: each target counts by its own samples.
     groups
         Group of each sample, of shape (n_samples,): errors of samples of one recording are
         correlated, so they count as one.
@@ -91,8 +92,13 @@ def ratio_interval(
     list of Interval
         (None, None) for fewer than ``MIN_UNITS`` units, or if one unit makes up all of one sum.
     """
-    totals, left_out = zip(*(_sums(each, groups) for each in (above, below)), strict=True)
-    return _jackknife(totals, left_out, count_units(len(above), groups), confidence)
+    found = []
+    for k, known in enumerate((np.isfinite(above) & np.isfinite(below)).T):
+        own = None if groups is None else groups[known]
+        sums = (_sums(each[known, k], own) for each in (above, below))
+        totals, left_out = zip(*sums, strict=True)
+        found.append(_jackknife(totals, left_out, count_units(int(known.sum()), own), confidence))
+    return found
 
 
 def unexplained_interval(
@@ -106,14 +112,21 @@ def unexplained_interval(
     The method is that of ``ratio_interval``, but the mean of the truth is recomputed when a group
     is left out. ``errors`` (squared) and ``truth`` have shape (n_samples, n_targets).
     """
-    centred = truth - truth.mean(axis=0)
-    n, first, second = (
-        _sums(each, groups) for each in (np.ones_like(centred), centred, centred**2)
-    )
-    about_mean = tuple(second[i] - first[i] ** 2 / np.maximum(n[i], 1.0) for i in range(2))
-    total, left_out = _sums(errors, groups)
-    n_units = count_units(len(errors), groups)
-    return _jackknife((total, about_mean[0]), (left_out, about_mean[1]), n_units, confidence)
+    found = []
+    for k, known in enumerate(np.isfinite(truth).T):
+        own = None if groups is None else groups[known]
+        values = truth[known, k]
+        centred = values - values.mean() if len(values) else values
+        n, first, second = (
+            _sums(each, own) for each in (np.ones_like(centred), centred, centred**2)
+        )
+        about_mean = tuple(second[i] - first[i] ** 2 / np.maximum(n[i], 1.0) for i in range(2))
+        total, left_out = _sums(errors[known, k], own)
+        n_units = count_units(len(values), own)
+        found.append(
+            _jackknife((total, about_mean[0]), (left_out, about_mean[1]), n_units, confidence)
+        )
+    return found
 
 
 def count_units(n_samples: int, groups: NDArray[np.int64] | None) -> int:
@@ -133,16 +146,15 @@ def count_units(n_samples: int, groups: NDArray[np.int64] | None) -> int:
 def _sums(
     values: NDArray[np.float64], groups: NDArray[np.int64] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return sums over all samples (n_targets,), and without each group (n_groups, n_targets).
+    """Return the sum of all of (n_samples,), and the sums without each group (n_groups,).
 
     Without groups, each sample is its own group.
     """
     sums = values
     if groups is not None:
         group = np.unique(groups, return_inverse=True)[1]
-        sums = np.zeros((group.max() + 1, values.shape[1]))
-        np.add.at(sums, group, values)
-    total = sums.sum(axis=0)
+        sums = np.bincount(group, values).astype(np.float64)
+    total = np.asarray(sums.sum())
     return total, total - sums
 
 
@@ -151,21 +163,18 @@ def _jackknife(
     left_out: Sequence[NDArray[np.float64]],
     n_units: int,
     confidence: float,
-) -> list[Interval]:
-    """Return intervals of the ratios of two sums, given in the form of ``_sums``."""
+) -> Interval:
+    """Return an interval of the ratio of two sums, given in the form of ``_sums``."""
     above, below = totals
     if n_units < MIN_UNITS:
-        return [(None, None)] * len(above)
+        return None, None
     with np.errstate(divide="ignore", invalid="ignore"):
         whole = np.log(above / below)
         without = np.log(left_out[0] / left_out[1])  # (n_groups, n_targets)
-        deviation = without - without.mean(axis=0)
-        error = ((len(without) - 1) / len(without) * (deviation**2).sum(axis=0)) ** 0.5
+        deviation = without - without.mean()
+        error = ((len(without) - 1) / len(without) * (deviation**2).sum()) ** 0.5
+    if above == 0 and below > 0:  # perfect
+        return 0.0, 0.0
     half = float(stats.t.ppf((1 + confidence) / 2, n_units - 1)) * error
     low, high = np.exp(whole - half), np.exp(whole + half)
-    perfect = (above == 0) & (below > 0)
-    low[perfect] = high[perfect] = 0.0
-    return [
-        (float(a), float(b)) if np.isfinite(b) else (None, None)
-        for a, b in zip(low, high, strict=True)
-    ]
+    return (float(low), float(high)) if np.isfinite(high) else (None, None)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hpo_utils.scores.intervals import Interval, ratio_interval, unexplained_interval
 from hpo_utils.scores.metrics import NETWORK as NETWORK
-from hpo_utils.scores.metrics import target_metrics, varies
+from hpo_utils.scores.metrics import mean_of_measured, target_metrics, varies
 
 # for one target: mse, mae, rmse, bias, r2, and intervals of r2 and rmse
 TargetMetrics = dict[str, Any]
@@ -49,7 +49,7 @@ def errors_with_intervals(
     for model, y_pred in predictions.items():
         errors = (y_pred.astype(np.float64) - truth) ** 2
         unexplained = unexplained_interval(errors, truth, groups, confidence)
-        mse = ratio_interval(errors, np.ones_like(errors), groups, confidence)
+        mse = ratio_interval(errors, np.where(np.isnan(errors), np.nan, 1.0), groups, confidence)
         found[model] = {
             name: {
                 **metrics,
@@ -82,7 +82,7 @@ def skill_with_intervals(
     ours, theirs = (
         (y.astype(np.float64) - y_true) ** 2 for y in (y_pred, reference)
     )  # (n_samples, n_targets)
-    ratios = _ratio(ours.mean(axis=0), theirs.mean(axis=0), _rounding(y_true))
+    ratios = _ratio(mean_of_measured(ours), mean_of_measured(theirs), _rounding(y_true))
     ratios[~varies(y_true)] = np.nan
     together = 1 - (1 - confidence) / (y_true.shape[1] * n_models)
     intervals = ratio_interval(ours, theirs, groups, together)
@@ -119,5 +119,5 @@ def _ratio(
 
 def _rounding(y_true: Array) -> NDArray[np.float64]:
     """Return the squared error caused by rounding to float32, for each target."""
-    largest: NDArray[np.float64] = np.abs(y_true).max(axis=0).astype(np.float64)
+    largest: NDArray[np.float64] = np.fmax.reduce(np.abs(y_true), axis=0).astype(np.float64)
     return (np.finfo(np.float32).eps * largest) ** 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from scipy import stats
 
 from hpo_utils.scores.calibration import Calibration
 from hpo_utils.scores.intervals import count_units
+from hpo_utils.scores.metrics import mean_of_measured, measured
 from hpo_utils.scores.skill import Array
 
 
@@ -30,16 +31,26 @@ def calibrate_spread(
     Assoc. 113 (2018), 1094-1111, sec. 5.2). ``units`` is the unit number of each sample. Errors of
     one unit are correlated, so the rank of the quantile is computed for the effective number of
     units and then scaled to samples. Without a second member there is no spread: all intervals are
-    of one width.
+    of one width. Each target counts by the samples in which it was measured.
     """
     error = np.abs(members.mean(axis=0, dtype=np.float64) - y_true)
-    residual = np.sqrt((error**2).mean(axis=0))
+    residual = np.sqrt(mean_of_measured(error**2))
     normalised = error / np.maximum(np.hypot(_spread(members), residual), np.finfo(np.float64).tiny)
-    n_units = count_units(len(error), units)
+    factors = [
+        _quantile(normalised[known, k], confidence, units if units is None else units[known])
+        for k, known in enumerate(measured(error).T)
+    ]
+    return Calibration(factors, residual.tolist(), len(members) > 1)
+
+
+def _quantile(
+    normalised: NDArray[np.float64], confidence: float, units: NDArray[np.int64] | None
+) -> float:
+    """Return the conformal quantile of normalised errors (n_samples,) of one target."""
+    n_units = count_units(len(normalised), units)
     held = min(int(np.ceil((n_units + 1) * confidence)), n_units)  # units
-    rank = -(-held * len(error) // n_units)  # samples, rounded up
-    factors = np.sort(normalised, axis=0)[rank - 1]
-    return Calibration(factors.tolist(), residual.tolist(), len(members) > 1)
+    rank = -(-held * len(normalised) // n_units)  # samples, rounded up
+    return float(np.sort(normalised)[rank - 1])
 
 
 def coverage(
@@ -55,15 +66,23 @@ def coverage(
     half_width = calibration.half_width(spread)
     normal = float(stats.norm.ppf((1 + confidence) / 2))
     found = zip(
-        (error <= half_width).mean(axis=0),
+        share_inside(error, half_width),
         np.median(half_width, axis=0),
-        (error <= normal * spread).mean(axis=0),
+        share_inside(error, normal * spread),
         strict=True,
     )
     return [
         {"calibrated": float(held), "half_width": float(width), "plain": float(plain)}
         for held, width, plain in found
     ]
+
+
+def share_inside(error: NDArray[Any], half_width: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the share of each target's errors (n_samples, n_targets) within the half width.
+
+    Errors are not negative, or NaN where a target was not measured.
+    """
+    return mean_of_measured(np.where(measured(error), error <= half_width, np.nan))
 
 
 def _spread(members: Array) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -48,17 +49,31 @@ class Yardstick:
         return self.of_samples(z_pred, z_true).mean()
 
     def of_samples(self, z_pred: Tensor, z_true: Tensor) -> Tensor:
-        """Return the contribution of each sample (n_samples,); the score is their mean."""
+        """Return the contribution of each sample (n_samples,); the score is their mean.
+
+        Each target counts by the samples in which it was measured, where ``z_true`` is not NaN.
+        """
         if self.target is not None:
             k = slice(self.target, self.target + 1)
             z_pred, z_true = z_pred[:, k], z_true[:, k]
         error = z_pred - z_true
-        if self.kind == "mae":
-            return error.abs().mean(1)
-        if self.kind == "mse":
-            return error.square().mean(1)
-        # 1 - mean over k of (1 - MSE_k / variance_k)
-        return (error.square() / z_true.var(0, correction=0)).mean(1)
+        errors = error.abs() if self.kind == "mae" else error.square()
+        known = ~z_true.isnan()
+        if self.kind == "r2":  # 1 - mean over k of (1 - MSE_k / variance_k)
+            errors = errors / _variance(z_true, known)
+        if bool(known.all()):
+            return errors.mean(1)
+        counts = known.sum(0)  # (n_targets,)
+        shares = torch.where(known, errors * (len(errors) / counts), torch.zeros_like(errors))
+        return shares.sum(1) / (counts > 0).sum()
+
+
+def _variance(z: Tensor, known: Tensor) -> Tensor:
+    """Return the variance of each target (n_targets,) over the samples where it is ``known``."""
+    if bool(known.all()):
+        return z.var(0, correction=0)
+    mean = z.nanmean(0)
+    return (z - mean).square().nanmean(0)
 
 
 def check_target(cfg: Config, target_names: Sequence[str]) -> None:

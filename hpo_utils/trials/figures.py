@@ -22,6 +22,7 @@ from hpo_utils.base.style import (
     target_color,
     with_unit,
 )
+from hpo_utils.scores.metrics import measured
 from hpo_utils.training.directory import read_predictions
 
 CURVES_FILE = Path("learning_curves.png")
@@ -99,7 +100,8 @@ def plot_prediction_vs_truth(
     """
     figure, panels = fixed_grid(len(names), 3, 3.2)
     for k, (axes, name, unit) in enumerate(zip(panels, names, units, strict=True)):
-        truth, prediction = y_true[:, k], y_pred[:, k]
+        known = measured(y_true[:, k])
+        truth, prediction = y_true[known, k], y_pred[known, k]
         low = float(min(truth.min(), prediction.min()))
         high = float(max(truth.max(), prediction.max()))
         margin = 0.05 * (high - low or 1.0)

@@ -6,7 +6,7 @@ import torch
 
 from hpo_utils.base.errors import BundleError
 from hpo_utils.baselines.components import sight_of
-from hpo_utils.bundle.agreement import check_written, raw_samples
+from hpo_utils.bundle.agreement import AGREE, _apart, check_written, raw_samples
 from hpo_utils.bundle.bundle import write_bundle
 from hpo_utils.bundle.layout import describe_layout
 from hpo_utils.bundle.onnx_file import write_onnx
@@ -84,3 +84,15 @@ def test_without_its_source_the_magnitude_is_the_same(make_config, make_arrays, 
     assert from_source.dtype == x.dtype
     (tmp_path / "x.npy").unlink()
     np.testing.assert_allclose(raw_samples(data, rows), from_source, rtol=1e-4, atol=1e-3)
+
+
+def test_a_tree_may_go_the_other_way_at_a_threshold_now_and_then():
+    """A few small differences, such as a flipped branch makes, do not count; others do."""
+    expected, std = RNG.normal(size=(16, 4)), np.ones(4)
+    flipped = expected.copy()
+    flipped[3, 1] += 0.05
+    assert _apart(flipped, expected, std) > AGREE
+    assert _apart(flipped, expected, std, has_trees=True) <= AGREE
+    flipped[5, 2] += 0.2
+    assert _apart(flipped, expected, std, has_trees=True) > AGREE
+    assert _apart(expected + 0.02, expected, std, has_trees=True) > AGREE

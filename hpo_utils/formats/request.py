@@ -1,0 +1,79 @@
+"""What to import, as a command line or a notebook asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpo_utils.base.paths import resolve
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to import, as on the command line: ``python -m hpo_utils import --help``."""
+
+    files: Sequence[Path]
+    out: Path
+    targets: Path | None = None
+    key: str | None = None
+    target_key: str | None = None
+    id_column: str | None = None
+    target_columns: Sequence[str] = ()
+    split_column: str | None = None
+    window: int | None = None
+    step: int | None = None
+    rate: float | None = None
+    missing: Sequence[float] = ()
+    partly_measured: bool = False
+    replace: bool = False
+
+    def without_codes(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Return values as float64, NaN in place of the codes that stand for missing ones."""
+        found, codes = np.asarray(values, dtype=np.float64), np.asarray(self.missing, np.float64)
+        with np.errstate(over="ignore"):  # float32 rounds a code, such as 1e20, or has none
+            rounded = codes.astype(np.float32).astype(np.float64)
+        return np.where(np.isin(found, [*codes, *rounded]), np.nan, found)
+
+    def enough_measured(self, t: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return which samples, of targets (n_samples, n_targets), have enough: some, or all."""
+        known = np.isfinite(t)
+        return np.asarray(known.any(axis=1) if self.partly_measured else known.all(axis=1))
+
+    def left_out(self, t: NDArray[np.float64], what: str) -> list[str]:
+        """Return a remark on the samples that lack targets, ``what`` they are, if there are any."""
+        enough, some = self.enough_measured(t), np.isfinite(t).any(axis=1)
+        if enough.all():
+            return []
+        if self.partly_measured:
+            return [f"{(~enough).sum()} {what} without any target are left out"]
+        kept = int((some & ~enough).sum())
+        advice = f"; --partly-measured keeps {kept} that have some" if kept else ""
+        return [f"{(~enough).sum()} {what} without all targets are left out{advice}"]
+
+
+def request_of(
+    files: str,
+    targets: str,
+    out: str,
+    id_column: str = "",
+    window: int = 0,
+    partly_measured: bool = False,
+) -> Request:
+    """Return what a notebook asks for; empty text and zero stand for what is not given.
+
+    Paths are absolute or below the project root. An earlier import is written over.
+    """
+    return Request(
+        [resolve(files)],
+        resolve(out),
+        resolve(targets) if targets else None,
+        id_column=id_column or None,
+        window=window or None,
+        partly_measured=partly_measured,
+        replace=True,
+    )
