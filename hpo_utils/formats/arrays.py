@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
+from hpo_utils.formats.endings import MATLAB, NUMPY, TIFF, ending
 
-MATLAB, HDF5 = (".mat",), (".h5", ".hdf5", ".hdf", ".nc", ".nc4", ".cdf")
-NUMPY, TIFF = (".npy", ".npz"), (".tif", ".tiff")
 KINDS = "iufb"  # of real numbers
 OBJECT = 0xDD000000  # with which MATLAB marks a reference to an object in a file of version 7.3
 Array = NDArray[Any]
@@ -34,7 +33,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
     DataError
         If the file cannot be read or holds no numeric array.
     """
-    suffix = path.suffix.lower()
+    suffix = ending(path)
     if not path.is_file():
         raise DataError(f"a file of arrays must exist, got {path}")
     try:

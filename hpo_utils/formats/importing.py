@@ -28,16 +28,19 @@ from hpo_utils.base.paths import (
 )
 from hpo_utils.data.sources import sha256
 from hpo_utils.data.split import part_words
-from hpo_utils.formats.arrays import HDF5, MATLAB, NUMPY, TIFF
-from hpo_utils.formats.recordings import READABLE, Axis, Recording, read_recording
+from hpo_utils.formats.endings import ARRAYS, CASES, RECORDINGS, TABLES, ending
+from hpo_utils.formats.recordings import Axis, Recording, read_recording
 from hpo_utils.formats.references import References, read_references, shared_column
 from hpo_utils.formats.request import Request
-from hpo_utils.formats.samples import Samples, samples_of_arrays, samples_of_table
-from hpo_utils.formats.tables import SHEETS, TEXTS
+from hpo_utils.formats.samples import (
+    Samples,
+    samples_of_arrays,
+    samples_of_cases,
+    samples_of_table,
+)
 from hpo_utils.formats.windows import at_rate, cut
 
 SOURCES = "sources.json"
-ARRAYS = (*NUMPY, *MATLAB, *HDF5, *TIFF)
 HEADER = """# Written by `python -m hpo_utils import`. Search with it:
 # python -m hpo_utils run --params-file {path}
 
@@ -122,9 +125,9 @@ def _listed(given: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
     for path in given:
         if path.is_dir():
-            inside = sorted(f for f in path.iterdir() if f.suffix.lower() in READABLE)
+            inside = sorted(f for f in path.iterdir() if ending(f) in RECORDINGS)
             if not inside:
-                raise DataError(f"a folder must hold one of {', '.join(READABLE)}, got {path}")
+                raise DataError(f"a folder must hold one of {', '.join(RECORDINGS)}, got {path}")
             files += inside
         elif path.is_file():
             files.append(path)
@@ -143,11 +146,13 @@ def _import_samples(request: Request, file: Path, found: Imported, directory: Pa
     if request.targets is not None and request.id_column is None:
         request = replace(request, id_column=shared_column(file, request.targets))
     given = _references(request)
-    if file.suffix.lower() in (*TEXTS, *SHEETS):
+    if ending(file) in TABLES:
         columns = () if given else request.target_columns
         own_split = None if given else request.split_column
         samples = samples_of_table(file, request.id_column, columns, own_split)
-    elif file.suffix.lower() in ARRAYS:
+    elif ending(file) in CASES:
+        samples = samples_of_cases(file)
+    elif ending(file) in ARRAYS:
         samples = samples_of_arrays(file, request.key, None if given is None else len(given.values))
     else:
         raise DataError(
@@ -243,7 +248,9 @@ def _import_recordings(
         stream.seek(0)
         _write_header(stream, len(groups), found.sample_shape)
     _write_targets(directory, t[groups], references, rows[groups], found)
-    _write_groups(directory, np.array(groups), found)
+    # files of one row are of one specimen, which counts by the first of them
+    _, firsts, specimens = np.unique(rows, return_index=True, return_inverse=True)
+    _write_groups(directory, firsts[specimens][groups], found)
     found.remarks += request.left_out(t, "recordings")
     rate = request.rate or first.rate
     found.axis = first.axis

@@ -10,15 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
-from hpo_utils.formats.arrays import HDF5, MATLAB, NUMPY, TIFF, choose_array, read_arrays
-from hpo_utils.formats.recordings import TDMS, WAV, read_recording
+from hpo_utils.formats.arrays import choose_array, read_arrays
+from hpo_utils.formats.endings import ARRAYS, CASES, NUMPY, RECORDINGS, TABLES, TIFF, ending
+from hpo_utils.formats.recordings import read_recording
 from hpo_utils.formats.references import read_references
-from hpo_utils.formats.samples import holds_samples, samples_of_table
-from hpo_utils.formats.spectra import JCAMP, SPC
-from hpo_utils.formats.tables import SHEETS, TEXTS
+from hpo_utils.formats.samples import holds_samples, samples_of_cases, samples_of_table
 from hpo_utils.formats.windows import cut
-
-KINDS = (*NUMPY, *MATLAB, *HDF5, *TIFF, *TEXTS, *SHEETS, *WAV, *TDMS, *JCAMP, *SPC)
 
 
 def read_inputs(
@@ -35,19 +32,22 @@ def read_inputs(
     DataError
         If the file cannot be read, or holds samples of another shape.
     """
-    suffix = path.suffix.lower()
+    suffix = ending(path)
     if suffix in NUMPY:
         return path, None
     ids = None
-    if suffix in (*TEXTS, *SHEETS) and holds_samples(path):
+    if suffix in CASES:
+        values = samples_of_cases(path).values
+    elif suffix in TABLES and holds_samples(path):
         samples = samples_of_table(path, id_column)
         values, ids = samples.values, samples.ids
-    elif suffix in (*MATLAB, *HDF5, *TIFF):
+    elif suffix in ARRAYS:
         values = choose_array(read_arrays(path), key, "--x-key", path)
-    elif suffix in (*WAV, *TDMS, *JCAMP, *SPC, *TEXTS, *SHEETS):
+    elif suffix in RECORDINGS:
         values, ids = _windows(path, raw_shape[-1])
     else:
-        raise DataError(f"inputs must be one of {', '.join(KINDS)}, got {path.name}")
+        known = ", ".join((*RECORDINGS, *TIFF, *CASES))
+        raise DataError(f"inputs must be one of {known}, got {path.name}")
     wanted, found = (tuple(n for n in s if n > 1) for s in (raw_shape, values.shape[1:]))
     if wanted != found:
         raise DataError(
@@ -91,9 +91,14 @@ def read_measured(
     DataError
         If the file cannot be read, or lacks a target or a sample.
     """
-    if path.suffix.lower() in NUMPY:
+    if ending(path) in NUMPY:
         return path
-    if path.suffix.lower() not in (*TEXTS, *SHEETS):
+    if ending(path) in CASES:
+        found = samples_of_cases(path).references
+        if found is None:
+            raise DataError(f"targets must be in {path.name}, which says @targetlabel false")
+        return found.values
+    if ending(path) not in TABLES:
         return choose_array(read_arrays(path), key, "--t-key", path)
     references = read_references(path, None, id_column, names)
     if ids is None or references.ids is None:

@@ -1,26 +1,36 @@
 """Recordings: one file each, as channels over time, with names, units and rate where they are told.
 
-Read are WAV, TDMS (extra ``formats``), spectra of instruments, tables with a row for each time, and
-files of arrays.
+Read are WAV, LabVIEW's TDMS and LVM and MDF4 (extra ``formats``), spectra of instruments, tables
+with a row for each time, and files of arrays.
 """
 
 from __future__ import annotations
 
 import re
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
-from hpo_utils.formats.arrays import HDF5, MATLAB, NUMPY, choose_array, read_arrays
-from hpo_utils.formats.spectra import JCAMP, SPC, read_curve
-from hpo_utils.formats.tables import SHEETS, TEXTS, Column, read_table
+from hpo_utils.formats.arrays import choose_array, read_arrays
+from hpo_utils.formats.endings import (
+    LVM,
+    MDF,
+    RECORDINGS,
+    SPECTRA,
+    TABLES,
+    TDMS,
+    WAV,
+    ending,
+)
+from hpo_utils.formats.spectra import read_curve
+from hpo_utils.formats.tables import Column, read_table
 
-WAV, TDMS = (".wav",), (".tdms",)
-READABLE = (*WAV, *TDMS, *JCAMP, *SPC, *TEXTS, *SHEETS, *NUMPY, *MATLAB, *HDF5)
 TIME = re.compile(r"t|time|zeit|temps|tiempo|時間|時刻|seconds?|sec", re.IGNORECASE)
 IN_SECONDS = {"": 1.0, "s": 1.0, "sec": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "min": 60.0}
 EVEN = 1e-3  # of a step by which the steps of an even time axis may differ
@@ -58,21 +68,23 @@ def read_recording(path: Path, key: str | None = None) -> Recording:
     DataError
         If the file cannot be read as a recording.
     """
-    suffix = path.suffix.lower()
-    if suffix in WAV:
-        return _of_wav(path)
-    if suffix in TDMS:
-        return _of_tdms(path)
-    if suffix in (*JCAMP, *SPC):
-        return _of_spectrum(path)
-    if suffix in (*TEXTS, *SHEETS):
-        return _of_table(path)
-    if suffix in (*NUMPY, *MATLAB, *HDF5):
-        values = choose_array(read_arrays(path), key, "--key", path)
-        return _of_array(path, np.squeeze(values).astype(np.float64))
-    raise DataError(
-        f"a recording must be one of {', '.join(READABLE)}, got {path.name}: export it as CSV"
-    )
+    suffix = ending(path)
+    if suffix not in RECORDINGS:
+        raise DataError(
+            f"a recording must be one of {', '.join(RECORDINGS)}, got {path.name}: export it as CSV"
+        )
+    for endings, read in (
+        (WAV, _of_wav),
+        (TDMS, _of_tdms),
+        (LVM, _of_lvm),
+        (MDF, _of_mdf),
+        (SPECTRA, _of_spectrum),
+        (TABLES, _of_table),
+    ):
+        if suffix in endings:
+            return read(path)
+    values = choose_array(read_arrays(path), key, "--key", path)
+    return _of_array(path, np.squeeze(values).astype(np.float64))
 
 
 def _of_spectrum(path: Path) -> Recording:
@@ -105,26 +117,106 @@ def _of_wav(path: Path) -> Recording:
 
 def _of_tdms(path: Path) -> Recording:
     """Read all channels of a TDMS file, scaled; they must be equally long and fast."""
-    try:
+    with _reading(path, "TDMS", "npTDMS"):
         from nptdms import TdmsFile
-    except ImportError:
+
+        found = [each for group in TdmsFile.read(path).groups() for each in group.channels()]
+        channels = [
+            _Channel(
+                each.name,
+                np.asarray(each[:]),
+                str(each.properties.get("unit_string") or "-"),
+                each.properties.get("wf_increment") or None,
+            )
+            for each in found
+        ]
+    return _joined(path, [each for each in channels if each.values.dtype.kind in "iuf"])
+
+
+def _of_lvm(path: Path) -> Recording:
+    """Read a text file of LabVIEW, of one segment; its column of times gives the rate."""
+    with _reading(path, "LVM", "lvm_read"):
+        import lvm_read
+
+        # otherwise it writes a file beside the original, and reads that the next time
+        found = lvm_read.read(str(path), read_from_pickle=False, dump_file=False)
+        if found["Segments"] != 1:
+            raise ValueError(f"it holds {found['Segments']} segments: split it into files")
+        segment = found[0]
+        names, units = segment["Channel names"], segment.get("Y_Unit_Label", [])
+        steps = segment.get("Delta_X", [])
+        values = np.asarray(segment["data"], dtype=np.float64).T
+    if names[0] == "X_Value":
+        names, values = names[1:], values[1:]
+    return _joined(
+        path,
+        [
+            _Channel(
+                name,
+                values[k],
+                (units[k] if k < len(units) else "") or "-",
+                float(steps[k]) if k < len(steps) and steps[k] > 0 else None,
+            )
+            for k, name in enumerate(names)
+            if name != "Comment"
+        ],
+    )
+
+
+def _of_mdf(path: Path) -> Recording:
+    """Read the channels of an MDF file; where its invalidation bits say so, NaN is read.
+
+    Channels with times of their own are refused, since joining them would make values up.
+    """
+    channels, times = [], []
+    with _reading(path, "MDF", "asammdf"):
+        import asammdf
+
+        with asammdf.MDF(path) as found:
+            for signal in found.iter_channels(skip_master=True):
+                if signal.samples.dtype.kind not in "iuf" or signal.samples.ndim != 1:
+                    continue
+                # by itself it leaves out samples that are marked as invalid
+                whole = found.get(
+                    group=signal.group_index,
+                    index=signal.channel_index,
+                    ignore_invalidation_bits=True,
+                )
+                values = np.array(whole.samples, dtype=np.float64)
+                if whole.invalidation_bits is not None:
+                    values[np.asarray(whole.invalidation_bits, dtype=bool)] = np.nan
+                times.append(np.asarray(whole.timestamps))
+                channels.append(_Channel(whole.name, values, whole.unit or "-", None))
+    if any(not np.array_equal(each, times[0]) for each in times):
+        lengths = {each.name: len(each.values) for each in channels}
         raise DataError(
-            f"TDMS files need the package npTDMS, to read {path.name}:"
-            " pip install 'hpo_utils[formats]'"
-        ) from None
-    try:
-        channels = [each for group in TdmsFile.read(path).groups() for each in group.channels()]
-        values = [np.asarray(channel[:]) for channel in channels]
-    except Exception as error:  # a damaged file raises anything
-        raise DataError(f"a TDMS file must be whole, got {path.name}: {error}") from None
-    kept = [k for k, each in enumerate(values) if each.dtype.kind in "iuf" and len(each)]
-    lengths = {channels[k].name: len(values[k]) for k in kept}
+            f"the channels of a recording must share their times, got {lengths} in {path.name}:"
+            " resample them to one raster and save it again"
+        )
+    step = 1.0 / _rate_of(Column("time", "s", [], times[0]), path) if times else None
+    return _joined(path, [replace(each, step=step) for each in channels])
+
+
+@dataclass(frozen=True)
+class _Channel:
+    """Values (length,) of one channel; ``step`` in seconds is None if the file does not say."""
+
+    name: str
+    values: NDArray[np.generic]
+    unit: str
+    step: float | None
+
+
+def _joined(path: Path, channels: Sequence[_Channel]) -> Recording:
+    """Return the channels that hold values as one recording; they must be equally long and fast."""
+    kept = [each for each in channels if len(each.values)]
+    lengths = {each.name: len(each.values) for each in kept}
     if len(set(lengths.values())) != 1:
         raise DataError(
             f"the channels of a recording must be equally long, got {lengths or 'none'} in"
             f" {path.name}"
         )
-    steps = {channels[k].properties.get("wf_increment") for k in kept} - {None, 0.0}
+    steps = {each.step for each in kept if each.step is not None}
     if len(steps) > 1:
         raise DataError(
             f"the channels of a recording must have one rate, got steps of {sorted(steps)} s in"
@@ -132,11 +224,25 @@ def _of_tdms(path: Path) -> Recording:
         )
     return Recording(
         path,
-        np.stack([values[k].astype(np.float64) for k in kept]),
-        [channels[k].name for k in kept],
-        [str(channels[k].properties.get("unit_string") or "-") for k in kept],
+        np.stack([each.values.astype(np.float64) for each in kept]),
+        [each.name for each in kept],
+        [each.unit for each in kept],
         1.0 / float(steps.pop()) if steps else None,
     )
+
+
+@contextmanager
+def _reading(path: Path, kind: str, package: str) -> Iterator[None]:
+    """Say in a sentence that the package is missing, or that the file is damaged."""
+    try:
+        yield
+    except ImportError:
+        raise DataError(
+            f"{kind} files need the package {package}, to read {path.name}:"
+            " pip install 'hpo_utils[formats]'"
+        ) from None
+    except Exception as error:  # a damaged file raises anything
+        raise DataError(f"a file must be whole {kind}, got {path.name}: {error}") from None
 
 
 def _of_table(path: Path) -> Recording:

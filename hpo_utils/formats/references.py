@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
 from hpo_utils.formats.arrays import choose_array, read_arrays
-from hpo_utils.formats.tables import SHEETS, TEXTS, Column, numbers_in, read_table
+from hpo_utils.formats.endings import TABLES, ending
+from hpo_utils.formats.tables import Column, numbers_in, read_table
 
 MAX_NAMED = 5  # ids named in a message
 
@@ -45,13 +46,15 @@ class References:
                 " say which by --id-column"
             )
         known = {_stem(each): row for row, each in enumerate(self.ids)}
+        # a file that OPUS numbered, such as a.0, may be named by the table without its number
+        stems = {n: s if (s := _stem(n)) in known else PurePath(s).stem for n in names}
         if len(known) < len(self.ids):
-            stems = [_stem(each) for each in self.ids]
-            _refuse("must name each once, but has twice", {s for s in stems if stems.count(s) > 1},
-                    self.path)  # fmt: skip
-        if missing := {name for name in names if _stem(name) not in known}:
+            own = [_stem(each) for each in self.ids]
+            twice = {stem for stem in own if own.count(stem) > 1}
+            _refuse("must name each once, but has twice", twice, self.path)
+        if missing := {name for name in names if stems[name] not in known}:
             _refuse("must have a row for each, but lacks", missing, self.path)
-        return np.array([known[_stem(name)] for name in names], dtype=np.int64)
+        return np.array([known[stems[name]] for name in names], dtype=np.int64)
 
 
 def read_references(
@@ -81,7 +84,7 @@ def read_references(
     DataError
         If the file cannot be read, or a target is no number.
     """
-    if path.suffix.lower() not in (*TEXTS, *SHEETS):
+    if ending(path) not in TABLES:
         values = choose_array(read_arrays(path), key, "--target-key", path).astype(np.float64)
         columns = np.atleast_2d(values).T if values.ndim == 1 else values
         if columns.ndim != 2:
@@ -98,7 +101,7 @@ def shared_column(one: Path, other: Path) -> str | None:
 
     None if one of them is no table, or they have no column in common.
     """
-    if not {one.suffix.lower(), other.suffix.lower()} <= {*TEXTS, *SHEETS} or one == other:
+    if not {ending(one), ending(other)} <= {*TABLES} or one == other:
         return None
     names = {column.name for column in read_table(other)}
     return next((column.name for column in read_table(one) if column.name in names), None)

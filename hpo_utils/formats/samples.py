@@ -1,4 +1,4 @@
-"""Samples that stand in one file: a table with a row each, or an array."""
+"""Samples that stand in one file: a table with a row each, an array, or cases of a ``.ts`` file."""
 
 from __future__ import annotations
 
@@ -118,6 +118,50 @@ def samples_of_arrays(path: Path, key: str | None, n_samples: int | None) -> Sam
     n_channels = 1 if values.ndim == 2 else values.shape[1]
     channels = [f"channel {k}" for k in range(n_channels)]
     return Samples(values, None, channels, None, None, remarks)
+
+
+def samples_of_cases(path: Path) -> Samples:
+    """Read a ``.ts`` file of aeon and sktime: a line for each case, with its target at the end.
+
+    Channels are separated by colons, values by commas; ``?`` is a missing value.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, or its series are unequally long or have times of their own.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"a .ts file must be readable text, got {path.name}: {error}") from None
+    lines = [line for line in lines if line and not line.startswith("#")]
+    start = next((i for i, line in enumerate(lines) if line.lower() == "@data"), len(lines))
+    told = dict(line.lower().split(maxsplit=1) for line in lines[:start] if " " in line)
+    if told.get("@timestamps", "false") != "false":
+        raise DataError(f"the series of a .ts file must be even, got @timeStamps in {path.name}")
+    cases = [line.split(":") for line in lines[start + 1 :]]
+    has_target = told.get("@targetlabel", "false").startswith("true")
+    try:
+        found = [[_numbers(channel) for channel in case] for case in cases]
+    except ValueError as error:
+        raise DataError(f"a .ts file must hold numbers, got {path.name}: {error}") from None
+    targets = [case.pop() for case in found] if has_target else []
+    shapes = {tuple(len(channel) for channel in case) for case in found}
+    if len(shapes) != 1 or len(set(next(iter(shapes)))) != 1:
+        raise DataError(
+            "the series of a .ts file must be equally long, got"
+            f" {sorted(shapes)[:3] or 'none'} values in {path.name}: cut or pad them first"
+        )
+    references = None
+    if has_target:
+        references = References(path, np.array(targets), ["target"], ["-"], None)
+    values = np.array(found)
+    channels = [f"channel {k}" for k in range(values.shape[1])]
+    return Samples(values, None, channels, None, references)
+
+
+def _numbers(text: str) -> list[float]:
+    return [np.nan if each.strip() == "?" else float(each) for each in text.split(",")]
 
 
 def _longest_axis(columns: Sequence[Column]) -> tuple[str, dict[str, float], str]:

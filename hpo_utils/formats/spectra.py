@@ -1,4 +1,4 @@
-"""Spectra of instruments, one file each: JCAMP-DX and Galactic SPC (extra ``formats``)."""
+"""Spectra of instruments, one file each: JCAMP-DX, Galactic SPC, OPUS (extra ``formats``)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
+from hpo_utils.formats.endings import JCAMP, SPC, ending
 
-JCAMP, SPC = (".jdx", ".dx", ".jcm"), (".spc",)
 UNITS = {
     "XWAVEN": "1/cm",
     "XNMETR": "nm",
@@ -21,6 +21,20 @@ UNITS = {
     "YREFLEC": "reflectance",
     "YKMUNK": "Kubelka-Munk",
 }  # what SPC calls them
+# what brukeropus calls spectra, the results before what was measured for them
+OPUS_KINDS = {
+    "a": "absorbance",
+    "t": "transmittance",
+    "r": "reflectance",
+    "km": "Kubelka-Munk",
+    "atr": "ATR",
+    "logr": "log(1/R)",
+    "ra": "Raman",
+    "e": "emission",
+    "pas": "photoacoustic",
+    "sm": "intensity",
+}
+OPUS_UNITS = {"WN": "1/cm", "MI": "µm"}
 Curve = tuple[NDArray[np.float64], NDArray[np.float64], str, str]  # x, y, units of both
 
 
@@ -32,7 +46,11 @@ def read_curve(path: Path) -> Curve:
     DataError
         If the package that reads the file is missing, or the file cannot be read.
     """
-    package, read = ("jcamp", _of_jcamp) if path.suffix.lower() in JCAMP else ("spc_io", _of_spc)
+    package, read = "brukeropus", _of_opus
+    if ending(path) in JCAMP:
+        package, read = "jcamp", _of_jcamp
+    elif ending(path) in SPC:
+        package, read = "spc_io", _of_spc
     try:
         x, y, x_unit, y_unit = read(path)
     except ImportError:
@@ -57,6 +75,18 @@ def _of_jcamp(path: Path) -> Curve:
     found = jcamp.readfile(str(path))
     x, y = (np.asarray(found[key], dtype=np.float64) for key in "xy")
     return x, y, str(found.get("xunits", "")).lower(), str(found.get("yunits", "")).lower()
+
+
+def _of_opus(path: Path) -> Curve:
+    from brukeropus import read_opus
+
+    found = read_opus(str(path))
+    kinds = [key for key in OPUS_KINDS if key in found.data_keys]
+    if not kinds:
+        raise ValueError(f"it holds no spectrum, but {', '.join(found.data_keys) or 'nothing'}")
+    curve = getattr(found, kinds[0])
+    x, y = (np.asarray(values, dtype=np.float64) for values in (curve.x, curve.y))
+    return x, y, OPUS_UNITS.get(curve.dxu, ""), OPUS_KINDS[kinds[0]]
 
 
 def _of_spc(path: Path) -> Curve:

@@ -1,7 +1,8 @@
-"""Tables: CSV, TSV, Excel and ODS files as columns of numbers and of text.
+"""Tables: CSV, TSV, Excel, ODS and Parquet files as columns of numbers and of text.
 
 Every cell is read as text and then as a number, so that no library guesses: a comma may separate
 decimals, a table may begin with lines about the instrument, and its units may stand in a row.
+Parquet (extra ``formats``) says itself what is a number.
 """
 
 from __future__ import annotations
@@ -16,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
+from hpo_utils.formats.endings import PARQUET, SHEETS, ending
 
-SHEETS = (".xlsx", ".xlsm", ".xls", ".xlsb", ".ods")
-TEXTS = (".csv", ".tsv", ".txt", ".dat")
 MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "-"})
 NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)(e[-+]?\d+)?", re.IGNORECASE)
 INFINITE = frozenset({"inf", "+inf", "-inf", "infinity", "-infinity"})
@@ -46,7 +46,9 @@ def read_table(path: Path) -> list[Column]:
     DataError
         If the file cannot be read, is empty, or names a column twice.
     """
-    rows = _rows_of_sheet(path) if path.suffix.lower() in SHEETS else _rows_of_text(path)
+    if ending(path) in PARQUET:
+        return _of_parquet(path)
+    rows = _rows_of_sheet(path) if ending(path) in SHEETS else _rows_of_text(path)
     header, units, body = _parts(rows)
     if not body:
         raise DataError(f"a table must hold rows of values, got {path.name} with none")
@@ -65,6 +67,34 @@ def read_table(path: Path) -> list[Column]:
     for (name, unit), cells in zip(named, zip(*body, strict=True), strict=True):
         stripped = [cell.strip() for cell in cells]
         columns.append(Column(name, unit, stripped, numbers_in(stripped)))
+    return columns
+
+
+def _of_parquet(path: Path) -> list[Column]:
+    try:
+        from fastparquet import ParquetFile
+
+        with path.open("rb") as file:
+            frame = ParquetFile(file).to_pandas()
+    except ImportError:
+        raise DataError(
+            f"Parquet files need the package fastparquet, to read {path.name}:"
+            " pip install 'hpo_utils[formats]'"
+        ) from None
+    except Exception as error:  # a damaged file raises anything
+        raise DataError(
+            f"a Parquet file must be whole, got {path.name}: {type(error).__name__}: {error}"
+        ) from None
+    if not len(frame):
+        raise DataError(f"a table must hold rows of values, got {path.name} with none")
+    columns = []
+    for name, values in frame.reset_index(drop=True).items():
+        numbers = None
+        if values.dtype.kind in "iufb":
+            numbers = values.to_numpy(np.float64, na_value=np.nan)
+        known = values.notna()
+        cells = [_as_text(v) if is_known else "" for v, is_known in zip(values, known, strict=True)]
+        columns.append(Column(*_name_and_unit(str(name), ""), cells, numbers))
     return columns
 
 

@@ -273,3 +273,64 @@ def test_the_riser_comes_as_it_is_from_a_matlab_file(tmp_path):
     run(mat, targets=mat, key="windows.x", target_key="windows.t", out=tmp_path / "riser")
     np.testing.assert_array_equal(np.load(tmp_path / "riser/x_train.npy"), x.astype(np.float32))
     np.testing.assert_array_equal(np.load(tmp_path / "riser/t_train.npy"), t.astype(np.float32))
+
+
+CASES = """# by hand
+@problemName flow
+@timeStamps false
+@univariate false
+@equalLength true
+@targetlabel true
+@data
+1,2,3:4,5,6:0.5
+7,?,9:10,11,12:1.5
+13,14,15:16,17,18:2.5
+"""
+
+
+def test_cases_of_a_ts_file_bring_their_target(tmp_path):
+    (tmp_path / "flow.ts").write_text(CASES)
+    found = run(tmp_path / "flow.ts", out=tmp_path / "flow")
+    np.testing.assert_array_equal(
+        np.load(tmp_path / "flow/x_train.npy"),
+        [[[1, 2, 3], [4, 5, 6]], [[13, 14, 15], [16, 17, 18]]],
+    )
+    np.testing.assert_array_equal(np.load(tmp_path / "flow/t_train.npy"), [[0.5], [2.5]])
+    assert found.remarks == ["1 samples with gaps in their inputs are left out"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("1,2,3:", "1,2,3,4:", "equally long"),
+        ("10,11", "10,x", "must hold numbers, got flow.ts: could not convert string to float: 'x'"),
+        ("@timeStamps false", "@timeStamps true", "must be even"),
+        (CASES, "", "equally long, got none"),
+        ("@targetlabel true", "@targetlabel false", "targets must be given by --targets"),
+    ],
+)
+def test_other_ts_files_are_refused(tmp_path, old, new, said):
+    text = CASES.replace(old, new)
+    if "false\n@data" in text:
+        text = text.replace(":0.5", "").replace(":1.5", "").replace(":2.5", "")
+    (tmp_path / "flow.ts").write_text(text)
+    with pytest.raises(DataError, match=said):
+        run(tmp_path / "flow.ts", out=tmp_path / "flow")
+    assert not (tmp_path / "flow").exists()
+
+
+def test_samples_that_lack_some_targets_can_be_kept(tmp_path):
+    _, t = spectra_table(
+        tmp_path / "meat.csv", 12, **{"2,11": "", "5,12": "", "7,11": "", "7,12": ""}
+    )
+    found = run(tmp_path / "meat.csv", out=tmp_path / "meat")
+    said = "3 samples without all targets are left out; --partly-measured keeps 2 that have some"
+    assert (found.n_samples, found.remarks) == (9, [said])
+    options = {"partly_measured": True, "replace": True}
+    found = run(tmp_path / "meat.csv", out=tmp_path / "meat", **options)
+    assert found.remarks == ["1 samples without any target are left out"]
+    saved = np.load(tmp_path / "meat/t_train.npy")
+    np.testing.assert_allclose(saved[:2], t[:2], rtol=1e-6)
+    assert (len(saved), np.isnan(saved).sum()) == (11, 2)
+    cfg = load_config(str(found.params_file))
+    assert cfg.dataset.partly_measured

@@ -1,3 +1,4 @@
+import asammdf
 import numpy as np
 import pytest
 from nptdms import ChannelObject, RootObject, TdmsWriter
@@ -98,4 +99,69 @@ def test_the_longer_axis_of_an_array_is_time(tmp_path):
 def test_what_is_no_recording_is_refused_in_a_sentence(tmp_path, name):
     (tmp_path / name).write_bytes(b"RIFF")
     with pytest.raises(DataError):
+        read_recording(tmp_path / name)
+
+
+LVM = """LabVIEW Measurement\t
+Separator\tTab
+Decimal_Separator\t,
+X_Columns\t{columns}
+***End_of_Header***\t
+
+Channels\t2\t\t\t
+Samples\t3\t3\t\t
+Y_Unit_Label\tV\tbar\t\t
+X0\t0,0\t0,0\t\t
+Delta_X\t0,001\t0,001\t\t
+***End_of_Header***\t\t\t\t
+X_Value\tpressure\tflow\tComment
+{rows}
+"""
+
+
+@pytest.mark.parametrize("columns", ["One", "No"])
+def test_a_labview_text_file_tells_names_units_and_rate(tmp_path, columns):
+    times = ["0,000", "0,001", "0,002"] if columns == "One" else [""] * 3
+    rows = [
+        f"{t}\t{p}\t{q}"
+        for t, p, q in zip(times, ("1,5", "1,6", "1,7"), ("2", "", "3"), strict=True)
+    ]
+    (tmp_path / "a.lvm").write_text(LVM.format(columns=columns, rows="\n".join(rows)))
+    found = read_recording(tmp_path / "a.lvm")
+    np.testing.assert_array_equal(found.values, [[1.5, 1.6, 1.7], [2.0, np.nan, 3.0]])
+    assert (found.channels, found.units) == (["pressure", "flow"], ["V", "bar"])
+    assert found.rate == pytest.approx(1000.0)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.lvm"]  # nothing beside the original
+
+
+def mdf(path, *groups):
+    with asammdf.MDF() as file:
+        for signals in groups:
+            file.append(list(signals))
+        file.save(path)
+
+
+def test_a_measurement_data_file_keeps_invalid_samples_as_gaps(tmp_path):
+    times = np.arange(4) / 500
+    invalid = np.array([False, True, False, False])
+    pressure = asammdf.Signal(np.array([1, 2, 3, 4], np.int16), times, name="p", unit="bar")
+    flow = asammdf.Signal(
+        np.array([0.5, 1.5, 2.5, 3.5]), times, name="q", unit="L/min", invalidation_bits=invalid
+    )
+    mdf(tmp_path / "a.mf4", [pressure, flow])
+    found = read_recording(tmp_path / "a.mf4")
+    np.testing.assert_array_equal(found.values, [[1, 2, 3, 4], [0.5, np.nan, 2.5, 3.5]])
+    assert (found.channels, found.units) == (["p", "q"], ["bar", "L/min"])
+    assert found.rate == pytest.approx(500.0)
+    slow = asammdf.Signal(np.arange(2.0), times[:2] * 2, name="slow")
+    mdf(tmp_path / "b.mf4", [pressure], [slow])
+    with pytest.raises(DataError, match=r"share their times, got {'p': 4, 'slow': 2} in b.mf4"):
+        read_recording(tmp_path / "b.mf4")
+
+
+@pytest.mark.parametrize("name", ["a.lvm", "a.mf4", "a.tdms"])
+@pytest.mark.parametrize("content", [b"", b"no measurement", bytes(600)])
+def test_a_damaged_file_of_a_logger_is_refused_in_a_sentence(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=r"(a file must be whole|must be equally long, got none)"):
         read_recording(tmp_path / name)

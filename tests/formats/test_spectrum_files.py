@@ -39,7 +39,32 @@ def write_spc(path, y=Y):
     path.write_bytes(header.ljust(512, b"\0") + bytes(32) + np.asarray(y, "<f4").tobytes())
 
 
-@pytest.mark.parametrize(("name", "write"), [("a.jdx", write_jcamp), ("a.spc", write_spc)])
+def write_opus(path, y=Y):
+    """A data block of float32 in half units, and the block that tells its axis and its scale."""
+    parameters = {"DPF": 1, "NPT": len(y), "FXV": 4000.0, "LXV": 3996.0, "CSF": 2.0, "DXU": "WN"}
+    status = b""
+    for name, value in parameters.items():
+        kind, content = (
+            (0, struct.pack("<i", value)) if isinstance(value, int)
+            else (1, struct.pack("<d", value)) if isinstance(value, float)
+            else (3, value.encode().ljust(4, b"\0"))
+        )  # fmt: skip
+        status += name.encode() + b"\0" + struct.pack("<hh", kind, len(content) // 2) + content
+    blocks = [status + b"END\0" + bytes(4), (np.asarray(y, "<f4") / 2).tobytes()]
+    # absorbance (4) of a ratio (3), real (3), the first with the parameters of data (1)
+    kinds = [3 | 3 << 2 | 1 << 4 | 4 << 10, 3 | 3 << 2 | 4 << 10]
+    header = b"\n\n\xfe\xfe" + struct.pack("<diii", 920622.0, 24, 2, 2)
+    start = len(header) + 12 * len(blocks)
+    for kind, block in zip(kinds, blocks, strict=True):
+        header += struct.pack("<iii", kind, len(block) // 4, start)
+        start += len(block)
+    path.write_bytes(header + b"".join(blocks))
+
+
+WRITERS = [("a.jdx", write_jcamp), ("a.spc", write_spc), ("a.0", write_opus), ("a.17", write_opus)]
+
+
+@pytest.mark.parametrize(("name", "write"), WRITERS)
 def test_an_axis_that_falls_is_turned_round(tmp_path, name, write):
     write(tmp_path / name)
     found = read_recording(tmp_path / name)
@@ -62,7 +87,20 @@ def test_a_folder_of_spectra_is_joined_with_its_table(tmp_path):
     assert not (tmp_path / "meat/groups.npy").exists()
 
 
-@pytest.mark.parametrize("name", ["a.jdx", "a.spc"])
+def test_spectra_of_one_specimen_that_opus_numbered_stay_together(tmp_path):
+    (tmp_path / "spectra").mkdir()
+    for k in range(6):
+        for repeat in range(2):
+            write_opus(tmp_path / f"spectra/s{k}.{repeat}", [0.1 * k, *Y[1:]])
+    rows = "\n".join(f"s{k},{k}" for k in range(6))
+    (tmp_path / "lab.csv").write_text(f"sample,fat [%]\n{rows}\n")
+    import_files(Request([tmp_path / "spectra"], tmp_path / "meat", tmp_path / "lab.csv"))
+    x, t = np.load(tmp_path / "meat/x_train.npy"), np.load(tmp_path / "meat/t_train.npy")
+    np.testing.assert_allclose(x[:, 0, -1], 0.1 * t[:, 0], atol=1e-6)
+    np.testing.assert_array_equal(np.load(tmp_path / "meat/groups.npy"), 2 * t[:, 0])
+
+
+@pytest.mark.parametrize("name", ["a.jdx", "a.spc", "a.0"])
 @pytest.mark.parametrize("content", [b"", b"##TITLE=a\n", bytes(600)])
 def test_a_damaged_spectrum_is_refused_in_a_sentence(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)

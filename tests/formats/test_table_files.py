@@ -1,5 +1,7 @@
+import fastparquet
 import numpy as np
 import openpyxl
+import pandas as pd
 import pytest
 
 from hpo_utils.base.errors import DataError
@@ -91,3 +93,25 @@ def test_what_is_no_table_is_refused_in_a_sentence(tmp_path, content, name, said
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=said):
         read_table(tmp_path / name)
+
+
+def test_parquet_says_itself_what_is_a_number(tmp_path):
+    frame = pd.DataFrame(
+        {
+            "id": ["a", "b", None],
+            "flow [L/min]": [1.5, np.nan, 2.5],
+            "n": pd.array([1, None, 3], "Int32"),
+            "850.5 nm": np.array([0.1, 0.2, 0.3], np.float32),
+        }
+    )
+    fastparquet.write(str(tmp_path / "a.parquet"), frame)
+    ids, flow, n, spectrum = read_table(tmp_path / "a.parquet")
+    assert (ids.numbers, ids.cells) == (None, ["a", "b", ""])
+    assert (flow.name, flow.unit, n.cells) == ("flow", "L/min", ["1", "", "3"])
+    np.testing.assert_array_equal(flow.numbers, [1.5, np.nan, 2.5])
+    np.testing.assert_array_equal(n.numbers, [1, np.nan, 3])
+    np.testing.assert_allclose(spectrum.numbers, [0.1, 0.2, 0.3], rtol=1e-6)
+    for content in (b"", b"PAR1 and no more"):
+        (tmp_path / "b.parquet").write_bytes(content)
+        with pytest.raises(DataError, match="a Parquet file must be whole, got b.parquet"):
+            read_table(tmp_path / "b.parquet")

@@ -1,0 +1,26 @@
+"""Endings of files, by what they hold."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+
+TEXTS, SHEETS, PARQUET = (
+    (".csv", ".tsv", ".txt", ".dat"),
+    (".xlsx", ".xlsm", ".xls", ".xlsb", ".ods"),
+    (".parquet",),
+)
+TABLES = (*TEXTS, *SHEETS, *PARQUET)
+NUMPY, MATLAB, TIFF = (".npy", ".npz"), (".mat",), (".tif", ".tiff")
+HDF5 = (".h5", ".hdf5", ".hdf", ".nc", ".nc4", ".cdf")  # and NetCDF
+ARRAYS = (*NUMPY, *MATLAB, *HDF5, *TIFF)
+CASES = (".ts",)  # of aeon and sktime
+WAV, TDMS, LVM, MDF = (".wav",), (".tdms",), (".lvm",), (".mf4", ".mdf")
+JCAMP, SPC, OPUS = (".jdx", ".dx", ".jcm"), (".spc",), (".0",)
+SPECTRA = (*JCAMP, *SPC, *OPUS)
+RECORDINGS = (*WAV, *TDMS, *LVM, *MDF, *SPECTRA, *TABLES, *NUMPY, *MATLAB, *HDF5)
+
+
+def ending(path: PurePath) -> str:
+    """Return a file's ending in small letters; OPUS numbers its files: all count as ``.0``."""
+    suffix = path.suffix.lower()
+    return OPUS[0] if suffix[1:].isdigit() else suffix
