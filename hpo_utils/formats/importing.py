@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,11 +30,12 @@ from hpo_utils.base.paths import (
 from hpo_utils.data.sources import sha256
 from hpo_utils.data.split import part_words
 from hpo_utils.formats.endings import ARRAYS, CASES, RECORDINGS, TABLES, ending
-from hpo_utils.formats.recordings import Axis, Recording, read_recording
+from hpo_utils.formats.recordings import Axis, Loaders, Recording, read_recording, recordings_by_id
 from hpo_utils.formats.references import References, read_references, shared_column
 from hpo_utils.formats.request import Request
 from hpo_utils.formats.samples import (
     Samples,
+    holds_samples,
     samples_of_arrays,
     samples_of_cases,
     samples_of_table,
@@ -107,16 +109,16 @@ def import_files(request: Request) -> Imported:
     files = _listed(request.files)
     sources = [*files, *([request.targets] if request.targets else [])]
     found = Imported(request.out, sources)
-    with whole_directory(request.out, replace=request.out.exists()) as partial:
-        if _are_samples(request, files):
-            _import_samples(request, files[0], found, partial)
+    with whole_directory(request.out, replace=request.out.exists()) as directory:
+        if loaders := _recordings(request, files):
+            _import_recordings(request, loaders, found, directory)
         else:
-            _import_recordings(request, files, found, partial)
+            _import_samples(request, files[0], found, directory)
         digests = {str(path): sha256(path) for path in dict.fromkeys(sources)}
-        write_json(partial / SOURCES, {"sha256": digests, "remarks": found.remarks})
+        write_json(directory / SOURCES, {"sha256": digests, "remarks": found.remarks})
         header = HEADER.format(path=relative_to_root(found.params_file))
         settings = yaml.safe_dump(_params(found), sort_keys=False, allow_unicode=True)
-        write_text(partial / found.params_file.name, header + settings)
+        write_text(directory / found.params_file.name, header + settings)
     return found
 
 
@@ -136,9 +138,16 @@ def _listed(given: Sequence[Path]) -> list[Path]:
     return files
 
 
-def _are_samples(request: Request, files: Sequence[Path]) -> bool:
-    """Return whether a single file holds all samples, and is not one recording to be cut."""
-    return len(files) == 1 and request.window is None and not request.files[0].is_dir()
+def _recordings(request: Request, files: Sequence[Path]) -> Loaders:
+    """Return the recordings of the files; none if a single file holds samples."""
+    file, *others = files
+    if not others and request.targets and ending(file) in TABLES and not holds_samples(file):
+        in_long_form = recordings_by_id(file, request.id_column)
+        if in_long_form:
+            return in_long_form
+    if not others and request.window is None and not request.files[0].is_dir():
+        return {}
+    return {file.name: partial(read_recording, file, request.key) for file in files}
 
 
 def _import_samples(request: Request, file: Path, found: Imported, directory: Path) -> None:
@@ -225,14 +234,15 @@ def _write_targets(
 
 
 def _import_recordings(
-    request: Request, files: Sequence[Path], found: Imported, directory: Path
+    request: Request, loaders: Loaders, found: Imported, directory: Path
 ) -> None:
     """Write the windows of recordings one after the other, so that memory holds one at a time."""
     references = _references(request)
     if references is None:
         raise DataError("recordings must have a table of targets: give it by --targets")
-    rows = references.rows_of([file.name for file in files])
-    first = read_recording(files[0], request.key)
+    names = list(loaders)
+    rows = references.rows_of(names)
+    first = loaders[names[0]]()
     length = request.window or at_rate(first, request.rate).shape[1]
     found.sample_shape = (len(first.channels), length)
     t = request.without_codes(references.values)[rows]
@@ -241,8 +251,9 @@ def _import_recordings(
     with (directory / "x_train.npy").open("wb") as stream:
         _write_header(stream, 0, found.sample_shape)
         for number in map(int, np.flatnonzero(measured)):
-            windows = _windows_of(request, files[number], first, length, found)
-            stream.write(_as_float32(windows, f"values of {files[number].name}").tobytes())
+            recording = first if number == 0 else loaders[names[number]]()
+            windows = _windows_of(request, recording, first, length, found)
+            stream.write(_as_float32(windows, f"values of {names[number]}").tobytes())
             groups += [number] * len(windows)
         _check_left(len(groups))
         stream.seek(0)
@@ -260,10 +271,10 @@ def _import_recordings(
 
 
 def _windows_of(
-    request: Request, file: Path, first: Recording, length: int, found: Imported
+    request: Request, recording: Recording, first: Recording, length: int, found: Imported
 ) -> NDArray[np.float64]:
     """Return the windows (n_windows, n_channels, length) of a recording like the first one."""
-    recording = first if file == first.path else read_recording(file, request.key)
+    name = recording.path.name
     for what, own, wanted in (
         ("channels", recording.channels, first.channels),
         ("units", recording.units, first.units),
@@ -274,20 +285,20 @@ def _windows_of(
             advice = ": resample them by --rate" if what == "rate" else ""
             raise DataError(
                 f"recordings must have the same {what}, got {wanted} in {first.path.name} and {own}"
-                f" in {file.name}{advice}"
+                f" in {name}{advice}"
             )
     known = replace(recording, values=request.without_codes(recording.values))
     values = at_rate(known, request.rate)
     if request.window is None and values.shape[1] != length:
         raise DataError(
             f"recordings must be equally long, got {length} values in {first.path.name} and"
-            f" {values.shape[1]} in {file.name}: cut them into windows by --window"
+            f" {values.shape[1]} in {name}: cut them into windows by --window"
         )
     windows, n_gaps = cut(values, length, request.step or length)
     if n_gaps:
-        found.remarks.append(f"{file.name}: {n_gaps} windows with gaps are left out")
+        found.remarks.append(f"{name}: {n_gaps} windows with gaps are left out")
     elif not len(windows):
-        found.remarks.append(f"{file.name} is shorter than {length} values and left out")
+        found.remarks.append(f"{name} is shorter than {length} values and left out")
     return windows
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,9 @@ class Recording:
     units: list[str]
     rate: float | None
     axis: Axis | None = None
+
+
+Loaders = Mapping[str, Callable[[], Recording]]  # by the names of the recordings
 
 
 def read_recording(path: Path, key: str | None = None) -> Recording:
@@ -245,9 +249,47 @@ def _reading(path: Path, kind: str, package: str) -> Iterator[None]:
         raise DataError(f"a file must be whole {kind}, got {path.name}: {error}") from None
 
 
+def recordings_by_id(path: Path, id_column: str | None = None) -> Loaders:
+    """Return the recordings of a table in long form, a row for each id and time, by their ids.
+
+    These stand in ``id_column``, or in the first column of text. A table in which no id comes
+    several times is not in long form: then nothing is returned.
+
+    Raises
+    ------
+    DataError
+        If the table cannot be read.
+    """
+    columns = read_table(path)
+    named = (c for c in columns if c.name == id_column or (not id_column and c.numbers is None))
+    ids = next(named, None)
+    if ids is None or not 1 < len(set(ids.cells)) <= len(ids.cells) // 2:
+        return {}
+    others = sorted(
+        (column for column in columns if column is not ids),
+        key=lambda column: TIME.fullmatch(column.name) is None,  # times first
+    )
+    rows: dict[str, list[int]] = {}
+    for row, each in enumerate(ids.cells):
+        rows.setdefault(each, []).append(row)
+    return {
+        name: partial(_of_columns, [_some_rows(column, own) for column in others], Path(name))
+        for name, own in rows.items()
+    }
+
+
+def _some_rows(column: Column, rows: Sequence[int]) -> Column:
+    numbers = None if column.numbers is None else column.numbers[list(rows)]
+    return replace(column, cells=[column.cells[row] for row in rows], numbers=numbers)
+
+
 def _of_table(path: Path) -> Recording:
     """Read a table with a row for each time; a column of times gives the rate."""
-    columns = read_table(path)
+    return _of_columns(read_table(path), path)
+
+
+def _of_columns(columns: Sequence[Column], path: Path) -> Recording:
+    """Return columns as the channels of a recording, the first as its times if it is called so."""
     if text := [column.name for column in columns if column.numbers is None]:
         raise DataError(
             f"the columns of a recording must hold numbers, got text in {', '.join(text)} of"

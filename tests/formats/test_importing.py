@@ -334,3 +334,24 @@ def test_samples_that_lack_some_targets_can_be_kept(tmp_path):
     assert (len(saved), np.isnan(saved).sum()) == (11, 2)
     cfg = load_config(str(found.params_file))
     assert cfg.dataset.partly_measured
+
+
+def test_a_table_in_long_form_holds_recordings(tmp_path):
+    """Rows of two runs alternate; a third run is shorter; the column of times is not the first."""
+    x = {name: RNG.normal(size=(2, n)).round(6) for name, n in (("a", 8), ("b", 8), ("c", 6))}
+    rows = [
+        f"{name},{x[name][0, i]},{i / 100},{x[name][1, i]}"
+        for i in range(8)
+        for name in x
+        if i < x[name].shape[1]
+    ]
+    (tmp_path / "runs.csv").write_text("\n".join(["run,p [kPa],time [s],q [V]", *rows]))
+    (tmp_path / "flows.csv").write_text("run,flow\nc,3\nb,2\na,1\n")
+    files = {"targets": tmp_path / "flows.csv", "out": tmp_path / "flow"}
+    with pytest.raises(DataError, match="equally long, got 8 values in a and 6 in c"):
+        run(tmp_path / "runs.csv", **files)
+    found = run(tmp_path / "runs.csv", **files, window=3)
+    wanted = [x[n][:, i : i + 3] for n in "abc" for i in (0, 3)]
+    np.testing.assert_allclose(np.load(tmp_path / "flow/x_train.npy"), wanted, rtol=1e-6)
+    np.testing.assert_array_equal(np.load(tmp_path / "flow/groups.npy"), [0, 0, 1, 1, 2, 2])
+    assert (found.channels, found.axis.last) == (["p [kPa]", "q [V]"], 0.02)
