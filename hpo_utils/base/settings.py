@@ -49,6 +49,9 @@ class DatasetConfig:
     fractions: list[str] | None = None  # targets in [0, 1] that sum to one
     non_negative: list[str] | None = None  # targets that cannot be below zero
     accept_outliers: list[str] | None = None  # channels and targets whose far values are real
+    # codes for what was not measured, such as -9999 or .nan: in inputs the channel's mean takes
+    # their place, in targets they count as NaN
+    missing_values: list[float] | None = None
     partly_measured: bool = False  # NaN in a target says that it was not measured in this sample
     limit: int | None = _within(None, 1, 1e9)  # use only this many samples, from the start
     downsample_factor: int = _within(1, 1, 1000)  # one row of H (or L) for so many

@@ -16,7 +16,7 @@ from hpo_utils.baselines.take_home import name_at_home
 from hpo_utils.bundle.bundle import Bundle, load_bundle, predict
 from hpo_utils.bundle.layout import Prediction
 from hpo_utils.data.checks import group_ids, real_array, representable
-from hpo_utils.data.outliers import refuse_far_from
+from hpo_utils.data.outliers import refuse_far_from, without_codes
 from hpo_utils.data.sources import open_array
 from hpo_utils.data.split import MIN_UNITS, time_blocks
 from hpo_utils.scores.intervals import count_units
@@ -73,7 +73,7 @@ def evaluate(
     known = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
     names = known.layout.target_names
     promised = _test_metrics(known)
-    y_true = _measured(t, t_key, names, known.cfg.dataset.partly_measured)
+    y_true = _measured(t, t_key, known)
     if not accept_outliers:
         _refuse_codes(known, y_true)
     found = predict(known, x, device, x_key, accept_outliers)
@@ -162,16 +162,15 @@ def _refuse_codes(bundle: Bundle, y_true: NDArray[Any]) -> None:
             refuse_far_from(([mean], [std]), values, known, [name], meant, "target")
 
 
-def _measured(
-    t: NDArray[Any] | str | Path, key: str | None, names: list[str], partly: bool
-) -> NDArray[Any]:
+def _measured(t: NDArray[Any] | str | Path, key: str | None, bundle: Bundle) -> NDArray[Any]:
     """Read and check the targets; return them with shape (n_samples, n_targets).
 
-    NaN is accepted if they were ``partly`` measured in training, too.
+    NaN is accepted if they were partly measured in training, too.
     """
+    names, partly = bundle.layout.target_names, bundle.cfg.dataset.partly_measured
     if isinstance(t, str | Path):
         t = open_array(Path(t).expanduser(), key, "t").read()
-    y_true = real_array(t, "t")
+    y_true = without_codes(real_array(t, "t"), bundle.layout.codes)
     if y_true.ndim == 1:
         y_true = y_true[:, None]  # (n_samples,) -> (n_samples, 1)
     if y_true.shape[1:] != (len(names),):

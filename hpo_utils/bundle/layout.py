@@ -6,6 +6,7 @@ Nothing here needs PyTorch, which takes seconds to import.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from hpo_utils.base.config import Config
 from hpo_utils.base.errors import BundleError, DataError
 from hpo_utils.bundle.novelty import KnownRange
 from hpo_utils.data.checks import real_array, representable
-from hpo_utils.data.outliers import refuse_far_from
+from hpo_utils.data.outliers import is_missing, refuse_far_from, without_codes
 from hpo_utils.data.prepared import PreparedData, input_scaler
 from hpo_utils.data.scaling import MEAN
 from hpo_utils.data.sources import CHUNK_BYTES, open_array
@@ -55,11 +56,17 @@ class Layout:
     # of each model in each target, (n_targets,) each; without any, all is the network's
     shares: Mapping[str, list[float]] = field(default_factory=dict)
     thinning: str = "pick"  # ``dataset.thinning``, before version 6 always this
+    missing_values: list[float | None] = field(default_factory=list)  # None: NaN
 
     @property
     def has_network(self) -> bool:
         """Whether networks are among the models."""
         return not self.shares or NETWORK in self.shares
+
+    @property
+    def codes(self) -> list[float]:
+        """``dataset.missing_values``: codes in inputs for what was not measured."""
+        return [float("nan") if code is None else code for code in self.missing_values]
 
 
 @dataclass(frozen=True)
@@ -131,6 +138,9 @@ def describe_layout(
         calibration=None if intervals is None else Calibration(**intervals),
         shares=dict(shares or {}),
         thinning=cfg.dataset.thinning,
+        missing_values=[
+            None if math.isnan(code) else code for code in cfg.dataset.missing_values or []
+        ],
     )
 
 
@@ -172,17 +182,19 @@ def raw_pieces(
     used = slice(None) if len(layout.raw_shape) == 1 else layout.channels
     for start, piece in pieces:
         dtype = np.float32 if piece.dtype.itemsize <= 4 and piece.dtype.kind == "f" else np.float64
-        fine = representable(piece[:, used]).reshape(len(piece), -1).all(axis=1)
+        values = piece[:, used].reshape(len(piece), -1)
+        fine = representable(values) | is_missing(values, layout.codes)
         if not fine.all():
             raise DataError(
                 "x must be finite, within float32, in the channels in use, but sample"
-                f" {start + int(fine.argmin())} is not: correct or remove it"
+                f" {start + int(fine.all(axis=1).argmin())} is not: correct or remove it"
             )
         with_channels = piece[:, None] if len(layout.raw_shape) == 1 else piece[:, used]
         names = [layout.channel_names[i] for i in layout.channels]
         scale = (layout.input_mean, layout.input_std)
         numbers = range(start, start + len(with_channels))
-        refuse_far_from(scale, with_channels, numbers, names, meant, "channel")
+        known = without_codes(with_channels, layout.codes)
+        refuse_far_from(scale, known, numbers, names, meant, "channel")
         yield np.array(piece, dtype=dtype, order="C")  # a writable copy
 
 

@@ -19,6 +19,7 @@ from hpo_utils.bundle.layout import (
     raw_pieces,
     read_layout,
 )
+from hpo_utils.data.outliers import without_codes
 from hpo_utils.data.scaling import MEAN, Standardizer, thinned
 
 ONNX_FILE = "model.onnx"
@@ -95,5 +96,7 @@ def _is_new(raw: NDArray[Any], layout: Layout) -> NDArray[np.bool_]:
     """Return which raw samples lie outside the range of the training part."""
     used = raw[:, None] if len(layout.raw_shape) == 1 else raw[:, layout.channels]
     scaler = Standardizer(np.array(layout.input_mean), np.array(layout.input_std))
-    z = scaler.transform(used).astype(np.float32)
+    z = scaler.transform(without_codes(used, layout.codes))
+    if layout.codes:
+        z = np.nan_to_num(z, nan=0.0)
     return layout.known.leaves_out(thinned(z, layout.downsample_factor, layout.thinning == MEAN))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -69,7 +70,7 @@ class RawModel(nn.Module):
     ) -> None:
         super().__init__()
         self.models = AllModels(members, baselines, layout)
-        self.channels = layout.channels
+        self.channels, self.codes = layout.channels, layout.codes
         n_targets = len(layout.target_names)
         names = [NETWORK] * bool(members) + ([] if baselines is None else baselines.names)
         shares = [layout.shares.get(name, [1.0] * n_targets) for name in names]
@@ -97,7 +98,12 @@ class RawModel(nn.Module):
     def standardize(self, x: Tensor) -> Tensor:
         """Map raw (B, *raw_shape) to the models' standardised inputs (B, n_channels, ...)."""
         x = (x.unsqueeze(1) if self.single else x[:, self.channels]).to(torch.float64)
-        return ((x - self.input_mean) / self.input_std).to(torch.float32)
+        z = (x - self.input_mean) / self.input_std
+        for code in self.codes:  # the channel's mean takes the place of what was not measured
+            rounded = float(torch.tensor(code, dtype=torch.float32))
+            missing = x.isnan() if math.isnan(code) else (x == code) | (x == rounded)
+            z = torch.where(missing, torch.zeros_like(z), z)
+        return z.to(torch.float32)
 
     def combine(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Map what all models give (B, n_models, n_targets) to mean and spread in units.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hpo_utils.base.errors import DataError
 from hpo_utils.data.labels import is_no_label
-from hpo_utils.data.outliers import FarValues, refuse_outliers
+from hpo_utils.data.outliers import FarValues, is_missing, refuse_outliers, without_codes
 from hpo_utils.data.scaling import RunningStatistics, Standardizer
 from hpo_utils.data.sources import ArraySource, wrong_kind
 from hpo_utils.data.split import PART_NAMES
@@ -20,7 +21,9 @@ FAULTY_CHANNELS = [1, 3]  # excluded by default if there are four channels: a sa
 SATURATED_SHARE = 1e-3  # a channel with a larger share of values at the rails counts as saturated
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 MIN_MEASURED = 2  # samples of each part in which a target must have been measured
-MEANT = "name {name!r} in dataset.accept_outliers"
+MEANT = (
+    "name {name!r} in dataset.accept_outliers; if it is a code, name it in dataset.missing_values"
+)
 
 
 def check_shapes(
@@ -111,29 +114,32 @@ def scan_targets(
     n_samples: int,
     names: list[str],
     meant: Sequence[str] = (),
+    codes: Sequence[float] = (),
     partly_measured: bool = False,
 ) -> NDArray[np.float32]:
     """Read, check and return the targets, of shape (n_samples, n_targets).
 
     ``names`` are the targets' names; far values of the targets in ``meant`` are measurements. If
-    they are ``partly_measured``, NaN stands for a value that was not measured.
+    they are ``partly_measured``, NaN or one of the ``codes`` stands for a value that was not
+    measured.
 
     Raises
     ------
     DataError
         If a value is not finite, seems to be a code, or loses its digits in float32.
     """
-    targets = t.read()[:n_samples].reshape(n_samples, -1)
+    recorded = t.read()[:n_samples].reshape(n_samples, -1)
+    targets = without_codes(recorded, codes)
     missing = np.isnan(targets) if targets.dtype.kind == "f" else np.zeros(targets.shape, bool)
     bad = np.argwhere(~representable(targets) & ~(missing & partly_measured))
     if len(bad):
         sample, target = (int(i) for i in bad[0])
-        value = targets[sample, target]
-        remedy = "give the target another unit" if np.isfinite(value) else (
-            "correct or remove these samples"
-        )  # fmt: skip
-        if np.isnan(value):
-            remedy += _saved_if_partly(missing)
+        value = recorded[sample, target]
+        remedy = "give the target another unit"
+        if missing[sample, target]:
+            remedy = f"correct or remove these samples{_saved_if_partly(missing)}"
+        elif not np.isfinite(value):
+            remedy = "correct or remove these samples"
         raise DataError(
             f"targets must be finite numbers within float32, got {value} for {names[target]!r} in"
             f" sample {sample} ({len(bad)} such values): {remedy}"
@@ -204,19 +210,15 @@ def fit_target_scaler(targets: NDArray[np.float32], names: list[str]) -> Standar
     DataError
         If a target is constant.
     """
-    found = []
-    for k, name in enumerate(names):
-        statistics = RunningStatistics(1)
-        statistics.update(targets[np.isfinite(targets[:, k]), k : k + 1])
-        if not statistics.varies[0]:
+    statistics = RunningStatistics(len(names))
+    statistics.update(targets)
+    for name, varies in zip(names, statistics.varies, strict=True):
+        if not varies:
             raise DataError(
                 f"target {name!r} must vary in the training part, but is constant there: leave it"
                 " out of the target array"
             )
-        found.append(statistics)
-    return Standardizer(
-        np.concatenate([each.mean for each in found]), np.concatenate([each.std for each in found])
-    )
+    return statistics.standardizer()
 
 
 def group_ids(ids: NDArray[Any], n_samples: int, name: str = "dataset.groups") -> NDArray[Any]:
@@ -269,6 +271,7 @@ def scan_inputs(
     channels: list[int],
     names: list[str],
     meant: Sequence[str] = (),
+    codes: Sequence[float] = (),
 ) -> dict[str, Any]:
     """Read all inputs once: check that they are usable and compute their statistics.
 
@@ -282,12 +285,15 @@ def scan_inputs(
         Numbers of the used channels, and the names of all channels.
     meant
         Names of channels whose far values are measurements.
+    codes
+        Values that stand for what was not measured; they are left out of everything.
 
     Returns
     -------
     dict
         ``channel_statistics``: mean, std, min, max and share of values at the rails, each a list
-        over all channels; ``saturated_channels``: numbers of the channels that clip.
+        over all channels, with ``codes`` also the share of values that are missing;
+        ``saturated_channels``: numbers of the channels that clip.
 
     Raises
     ------
@@ -299,8 +305,9 @@ def scan_inputs(
     in_train = np.zeros(n_samples, dtype=bool)
     in_train[train] = True
     far: FarValues | None = None
-    for start, piece in x.channel_chunks(n_samples):
-        _check_finite(piece, start, channels, names)
+    for start, recorded in x.channel_chunks(n_samples):
+        _check_finite(recorded, start, channels, names, codes)
+        piece = without_codes(recorded, codes)
         used = piece[:, channels]
         far = FarValues(used) if far is None else far
         far.update(used)
@@ -317,6 +324,8 @@ def scan_inputs(
         asked = [i for i, name in enumerate(theirs) if name not in meant]
         refuse_outliers(far, asked, theirs, "channel", MEANT)
     rails = statistics.share_at_rails
+    n_values = len(train) * math.prod(x.shape[1 if len(x.shape) == 2 else 2 :])
+    missing = {"missing": _json_numbers(1 - statistics.count / n_values)} if codes else {}
     return {
         "channel_statistics": {
             "mean": _json_numbers(statistics.mean),
@@ -324,22 +333,33 @@ def scan_inputs(
             "min": _json_numbers(statistics.min),
             "max": _json_numbers(statistics.max),
             "share_at_rails": _json_numbers(rails),
+            **missing,
         },
         "saturated_channels": [int(i) for i in np.flatnonzero(rails > SATURATED_SHARE)],
     }
 
 
-def _check_finite(piece: NDArray[Any], start: int, channels: list[int], names: list[str]) -> None:
+def _check_finite(
+    piece: NDArray[Any],
+    start: int,
+    channels: list[int],
+    names: list[str],
+    codes: Sequence[float],
+) -> None:
     for channel in channels:
-        fine = representable(piece[:, channel]).reshape(len(piece), -1).all(axis=1)
+        values = piece[:, channel].reshape(len(piece), -1)
+        fine = representable(values)
+        if fine.all():
+            continue
+        fine |= is_missing(values, codes)
         if not fine.all():
-            sample = int(np.flatnonzero(~fine)[0])
-            values = piece[sample, channel].ravel()
+            sample, place = np.argwhere(~fine)[0]
+            value = values[sample, place]
+            gap = ", name it in dataset.missing_values" if np.isnan(value) else ""
             raise DataError(
-                "inputs must be finite numbers within float32, got"
-                f" {values[~representable(values)][0]} in sample {start + sample}, channel"
-                f" {channel} ({names[channel]}): correct or remove the sample, or add the channel"
-                " to dataset.exclude_channels"
+                f"inputs must be finite numbers within float32, got {value} in sample"
+                f" {start + sample}, channel {channel} ({names[channel]}): correct or remove the"
+                f" sample{gap}, or add the channel to dataset.exclude_channels"
             )
 
 

@@ -58,20 +58,24 @@ class FarValues:
         centre: NDArray[np.float64] | None = None,
     ) -> None:
         self.dtype, n_features = bulk.dtype, bulk.shape[1]
-        thin = _thinned(bulk)  # (n_features, n_values)
-        self.centre = np.median(thin, axis=1) if centre is None else centre
+        thin = [row[~np.isnan(row)] for row in _thinned(bulk)]  # (n_values,) of each feature
+        self.centre = np.array([_median(row) for row in thin]) if centre is None else centre
         self.reach = np.zeros(n_features) if reach is None else reach
-        self._typical = np.median(np.abs(thin - self.centre[:, None]), axis=1)
-        self._distinct = np.array([len(np.unique(row)) / len(row) for row in thin])
+        self._typical = np.array(
+            [_median(np.abs(row - middle)) for row, middle in zip(thin, self.centre, strict=True)]
+        )
+        self._distinct = np.array([len(np.unique(row)) / max(len(row), 1) for row in thin])
         self._counts = np.zeros((n_features, N_BINS), dtype=np.int64)
         self._low: list[NDArray[np.float64]] = []  # minimum per sample, (n_samples, n_features)
         self._high: list[NDArray[np.float64]] = []
 
     def update(self, values: NDArray[Any]) -> None:
-        """Take in ``values`` of shape (n_samples, n_features, ...)."""
+        """Take in ``values`` of shape (n_samples, n_features, ...); NaN is never far."""
         for block in in_blocks(values):
             # (n_samples, n_features, ...) -> (n_samples, n_features, n_values)
             flat = np.asarray(block, dtype=np.float64).reshape(*block.shape[:2], -1)
+            if (gaps := np.isnan(flat)).any():
+                flat = np.where(gaps, self.centre[:, None], flat)
             self._low.append(flat.min(axis=2))
             self._high.append(flat.max(axis=2))
             distance = np.abs(flat - self.centre[:, None])
@@ -172,6 +176,28 @@ def is_code(values: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[np.boo
     return np.asarray(known | np.array(nines, dtype=bool))
 
 
+def is_missing(values: NDArray[Any], codes: Sequence[float]) -> NDArray[np.bool_]:
+    """Return which values are one of the ``codes`` for what was not measured; NaN may be one."""
+    found = np.zeros(values.shape, dtype=bool)
+    for code in codes:
+        if np.isnan(code):
+            found |= np.isnan(values) if values.dtype.kind == "f" else False
+            continue
+        with np.errstate(over="ignore"):  # float32 rounds a code, such as 1e20, or has none
+            found |= (values == code) | (values == np.float32(code))
+    return found
+
+
+def without_codes(values: NDArray[Any], codes: Sequence[float]) -> NDArray[Any]:
+    """Return values with NaN in place of the ``codes``; without codes, the values themselves."""
+    if not codes:
+        return values
+    single = values.dtype.kind == "f" and values.dtype.itemsize <= 4
+    found = values.astype(np.float32 if single else np.float64)
+    found[is_missing(values, codes)] = np.nan
+    return found
+
+
 def refuse_outliers(
     far: FarValues,
     features: Iterable[int],
@@ -245,6 +271,10 @@ def _thinned(values: NDArray[Any]) -> NDArray[np.float64]:
     flat = np.moveaxis(values.reshape(*values.shape[:2], -1), 1, 0).reshape(values.shape[1], -1)
     step = -(-flat.shape[1] // MAX_BULK)
     return np.asarray(flat[:, ::step], dtype=np.float64)
+
+
+def _median(values: NDArray[np.float64]) -> float:
+    return float(np.median(values)) if len(values) else 0.0
 
 
 def _bin_of(distance: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ from hpo_utils.data.checks import (
     scan_targets,
 )
 from hpo_utils.data.labels import find_labels, labelled_physics
+from hpo_utils.data.outliers import without_codes
 from hpo_utils.data.physics import check_targets
 from hpo_utils.data.prepared import MANIFEST_VERSION, PreparedData, input_scaler, is_whole, opens
 from hpo_utils.data.scaling import in_blocks
@@ -186,6 +188,8 @@ def _settings(source: Source) -> dict[str, Any]:
     cfg = source.cfg
     sections = as_dict(cfg)
     given: dict[str, Any] = {}
+    if cfg.dataset.missing_values:
+        given["missing_values"] = [str(code) for code in cfg.dataset.missing_values]
     if cfg.dataset.partly_measured:
         given["partly_measured"] = True
     if source.split is not None:
@@ -223,15 +227,16 @@ def _prepare(source: Source) -> PreparedData:
     n_samples = min(x.shape[0], cfg.dataset.limit or x.shape[0])
     channels = channel_indices(x, cfg.dataset.exclude_channels)
     meant = list(cfg.dataset.accept_outliers or [])
-    partly = cfg.dataset.partly_measured
-    targets = scan_targets(t, n_samples, names["target_names"], meant, partly)
+    codes, partly = cfg.dataset.missing_values or [], cfg.dataset.partly_measured
+    targets = scan_targets(t, n_samples, names["target_names"], meant, codes, partly)
     ids = group_ids(groups[0].read(), x.shape[0])[:n_samples] if groups else None
     given = None if source.split is None else source.split[:n_samples]
     split = split_indices(n_samples, cfg.data_split, ids, given)
     check_measured(targets, split, names["target_names"])
     check_targets(targets, labelled_physics(names), names["target_names"])
     target_scaler = fit_target_scaler(targets[split["train"]], names["target_names"])
-    statistics = scan_inputs(x, n_samples, split["train"], channels, names["channel_names"], meant)
+    channel_names = names["channel_names"]
+    statistics = scan_inputs(x, n_samples, split["train"], channels, channel_names, meant, codes)
     described = [describe(array) for array in source.arrays]
     manifest = {
         "version": MANIFEST_VERSION,
@@ -257,7 +262,7 @@ def _prepare(source: Source) -> PreparedData:
         return _with_manifest(directory, manifest)
     writable_directory(cfg.paths.outputs_root, "paths.outputs_root")
     with whole_directory(directory, replace=outdated) as partial:
-        _write_inputs(partial, x, n_samples, split, manifest)
+        _write_inputs(partial, x, n_samples, split, manifest, codes)
         for part in PARTS:
             write_npy(partial / f"t_{part}.npy", targets[split[part]])
             write_npy(partial / f"index_{part}.npy", split[part])
@@ -280,9 +285,10 @@ def _without_outliers(found: PreparedData, source: Source) -> PreparedData:
         return found
     x, t, *_ = source.arrays
     n_samples = min(x.shape[0], cfg.dataset.limit or x.shape[0])
-    scan_targets(t, n_samples, names["target_names"], meant, cfg.dataset.partly_measured)
+    codes, partly = cfg.dataset.missing_values or [], cfg.dataset.partly_measured
+    scan_targets(t, n_samples, names["target_names"], meant, codes, partly)
     train, channels = found.sample_numbers("train"), found.manifest["channels"]
-    scan_inputs(x, n_samples, train, channels, names["channel_names"], meant)
+    scan_inputs(x, n_samples, train, channels, names["channel_names"], meant, codes)
     return _with_manifest(found.directory, {**found.manifest, "accept_outliers": meant})
 
 
@@ -303,8 +309,12 @@ def _write_inputs(
     n_samples: int,
     split: dict[str, NDArray[np.int64]],
     manifest: dict[str, Any],
+    codes: Sequence[float],
 ) -> None:
-    """Read the source again and append each standardised sample to the file of its part."""
+    """Read the source again and append each standardised sample to the file of its part.
+
+    The channel's mean, zero, takes the place of the ``codes`` for what was not measured.
+    """
     channels, scaler = manifest["channels"], input_scaler(manifest)
     part_of = np.full(n_samples, "none", dtype="<U5")  # none: in a gap between parts
     for part, indices in split.items():
@@ -318,7 +328,10 @@ def _write_inputs(
             npy_format.write_array_header_1_0(files[part], header)
         for place, piece in x.channel_chunks(n_samples):
             for block in in_blocks(piece):
-                standardised = scaler.transform(block[:, channels]).astype("<f4")
+                used = without_codes(block[:, channels], codes)
+                standardised = scaler.transform(used).astype("<f4")
+                if codes:
+                    standardised = np.nan_to_num(standardised, nan=0.0)
                 where = part_of[place : place + len(block)]
                 for part, file in files.items():
                     file.write(standardised[where == part].tobytes())

@@ -38,13 +38,15 @@ class Standardizer:
 class RunningStatistics:
     """Mean, standard deviation, range and counts at the rails per feature, updated by piece.
 
+    NaN, for a value that was not measured, does not count.
+
     Pieces are merged by the pairwise update of Chan, Golub and LeVeque, "Updating formulae and a
     pairwise algorithm for computing sample variances" (1979). It stays exact where the naive sum of
     squares suffers from cancellation.
     """
 
     def __init__(self, n_features: int) -> None:
-        self.count = 0
+        self.count = np.zeros(n_features, dtype=np.int64)
         self.mean = np.zeros(n_features)
         self._m2 = np.zeros(n_features)  # sum of squared deviations from the mean
         self.min = np.full(n_features, np.inf)
@@ -57,13 +59,14 @@ class RunningStatistics:
         for block in in_blocks(values):
             # (n_samples, n_features, ...) -> (n_samples, n_features, n_values)
             flat = np.asarray(block, dtype=np.float64).reshape(*block.shape[:2], -1)
-            self._update_moments(flat)
+            gaps = np.isnan(flat)
+            self._update_moments(flat, gaps if gaps.any() else None)
             self._update_range(flat)
 
     @property
     def std(self) -> NDArray[np.float64]:
         """Standard deviation of shape (n_features,), with divisor n."""
-        return np.sqrt(self._m2 / max(self.count, 1))
+        return np.sqrt(self._m2 / np.maximum(self.count, 1))
 
     @property
     def varies(self) -> NDArray[np.bool_]:
@@ -76,29 +79,34 @@ class RunningStatistics:
 
         It is 0 for a continuous signal, large if an amplifier clips, and 1 for a constant signal.
         """
-        repeated = np.maximum(self._at_min + self._at_max - 2, 0) / max(self.count, 1)
+        repeated = np.maximum(self._at_min + self._at_max - 2, 0) / np.maximum(self.count, 1)
         return np.where(self.varies, repeated, 1.0)
 
     def standardizer(self) -> Standardizer:
         """Return the scaler for the values added so far."""
         return Standardizer(self.mean.copy(), self.std)
 
-    def _update_moments(self, flat: NDArray[np.float64]) -> None:
-        n = len(flat) * flat.shape[2]
-        mean = flat.mean(axis=(0, 2))
+    def _update_moments(self, flat: NDArray[np.float64], gaps: NDArray[np.bool_] | None) -> None:
+        n: Any = len(flat) * flat.shape[2]
+        if gaps is None:
+            mean = flat.mean(axis=(0, 2))
+            squares = ((flat - mean[:, None]) ** 2).sum(axis=(0, 2))
+        else:
+            n = (~gaps).sum(axis=(0, 2))
+            mean = np.where(gaps, 0.0, flat).sum(axis=(0, 2)) / np.maximum(n, 1)
+            squares = np.where(gaps, 0.0, (flat - mean[:, None]) ** 2).sum(axis=(0, 2))
         delta = mean - self.mean
         total = self.count + n
-        squares = ((flat - mean[:, None]) ** 2).sum(axis=(0, 2))
-        self._m2 += squares + delta**2 * self.count * n / total
-        self.mean += delta * n / total
+        self._m2 += squares + delta**2 * self.count * n / np.maximum(total, 1)
+        self.mean += delta * n / np.maximum(total, 1)
         self.count = total
 
     def _update_range(self, flat: NDArray[np.float64]) -> None:
-        low, high = flat.min(axis=(0, 2)), flat.max(axis=(0, 2))
+        low, high = (f.reduce(flat, axis=(0, 2)) for f in (np.fmin, np.fmax))
         self._at_min = np.where(low < self.min, 0.0, self._at_min)
         self._at_max = np.where(high > self.max, 0.0, self._at_max)
-        self.min = np.minimum(self.min, low)
-        self.max = np.maximum(self.max, high)
+        self.min = np.fmin(self.min, low)
+        self.max = np.fmax(self.max, high)
         self._at_min += (flat == self.min[:, None]).sum(axis=(0, 2))
         self._at_max += (flat == self.max[:, None]).sum(axis=(0, 2))
 

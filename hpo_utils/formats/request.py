@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo_utils.base.paths import resolve
+from hpo_utils.data.outliers import without_codes
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,7 @@ class Request:
 
     def without_codes(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """Return values as float64, NaN in place of the codes that stand for missing ones."""
-        found, codes = np.asarray(values, dtype=np.float64), np.asarray(self.missing, np.float64)
-        with np.errstate(over="ignore"):  # float32 rounds a code, such as 1e20, or has none
-            rounded = codes.astype(np.float32).astype(np.float64)
-        return np.where(np.isin(found, [*codes, *rounded]), np.nan, found)
+        return without_codes(np.asarray(values, dtype=np.float64), self.missing)
 
     def enough_measured(self, t: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return which samples, of targets (n_samples, n_targets), have enough: some, or all."""

@@ -24,6 +24,8 @@ from hpo_utils.trials.storage import trial_seconds
 from hpo_utils.winner.evaluation import AllFolds, Evaluation, Examination, Standing
 from hpo_utils.winner.examination import network_verdict, shares_at_home, verdict_at_home
 
+STATISTICS = {"share_at_rails": "values at the rails", "missing": "missing values"}  # as headings
+
 
 def parts_table(data: PreparedData) -> pd.DataFrame:
     """Return one row per part of the split: samples, shape of the inputs, megabytes on disk."""
@@ -55,8 +57,9 @@ def channels_table(data: PreparedData) -> pd.DataFrame:
     """Return one row per channel of the source: range and statistics in the training part."""
     manifest = data.manifest
     table = pd.DataFrame(manifest["channel_statistics"], index=manifest["channel_names"])
-    table["share_at_rails"] = [percent(share) for share in table["share_at_rails"]]
-    table = table.rename(columns={"share_at_rails": "values at the rails"}).rename(columns=_)
+    for share in {"share_at_rails", "missing"} & set(table.columns):
+        table[share] = [percent(each) for each in table[share]]
+    table = table.rename(columns=STATISTICS).rename(columns=_)
     table.insert(0, _("used"), _yes_or_no(manifest["channels"], len(table)))
     table[_("saturated")] = _yes_or_no(manifest["saturated_channels"], len(table))
     return table
