@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from hpo_utils.base.config import Config
 from hpo_utils.base.paths import is_whole_archive, write_tensors
-from hpo_utils.baselines.views import LINEAR, TREE, Views
+from hpo_utils.baselines.views import LINEAR, TREE, views
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.data.scaling import MEAN, in_blocks
 
@@ -125,14 +125,16 @@ class Sight(nn.Module):
     def __init__(self, components: Components, scaling: SmoothScaling) -> None:
         super().__init__()
         self.components, self.scaling = components, scaling
-        self.linear_views, self.tree_views = Views(LINEAR), Views(TREE)
         self.n_components = components.projection.shape[1]
         self.n_scaled = len(scaling.centre)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, n_channels, ...) to (B, n_components + n_scaled), float32."""
-        found = self.components(self.linear_views(x)), self.scaling(self.tree_views(x))
-        return torch.cat(found, 1).float()
+        return self.of_views(*views(x, LINEAR, TREE))
+
+    def of_views(self, linear: Tensor, tree: Tensor) -> Tensor:
+        """Return what ``forward`` does, from the views of the inputs."""
+        return torch.cat([self.components(linear), self.scaling(tree)], 1).float()
 
     def arrays(self) -> dict[str, dict[str, Tensor]]:
         """Return all arrays by the names in ``SIGHT``, to be given to ``of_arrays``."""
@@ -164,7 +166,8 @@ def load_sight(data: PreparedData, factor: int = 1, averaged: bool = True) -> Si
         with suppress(Exception):  # damaged: it may raise anything, and is written again
             return Sight.of_arrays(torch.load(file, weights_only=True))
     x = some_of(data.inputs("train", factor, averaged=averaged))
-    found = Sight(Components.of(look(LINEAR, x)), SmoothScaling.of(look(TREE, x)))
+    linear, tree = look(x, LINEAR, TREE)
+    found = Sight(Components.of(linear), SmoothScaling.of(tree))
     write_tensors(file, found.arrays())
     return found
 
@@ -187,7 +190,7 @@ def some_of(values: NDArray[Any]) -> NDArray[Any]:
     return values if len(rows) == len(values) else values[rows]
 
 
-def look(kind: str, x: NDArray[Any]) -> NDArray[np.float64]:
-    """Return views (n_samples, n_features) of inputs, with a few samples in memory at a time."""
-    views = Views(kind)
-    return np.concatenate([views(torch.from_numpy(np.array(b))).numpy() for b in in_blocks(x)])
+def look(x: NDArray[Any], *kinds: str) -> list[NDArray[np.float64]]:
+    """Return views (n_samples, n_features) of each kind, with a few samples in memory at a time."""
+    pieces = [views(torch.from_numpy(np.array(block)), *kinds) for block in in_blocks(x)]
+    return [np.concatenate([each.numpy() for each in kind]) for kind in zip(*pieces, strict=True)]

@@ -31,12 +31,12 @@ from hpo_utils.baselines.gaussian_process import GaussianProcess, fit_gaussian_p
 from hpo_utils.baselines.linear import LinearModel, fit_ridge
 from hpo_utils.baselines.pls import fit_pls
 from hpo_utils.baselines.trees import Trees, fit_boosting, fit_extra_trees
-from hpo_utils.baselines.views import CURVATURE, LINEAR, TREE, Views
+from hpo_utils.baselines.views import CURVATURE, LINEAR, TREE, views
 from hpo_utils.data.prepared import Judged, PreparedData, Redealt
 from hpo_utils.data.scaling import in_blocks
 from hpo_utils.scores.metrics import mean_of_measured
 
-FILE = "baselines-7{mark}.pt"  # change the number if other baselines are fitted
+FILE = "baselines-8{mark}.pt"  # change the number if other baselines are fitted
 MEAN, RIDGE, PLS = "training mean", "ridge on views", "PLS on views"
 PROCESS, FOREST, BOOSTING = "Gaussian process", "extra trees", "gradient boosting"
 KINDS: dict[str, type[Arrays]] = {
@@ -93,15 +93,25 @@ class BaselineModels(nn.Module):
         state = {name: part.arrays() for name, part in found.items()}
         return {**state, "range": {"low": self.low.cpu(), "high": self.high.cpu()}}
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Map (B, n_channels, ...) to (B, n_targets), float64, for each of ``names``."""
-        components = self.components(Views(LINEAR)(x))
+    def forward(self, x: Tensor, seen: Mapping[str, Tensor] | None = None) -> list[Tensor]:
+        """Map (B, n_channels, ...) to (B, n_targets), float64, for each of ``names``.
+
+        ``seen`` are views of ``x`` that are known already, by kind.
+        """
+        kinds = [LINEAR]
+        if self.curvature is not None and PROCESS in self.names:
+            kinds.append(CURVATURE)
+        if any(name in self.names for name in ON_TREE_VIEWS):
+            kinds.append(TREE)
+        known = dict(seen or {})
+        missing = [kind for kind in kinds if kind not in known]
+        known |= zip(missing, views(x, *missing), strict=True)
+        components = self.components(known[LINEAR])
         inputs = [components]
         if self.curvature is not None and PROCESS in self.names:
-            inputs.append(self.curvature(Views(CURVATURE)(x)))
+            inputs.append(self.curvature(known[CURVATURE]))
         looked_at = {RIDGE: components, PLS: components, PROCESS: torch.cat(inputs, 1)}
-        if any(name in self.names for name in ON_TREE_VIEWS):
-            looked_at |= dict.fromkeys(ON_TREE_VIEWS, Views(TREE)(x))
+        looked_at |= dict.fromkeys(ON_TREE_VIEWS, known.get(TREE))
         return [
             torch.minimum(torch.maximum(model(looked_at[name]), self.low), self.high)
             for name, model in zip(self.names, self.models, strict=True)
@@ -206,19 +216,18 @@ def _fit(data: PreparedData, names: Iterable[str] = ()) -> dict[str, dict[str, T
     x, groups = some_of(data.inputs("train")), data.groups("train")
     groups = None if groups is None else some_of(groups)
     targets = data.target_scaler.transform(data.targets("train")).astype(np.float64)
-    z, linear = some_of(targets), look(LINEAR, x)
+    kinds = (LINEAR, TREE) if x.ndim == 4 else (LINEAR, TREE, CURVATURE)
+    z, (linear, features, *curvature) = some_of(targets), look(x, *kinds)
     is_given = not isinstance(data, Redealt)  # then a network sees the same
     components = load_sight(data).components if is_given else Components.of(linear)
     state: dict[str, Arrays] = {"components": components}
     inputs, curves = components(torch.from_numpy(linear)).numpy(), None
-    if x.ndim == 3:
-        curvature = look(CURVATURE, x)
-        state["curvature"] = Components.of(curvature)
-        curves = state["curvature"](torch.from_numpy(curvature)).numpy()
+    if curvature:
+        state["curvature"] = Components.of(curvature[0])
+        curves = state["curvature"](torch.from_numpy(curvature[0])).numpy()
     state[RIDGE], _ = fit_ridge(inputs, z, groups)
     state[PLS] = fit_pls(inputs, z, groups)
     state[PROCESS] = fit_gaussian_process(inputs, curves, z)
-    features = look(TREE, x)
     state[FOREST] = fit_extra_trees(features, z)
     if len(z) >= MIN_BOOSTED or BOOSTING in names:
         state[BOOSTING] = fit_boosting(features, z)

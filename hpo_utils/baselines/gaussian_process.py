@@ -9,12 +9,14 @@ Processes for Machine Learning, 2006, sec. 5.4).
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
+from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
@@ -26,6 +28,7 @@ from hpo_utils.baselines.components import Array, Arrays
 N_WITH_LENGTHS = 10  # components that get a length of their own
 N_CURVATURE = 15
 MAX_TUNED, MAX_SAMPLES = 300, 1500  # samples that choose the lengths, and that the process keeps
+MAX_STEPS = 15  # of the search for lengths: more find no better ones on new samples
 LENGTHS, NOISES = (0.1, 1e3), (1e-6, 10.0)  # bounds, in standard deviations and variances
 
 
@@ -104,7 +107,7 @@ def _tune(
     unit = spread[chosen] if own_lengths else np.full(len(chosen), spread[chosen].max())
     length = np.full(len(chosen), 3.0) if own_lengths else 3.0
     kernel = ConstantKernel(1.0) * RBF(length, LENGTHS) + WhiteKernel(0.1, NOISES)
-    process = GaussianProcessRegressor(kernel, random_state=0)
+    process = GaussianProcessRegressor(kernel, optimizer=_few_steps, random_state=0)
     # small matrices: more threads only wait for each other, and for other processes
     with threadpool_limits(1), warnings.catch_warnings():
         # a length at its bound means an input that does not count
@@ -117,6 +120,15 @@ def _tune(
         float(fitted.k1.k1.constant_value), float(fitted.k2.noise_level), inverse,
         float(process.log_marginal_likelihood_value_),
     )  # fmt: skip
+
+
+def _few_steps(
+    loss: Callable[[Array], tuple[float, Array]], start: Array, bounds: Array
+) -> tuple[Array, float]:
+    """Return where ``MAX_STEPS`` steps of L-BFGS-B lead from ``start``, and the loss there."""
+    options = {"maxiter": MAX_STEPS}
+    found = minimize(loss, start, method="L-BFGS-B", jac=True, bounds=bounds, options=options)
+    return found.x, float(found.fun)
 
 
 def _solve(scaled: Array, target: Array, kernel: _Kernel) -> Array:

@@ -16,6 +16,7 @@ from hpo_utils.baselines.components import Array, Arrays, measured_together
 
 N_TREES, MAX_LEAVES, MIN_LEAF = 100, 1000, 2  # of extra trees; the leaves bound the file's size
 N_ROUNDS, RATE, N_LEAVES = 80, 0.1, 15  # of the boosting
+N_BINS = 32  # of a feature: as good as 255 on seven data sets, in half the time
 MAX_LOOKED_AT = 1_500_000  # features times samples per tree level that extra trees look at
 SHARE = 1 / 3  # of the features that a node looks at, at most
 
@@ -75,12 +76,27 @@ def fit_boosting(features: Array, z: Array) -> Trees:
     for k, known in enumerate(~np.isnan(z.T)):
         model = HistGradientBoostingRegressor(
             max_iter=N_ROUNDS, learning_rate=RATE, max_leaf_nodes=N_LEAVES, min_samples_leaf=8,
-            max_features=SHARE, l2_regularization=1.0, early_stopping=False, random_state=0,
+            max_features=SHARE, l2_regularization=1.0, max_bins=N_BINS, early_stopping=False,
+            random_state=0,
         ).fit(x[known], z[known, k])  # fmt: skip
         bias.append(float(np.ravel(model._baseline_prediction)[0]))
         # scikit-learn gives its histogram trees no public form
         trees += [_of_boosting(each.nodes, k, z.shape[1]) for (each,) in model._predictors]
+    for tree in trees:
+        _put_between(tree, x)
     return _joined(trees, np.array(bias))
+
+
+def _put_between(tree: dict[str, NDArray[np.generic]], x: NDArray[np.float32]) -> None:
+    """Move thresholds half-way between the neighbouring values of the training samples.
+
+    Boosting may put them on a sample's own value, which then falls to either side by rounding.
+    """
+    for node in np.flatnonzero(tree["left"] != np.arange(len(tree["left"]))):
+        values, threshold = x[:, int(tree["feature"][node])], tree["threshold"][node]
+        below, above = values[values <= threshold], values[values > threshold]
+        if len(below) and len(above):
+            tree["threshold"][node] = (float(below.max()) + float(above.min())) / 2
 
 
 def _of_forest(

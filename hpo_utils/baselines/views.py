@@ -11,11 +11,12 @@ H, W), by operations that an ONNX file can hold.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hpo_utils.baselines.spectra import (
     WINDOW,
@@ -41,26 +42,26 @@ QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 FLOOR = {LINEAR: 1e-8, TREE: 1e-12}
 
 
-class Views(nn.Module):
-    """The views of one kind: for linear models, of curvature alone (signals only), or for trees."""
+def views(x: Tensor, *kinds: str) -> list[Tensor]:
+    """Return the views of each kind of inputs (B, n_channels, ...), (B, n_features) in float64.
 
-    def __init__(self, kind: str) -> None:
-        super().__init__()
-        self.kind = kind
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, n_channels, L) or (B, n_channels, H, W) to features (B, n_features), float64."""
-        found = (
-            _of_signals(x.to(torch.float64), self.kind) if x.ndim == 3 else _of_images(x, self.kind)
-        )
-        return torch.cat([each.flatten(1) for each in found], 1)
+    A kind is for linear models, of curvature alone (signals only), or for trees. What several kinds
+    need is computed once.
+    """
+    found = _of_signals(x.to(torch.float64), kinds) if x.ndim == 3 else _of_images(x, kinds)
+    return [torch.cat([each.flatten(1) for each in found[kind]], 1) for kind in kinds]
 
 
-def _of_signals(x: Tensor, kind: str) -> list[Tensor]:
-    """Return views of signals (B, C, L), each (B, C, n)."""
-    if kind == CURVATURE:
-        return pretreated(x)[-1:]
-    return [*_of_lines(x, kind), *(pretreated(x) if kind == LINEAR else [])]
+Found = dict[str, list[Tensor]]  # views by kind, (B, C, n) each
+
+
+def _of_signals(x: Tensor, kinds: Sequence[str]) -> Found:
+    """Return views of signals (B, C, L)."""
+    treated = pretreated(x) if {LINEAR, CURVATURE} & set(kinds) else []
+    found = _of_lines(x, [kind for kind in kinds if kind != CURVATURE])
+    if LINEAR in kinds:
+        found[LINEAR] += treated
+    return {**found, CURVATURE: treated[-1:]}
 
 
 def pretreated(x: Tensor) -> list[Tensor]:
@@ -77,22 +78,32 @@ def pretreated(x: Tensor) -> list[Tensor]:
     ]  # fmt: skip
 
 
-def _of_images(x: Tensor, kind: str) -> list[Tensor]:
-    """Return views of images (B, C, H, W), each (B, C, n)."""
+def _of_images(x: Tensor, kinds: Sequence[str]) -> Found:
+    """Return views of images (B, C, H, W)."""
     lines = {axis: _some_lines(x, axis).to(torch.float64) for axis in (2, 3)}
-    found = [statistics(lines[2].flatten(2))]
+    found: Found = {kind: [] for kind in kinds}
+
+    def add(*shared: Tensor) -> None:
+        for each in found.values():
+            each.extend(shared)
+
+    add(statistics(lines[2].flatten(2)))
     for axis, seen in lines.items():  # the axis that profiles are means over
         spread = root((seen - seen.mean(axis, keepdim=True)).square().mean(axis))
         for profile in (seen.mean(axis), spread):
-            found += [block_means(profile, N_PROFILE), statistics(profile), quantiles(profile)]
+            add(block_means(profile, N_PROFILE), statistics(profile), quantiles(profile))
         along = 5 - axis
         if x.shape[along] >= MIN_SPECTRUM:
-            power = power_spectrum(seen.movedim(along, 3), (3,)).mean(2)
-            found.append(_log_bands(power[..., 1:], kind))
+            power = power_spectrum(seen.movedim(along, 3), (3,)).mean(2)[..., 1:]
+            for kind in kinds:
+                found[kind].append(_log_bands(power, kind))
     if min(x.shape[2:]) >= N_PATCHES:
-        found.append(_log_patches(power_spectrum(_middle(x).to(torch.float64), (2, 3)), kind))
+        power = power_spectrum(_middle(x).to(torch.float64), (2, 3))
+        for kind in kinds:
+            found[kind].append(_log_patches(power, kind))
     patches = block_means(block_means(lines[3], N_PATCHES).movedim(2, 3), N_PATCHES)
-    return [*found, patches.flatten(2)]
+    add(patches.flatten(2))
+    return found
 
 
 def _some_lines(x: Tensor, axis: int) -> Tensor:
@@ -110,16 +121,20 @@ def _middle(x: Tensor) -> Tensor:
     return x[:, :, cuts[0], cuts[1]]
 
 
-def _of_lines(x: Tensor, kind: str) -> list[Tensor]:
+def _of_lines(x: Tensor, kinds: Sequence[str]) -> Found:
     """Return statistics, quantiles and bands of the spectrum of lines (B, C, L)."""
-    found = [statistics(x), quantiles(x)]
-    if kind == TREE and x.shape[-1] > MIN_INTERVAL:
-        found.append(quantiles(x[..., 1:] - x[..., :-1]))
+    if not kinds:
+        return {}
+    shared = [statistics(x), quantiles(x)]
+    found = {kind: [*shared] for kind in kinds}
+    if TREE in kinds and x.shape[-1] > MIN_INTERVAL:
+        found[TREE].append(quantiles(x[..., 1:] - x[..., :-1]))
     if x.shape[-1] >= MIN_SPECTRUM:
         power = power_spectrum(x, (2,))[..., 1:]
-        found.append(_log_bands(power, kind))
-        if kind == TREE:
-            found.append(quantiles((power + FLOOR[kind]).log10()))
+        for kind in kinds:
+            found[kind].append(_log_bands(power, kind))
+        if TREE in kinds:
+            found[TREE].append(quantiles((power + FLOOR[TREE]).log10()))
     return found
 
 
@@ -130,7 +145,7 @@ def statistics(x: Tensor) -> Tensor:
     positions = positions - positions.mean()
     slope = (x * positions).sum(-1) / max(float((positions * positions).sum()), 1.0)
     found = [
-        x.mean(-1), _spread(x), x.amin(-1), x.amax(-1), _at(x.sort(-1).values, 0.5),
+        x.mean(-1), _spread(x), x.amin(-1), x.amax(-1), _median(x),
         x[..., 0], x[..., -1], slope, steps.abs().mean(-1), _spread(steps),
     ]  # fmt: skip
     return torch.stack(found, -1)
@@ -197,6 +212,13 @@ def _band_edges(n: int, n_bands: int) -> np.ndarray[tuple[int], np.dtype[np.int6
 
 def _spread(x: Tensor) -> Tensor:
     return root((x - x.mean(-1, keepdim=True)).square().mean(-1))
+
+
+def _median(x: Tensor) -> Tensor:
+    """Return the lower or upper median of lines (..., n)."""
+    if torch.onnx.is_in_onnx_export():  # which has no operation that selects
+        return _at(x.sort(-1).values, 0.5)
+    return x.kthvalue(1 + round(0.5 * (int(x.shape[-1]) - 1)), -1).values
 
 
 def _at(ordered: Tensor, share: float) -> Tensor:

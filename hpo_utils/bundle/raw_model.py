@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hpo_utils.baselines.fitted import BaselineModels
+from hpo_utils.baselines.views import LINEAR, TREE, views
 from hpo_utils.bundle.layout import Layout
 from hpo_utils.data.physics import MIN_MEAN, Physics
 from hpo_utils.data.scaling import MEAN
@@ -36,13 +37,16 @@ class AllModels(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, n_channels, ...) to (B, n_models, n_targets), standardised, networks first."""
         thinned = self.thinned(x)
-        seen: tuple[Tensor, ...] = ()
+        seen, of_x = list[Tensor](), dict[str, Tensor]()
         first = next(iter(self.members), None)
         if isinstance(first, WithViews):  # all members see the same
-            seen = (first.sight(thinned),)
+            linear, tree = views(thinned, LINEAR, TREE)
+            seen = [first.sight.of_views(linear, tree)]
+            if self.factor == 1:  # and so do the baselines
+                of_x = {LINEAR: linear, TREE: tree}
         found = [member(thinned, *seen).to(torch.float64) for member in self.members]
         if self.baselines is not None:
-            found += self.baselines(x)
+            found += self.baselines(x, of_x)
         return torch.stack(found, 1)
 
 

@@ -28,9 +28,16 @@ def test_boosting_predicts_as_in_scikit_learn(monkeypatch):
     monkeypatch.setattr(
         HistGradientBoostingRegressor, "fit", lambda *a: grown.append(real(*a)) or grown[-1]
     )
-    found = fit_boosting(X, Z)(torch.from_numpy(NEW)).numpy()
-    known = np.stack([each.predict(NEW) for each in grown], axis=1)
-    np.testing.assert_allclose(found, known, atol=1e-5)
+    found = fit_boosting(X, Z)
+    known = np.stack([each.predict(X) for each in grown], axis=1)
+    np.testing.assert_allclose(found(torch.from_numpy(X)).numpy(), known, atol=1e-5)
+    # thresholds lie between values of the training samples, half-way: not on them
+    inner = (found.left != torch.arange(len(found.left))).numpy()
+    pairs = zip(found.feature.numpy()[inner], found.threshold.numpy()[inner], strict=True)
+    for feature, threshold in pairs:
+        values = np.sort(X[:, feature])
+        place = np.searchsorted(values, threshold)
+        assert threshold == pytest.approx(values[place - 1 : place + 1].mean(), abs=1e-7)
 
 
 def test_the_leaves_are_bounded(monkeypatch):
