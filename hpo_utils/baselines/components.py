@@ -127,6 +127,7 @@ class Sight(nn.Module):
         self.components, self.scaling = components, scaling
         self.n_components = components.projection.shape[1]
         self.n_scaled = len(scaling.centre)
+        self.n_seen = self.n_components + self.n_scaled
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, n_channels, ...) to (B, n_components + n_scaled), float32."""

@@ -8,13 +8,16 @@ fill the device stays where it is, and only its batches travel.
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hpo_utils.base.config import Config
+from hpo_utils.base.paths import is_whole_archive, write_tensors
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.data.scaling import BLOCK_VALUES, MEAN
 from hpo_utils.network.augmentation import Augmentation
@@ -24,7 +27,8 @@ from hpo_utils.network.with_views import WithViews
 
 PIECE = 2**24  # bytes that are copied at a time
 RESIDENT_SHARE = 0.5  # of the free memory that a part may take
-MOST_KEPT = 2**28  # bytes of what sights returned that a process keeps for its next training
+MOST_KEPT = 2**28  # bytes of what a sight returned that are kept for trainings to come
+SEEN = "seen-1{mark}-{part}-{factor}{how}.pt"  # change the number if a sight sees something else
 
 
 @dataclass
@@ -35,13 +39,13 @@ class PartTensors:
     and lies on the device or, if it is too large for that, on the host. ``z`` has shape
     (n_samples, n_targets), is standardised, and lies on the device. ``seen`` of shape
     (n_samples, n_seen) is what the sight of ``WithViews`` returns for ``x``, once and not in every
-    epoch. ``name`` tells the part from those of other data and other thinning; () if none is known.
+    epoch. ``file`` is where it is kept for trainings to come; None if it is not.
     """
 
     x: Tensor
     z: Tensor
     seen: Tensor | None = None
-    name: tuple[str, ...] = ()
+    file: Path | None = None
 
     def batch(
         self, index: Tensor, augmentation: Augmentation | None = None
@@ -67,25 +71,30 @@ class PartTensors:
     def look(self, model: nn.Module) -> None:
         """See the inputs as ``model`` does, if it is one ``WithViews``.
 
-        All trainings of a process on the same data see the same, so it is kept: on short trainings,
-        looking takes as long as learning.
+        All trainings on the same data see the same, so it is kept: in short trainings, looking
+        takes as long as learning.
         """
         if not isinstance(model, WithViews):
             return
-        if self.name in _KEPT:
-            self.seen = _KEPT[self.name]
+        self.seen = _kept(self.file, (len(self.x), model.sight.n_seen), self.z.device)
+        if self.seen is not None:
             return
         step = max(1, BLOCK_VALUES // self.x[0].numel())
         with torch.no_grad():
             pieces = [model.sight(each.to(self.z.device)) for each in torch.split(self.x, step)]
         self.seen = torch.cat(pieces)
-        if self.name and self.seen.nbytes < MOST_KEPT:
-            if self.seen.nbytes + sum(kept.nbytes for kept in _KEPT.values()) > MOST_KEPT:
-                _KEPT.clear()
-            _KEPT[self.name] = self.seen
+        if self.file is not None and self.seen.nbytes < MOST_KEPT:
+            write_tensors(self.file, self.seen.cpu())
 
 
-_KEPT: dict[tuple[str, ...], Tensor] = {}  # by the name of a part
+def _kept(file: Path | None, shape: tuple[int, int], device: torch.device) -> Tensor | None:
+    """Return what an earlier training saw, from its file; None if there is none of that shape."""
+    if file is None or not is_whole_archive(file):
+        return None
+    with suppress(Exception):  # damaged: it may raise anything, and is written again
+        found: Tensor = torch.load(file, weights_only=True)
+        return found.to(device) if found.shape == shape else None
+    return None
 
 
 @dataclass
@@ -114,18 +123,20 @@ def load_part(data: PreparedData, part: str, cfg: Config, device: torch.device) 
     factor, averaged = cfg.dataset.downsample_factor, cfg.dataset.thinning == MEAN
     z = torch.from_numpy(data.target_scaler.transform(data.targets(part))).to(device)
     shape = data.input_shape(part, factor)
-    name = (data.dataset_id, part, str(factor), str(averaged and factor > 1), str(device))
+    mark = data.dataset_id.removeprefix(str(data.manifest["id"]))  # of data dealt out anew
+    how = "" if averaged or factor == 1 else "-picked"
+    file = data.directory / SEEN.format(mark=mark, part=part, factor=factor, how=how)
     n_bytes = math.prod(shape[1:]) * np.dtype(np.float32).itemsize  # of a sample
     if len(z) * n_bytes > RESIDENT_SHARE * free_memory(device):
         x = torch.from_numpy(data.inputs(part, factor, averaged=averaged))
-        return PartTensors(x, z, name=name)
+        return PartTensors(x, z, file=file)
     x = torch.empty(shape, device=device, memory_format=memory_format(len(shape) - 2))
     step = max(1, PIECE // n_bytes)
     for start in range(0, len(z), step):
         # mapped anew each time, or every page that was read would count as ours until the end
         piece = data.inputs(part, factor, slice(start, start + step), averaged)
         x[start : start + step] = torch.from_numpy(np.array(piece))
-    return PartTensors(x, z, name=name)
+    return PartTensors(x, z, file=file)
 
 
 def make_batches(

@@ -23,7 +23,8 @@ TRAINING = "20*/*/"
 FILES = [
     "data/*-????????/manifest.json", "data/*-????????/x_train.npy", "data/*-????????/x_test.npy",
     "data/*-????????/t_val.npy", "data/*-????????/index_test.npy", "data/*-????????/audit.json",
-    "data/*-????????/baselines-7.pt", "data/test_looks/*.jsonl", "data/source/*/x_train.npy",
+    "data/*-????????/baselines-8.pt", "data/*-????????/seen-1-train-*.pt",
+    "data/test_looks/*.jsonl", "data/source/*/x_train.npy",
     "data/source/*/t_train.npy", "optuna/study_summary.json", "winners/smoke/evaluation.json",
     "winners/smoke/predictions.npz", "winners/smoke/bundle/bundle.json",
     "winners/smoke/bundle/config.yaml", "winners/smoke/bundle/environment.json",

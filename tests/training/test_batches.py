@@ -75,7 +75,13 @@ def test_what_is_seen_of_a_part_is_kept_for_the_next_training(make_config):
         return found.seen
 
     first = seen("train")
-    assert seen("train") is first
-    assert seen("train", how="pick") is first  # nothing is thinned
+    (file,) = data.directory.glob("seen-*")
+    written = file.stat().st_mtime_ns
+    assert torch.equal(seen("train"), first)
+    assert torch.equal(seen("train", how="pick"), first)  # nothing is thinned
+    assert file.stat().st_mtime_ns == written
+    file.write_bytes(file.read_bytes()[:-9])
+    assert torch.equal(seen("train"), first)  # it is damaged, and written again
+    assert len(file.read_bytes()) > 9
     assert not torch.equal(seen("train", 2), seen("train", 2, "pick"))
     assert len(seen("val")) == data.input_shape("val")[0]
