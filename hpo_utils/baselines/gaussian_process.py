@@ -17,9 +17,6 @@ import torch
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
@@ -103,6 +100,11 @@ def _tune(
     inputs: Array, target: Array, chosen: NDArray[np.int64], spread: Array, own_lengths: bool
 ) -> _Kernel:
     """Fit a kernel to the ``chosen`` inputs, with a length for each or with one for all."""
+    # slow, and not needed to predict
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+
     # one length for all keeps the components' unequal spread; lengths of their own do not need it
     unit = spread[chosen] if own_lengths else np.full(len(chosen), spread[chosen].max())
     length = np.full(len(chosen), 3.0) if own_lengths else 3.0

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.cross_decomposition import PLSRegression
 
 from hpo_utils.baselines.components import Array
 from hpo_utils.baselines.linear import LinearModel, folds
@@ -50,6 +49,8 @@ def _pls_path(x: Array, z: Array, latent: list[int]) -> Iterator[tuple[Array, fl
 
     The first latent variables are the same, however many follow.
     """
+    from sklearn.cross_decomposition import PLSRegression  # slow, and not needed to predict
+
     with warnings.catch_warnings():  # once nothing of z is left, further variables are zero
         warnings.filterwarnings("ignore", "y residual is constant", UserWarning)
         model = PLSRegression(max(latent), scale=False).fit(x, z)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 from torch import Tensor
 
 from hpo_utils.baselines.components import Array, Arrays, measured_together
@@ -54,6 +53,8 @@ def fit_extra_trees(features: Array, z: Array) -> Trees:
 
     Targets that were measured in the same samples share a forest.
     """
+    from sklearn.ensemble import ExtraTreesRegressor  # slow, and not needed to predict
+
     x, trees = features.astype(np.float32), []
     share = min(SHARE, MAX_LOOKED_AT / x.size)
     for rows, columns in measured_together(z):
@@ -71,6 +72,8 @@ def fit_boosting(features: Array, z: Array) -> Trees:
 
     NaN in ``z`` stands for what was not measured.
     """
+    from sklearn.ensemble import HistGradientBoostingRegressor  # slow, and not needed to predict
+
     x = features.astype(np.float32)
     trees, bias = [], []
     for k, known in enumerate(~np.isnan(z.T)):

@@ -15,7 +15,6 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.neighbors import NearestNeighbors
 
 from hpo_utils.base.language import _
 from hpo_utils.base.paths import read_mapping, write_json
@@ -282,6 +281,8 @@ def _nearest(
     The distance is the root mean square difference of the band means in units of their standard
     deviation. At most ``MAX_SEARCHED`` held-out samples, spread evenly over the part, are searched.
     """
+    from sklearn.neighbors import NearestNeighbors  # slow, and not needed once audited
+
     n_held_out = len(held_out.bands)
     rows = np.unique(np.linspace(0, n_held_out - 1, min(n_held_out, MAX_SEARCHED)).astype(int))
     mean, std = known.bands.mean(axis=0), np.maximum(known.bands.std(axis=0), 1e-12)

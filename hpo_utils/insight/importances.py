@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
@@ -17,14 +17,13 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
 from optuna.search_space import intersection_search_space
 from optuna.trial import FrozenTrial, TrialState
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 from hpo_utils.trials.storage import score_of
+
+if TYPE_CHECKING:
+    from sklearn.gaussian_process import GaussianProcessRegressor
 
 MIN_TRIALS_FOR_IMPORTANCE = 4  # complete trials; with fewer a forest has nothing to split
 MIN_TRIALS_FOR_INTERACTION = 20
@@ -69,6 +68,9 @@ def parameter_importances(study: optuna.Study) -> pd.DataFrame:
 
 
 def _importances(complete: Sequence[FrozenTrial], shared: list[str]) -> pd.DataFrame:
+    # slow, and not needed by every report
+    from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
+
     study = optuna.create_study()
     study.add_trials(complete)
     evaluators = {
@@ -134,11 +136,17 @@ def _joint_shares(x: NDArray[np.float64], y: NDArray[np.float64]) -> list[float]
 
 def _surface(x: NDArray[np.float64], y: NDArray[np.float64]) -> GaussianProcessRegressor:
     """Fit a Gaussian process of ``y`` (n_trials,) to parameters ``x`` (n_trials, n_parameters)."""
+    # slow, and not needed by every report
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+
     kernel = ConstantKernel() * RBF(np.ones(x.shape[1]), (0.05, 50.0)) + WhiteKernel(0.1, (1e-4, 1))
     model = GaussianProcessRegressor(kernel, normalize_y=True, random_state=0)
     with warnings.catch_warnings():  # irrelevant parameters: length scale at its bound
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return model.fit(x, y)
+        fitted: GaussianProcessRegressor = model.fit(x, y)
+    return fitted
 
 
 def _effect(

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import spearmanr
 
 from hpo_utils.scores.metrics import mean_of_measured
 
@@ -75,4 +74,6 @@ def _rank_correlation(a: Array, b: Array) -> float:
     a, b = a[known], b[known]
     if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
+    from scipy.stats import spearmanr  # slow, and not needed by every report
+
     return float(spearmanr(a, b).statistic)

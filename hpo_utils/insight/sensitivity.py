@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hpo_utils.network.models import predict
+from hpo_utils.network.with_views import WithViews
 
 N_SAMPLES = 32  # averaging over more looks the same
 N_SHUFFLES, SEED = 3, 0  # permutations of a channel among the samples
@@ -84,16 +85,21 @@ def channel_losses(
     generator = torch.Generator().manual_seed(SEED)
     orders = [torch.randperm(len(x), generator=generator) for _ in range(N_SHUFFLES)]
 
-    def errors(seen: Tensor) -> NDArray[np.float64]:
-        mean = torch.stack([predict(member, seen, batch_size) for member in members]).mean(0)
+    def errors(inputs: Tensor) -> NDArray[np.float64]:
+        first = members[0]
+        seen = None
+        if isinstance(first, WithViews):  # all members see the same
+            with torch.no_grad():
+                seen = torch.cat([first.sight(each) for each in torch.split(inputs, batch_size)])
+        mean = torch.stack([predict(each, inputs, batch_size, seen) for each in members]).mean(0)
         return np.asarray((mean - z).square().nanmean(0), dtype=np.float64)  # (n_targets,)
 
     whole = errors(x)
     lost = np.zeros((z.shape[1], x.shape[1]))
     for channel in range(x.shape[1]):
         for order in orders:
-            seen = x.clone()
-            seen[:, channel] = x[order, channel]
-            lost[:, channel] += (errors(seen) - whole) / N_SHUFFLES
+            dealt = x.clone()
+            dealt[:, channel] = x[order, channel]
+            lost[:, channel] += (errors(dealt) - whole) / N_SHUFFLES
     variance = np.asarray((z - z.nanmean(0)).square().nanmean(0), dtype=np.float64)[:, None]
     return np.divide(lost, variance, out=np.full_like(lost, np.nan), where=variance > 0)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
-from scipy.stats import spearmanr
 
 from hpo_utils.base.language import _
 from hpo_utils.scores.intervals import holm
@@ -119,6 +118,8 @@ def weight_effects(trials: Sequence[FrozenTrial], held: Mapping[str, Any]) -> pd
     shares = weight_shares(trials, held)
     if len(shares) < MIN_TRIALS_FOR_EFFECT:
         return pd.DataFrame()
+    from scipy.stats import spearmanr  # slow, and not needed by every report
+
     r2 = validation_r2(trials).loc[shares.index]
     rows = []
     for target in shares.columns:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 
 from hpo_utils.data.split import MIN_UNITS
 
@@ -21,8 +21,8 @@ def mean_interval(values: Sequence[float], confidence: float) -> Interval:
         return None, None
     if np.ptp(values) == 0:  # SciPy returns no interval of zero width
         return float(values[0]), float(values[0])
-    low, high = stats.t.interval(confidence, len(values) - 1, np.mean(values), stats.sem(values))
-    return float(low), float(high)
+    mean, half = float(np.mean(values)), _student(confidence, len(values) - 1) * _sem(values)
+    return mean - half, mean + half
 
 
 def prediction_half_width(values: Sequence[float], confidence: float) -> float | None:
@@ -30,8 +30,7 @@ def prediction_half_width(values: Sequence[float], confidence: float) -> float |
     n = len(values)
     if n < 2:
         return None
-    student = float(stats.t.ppf((1 + confidence) / 2, n - 1))
-    return float(student * np.std(values, ddof=1) * (1 + 1 / n) ** 0.5)
+    return float(_student(confidence, n - 1) * np.std(values, ddof=1) * (1 + 1 / n) ** 0.5)
 
 
 def paired_p_value(
@@ -45,10 +44,11 @@ def paired_p_value(
     difference = np.subtract(values, best)
     if len(difference) < 2 or not np.isfinite(difference).all():
         return None
-    mean, error = float(difference.mean()), float(stats.sem(difference))
+    mean, error = float(difference.mean()), _sem(difference)
     if error <= ROUNDING * abs(mean):  # the differences do not vary
         return 1.0 if mean == 0 or (mean < 0 and alternative == "greater") else 0.0
-    return float(stats.ttest_1samp(difference, 0.0, alternative=alternative).pvalue)
+    t, freedom = mean / error, len(difference) - 1
+    return float(stdtr(freedom, -t) if alternative == "greater" else 2 * stdtr(freedom, -abs(t)))
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -143,6 +143,16 @@ def count_units(n_samples: int, groups: NDArray[np.int64] | None) -> int:
     return round(float(sizes.sum() ** 2 / (sizes**2).sum()))
 
 
+def _student(confidence: float, freedom: int) -> float:
+    """Return the two-sided quantile of Student's t; scipy.stats would take long to import."""
+    return float(stdtrit(freedom, (1 + confidence) / 2))
+
+
+def _sem(values: Sequence[float] | NDArray[np.float64]) -> float:
+    """Return the standard error of the mean."""
+    return float(np.std(values, ddof=1) / len(values) ** 0.5)
+
+
 def _sums(
     values: NDArray[np.float64], groups: NDArray[np.int64] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -175,6 +185,6 @@ def _jackknife(
         error = ((len(without) - 1) / len(without) * (deviation**2).sum()) ** 0.5
     if above == 0 and below > 0:  # perfect
         return 0.0, 0.0
-    half = float(stats.t.ppf((1 + confidence) / 2, n_units - 1)) * error
+    half = _student(confidence, n_units - 1) * error
     low, high = np.exp(whole - half), np.exp(whole + half)
     return (float(low), float(high)) if np.isfinite(high) else (None, None)

@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import ndtri
 
 from hpo_utils.scores.calibration import Calibration
 from hpo_utils.scores.intervals import count_units
@@ -64,7 +64,7 @@ def coverage(
     """
     error, spread = np.abs(members.mean(axis=0) - y_true), _spread(members)
     half_width = calibration.half_width(spread)
-    normal = float(stats.norm.ppf((1 + confidence) / 2))
+    normal = float(ndtri((1 + confidence) / 2))
     found = zip(
         share_inside(error, half_width),
         np.median(half_width, axis=0),
