@@ -61,7 +61,7 @@ def luckiest(contenders: Iterable[Contender]) -> Contender:
     return min(completed, key=lambda contender: contender.study_score or 0.0)
 
 
-N_COMPARED = 3  # maximum number of race seeds on which variants are trained
+N_COMPARED = 2  # maximum number of race seeds on which variants are trained
 
 
 def raced_seeds(winner: Contender) -> list[int]:

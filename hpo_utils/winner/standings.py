@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +14,6 @@ from hpo_utils.base.config import Config
 from hpo_utils.data.prepared import Judged, PreparedData
 from hpo_utils.scores.intervals import (
     Interval,
-    holm,
     mean_interval,
     paired_p_value,
     prediction_half_width,
@@ -36,10 +36,11 @@ def describe_race(
     """Return intervals, tests against the winner, and the optimism of the study's best score.
 
     Two things may favour the winner: its seeds, and the samples of the validation part, which are
-    the same for all seeds. So each contender is compared with it in two ways, both corrected for
-    the number of comparisons: by the scores on the same seeds (paired t test, Holm), and by the
-    samples, averaged over the seeds (jackknife, Bonferroni). Contenders dropped by the race are not
-    tested: they were checked repeatedly until they looked worse, so neither result would be valid.
+    the same for all seeds. So each contender is compared with it in two ways: by the scores on the
+    same seeds (paired t test), and by the samples, averaged over the seeds (jackknife). The winner
+    was chosen by the same scores, so it might have been any of them: both ways are corrected for
+    all pairs of contenders (Bonferroni). Contenders dropped by the race are not tested: they were
+    checked repeatedly until they looked worse, so neither result would be valid.
 
     Parameters
     ----------
@@ -54,8 +55,9 @@ def describe_race(
     """
     winner, *others = contenders
     compared = [other for other in others if not other.beaten]
-    p_values = holm([_paired_p_value(other, winner) for other in compared])
-    together = 1 - (1 - confidence) / max(len(compared), 1)
+    n_pairs = max(1, math.comb(len(contenders), 2))
+    p_values = [_paired_p_value(other, winner, n_pairs) for other in compared]
+    together = 1 - (1 - confidence) / n_pairs
     ratios = [_ratio_interval(c, winner, sample_scores, units, together) for c in compared]
     tests = {c.name: (p, r) for c, p, r in zip(compared, p_values, ratios, strict=True)}
     best = luckiest(contenders)
@@ -102,10 +104,11 @@ def _common_seeds(contender: Contender, winner: Contender) -> list[int]:
     ]
 
 
-def _paired_p_value(contender: Contender, winner: Contender) -> float | None:
+def _paired_p_value(contender: Contender, winner: Contender, n_pairs: int) -> float | None:
     seeds = _common_seeds(contender, winner)
     theirs, best = ([c.scores[seed] for seed in seeds] for c in (contender, winner))
-    return paired_p_value(theirs, best)
+    p_value = paired_p_value(theirs, best)
+    return None if p_value is None else min(1.0, n_pairs * p_value)
 
 
 def _ratio_interval(

@@ -28,7 +28,7 @@ def test_who_was_given_up_is_not_compared():
     first, close = contender(1, 0.5, 0.6, 0.55), contender(2, 0.52, 0.61, 0.58)
     beaten = contender(0, 0.9, 0.95, beaten=True)
     _, second, third = described(first, close, beaten)["contenders"]
-    assert second["p_value"] == pytest.approx(0.0742, abs=1e-3)  # of one, not corrected
+    assert second["p_value"] == pytest.approx(3 * 0.0742, abs=3e-3)  # the winner is one of three
     assert third["p_value"] is None
     assert third["ratio_interval"] == (None, None)
 
@@ -45,7 +45,7 @@ def test_a_winner_may_have_fewer_seeds_than_one_that_diverged_late():
     first = contender(1, 0.5, 0.6, beaten=True)
     rows = described(first, contender(0, 0.4, 0.4, float("inf")))["contenders"]
     assert rows[1]["mean"] is None
-    assert 0 < rows[1]["p_value"] < 1
+    assert 0 < rows[1]["p_value"] <= 1
 
 
 def test_the_luck_of_the_studys_best_is_told_from_chance():
@@ -57,14 +57,14 @@ def test_the_luck_of_the_studys_best_is_told_from_chance():
     assert found["gap_by_chance"] == pytest.approx(4.303 * 0.01 * (4 / 3) ** 0.5, rel=1e-3)
 
 
-def race_of_two(rng, better=1.0, n_samples=96, n_seeds=5):
-    """Return two configurations, the winner first.
+def race(rng, factors=(1.0, 1.0), n_samples=96, n_seeds=5):
+    """Return configurations, the winner first.
 
-    Of a configuration's error on a sample, most is common to both, a part is its own whatever the
-    seed, and a part is the seed's. The second one's own part is ``better`` times the first's.
+    Of a configuration's error on a sample, most is common to all, a part is its own whatever the
+    seed, and a part is the seed's. The last two are multiplied by each one's factor.
     """
     common, contenders, scores = rng.normal(size=n_samples), [], {}
-    for number, factor in enumerate((better, 1.0)):
+    for number, factor in enumerate(factors):
         own, seeds = rng.normal(size=n_samples), rng.normal(size=(n_seeds, n_samples))
         errors = (0.7**0.5 * common + factor * (0.2**0.5 * own + 0.1**0.5 * seeds)) ** 2
         contenders.append(contender(number, *errors.mean(axis=1)))
@@ -76,7 +76,7 @@ def test_equals_are_told_apart_as_rarely_as_promised():
     """By their seeds alone they are in two of five races: these share the validation samples."""
     rng, by_seeds, by_both, n_races = np.random.default_rng(0), 0, 0, 300
     for _ in range(n_races):
-        contenders, scores = race_of_two(rng)
+        contenders, scores = race(rng)
         row = described(*contenders, sample_scores=scores)["contenders"][1]
         by_seeds += row["p_value"] < 1 - CONFIDENCE
         by_both += surely_worse(row, CONFIDENCE)
@@ -84,8 +84,18 @@ def test_equals_are_told_apart_as_rarely_as_promised():
     assert by_both / n_races < 0.08
 
 
+def test_the_best_of_six_equals_is_called_better_as_rarely_as_promised():
+    """The winner is chosen by the scores that judge it: without correction, 12 in 100 races err."""
+    rng, wrong, n_races = np.random.default_rng(0), 0, 300
+    for _ in range(n_races):
+        contenders, scores = race(rng, factors=[1.0] * 6)
+        rows = described(*contenders, sample_scores=scores)["contenders"][1:]
+        wrong += any(surely_worse(row, CONFIDENCE) for row in rows)
+    assert wrong / n_races < 0.07  # 5 %, and two standard errors
+
+
 def test_a_real_difference_is_found():
-    contenders, scores = race_of_two(np.random.default_rng(0), better=0.5, n_samples=400)
+    contenders, scores = race(np.random.default_rng(0), factors=(0.5, 1.0), n_samples=400)
     row = described(*contenders, sample_scores=scores)["contenders"][1]
     assert surely_worse(row, CONFIDENCE)
 
