@@ -20,12 +20,14 @@ from hpo_utils.data.outliers import refuse_far_from, without_codes
 from hpo_utils.data.sources import open_array
 from hpo_utils.data.split import MIN_UNITS, time_blocks
 from hpo_utils.scores.intervals import count_units
+from hpo_utils.scores.merit import figures_of_merit
 from hpo_utils.scores.metrics import measured, varies
 from hpo_utils.scores.skill import NETWORK, errors_with_intervals
 from hpo_utils.scores.spread import share_inside
 
 MEASURES = {"r2": "R²", "rmse": "RMSE", "mae": "MAE", "bias": "bias"}
 WITH_INTERVALS = ("r2", "rmse")
+OF_MERIT = {"bias_limit": "limit of the bias", "sep": "SEP", "slope": "slope", "rpd": "RPD"}
 
 
 def evaluate(
@@ -60,6 +62,7 @@ def evaluate(
         One row per target: R² and RMSE with intervals at level ``evaluation.confidence`` (by sample
         or by group), MAE and bias, R² and RMSE of the test part and the share of samples whose
         interval contains the measured value.
+        ``attrs["merit"]`` holds all figures of merit (``scores.merit``) by target,
         ``attrs["remarks"]`` says what cannot be judged because the samples are too few or do not
         vary.
 
@@ -130,7 +133,11 @@ def _table(
         at_home = name_at_home(bundle.layout.shares or {NETWORK: []})
         of_test = [promised[at_home][name][measure] for name in names]
         columns[f"{MEASURES[measure]} of the test part"] = of_test
+    merits = figures_of_merit(y_true, found.y, names, units, confidence)
+    for measure, title in OF_MERIT.items():
+        columns[title] = [merits[name][measure] for name in names]  # type: ignore[literal-required]
     table = pd.DataFrame(columns, index=pd.Index(names, name="target"))
+    table.attrs["merit"] = merits
     table["unit"] = bundle.layout.target_units
     if found.half_width is not None:
         inside = share_inside(np.abs(found.y - y_true), found.half_width)

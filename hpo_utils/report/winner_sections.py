@@ -21,6 +21,7 @@ from hpo_utils.insight.residuals import error_correlations, errors_by_group, wor
 from hpo_utils.insight.sensitivity import N_SAMPLES, channel_losses, sensitivity
 from hpo_utils.insight.winner_plots import plot_error_correlations, plot_residuals, plot_sensitivity
 from hpo_utils.network.models import evaluation_batch
+from hpo_utils.report.merit_table import merit_table
 from hpo_utils.report.page import Report
 from hpo_utils.report.tables import metrics_table, worst_table
 from hpo_utils.report.verdict import SettledStudy, when_settled
@@ -50,7 +51,11 @@ def show_predictions_of_winner(report: Report, settled: SettledStudy) -> None:
         name: (baseline, found["test"][baseline][name]["mse"])
         for name, baseline in zip(names, found["best_baseline"], strict=True)
     }
-    report.show(metrics_table(errors, dict(zip(names, units, strict=True)), over))
+    by_name = dict(zip(names, units, strict=True))
+    report.show(metrics_table(errors, by_name, over))
+    if "merit" in found:  # since version 0.3
+        report.show(_("Figures of merit on the test part, as ISO 12099 defines them:"))
+        report.show(merit_table(found["merit"], by_name))
 
 
 @when_settled

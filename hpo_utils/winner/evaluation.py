@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NotRequired, TypedDict
 
 from hpo_utils.scores.intervals import Interval
+from hpo_utils.scores.merit import Merit
 from hpo_utils.scores.skill import Skill, TargetMetrics
 from hpo_utils.scores.spread import Coverage
 
@@ -49,6 +50,7 @@ class Examination(TypedDict):
     skill_over_mean: dict[str, list[Skill]]  # by model, for each target
     shares: NotRequired[dict[str, list[float]]]  # of each model in what goes home, by target
     skill_home: NotRequired[list[Skill]]  # of what goes home, over the best baseline
+    merit: NotRequired[dict[str, Merit]]  # of what goes home, by target
     single_r2: list[list[float | None]]  # of each member, for each target
     intervals: dict[str, Any] | None  # as in ``spread.Calibration``
     spread_confidence: float  # level to which the intervals are calibrated

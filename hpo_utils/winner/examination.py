@@ -19,6 +19,7 @@ from hpo_utils.baselines.take_home import TAKE_HOME, Shares, name_at_home, taken
 from hpo_utils.data.physics import violations
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.scores.intervals import count_units
+from hpo_utils.scores.merit import figures_of_merit
 from hpo_utils.scores.metrics import target_metrics, varies
 from hpo_utils.scores.skill import (
     NETWORK,
@@ -80,6 +81,7 @@ def examine(
             for model, y_pred in models.items()
             if model != MEAN
         },
+        "merit": figures_of_merit(y_test, home_pred, names, units, confidence),
         "single_r2": [[single[name]["r2"] for name in names] for single in singles],
         "constant": {
             part: [name for name, known in zip(names, varies(y), strict=True) if not known]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hpo_utils.base.formatting import interval_text, percent
+from hpo_utils.base.formatting import interval_text, percent, with_units
 from hpo_utils.baselines.take_home import described, name_at_home
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.data.split import MIN_UNITS, PART_NAMES
@@ -53,6 +53,7 @@ def model_card(data: PreparedData, evaluation: Evaluation, made_with: dict[str, 
         f" {_intervals(found, evaluation['confidence'])}; the skill is the share of the best"
         " baseline's squared error that it removes.",
         _table(data, found),
+        *_merits(data, found),
         *([] if isinstance(folds, str) else _of_folds(folds)),
         "## What to beware of",
         *_warnings(found, max(len(winners_heard(data)) - 1, 0)),
@@ -90,6 +91,31 @@ def _table(data: PreparedData, found: Examination) -> str:
         ]  # fmt: skip
         lines.append(_row(cells))
     return "\n".join(lines)
+
+
+def _merits(data: PreparedData, found: Examination) -> list[str]:
+    """Return the figures of merit of what goes home, as a table."""
+    if "merit" not in found:
+        return []
+    lines = [
+        "| target | reference | bias | limit | SEP | slope | RPD |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, label in zip(
+        data.target_names, with_units(data.target_names, data.target_units), strict=True
+    ):
+        merit = found["merit"][name]
+        cells = [
+            label, interval_text(merit["reference"], ".3g"), _number(merit["bias"], ".3g"),
+            _number(merit["bias_limit"], ".3g"), _number(merit["sep"], ".3g"),
+            interval_text(merit["slope_interval"], ".3g"), _number(merit["rpd"], ".3g"),
+        ]  # fmt: skip
+        lines.append(_row(cells))
+    said = (
+        "Figures of merit (ISO 12099) within the range of the reference: an unbiased model's bias"
+        " lies within ± the limit, its slope of reference on prediction is one."
+    )
+    return [said, "\n".join(lines)]
 
 
 def _of_folds(folds: AllFolds) -> list[str]:
@@ -156,5 +182,5 @@ def _warnings(found: Examination, n_before: int) -> list[str]:
     return said
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+def _number(value: float | None, form: str = ".3f") -> str:
+    return "–" if value is None else f"{value:{form}}"

@@ -1,0 +1,39 @@
+"""Figures of merit as a table: what a reviewer of a calibration asks for, one row per target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from hpo_utils.base.formatting import interval_text, percent, with_units
+from hpo_utils.base.language import _
+from hpo_utils.scores.merit import Merit
+
+
+def merit_table(merits: Mapping[str, Merit], units: Mapping[str, str]) -> pd.DataFrame:
+    """Return one row per target, with its unit; ``units`` holds those of all targets."""
+    names = with_units(list(units), list(units.values()))
+    rows = []
+    for name, label in zip(units, names, strict=True):
+        found = merits[name]
+        rows.append(
+            {
+                _("target"): label,
+                "n": found["n"],
+                _("bias"): _number(found["bias"]),
+                _("its limit"): "–" if (b := found["bias_limit"]) is None else f"± {b:.3g}",
+                "SEP": _number(found["sep"]),
+                _("slope"): interval_text(found["slope_interval"], ".3g"),
+                _("p of the line"): _number(found["line_p"], ".2g"),
+                "RPD": _number(found["rpd"]),
+                "RPIQ": _number(found["rpiq"]),
+                _("SEP of the range"): "–" if (s := found["sep_of_range"]) is None else percent(s),
+                _("limits of agreement"): interval_text(found["agreement"], ".3g"),
+            }
+        )
+    return pd.DataFrame(rows).set_index(_("target"))
+
+
+def _number(value: float | None, form: str = ".3g") -> str:
+    return "–" if value is None else f"{value:{form}}"

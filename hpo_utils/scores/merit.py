@@ -1,0 +1,148 @@
+"""Figures of merit of a calibration, as standards for validation name them, for each target.
+
+Errors are predictions minus reference values. Samples of one group err alike, so standard errors
+and degrees of freedom are those of the effective number of units (``intervals.count_units``).
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import fdtrc, stdtr, stdtrit
+
+from hpo_utils.data.split import MIN_UNITS
+from hpo_utils.scores.intervals import Interval, count_units
+from hpo_utils.scores.metrics import measured, varies
+
+AGREEMENT = 1.96  # standard deviations within which 95 % of normal differences lie
+
+
+class Merit(TypedDict):
+    """Figures of merit for one target, in its unit; None where they are not defined."""
+
+    n: int  # samples in which it was measured
+    n_units: int  # independent units among them
+    reference: tuple[float, float]  # lowest and highest reference value
+    bias: float | None  # mean error (ISO 12099:2017, 7.3)
+    bias_limit: float | None  # a bias without cause lies within ± this
+    bias_p: float | None  # of a bias of zero
+    rmsep: float | None  # root mean square error (ISO 12099:2017, 7.4)
+    sep: float | None  # standard deviation of the errors (ISO 12099:2017, 7.5)
+    slope: float | None  # of reference on predicted values (ISO 12099:2017, 7.6)
+    slope_interval: Interval
+    slope_p: float | None  # of a slope of one
+    intercept: float | None
+    line_p: float | None  # of a slope of one and an intercept of zero, together
+    rpd: float | None  # standard deviation of the reference over SEP
+    rpiq: float | None  # interquartile range of the reference over SEP
+    sep_of_range: float | None  # SEP over the range of the reference
+    agreement: Interval  # limits of agreement: bias ± 1.96 SEP (Bland and Altman, Lancet 1986)
+
+
+def figures_of_merit(
+    y_true: NDArray[Any],
+    y_pred: NDArray[Any],
+    names: list[str],
+    units: NDArray[np.int64] | None,
+    confidence: float,
+) -> dict[str, Merit]:
+    """Return the figures of merit for each target.
+
+    Parameters
+    ----------
+    y_true, y_pred
+        Reference and predicted values (n_samples, n_targets); NaN where there is no reference.
+    names
+        Names of the targets.
+    units
+        Number of the independent unit of each sample; None if they are independent.
+    confidence
+        Level of limits and intervals.
+    """
+    found = {}
+    for k, (name, known) in enumerate(zip(names, measured(y_true).T, strict=True)):
+        own = None if units is None else units[known]
+        truth, predicted = (y[known, k].astype(np.float64) for y in (y_true, y_pred))
+        found[name] = _of_one(truth, predicted, count_units(len(truth), own), confidence)
+    return found
+
+
+def _of_one(
+    truth: NDArray[np.float64], predicted: NDArray[np.float64], n_units: int, confidence: float
+) -> Merit:
+    """Return the figures for one target, of (n_samples,) each."""
+    n, error = len(truth), predicted - truth
+    sep = float(np.std(error, ddof=1)) if n > 1 else None
+    bias = float(error.mean()) if n else None
+    limit = p_value = None
+    if sep is not None and bias is not None and n_units >= MIN_UNITS:
+        standard = sep / n_units**0.5
+        limit = float(stdtrit(n_units - 1, (1 + confidence) / 2)) * standard
+        p_value = _two_sided(bias, standard, n_units - 1)
+    spread = float(np.std(truth, ddof=1)) if n > 1 and varies(truth[:, None])[0] else None
+    low, high = (float(truth.min()), float(truth.max())) if n else (np.nan, np.nan)
+    quarter, three = np.quantile(truth, (0.25, 0.75)) if n else (np.nan, np.nan)
+    line = _line(truth, predicted, n_units, confidence) if spread is not None else {}
+    is_known = bool(sep) and spread is not None
+    return {
+        "n": n,
+        "n_units": n_units,
+        "reference": (low, high),
+        "bias": bias,
+        "bias_limit": limit,
+        "bias_p": p_value,
+        "rmsep": float(np.sqrt(np.mean(error**2))) if n else None,
+        "sep": sep,
+        "slope": line.get("slope"),
+        "slope_interval": line.get("interval", (None, None)),
+        "slope_p": line.get("slope_p"),
+        "intercept": line.get("intercept"),
+        "line_p": line.get("line_p"),
+        "rpd": spread / sep if is_known and sep and spread else None,
+        "rpiq": float(three - quarter) / sep if is_known and sep else None,
+        "sep_of_range": sep / (high - low) if is_known and sep else None,
+        "agreement": (None, None)
+        if sep is None or bias is None
+        else (bias - AGREEMENT * sep, bias + AGREEMENT * sep),
+    }
+
+
+def _line(
+    truth: NDArray[np.float64], predicted: NDArray[np.float64], n_units: int, confidence: float
+) -> dict[str, Any]:
+    """Return the least-squares line of reference on predicted values, and its tests.
+
+    The joint test compares the squared errors with those about the line (Mandel and Linnig,
+    Analytical Chemistry 29 (1957), 743-749).
+    """
+    centred = predicted - predicted.mean()
+    squares = float(centred @ centred)
+    if squares == 0 or n_units < MIN_UNITS:
+        return {}
+    slope = float(centred @ (truth - truth.mean())) / squares
+    intercept = float(truth.mean() - slope * predicted.mean())
+    rest = truth - intercept - slope * predicted
+    variance = float(rest @ rest) / (len(truth) - 2)
+    freedom = n_units - 2
+    # the samples of a unit count as one
+    standard = (variance / squares * len(truth) / n_units) ** 0.5
+    half = float(stdtrit(freedom, (1 + confidence) / 2)) * standard
+    error = predicted - truth
+    line_p = None
+    if variance > 0:
+        removed = float(error @ error - rest @ rest) * n_units / len(truth)
+        line_p = float(fdtrc(2, freedom, max(removed, 0.0) / 2 / variance))
+    return {
+        "slope": slope,
+        "intercept": intercept,
+        "interval": (slope - half, slope + half),
+        "slope_p": _two_sided(slope - 1.0, standard, freedom),
+        "line_p": line_p,
+    }
+
+
+def _two_sided(difference: float, standard: float, freedom: int) -> float | None:
+    """Return the p value of a difference of zero by Student's t."""
+    return float(2 * stdtr(freedom, -abs(difference) / standard)) if standard > 0 else None
