@@ -9,7 +9,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from hpo_utils.base.errors import BundleError, HpoError
+from hpo_utils.base.errors import BundleError, HpoError, StudyError
 
 INTERRUPTED = 130  # 128 plus the number of SIGINT, as in shells
 MAX_NAMED = 5  # maximum number of samples named in a warning
@@ -28,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     run.add_argument("--n-workers", type=int, default=None, help="processes that share the trials")
     status = commands.add_parser("status", help="say how far a study is, while it runs or after")
     status.set_defaults(execute=_status)
+    status.add_argument("--trials", type=Path, help=".csv to write all trials to")
     dashboard = commands.add_parser("dashboard", help="open optuna-dashboard on the studies")
     dashboard.set_defaults(execute=_dashboard)
     dashboard.add_argument(
@@ -62,12 +63,14 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument(
             "--accept-outliers", action="store_true", help="values such as -9999 are measurements"
         )
-    predict.add_argument("--out", type=Path, required=True, help=".npy or .csv for the predictions")
+    predict.add_argument(
+        "--out", type=Path, required=True, help=".npy, .csv or .xlsx for the predictions"
+    )
     predict.add_argument(
         "--half-width",
         type=Path,
         default=None,
-        help=".npy or .csv for half the widths of intervals",
+        help=".npy, .csv or .xlsx for half the widths of intervals",
     )
     evaluate.add_argument("t", type=Path, help="what was measured, in the same units")
     evaluate.add_argument(
@@ -185,6 +188,10 @@ def _status(options: argparse.Namespace) -> None:
     studies = with_those_after(shown, resolve(cfg.paths.outputs_root)).items()
     for i, (title, study) in enumerate(studies):
         print(status(study, title, with_best=i == 0))
+    if options.trials is not None:
+        if options.trials.suffix != ".csv":
+            raise StudyError(f"trials must be written to a .csv file, got {options.trials.name}")
+        shown.trials_dataframe().to_csv(options.trials.absolute(), index=False)
 
 
 def _dashboard(options: argparse.Namespace) -> None:
@@ -277,9 +284,9 @@ def _check_outputs(outputs: list[Path | None], inputs: list[Path]) -> None:
     """Raise BundleError if an output has a wrong suffix or would overwrite another file."""
     taken = {file.resolve(): file for file in inputs}
     for path in (output for output in outputs if output is not None):
-        if path.suffix not in (".npy", ".csv"):
+        if path.suffix not in (".npy", ".csv", ".xlsx"):
             raise BundleError(
-                f"predictions must be written to an .npy or a .csv file, got {path.name}"
+                f"predictions must be written to an .npy, .csv or .xlsx file, got {path.name}"
             )
         others = [file for file in taken if path.exists() and file.exists() and path.samefile(file)]
         if others or path.resolve() in taken:
@@ -291,15 +298,27 @@ def _check_outputs(outputs: list[Path | None], inputs: list[Path]) -> None:
 
 
 def _write_predictions(path: Path, array: Any, names: list[str], ids: list[str] | None) -> None:
-    """Write predictions (n_samples, n_targets) as .npy, or as .csv with names, units and ids."""
-    from hpo_utils.base.paths import write_npy, write_text
+    """Write predictions (n_samples, n_targets) as .npy, or as a table with names, units and ids."""
+    from hpo_utils.base.paths import write_npy, write_text, write_with
 
+    rows = [names, *array]
+    if ids is not None:
+        rows = [["id", *names], *([i, *y] for i, y in zip(ids, array, strict=True))]
     if path.suffix == ".npy":
         write_npy(path, array)
+    elif path.suffix == ".xlsx":
+        try:
+            from openpyxl import Workbook
+        except ImportError:
+            raise BundleError(
+                f"Excel files need the package openpyxl, to write {path.name}:"
+                " pip install 'hpo_utils[formats]'"
+            ) from None
+        book = Workbook()
+        for row in rows:
+            book.active.append(list(row))
+        write_with(path, book.save)
     else:
-        rows = [names, *array]
-        if ids is not None:
-            rows = [["id", *names], *([i, *y] for i, y in zip(ids, array, strict=True))]
         with StringIO(newline="") as text:
             csv.writer(text, lineterminator="\n").writerows(rows)
             write_text(path, text.getvalue())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import openpyxl
 import pytest
 from scipy.io import savemat
 
@@ -93,8 +94,13 @@ def test_predictions_may_be_text_under_the_names_of_the_targets(home, tmp_path, 
     assert names.split(",")[1] == "Gas Velocity [m/s]"
     found = np.array([row.split(",") for row in rows], dtype=np.float32)
     np.testing.assert_allclose(found, predict(bundle, raw[:5]).y, rtol=1e-5)
+    assert main([*command, str(tmp_path / "y.xlsx")]) == 0
+    sheet = openpyxl.load_workbook(tmp_path / "y.xlsx").active
+    header, *cells = sheet.iter_rows(values_only=True)
+    assert list(header) == names.split(",")
+    np.testing.assert_allclose(cells, found, rtol=1e-5)
     assert main([*command, str(tmp_path / "y.txt")]) == 2
-    assert "must be written to an .npy or a .csv file, got y.txt" in capsys.readouterr().err
+    assert "must be written to an .npy, .csv or .xlsx file, got y.txt" in capsys.readouterr().err
 
 
 def test_predictions_unlike_all_that_was_trained_on_are_said(home, tmp_path, capsys):

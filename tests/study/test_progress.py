@@ -1,9 +1,12 @@
 from datetime import timedelta
 
+import numpy as np
 import optuna
+import pandas as pd
 import pytest
 from optuna.trial import TrialState, create_trial
 
+from hpo_utils.__main__ import main
 from hpo_utils.study.progress import WANTED, StudyProgress, status, why_none_completed
 
 
@@ -111,3 +114,16 @@ def test_a_study_without_a_winner_says_what_became_of_its_trials(ended, said):
     if said is not None:
         assert said in found
         assert "`delete_study`" in found
+
+
+def test_all_trials_can_be_written_to_a_table(settled, tmp_path, capsys):
+    cfg, study = settled
+    root = f"paths.outputs_root={cfg.paths.outputs_root} data_split.n_folds=5"
+    asked = ["status", "--params-file", "params/smoke.yaml", "--overrides", root, "--trials"]
+    assert main([*asked, str(tmp_path / "trials.csv")]) == 0
+    found = pd.read_csv(tmp_path / "trials.csv")
+    assert found["number"].tolist() == [trial.number for trial in study.trials]
+    np.testing.assert_allclose(found["value"], [trial.value for trial in study.trials])
+    assert {f"params_{name}" for name in study.best_params} <= set(found.columns)
+    assert main([*asked, str(tmp_path / "trials.txt")]) == 2
+    assert "trials must be written to a .csv file, got trials.txt" in capsys.readouterr().err
