@@ -51,7 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
     predict.set_defaults(execute=_predict)
     evaluate = commands.add_parser("evaluate", help="compare a bundle with later measurements")
     evaluate.set_defaults(execute=_evaluate)
-    for command in (predict, evaluate):
+    adapt = commands.add_parser("adapt", help="correct a bundle by a few new measurements")
+    adapt.set_defaults(execute=_adapt)
+    for command in (predict, evaluate, adapt):
         command.add_argument("bundle", type=Path, help="directory that 03_optimize wrote")
         command.add_argument(
             "x", type=Path, help="raw inputs, all channels included: docs/formats.md"
@@ -60,6 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
             "--x-key", default=None, help="name of the array in a file that holds several"
         )
         command.add_argument("--device", default="auto", help="where to compute: auto, cpu, cuda")
+    for command in (predict, evaluate):
         command.add_argument(
             "--accept-outliers", action="store_true", help="values such as -9999 are measurements"
         )
@@ -72,19 +75,21 @@ def main(arguments: list[str] | None = None) -> int:
         default=None,
         help=".npy, .csv or .xlsx for half the widths of intervals",
     )
-    evaluate.add_argument("t", type=Path, help="what was measured, in the same units")
-    evaluate.add_argument(
-        "--t-key", default=None, help="name of the array in a file that holds several"
-    )
-    evaluate.add_argument(
-        "--groups",
-        type=Path,
-        default=None,
-        help=".npy or .npz: which recording each sample is from; its samples err together",
-    )
-    evaluate.add_argument(
-        "--groups-key", default=None, help="name of the group array inside the .npz"
-    )
+    for command in (evaluate, adapt):
+        command.add_argument("t", type=Path, help="what was measured, in the same units")
+        command.add_argument(
+            "--t-key", default=None, help="name of the array in a file that holds several"
+        )
+        command.add_argument(
+            "--groups",
+            type=Path,
+            default=None,
+            help=".npy or .npz: which recording each sample is from; its samples err together",
+        )
+        command.add_argument(
+            "--groups-key", default=None, help="name of the group array inside the .npz"
+        )
+    adapt.add_argument("--out", type=Path, required=True, help="new directory for the bundle")
     options = parser.parse_args(arguments)
     try:
         options.execute(options)
@@ -262,6 +267,27 @@ def _predicted(options: argparse.Namespace) -> tuple[Any, Any, list[str] | None]
 
 def _evaluate(options: argparse.Namespace) -> None:
     from hpo_utils.bundle.acceptance import evaluate
+
+    table = evaluate(**_compared(options), accept_outliers=options.accept_outliers)
+    print(table.to_string(float_format="{:.4g}".format))
+    for remark in table.attrs["remarks"]:
+        print(remark, file=sys.stderr)
+
+
+def _adapt(options: argparse.Namespace) -> None:
+    from hpo_utils.bundle.adaptation import adapt
+
+    found = adapt(**_compared(options), out=options.out.absolute())
+    print(found.table.to_string(float_format="{:.4g}".format))
+    print(
+        "no correction is shown to help: nothing was written"
+        if found.directory is None
+        else f"the corrected bundle: {options.out}"
+    )
+
+
+def _compared(options: argparse.Namespace) -> dict[str, Any]:
+    """Return bundle, inputs, measured values and groups as ``evaluate`` and ``adapt`` take them."""
     from hpo_utils.bundle.bundle import load_bundle
     from hpo_utils.formats.later import read_inputs, read_measured
     from hpo_utils.formats.references import shared_column
@@ -273,11 +299,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     t = read_measured(files[1], options.t_key, layout.target_names, ids, by)
     groups = None if options.groups is None else options.groups.absolute()
     keys = {"x_key": options.x_key, "t_key": options.t_key, "groups_key": options.groups_key}
-    accept = options.accept_outliers
-    table = evaluate(bundle, x, t, options.device, groups=groups, accept_outliers=accept, **keys)
-    print(table.to_string(float_format="{:.4g}".format))
-    for remark in table.attrs["remarks"]:
-        print(remark, file=sys.stderr)
+    return {"bundle": bundle, "x": x, "t": t, "groups": groups, "device": options.device, **keys}
 
 
 def _check_outputs(outputs: list[Path | None], inputs: list[Path]) -> None:

@@ -76,15 +76,9 @@ def evaluate(
     known = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
     names = known.layout.target_names
     promised = _test_metrics(known)
-    y_true = _measured(t, t_key, known)
-    if not accept_outliers:
-        _refuse_codes(known, y_true)
-    found = predict(known, x, device, x_key, accept_outliers)
-    if len(y_true) != len(found.y):
-        raise DataError(
-            f"t must have a row for each of the {len(found.y)} samples of x, got {len(y_true)}"
-        )
-    units = _units(groups, groups_key, len(y_true))
+    y_true, found, units = compared(
+        known, x, t, groups, device, x_key, t_key, groups_key, accept_outliers
+    )
     counted = "sample" if units is None else "group"
     if units is None and known.cfg.data_split.method == "time":  # neighbours' errors are correlated
         units = time_blocks(len(y_true))
@@ -92,6 +86,32 @@ def evaluate(
     table = _table(known, promised, y_true, found, units, counted)
     table.attrs["remarks"] = _remarks(y_true, count_units(len(y_true), units), counted, names)
     return table
+
+
+def compared(
+    bundle: Bundle,
+    x: NDArray[Any] | str | Path,
+    t: NDArray[Any] | str | Path,
+    groups: NDArray[Any] | str | Path | None,
+    device: str,
+    x_key: str | None,
+    t_key: str | None,
+    groups_key: str | None,
+    accept_outliers: bool,
+) -> tuple[NDArray[Any], Prediction, NDArray[np.int64] | None]:
+    """Return measured values (n_samples, n_targets), predictions, and the group of each sample.
+
+    The groups are None if there are none; parameters are those of ``evaluate``.
+    """
+    y_true = _measured(t, t_key, bundle)
+    if not accept_outliers:
+        _refuse_codes(bundle, y_true)
+    found = predict(bundle, x, device, x_key, accept_outliers)
+    if len(y_true) != len(found.y):
+        raise DataError(
+            f"t must have a row for each of the {len(found.y)} samples of x, got {len(y_true)}"
+        )
+    return y_true, found, _units(groups, groups_key, len(y_true))
 
 
 def _remarks(y_true: NDArray[Any], n_units: int, counted: str, names: list[str]) -> list[str]:

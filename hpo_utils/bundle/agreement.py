@@ -64,12 +64,26 @@ def check_written(
             f" {bundle.directory.parent.name} is up to {off:.2g} standard deviations off: run"
             " notebooks/03_optimize.ipynb again"
         )
-    off = _apart(_by_onnx(onnx_file, raw), expected, std, has_trees=baselines is not None)
+    return why_not_onnx(onnx_file, raw, expected, std, has_trees=baselines is not None)
+
+
+def why_not_onnx(
+    onnx_file: Path,
+    raw: NDArray[Any],
+    expected: NDArray[Any],
+    std: NDArray[np.float64],
+    has_trees: bool,
+) -> str | None:
+    """Return why an ONNX file must not be shipped; None if it predicts what is ``expected``.
+
+    ``raw`` are inputs (n_samples, *raw_shape), and ``std`` (n_targets,) is the scale of targets.
+    """
+    off = _apart(_by_onnx(onnx_file, raw), expected, std, has_trees)
     if off <= AGREE:
         return None
     return (
         f"it takes float32, which does not hold these inputs ({raw.dtype}): its predictions of"
-        f" training samples are up to {off:.2g} standard deviations off"
+        f" known samples are up to {off:.2g} standard deviations off"
     )
 
 

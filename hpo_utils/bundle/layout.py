@@ -57,6 +57,8 @@ class Layout:
     shares: Mapping[str, list[float]] = field(default_factory=dict)
     thinning: str = "pick"  # ``dataset.thinning``, before version 6 always this
     missing_values: list[float | None] = field(default_factory=list)  # None: NaN
+    # what ``adaptation`` found: slopes and offsets, (n_targets,) each; nothing: the model as it is
+    correction: list[list[float]] = field(default_factory=list)
 
     @property
     def has_network(self) -> bool:

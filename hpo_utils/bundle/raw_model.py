@@ -63,6 +63,8 @@ class RawModel(nn.Module):
     target_std: Tensor
     lowest: Tensor
     highest: Tensor
+    slope: Tensor
+    offset: Tensor
     shares: Tensor
 
     def __init__(
@@ -79,7 +81,9 @@ class RawModel(nn.Module):
         names = [NETWORK] * bool(members) + ([] if baselines is None else baselines.names)
         shares = [layout.shares.get(name, [1.0] * n_targets) for name in names]
         self.register_buffer("shares", torch.tensor(shares, dtype=torch.float64))
-        self.fractions = list(physics.fractions) if baselines is not None else []
+        self.fractions = list(physics.fractions)
+        self.corrected = bool(layout.correction)
+        slope, offset = layout.correction or ([1.0] * n_targets, [0.0] * n_targets)
         self.single = len(layout.raw_shape) == 1  # (B, L), without a channel axis
         axes = (1, -1) + (1,) * max(len(layout.raw_shape) - 1, 1)
         for name in ("input_mean", "input_std"):
@@ -91,6 +95,8 @@ class RawModel(nn.Module):
             ("target_std", layout.target_std),
             ("lowest", lowest),
             ("highest", highest),
+            ("slope", slope),
+            ("offset", offset),
         ):
             self.register_buffer(name, torch.tensor(per_target, dtype=torch.float64))
 
@@ -120,13 +126,16 @@ class RawModel(nn.Module):
         if self.models.baselines is not None:
             joined = (others * self.shares[-int(others.shape[1]) :]).sum(1, keepdim=True)
             networks = joined if n_networks == 0 else self.shares[0] * networks + joined
-            if len(self.fractions) > 1:
-                whole = networks[:, :, self.fractions].sum(2, keepdim=True).clamp(min=MIN_MEAN)
-                parts = [
-                    networks[:, :, k : k + 1] / (whole if k in self.fractions else 1.0)
-                    for k in range(networks.shape[2])
-                ]
-                networks = torch.cat(parts, 2)
+        if self.corrected:
+            networks = (networks * self.slope + self.offset).clamp(self.lowest, self.highest)
+        mixes = self.corrected or self.models.baselines is not None
+        if mixes and len(self.fractions) > 1:
+            whole = networks[:, :, self.fractions].sum(2, keepdim=True).clamp(min=MIN_MEAN)
+            parts = [
+                networks[:, :, k : k + 1] / (whole if k in self.fractions else 1.0)
+                for k in range(networks.shape[2])
+            ]
+            networks = torch.cat(parts, 2)
         spread = networks.std(1, correction=int(n_networks > 1))
         return networks.mean(1).to(torch.float32), spread.to(torch.float32)
 

@@ -34,13 +34,27 @@ def calibrate_spread(
     of one width. Each target counts by the samples in which it was measured.
     """
     error = np.abs(members.mean(axis=0, dtype=np.float64) - y_true)
+    return calibrate(error, _spread(members), confidence, units, has_spread=len(members) > 1)
+
+
+def calibrate(
+    error: NDArray[np.float64],
+    spread: NDArray[np.float64],
+    confidence: float,
+    units: NDArray[np.int64] | None,
+    has_spread: bool,
+) -> Calibration:
+    """Calibrate intervals as ``calibrate_spread`` does, from absolute errors and spreads.
+
+    Both have shape (n_samples, n_targets); errors are NaN where a target was not measured.
+    """
     residual = np.sqrt(mean_of_measured(error**2))
-    normalised = error / np.maximum(np.hypot(_spread(members), residual), np.finfo(np.float64).tiny)
+    normalised = error / np.maximum(np.hypot(spread, residual), np.finfo(np.float64).tiny)
     factors = [
         _quantile(normalised[known, k], confidence, units if units is None else units[known])
         for k, known in enumerate(measured(error).T)
     ]
-    return Calibration(factors, residual.tolist(), len(members) > 1)
+    return Calibration(factors, residual.tolist(), has_spread)
 
 
 def _quantile(

@@ -1,0 +1,254 @@
+"""Adapt a bundle to another instrument, season or rig, by a few new samples with reference values.
+
+Its predictions are corrected by an offset, or by a line, for each target: the standard first step
+of calibration transfer (Feudale et al., Chemom. Intell. Lab. Syst. 64 (2002), 181-192). The
+networks are not trained further.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hpo_utils.base.errors import BundleError
+from hpo_utils.base.paths import whole_directory, write_json, write_text
+from hpo_utils.bundle.acceptance import compared
+from hpo_utils.bundle.agreement import why_not_onnx
+from hpo_utils.bundle.bundle import Bundle, load_bundle, predict
+from hpo_utils.bundle.layout import Prediction
+from hpo_utils.bundle.onnx_file import write_onnx
+from hpo_utils.bundle.onnx_prediction import ONNX_FILE
+from hpo_utils.data.sources import open_array
+from hpo_utils.scores.intervals import count_units
+from hpo_utils.scores.metrics import mean_of_measured, measured
+from hpo_utils.scores.spread import calibrate
+
+AS_IS, OFFSET, LINE = "as it is", "offset", "line"
+NEEDED = {AS_IS: 1, OFFSET: 3, LINE: 8}  # independent samples or groups that a correction needs
+MAX_FOLDS = 10
+N_COMPARED = 16  # samples on which the ONNX file is compared
+Line = tuple[float, float]  # slope and offset
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What adapting a bundle gave.
+
+    ``directory`` is that of the adapted bundle, None if no correction helped. ``table`` has a row
+    for each target: the correction, and the RMSE without and with it, by cross-validation.
+    """
+
+    directory: Path | None
+    table: pd.DataFrame
+
+
+def adapt(
+    bundle: str | Path | Bundle,
+    x: NDArray[Any] | str | Path,
+    t: NDArray[Any] | str | Path,
+    out: Path,
+    groups: NDArray[Any] | str | Path | None = None,
+    device: str = "auto",
+    x_key: str | None = None,
+    t_key: str | None = None,
+    groups_key: str | None = None,
+) -> Adaptation:
+    """Correct a bundle's predictions by new samples; write the corrected bundle to ``out``.
+
+    For each target, the correction is an offset or a line only if cross-validation on the new
+    samples, which leaves out whole groups, shows it to be better by more than a standard error.
+    Intervals are calibrated again on the samples left out. The old bundle stays as it is.
+
+    Parameters
+    ----------
+    bundle, x, t, groups, device, x_key, t_key, groups_key
+        As for ``acceptance.evaluate``. Values far from those of the training are accepted.
+    out
+        Directory of the new bundle, which must not exist.
+
+    Raises
+    ------
+    BundleError
+        If the bundle cannot be read, or ``out`` exists.
+    DataError
+        If inputs or targets have the wrong shape or type, or are not finite.
+    """
+    known = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+    if out.exists():
+        raise BundleError(f"an adapted bundle must be written to a new directory, got {out}")
+    y_true, found, units = compared(known, x, t, groups, device, x_key, t_key, groups_key, True)
+    kinds, lines, held_out = [], [], np.full(y_true.shape, np.nan)
+    for k, rows in enumerate(measured(y_true).T):
+        own = None if units is None else units[rows]
+        kind, line, predicted = _choose(
+            found.y[rows, k].astype(np.float64), y_true[rows, k].astype(np.float64), own
+        )
+        kinds.append(kind)
+        lines.append(line)
+        held_out[rows, k] = predicted
+    table = _table(known, kinds, lines, found.y, held_out, y_true)
+    if set(kinds) == {AS_IS}:
+        return Adaptation(None, table)
+    adapted = _corrected(known, lines, found, np.abs(held_out - y_true), units)
+    _write(adapted, known, out, table, x, x_key)
+    return Adaptation(out, table)
+
+
+def _choose(
+    y: NDArray[np.float64], truth: NDArray[np.float64], units: NDArray[np.int64] | None
+) -> tuple[str, Line, NDArray[np.float64]]:
+    """Return the kind of correction, the correction, and what it predicts of samples left out.
+
+    ``y`` and ``truth`` have shape (n_samples,).
+    """
+    numbers = np.arange(len(y)) if units is None else np.unique(units, return_inverse=True)[1]
+    n_units = count_units(len(y), units) if len(y) else 0
+    chosen, predicted = AS_IS, y
+    for kind in (OFFSET, LINE):
+        if n_units < NEEDED[kind]:
+            break
+        left_out = _left_out(kind, y, truth, numbers)
+        gain = (predicted - truth) ** 2 - (left_out - truth) ** 2
+        of_units = np.bincount(numbers, gain) / np.bincount(numbers)
+        error = float(np.std(of_units, ddof=1)) / len(of_units) ** 0.5
+        if of_units.mean() > error:
+            chosen, predicted = kind, left_out
+    return chosen, _fitted(chosen, y, truth), predicted
+
+
+def _left_out(
+    kind: str, y: NDArray[np.float64], truth: NDArray[np.float64], numbers: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return corrected predictions of each sample, by corrections fitted without its unit."""
+    n_units = int(numbers.max()) + 1
+    n_folds = min(MAX_FOLDS, n_units)
+    fold = (np.random.default_rng(0).permutation(n_units) % n_folds)[numbers]
+    found = np.empty_like(y)
+    for number in range(n_folds):
+        held = fold == number
+        slope, offset = _fitted(kind, y[~held], truth[~held])
+        found[held] = slope * y[held] + offset
+    return found
+
+
+def _fitted(kind: str, y: NDArray[np.float64], truth: NDArray[np.float64]) -> Line:
+    """Return slope and offset of a correction, by least squares."""
+    if kind == AS_IS:
+        return 1.0, 0.0
+    centred = y - y.mean()
+    squares = float(centred @ centred)
+    slope = float(centred @ truth) / squares if kind == LINE and squares > 0 else 1.0
+    return slope, float(truth.mean() - slope * y.mean())
+
+
+def _table(
+    bundle: Bundle,
+    kinds: list[str],
+    lines: list[Line],
+    y: NDArray[Any],
+    held_out: NDArray[np.float64],
+    y_true: NDArray[Any],
+) -> pd.DataFrame:
+    before, after = (np.sqrt(mean_of_measured((each - y_true) ** 2)) for each in (y, held_out))
+    columns = {
+        "samples": measured(y_true).sum(axis=0),
+        "correction": kinds,
+        "slope": [slope for slope, _ in lines],
+        "offset": [offset for _, offset in lines],
+        "RMSE as it is": before,
+        "RMSE corrected": after,
+        "unit": bundle.layout.target_units,
+    }
+    return pd.DataFrame(columns, index=pd.Index(bundle.layout.target_names, name="target"))
+
+
+def _corrected(
+    bundle: Bundle,
+    lines: list[Line],
+    found: Prediction,
+    error: NDArray[np.float64],
+    units: NDArray[np.int64] | None,
+) -> Bundle:
+    """Return the bundle with its correction, and with intervals that suit the new samples."""
+    layout, n_units = bundle.layout, count_units(len(error), units)
+    slope, offset = (np.array(each) for each in zip(*lines, strict=True))
+    if layout.correction:  # it was corrected before
+        first_slope, first_offset = (np.array(each) for each in layout.correction)
+        slope, offset = slope * first_slope, slope * first_offset + offset
+    calibration, confidence = layout.calibration, layout.confidence
+    if calibration is not None and found.spread is not None and measured(error).all():
+        # n units allow a level of n / (n + 1) at most: Lei et al. 2018, sec. 2.2
+        confidence = min(confidence, n_units / (n_units + 1))
+        spread = found.spread.astype(np.float64) * np.abs([line[0] for line in lines])
+        calibration = calibrate(error, spread, confidence, units, calibration.has_spread)
+    corrected = replace(
+        layout,
+        correction=[slope.tolist(), offset.tolist()],
+        calibration=calibration,
+        confidence=confidence,
+    )
+    return replace(bundle, layout=corrected)
+
+
+def _write(
+    adapted: Bundle,
+    bundle: Bundle,
+    out: Path,
+    table: pd.DataFrame,
+    x: NDArray[Any] | str | Path,
+    x_key: str | None,
+) -> None:
+    """Write the adapted bundle: the old one's files, with another layout, ONNX file and card."""
+    rows = json.loads(table.to_json(orient="index"))
+    with whole_directory(out) as partial:
+        shutil.copytree(bundle.directory, partial, dirs_exist_ok=True)
+        content = json.loads((partial / "bundle.json").read_text(encoding="utf-8"))
+        write_json(partial / "bundle.json", {**content, **asdict(adapted.layout)})
+        write_json(partial / "adaptation.json", {"from": str(bundle.directory), "targets": rows})
+        card = (partial / "MODEL_CARD.md").read_text(encoding="utf-8")
+        write_text(partial / "MODEL_CARD.md", card + _section(table))
+        written = load_bundle(partial)
+        onnx_file = partial / ONNX_FILE
+        if onnx_file.is_file():
+            raw = _first(x, x_key)
+            write_onnx(onnx_file, written.model, written.layout)
+            expected = predict(written, raw, "cpu", accept_outliers=True).y
+            std, has_trees = np.array(written.layout.target_std), bool(written.layout.shares)
+            if why_not_onnx(onnx_file, raw, expected, std, has_trees):
+                onnx_file.unlink()
+
+
+def _first(x: NDArray[Any] | str | Path, x_key: str | None) -> NDArray[Any]:
+    """Return the first raw inputs, to compare predictions of."""
+    if isinstance(x, np.ndarray):
+        return x[:N_COMPARED]
+    source = open_array(Path(x).expanduser(), x_key, "x")
+    return source.rows(np.arange(min(N_COMPARED, source.shape[0])))
+
+
+def _section(table: pd.DataFrame) -> str:
+    """Return a section of the model card."""
+    lines = [
+        f"| {name} | {row['samples']} | {row['slope']:.4g} · y + {row['offset']:.3g} |"
+        f" {row['RMSE as it is']:.3g} | {row['RMSE corrected']:.3g} | {row['unit']} |"
+        for name, row in table.iterrows()
+    ]
+    return "\n".join(
+        [
+            "\n## Adapted\n",
+            "The predictions y of the model described above are corrected by new samples. Errors of"
+            " the correction are those of samples that were left out of it; intervals are"
+            " calibrated on them.\n",
+            "| target | samples | correction | RMSE as it is | RMSE corrected | unit |",
+            "|---|---|---|---|---|---|",
+            *lines,
+            "",
+        ]
+    )
