@@ -129,6 +129,9 @@ def _add_import(command: argparse.ArgumentParser) -> None:
         help="codes for missing values, such as -9999",
     )
     command.add_argument(
+        "--pad", action="store_true", help="repeat the last value of recordings that are shorter"
+    )
+    command.add_argument(
         "--partly-measured", action="store_true", help="keep samples that lack some of the targets"
     )
     command.add_argument("--replace", action="store_true", help="write over an earlier import")

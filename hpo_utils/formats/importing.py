@@ -238,12 +238,16 @@ def _import_recordings(
 ) -> None:
     """Write the windows of recordings one after the other, so that memory holds one at a time."""
     references = _references(request)
+    if request.pad and request.window is not None:
+        raise DataError("recordings must be cut or continued, got both --window and --pad")
     if references is None:
         raise DataError("recordings must have a table of targets: give it by --targets")
     names = list(loaders)
     rows = references.rows_of(names)
     first = loaders[names[0]]()
     length = request.window or at_rate(first, request.rate).shape[1]
+    if request.pad:  # each recording is read once more, since the longest is known only then
+        length = max(at_rate(load(), request.rate).shape[1] for load in loaders.values())
     found.sample_shape = (len(first.channels), length)
     t = request.without_codes(references.values)[rows]
     measured = request.enough_measured(t)
@@ -289,10 +293,15 @@ def _windows_of(
             )
     known = replace(recording, values=request.without_codes(recording.values))
     values = at_rate(known, request.rate)
-    if request.window is None and values.shape[1] != length:
+    n_missing = length - values.shape[1]
+    if request.pad and n_missing > 0:
+        values = np.pad(values, ((0, 0), (0, n_missing)), mode="edge")
+        found.remarks.append(f"{name}: the last value is repeated {n_missing} times")
+    elif request.window is None and n_missing:
         raise DataError(
             f"recordings must be equally long, got {length} values in {first.path.name} and"
-            f" {values.shape[1]} in {name}: cut them into windows by --window"
+            f" {values.shape[1]} in {name}: cut them into windows by --window, or continue the"
+            " shorter ones by --pad"
         )
     windows, n_gaps = cut(values, length, request.step or length)
     if n_gaps:

@@ -31,6 +31,7 @@ class Request:
     rate: float | None = None
     missing: Sequence[float] = ()
     partly_measured: bool = False
+    pad: bool = False
     replace: bool = False
 
     def without_codes(self, values: NDArray[Any]) -> NDArray[np.float64]:

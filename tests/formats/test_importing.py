@@ -355,3 +355,21 @@ def test_a_table_in_long_form_holds_recordings(tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "flow/x_train.npy"), wanted, rtol=1e-6)
     np.testing.assert_array_equal(np.load(tmp_path / "flow/groups.npy"), [0, 0, 1, 1, 2, 2])
     assert (found.channels, found.axis.last) == (["p [kPa]", "q [V]"], 0.02)
+
+
+def test_shorter_recordings_can_be_continued_by_their_last_value(tmp_path):
+    x = recordings(tmp_path / "runs", (20, 14, 17))
+    files = {"targets": tmp_path / "runs/flows.xlsx", "out": tmp_path / "flow"}
+    with pytest.raises(DataError, match="or continue the shorter ones by --pad"):
+        run(*sorted((tmp_path / "runs").glob("*.tdms")), **files)
+    with pytest.raises(DataError, match="got both --window and --pad"):
+        run(*sorted((tmp_path / "runs").glob("*.tdms")), **files, pad=True, window=5)
+    found = run(*sorted((tmp_path / "runs").glob("*.tdms")), **files, pad=True)
+    saved = np.load(tmp_path / "flow/x_train.npy")
+    assert saved.shape == (3, 2, 20)
+    np.testing.assert_allclose(saved[1, :, :14], x[1], rtol=1e-6)
+    np.testing.assert_allclose(saved[1, :, 14:], np.repeat(x[1][:, -1:], 6, axis=1), rtol=1e-6)
+    assert found.remarks == [
+        "run_1.tdms: the last value is repeated 6 times",
+        "run_2.tdms: the last value is repeated 3 times",
+    ]
