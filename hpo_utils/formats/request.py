@@ -55,14 +55,7 @@ class Request:
         return [f"{(~enough).sum()} {what} without all targets are left out{advice}"]
 
 
-def request_of(
-    files: str,
-    targets: str,
-    out: str,
-    id_column: str = "",
-    window: int = 0,
-    partly_measured: bool = False,
-) -> Request:
+def request_of(files: str, targets: str, out: str, id_column: str = "", window: int = 0) -> Request:
     """Return what a notebook asks for; empty text and zero stand for what is not given.
 
     Paths are absolute or below the project root. An earlier import is written over.
@@ -73,6 +66,5 @@ def request_of(
         resolve(targets) if targets else None,
         id_column=id_column or None,
         window=window or None,
-        partly_measured=partly_measured,
         replace=True,
     )
