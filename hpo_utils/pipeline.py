@@ -20,6 +20,7 @@ from hpo_utils.base.errors import HpoError
 from hpo_utils.base.formatting import clock
 from hpo_utils.base.parameters import load_notebook_config
 from hpo_utils.base.paths import new_directory, project_root, relative_to_root, resolve
+from hpo_utils.report.certificate import certificate_path
 from hpo_utils.report.page import report_path
 from hpo_utils.report.verdict import (
     beats_baselines,
@@ -120,6 +121,7 @@ def print_results(cfg: Config) -> None:
         )
     print(f"report      {relative_to_root(report_path(root, study.study_name))}")
     if evaluation is not None:
+        print(f"to sign     {relative_to_root(certificate_path(root, study.study_name))}")
         bundle = relative_to_root(winner_directory(root, study.study_name) / "bundle")
         print(f"model       {bundle}, of {evaluation['contenders'][0]['name']}:")
         print(f"            python -m hpo_utils predict {bundle} x.npy --out y.csv")

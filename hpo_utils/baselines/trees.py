@@ -70,36 +70,49 @@ def fit_extra_trees(features: Array, z: Array) -> Trees:
 def fit_boosting(features: Array, z: Array) -> Trees:
     """Fit gradient boosting on histograms, for each target of z (n_samples, n_targets).
 
-    NaN in ``z`` stands for what was not measured.
+    NaN in ``z`` stands for what was not measured. The features are put into bins once, for all
+    targets together.
     """
     from sklearn.ensemble import HistGradientBoostingRegressor  # slow, and not needed to predict
 
     x = features.astype(np.float32)
+    edges = np.quantile(x, np.linspace(0, 1, N_BINS + 1)[1:-1], axis=0)  # (n_edges, n_features)
+    bins = _bins(x, edges)
     trees, bias = [], []
     for k, known in enumerate(~np.isnan(z.T)):
         model = HistGradientBoostingRegressor(
             max_iter=N_ROUNDS, learning_rate=RATE, max_leaf_nodes=N_LEAVES, min_samples_leaf=8,
             max_features=SHARE, l2_regularization=1.0, max_bins=N_BINS, early_stopping=False,
             random_state=0,
-        ).fit(x[known], z[known, k])  # fmt: skip
+        ).fit(bins[known], z[known, k])  # fmt: skip
         bias.append(float(np.ravel(model._baseline_prediction)[0]))
         # scikit-learn gives its histogram trees no public form
         trees += [_of_boosting(each.nodes, k, z.shape[1]) for (each,) in model._predictors]
     for tree in trees:
-        _put_between(tree, x)
+        _put_between(tree, x, edges)
     return _joined(trees, np.array(bias))
 
 
-def _put_between(tree: dict[str, NDArray[np.generic]], x: NDArray[np.float32]) -> None:
-    """Move thresholds half-way between the neighbouring values of the training samples.
+def _bins(x: NDArray[np.float32], edges: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the number of edges below each value of (n_samples, n_features)."""
+    found = np.zeros(x.shape, dtype=np.float32)
+    for each in edges:
+        found += x > each
+    return found
 
-    Boosting may put them on a sample's own value, which then falls to either side by rounding.
+
+def _put_between(
+    tree: dict[str, NDArray[np.generic]], x: NDArray[np.float32], edges: NDArray[np.float32]
+) -> None:
+    """Turn thresholds of bins into those of features, half-way between two training samples.
+
+    On a sample's own value, it would fall to either side by rounding.
     """
     for node in np.flatnonzero(tree["left"] != np.arange(len(tree["left"]))):
-        values, threshold = x[:, int(tree["feature"][node])], tree["threshold"][node]
-        below, above = values[values <= threshold], values[values > threshold]
-        if len(below) and len(above):
-            tree["threshold"][node] = (float(below.max()) + float(above.min())) / 2
+        feature = int(tree["feature"][node])
+        values, edge = x[:, feature], edges[int(tree["threshold"][node]), feature]
+        below, above = values[values <= edge].max(), values[values > edge].min()
+        tree["threshold"][node] = (float(below) + float(above)) / 2
 
 
 def _of_forest(

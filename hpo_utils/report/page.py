@@ -83,7 +83,8 @@ class Report:
         sources = {cell.source.strip() for cell in notebook.cells}
         for source in self.shown.keys() - sources:  # a cell that was edited since the file was read
             notebook.cells.append(nbformat.v4.new_code_cell(source))
-        for cell in notebook.cells:
+        notebook.cells[0].source = f"# {title}"  # in place of what the notebook is
+        for cell in notebook.cells[1:]:
             if cell.cell_type == "markdown":
                 cell.source = "\n".join(map(_, cell.source.split("\n")))
             elif shown := self.shown.get(cell.source.strip()):
@@ -120,17 +121,19 @@ def _headings(cells: list[Any]) -> list[str]:
     return [line.removeprefix("## ").strip() for line in lines if line.startswith("## ")]
 
 
+def figure_tag(figure: Figure, alt: str) -> str:
+    """Return a figure as an image tag that carries its own data."""
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_figure(buffer, format="png", dpi=DPI)
+    image = base64.b64encode(buffer.getvalue()).decode("ascii")
+    source = f"data:image/png;base64,{image}"
+    return f'<img src="{source}" alt="{html.escape(alt, quote=True)}">'
+
+
 def _mime_bundle(item: Figure | pd.DataFrame | str, alt: str) -> dict[str, str]:
     """Return an output's data by MIME type; figures as an image tag, which can carry a text."""
     if isinstance(item, Figure):
-        buffer = io.BytesIO()
-        FigureCanvasAgg(item).print_figure(buffer, format="png", dpi=DPI)
-        image = base64.b64encode(buffer.getvalue()).decode("ascii")
-        source = f"data:image/png;base64,{image}"
-        return {
-            "text/plain": f"[figure: {alt}]",
-            "text/html": f'<img src="{source}" alt="{html.escape(alt, quote=True)}">',
-        }
+        return {"text/plain": f"[figure: {alt}]", "text/html": figure_tag(item, alt)}
     if isinstance(item, pd.DataFrame):
         # pandas puts na_rep for NaN, not for None
         numbers = item.map(lambda value: float("nan") if value is None else value).to_html(

@@ -81,7 +81,6 @@ def show_answer(report: Report, study: optuna.Study, cfg: Config) -> None:
         report.show(why_none_completed(study) or _(UNSETTLED))
         return
     report.show(beats_baselines(evaluation["examination"]))
-    report.show(sentence_on_home(evaluation["examination"]))
     if not isinstance(evaluation["all_folds"], str):
         report.show(sentence_on_folds(evaluation["all_folds"], evaluation["target_names"]))
     report.show(number_one(evaluation))

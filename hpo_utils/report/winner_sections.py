@@ -26,7 +26,6 @@ from hpo_utils.report.page import Report
 from hpo_utils.report.tables import metrics_table, worst_table
 from hpo_utils.report.verdict import SettledStudy, when_settled
 from hpo_utils.scores.skill import NETWORK
-from hpo_utils.trials.figures import plot_prediction_vs_truth
 from hpo_utils.winner.examination import shares_at_home
 from hpo_utils.winner.settle import load_predictions
 
@@ -37,16 +36,11 @@ MAX_VALUES = 2**26  # input values analysed together: 256 MB
 
 
 @when_settled
-def show_predictions_of_winner(report: Report, settled: SettledStudy) -> None:
-    """Show the winner's predictions of the test part and the errors of each target."""
-    y_true, y_pred = _test_predictions(settled)
+def show_errors(report: Report, settled: SettledStudy) -> None:
+    """Show the errors of the winner's predictions of the test part, target by target."""
     found = settled.examination
     errors = found["test"][name_at_home(shares_at_home(found))]
     names, units = settled.evaluation["target_names"], settled.evaluation["target_units"]
-    report.show(
-        plot_prediction_vs_truth(y_true, y_pred, names, units, errors),
-        _("Prediction of the winner against truth in the test part, one panel per target"),
-    )
     over = {
         name: (baseline, found["test"][baseline][name]["mse"])
         for name, baseline in zip(names, found["best_baseline"], strict=True)
@@ -61,7 +55,7 @@ def show_predictions_of_winner(report: Report, settled: SettledStudy) -> None:
 @when_settled
 def show_residuals(report: Report, settled: SettledStudy) -> None:
     """Show the errors against the true values, and the conditions under which they grow."""
-    y_true, y_pred = _test_predictions(settled)
+    y_true, y_pred = predicted_at_home(settled)
     names, units = settled.evaluation["target_names"], settled.evaluation["target_units"]
     report.show(
         plot_residuals(y_true, y_pred, names, units),
@@ -78,7 +72,7 @@ def show_residuals(report: Report, settled: SettledStudy) -> None:
 def show_worst(report: Report, settled: SettledStudy) -> None:
     """Show the signals of the worst predicted samples, and the worst predicted groups."""
     data = settled.data
-    y_true, y_pred = _test_predictions(settled)
+    y_true, y_pred = predicted_at_home(settled)
     std = data.target_scaler.std
     worst = worst_samples(y_true, y_pred, std, N_WORST)
     numbers = data.sample_numbers("test")[worst]
@@ -142,7 +136,7 @@ def _inputs(data: PreparedData, bundle: Bundle, rows: NDArray[np.int64]) -> torc
     return bundle.model.models.thinned(x)
 
 
-def _test_predictions(settled: SettledStudy) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def predicted_at_home(settled: SettledStudy) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return true values of the test part and predictions of what goes home, in units.
 
     Each has shape (n_samples, n_targets).

@@ -18,6 +18,7 @@ from hpo_utils.report import (
     data_sections,
     page,
     recorded,
+    result_sections,
     study_sections,
     tables,
     trust_sections,
@@ -83,6 +84,8 @@ def test_all_that_a_report_shows_is_japanese(settled, monkeypatch):
     monkeypatch.setattr(page, "_mime_bundle", keep)
     report = Report("04_analyze.ipynb", "ja")
     for section in (
+        result_sections.show_result,
+        result_sections.show_certificate,
         verdict.show_answer,
         verdict.show_test,
         verdict.show_race,
@@ -92,7 +95,7 @@ def test_all_that_a_report_shows_is_japanese(settled, monkeypatch):
         trust_sections.show_split,
         study_sections.show_overview,
         study_sections.show_best_trial,
-        winner_sections.show_predictions_of_winner,
+        winner_sections.show_errors,
         winner_sections.show_residuals,
         winner_sections.show_worst,
         winner_sections.show_sensitivity,

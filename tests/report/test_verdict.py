@@ -7,17 +7,25 @@ import pytest
 
 from hpo_utils.data.preparation import prepare_data
 from hpo_utils.data.split import split_indices
-from hpo_utils.report import data_sections, trust_sections, verdict, winner_sections
+from hpo_utils.report import (
+    data_sections,
+    result_sections,
+    trust_sections,
+    verdict,
+    winner_sections,
+)
 from hpo_utils.report.page import Report
 from hpo_utils.study.search import run_study
 from hpo_utils.training.test_looks import note_look
 from hpo_utils.winner.settle import settle_winner, study_data
 
 SECTIONS = [
+    result_sections.show_result,
+    result_sections.show_certificate,
     verdict.show_answer,
     verdict.show_race,
     verdict.show_test,
-    winner_sections.show_predictions_of_winner,
+    winner_sections.show_errors,
     winner_sections.show_residuals,
     winner_sections.show_worst,
     winner_sections.show_sensitivity,
