@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from hpo_utils.report.verdict import SettledStudy, sentence_on_looks
 from hpo_utils.winner.examination import shares_at_home
 
 DIGITS = 16  # of a digest that are printed
+SOFTWARE = ("hpo_utils", "torch", "optuna", "numpy")
 
 
 def certificate_path(outputs_root: Path, study_name: str) -> Path:
@@ -30,7 +32,11 @@ def write_certificate(path: Path, settled: SettledStudy, figure: Figure) -> Path
     """Write the test report, with ``figure`` of the predictions of the test part."""
     evaluation, found = settled.evaluation, settled.examination
     units = dict(zip(evaluation["target_names"], evaluation["target_units"], strict=True))
-    table = "" if "merit" not in found else merit_table(found["merit"], units).to_html(border=0)
+    table = (
+        ""
+        if "merit" not in found
+        else merit_table(found["merit"], units).to_html(border=0, index_names=False)
+    )
     content = {
         "title": _("Test report"),
         "study": evaluation["study_name"],
@@ -43,7 +49,7 @@ def write_certificate(path: Path, settled: SettledStudy, figure: Figure) -> Path
             " Limits and intervals hold at {confidence}. They are valid for samples like those of"
             " the test part, within the range of its reference values."
         ).format(confidence=percent(evaluation["confidence"])),
-        "looks": sentence_on_looks(settled.data).replace("*", ""),
+        "looks": re.sub("[*`]", "", sentence_on_looks(settled.data)),
         "sign": [_("Place and date"), _("Name"), _("Signature")],
     }
     jinja = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
@@ -74,6 +80,6 @@ def _facts(settled: SettledStudy) -> list[tuple[str, str]]:
         (_("samples"), samples),
         (_("model"), models),
         (_("digest of the model"), digest[:DIGITS]),
-        (_("software"), ", ".join(f"{name} {packages[name]}" for name in sorted(packages)[:4])),
+        (_("software"), ", ".join(f"{n} {packages[n]}" for n in SOFTWARE if n in packages)),
         (_("settled"), evaluation["settled"]),
     ]

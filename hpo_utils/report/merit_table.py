@@ -21,6 +21,7 @@ def merit_table(merits: Mapping[str, Merit], units: Mapping[str, str]) -> pd.Dat
             {
                 _("target"): label,
                 "n": found["n"],
+                _("range"): interval_text(found["reference"], ".3g"),
                 _("bias"): _number(found["bias"]),
                 _("its limit"): "–" if (b := found["bias_limit"]) is None else f"± {b:.3g}",
                 "SEP": _number(found["sep"]),

@@ -64,6 +64,6 @@ def result_table(evaluation: Evaluation) -> pd.DataFrame:
         if "merit" in found:
             reference = found["merit"][names[k]]["reference"]
             row[_("validated range")] = interval_text(reference, ".3g")
-        row[_("than the best baseline")] = _(verdict_at_home(found, k))
+        row[_("against the best baseline")] = _(verdict_at_home(found, k))
         rows.append(row)
     return pd.DataFrame(rows).set_index(_("target"))
