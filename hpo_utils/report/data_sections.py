@@ -19,6 +19,8 @@ from hpo_utils.scores.metrics import measured, varies
 def show_parts(report: Report, data: PreparedData) -> None:
     """Show the parts of the split, and warn of parts that are too small or do not vary."""
     report.show(parts_table(data))
+    if "split" in data.manifest["settings"]["dataset"]:
+        report.show(_("The parts are those that came with the data (`dataset.split`)."))
     if not all(measured(data.targets(part)).all() for part in PARTS):
         report.show(
             _(
