@@ -13,7 +13,7 @@ from hpo_utils.base.formatting import percent
 from hpo_utils.base.language import _
 from hpo_utils.base.paths import read_mapping, write_text
 from hpo_utils.baselines.take_home import mean_shares
-from hpo_utils.data.split import PART_NAMES
+from hpo_utils.data.split import MIN_UNITS, PART_NAMES
 from hpo_utils.report.merit_table import merit_table
 from hpo_utils.report.page import TEMPLATES, figure_tag
 from hpo_utils.report.verdict import SettledStudy, sentence_on_looks
@@ -49,6 +49,12 @@ def write_certificate(path: Path, settled: SettledStudy, figure: Figure) -> Path
             " Limits and intervals hold at {confidence}. They are valid for samples like those of"
             " the test part, within the range of its reference values."
         ).format(confidence=percent(evaluation["confidence"])),
+        "warning": _(
+            "Fewer than {least} independent samples or groups were tested: these figures are mostly"
+            " chance."
+        ).format(least=MIN_UNITS)
+        if found["n_test_units"] < MIN_UNITS
+        else "",
         "looks": re.sub("[*`]", "", sentence_on_looks(settled.data)),
         "sign": [_("Place and date"), _("Name"), _("Signature")],
     }

@@ -39,6 +39,17 @@ def test_it_names_data_model_and_software_and_leaves_room_to_sign(of_study, tmp_
     assert not re.search(r'(src|href)="(?!data:)', text)  # nothing is loaded from elsewhere
 
 
+def test_too_few_samples_are_said(of_study, tmp_path):
+    examination = {**of_study.examination, "n_test_units": 5}
+    few = SettledStudy(
+        {**of_study.evaluation, "examination": examination}, of_study.data, of_study.directory
+    )
+    said = "Fewer than 8 independent samples or groups were tested"
+    for study, is_said in ((few, True), (of_study, False)):
+        text = write_certificate(tmp_path / "c.html", study, Figure()).read_text(encoding="utf-8")
+        assert (said in text) == is_said
+
+
 def test_names_cannot_write_into_the_page(of_study, tmp_path):
     evaluation = {**of_study.evaluation, "study_name": "<script>alert(1)</script>"}
     spoilt = SettledStudy(evaluation, of_study.data, of_study.directory)
