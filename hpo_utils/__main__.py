@@ -47,6 +47,21 @@ def main(arguments: list[str] | None = None) -> int:
     proxy.add_argument("--port", type=int, default=13000)
     for command in (run, status, dashboard, proxy):
         _add_settings(command)
+    _add_bundle_commands(commands)
+    options = parser.parse_args(arguments)
+    try:
+        options.execute(options)
+    except HpoError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on where it was", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _add_bundle_commands(commands: Any) -> None:
+    """Add the commands that take a bundle; ``commands`` are the parser's subparsers."""
     predict = commands.add_parser("predict", help="predict from raw arrays with a bundle")
     predict.set_defaults(execute=_predict)
     evaluate = commands.add_parser("evaluate", help="compare a bundle with later measurements")
@@ -90,16 +105,6 @@ def main(arguments: list[str] | None = None) -> int:
             "--groups-key", default=None, help="name of the group array inside the .npz"
         )
     adapt.add_argument("--out", type=Path, required=True, help="new directory for the bundle")
-    options = parser.parse_args(arguments)
-    try:
-        options.execute(options)
-    except HpoError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: the same command goes on where it was", file=sys.stderr)
-        return INTERRUPTED
-    return 0
 
 
 def _add_import(command: argparse.ArgumentParser) -> None:

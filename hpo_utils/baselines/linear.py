@@ -81,14 +81,14 @@ def _ridge_path(x: Array, z: Array) -> Iterator[tuple[Array, Array]]:
 
 
 def folds(
-    n_samples: int, groups: NDArray[np.int64] | None
+    n_samples: int, groups: NDArray[np.int64] | None, most: int = N_FOLDS
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Yield positions of training and held-out samples, by group if there are several groups."""
     units = np.arange(n_samples)
     if groups is not None and len(np.unique(groups)) > 1:
         units = np.unique(groups, return_inverse=True)[1]
     n_units = int(units.max()) + 1
-    dealt = np.random.default_rng(0).permutation(n_units) % min(N_FOLDS, n_units)
-    for fold in range(min(N_FOLDS, n_units)):
+    dealt = np.random.default_rng(0).permutation(n_units) % min(most, n_units)
+    for fold in range(min(most, n_units)):
         held = dealt[units] == fold
         yield np.flatnonzero(~held), np.flatnonzero(held)

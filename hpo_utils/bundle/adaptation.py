@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from hpo_utils.base.errors import BundleError
 from hpo_utils.base.paths import whole_directory, write_json, write_text
+from hpo_utils.baselines.linear import folds
 from hpo_utils.bundle.acceptance import compared
 from hpo_utils.bundle.agreement import why_not_onnx
 from hpo_utils.bundle.bundle import Bundle, load_bundle, predict
@@ -114,7 +115,7 @@ def _choose(
     for kind in (OFFSET, LINE):
         if n_units < NEEDED[kind]:
             break
-        left_out = _left_out(kind, y, truth, numbers)
+        left_out = _left_out(kind, y, truth, units)
         gain = (predicted - truth) ** 2 - (left_out - truth) ** 2
         of_units = np.bincount(numbers, gain) / np.bincount(numbers)
         error = float(np.std(of_units, ddof=1)) / len(of_units) ** 0.5
@@ -124,16 +125,12 @@ def _choose(
 
 
 def _left_out(
-    kind: str, y: NDArray[np.float64], truth: NDArray[np.float64], numbers: NDArray[np.int64]
+    kind: str, y: NDArray[np.float64], truth: NDArray[np.float64], units: NDArray[np.int64] | None
 ) -> NDArray[np.float64]:
     """Return corrected predictions of each sample, by corrections fitted without its unit."""
-    n_units = int(numbers.max()) + 1
-    n_folds = min(MAX_FOLDS, n_units)
-    fold = (np.random.default_rng(0).permutation(n_units) % n_folds)[numbers]
     found = np.empty_like(y)
-    for number in range(n_folds):
-        held = fold == number
-        slope, offset = _fitted(kind, y[~held], truth[~held])
+    for rest, held in folds(len(y), units, MAX_FOLDS):
+        slope, offset = _fitted(kind, y[rest], truth[rest])
         found[held] = slope * y[held] + offset
     return found
 

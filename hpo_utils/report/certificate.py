@@ -12,12 +12,10 @@ from matplotlib.figure import Figure
 from hpo_utils.base.formatting import percent
 from hpo_utils.base.language import _
 from hpo_utils.base.paths import read_mapping, write_text
-from hpo_utils.baselines.take_home import mean_shares
 from hpo_utils.data.split import MIN_UNITS, PART_NAMES
 from hpo_utils.report.merit_table import merit_table
 from hpo_utils.report.page import TEMPLATES, figure_tag
-from hpo_utils.report.verdict import SettledStudy, sentence_on_looks
-from hpo_utils.winner.examination import shares_at_home
+from hpo_utils.report.verdict import SettledStudy, models_at_home, sentence_on_looks
 
 DIGITS = 16  # of a digest that are printed
 SOFTWARE = ("hpo_utils", "torch", "optuna", "numpy")
@@ -71,10 +69,6 @@ def _facts(settled: SettledStudy) -> list[tuple[str, str]]:
     made_with = read_mapping(bundle / "environment.json") or {}
     packages: dict[str, Any] = made_with.get("packages", {})
     digest = str((read_mapping(bundle / "bundle.json") or {}).get("sha256", "–"))
-    models = " + ".join(
-        _(name) if share is None else f"{share:.2f} {_(name)}"
-        for name, share in mean_shares(shares_at_home(settled.examination))
-    )
     samples = ", ".join(
         f"{_(PART_NAMES[part])} {n}" for part, n in data.manifest["n_samples"].items()
     )
@@ -84,7 +78,7 @@ def _facts(settled: SettledStudy) -> list[tuple[str, str]]:
     return [
         (_("data"), f"{data.dataset_id} ({sources})"),
         (_("samples"), samples),
-        (_("model"), models),
+        (_("model"), models_at_home(settled.examination)),
         (_("digest of the model"), digest[:DIGITS]),
         (_("software"), ", ".join(f"{n} {packages[n]}" for n in SOFTWARE if n in packages)),
         (_("settled"), evaluation["settled"]),

@@ -131,14 +131,19 @@ def beats_baselines(found: Examination) -> str:
     return said
 
 
+def models_at_home(found: Examination) -> str:
+    """Return the models that go home, with their mean shares."""
+    return " + ".join(
+        _(name) if share is None else f"{share:.2f} {_(name)}"
+        for name, share in mean_shares(shares_at_home(found))
+    )
+
+
 def sentence_on_home(found: Examination) -> str:
     """Return what goes home, and for which targets it beats the best baseline."""
     shares = shares_at_home(found)
     said = _("**What goes home: {models}**, which the validation part prefers.").format(
-        models=" + ".join(
-            _(name) if share is None else f"{share:.2f} {_(name)}"
-            for name, share in mean_shares(shares)
-        )
+        models=models_at_home(found)
     )
     if list(shares) == [NETWORK] or found["n_test_units"] < MIN_UNITS:
         return said

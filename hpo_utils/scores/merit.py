@@ -85,7 +85,7 @@ def _of_one(
     low, high = (float(truth.min()), float(truth.max())) if n else (np.nan, np.nan)
     quarter, three = np.quantile(truth, (0.25, 0.75)) if n else (np.nan, np.nan)
     line = _line(truth, predicted, n_units, confidence) if spread is not None else {}
-    is_known = bool(sep) and spread is not None
+    varying = None if spread is None else high - low
     return {
         "n": n,
         "n_units": n_units,
@@ -100,9 +100,9 @@ def _of_one(
         "slope_p": line.get("slope_p"),
         "intercept": line.get("intercept"),
         "line_p": line.get("line_p"),
-        "rpd": spread / sep if is_known and sep and spread else None,
-        "rpiq": float(three - quarter) / sep if is_known and sep else None,
-        "sep_of_range": sep / (high - low) if is_known and sep else None,
+        "rpd": _over(spread, sep),
+        "rpiq": _over(None if spread is None else float(three - quarter), sep),
+        "sep_of_range": _over(sep or None, varying),
         "agreement": (None, None)
         if sep is None or bias is None
         else (bias - AGREEMENT * sep, bias + AGREEMENT * sep),
@@ -141,6 +141,11 @@ def _line(
         "slope_p": _two_sided(slope - 1.0, standard, freedom),
         "line_p": line_p,
     }
+
+
+def _over(above: float | None, below: float | None) -> float | None:
+    """Return a ratio; None where it is not defined."""
+    return None if above is None or not below else above / below
 
 
 def _two_sided(difference: float, standard: float, freedom: int) -> float | None:
