@@ -65,7 +65,8 @@ def adapt(
 
     For each target, the correction is an offset or a line only if cross-validation on the new
     samples, which leaves out whole groups, shows it to be better by more than a standard error.
-    Intervals are calibrated again on the samples left out. The old bundle stays as it is.
+    Intervals are calibrated again on the samples left out, if all targets of all of them were
+    measured; else they stay, and the model card says so. The old bundle stays as it is.
 
     Parameters
     ----------
@@ -210,7 +211,8 @@ def _write(
         write_json(partial / "bundle.json", {**content, **asdict(adapted.layout)})
         write_json(partial / "adaptation.json", {"from": str(bundle.directory), "targets": rows})
         card = (partial / "MODEL_CARD.md").read_text(encoding="utf-8")
-        write_text(partial / "MODEL_CARD.md", card + _section(table))
+        renewed = adapted.layout.calibration is not bundle.layout.calibration
+        write_text(partial / "MODEL_CARD.md", card + _section(table, renewed))
         written = load_bundle(partial)
         onnx_file = partial / ONNX_FILE
         if onnx_file.is_file():
@@ -230,8 +232,11 @@ def _first(x: NDArray[Any] | str | Path, x_key: str | None) -> NDArray[Any]:
     return source.rows(np.arange(min(N_COMPARED, source.shape[0])))
 
 
-def _section(table: pd.DataFrame) -> str:
-    """Return a section of the model card."""
+def _section(table: pd.DataFrame, renewed: bool) -> str:
+    """Return a section of the model card; ``renewed``: the intervals are calibrated again."""
+    intervals = (
+        "intervals are calibrated on them" if renewed else "intervals are not calibrated anew"
+    )
     lines = [
         f"| {name} | {row['samples']} | {row['slope']:.4g} · y + {row['offset']:.3g} |"
         f" {row['RMSE as it is']:.3g} | {row['RMSE corrected']:.3g} | {row['unit']} |"
@@ -241,8 +246,7 @@ def _section(table: pd.DataFrame) -> str:
         [
             "\n## Adapted\n",
             "The predictions y of the model described above are corrected by new samples. Errors of"
-            " the correction are those of samples that were left out of it; intervals are"
-            " calibrated on them.\n",
+            f" the correction are those of samples that were left out of it; {intervals}.\n",
             "| target | samples | correction | RMSE as it is | RMSE corrected | unit |",
             "|---|---|---|---|---|---|",
             *lines,
