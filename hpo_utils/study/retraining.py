@@ -31,6 +31,7 @@ from hpo_utils.trials.storage import (
     FINISHED,
     count_finished,
     create_pruner,
+    enqueue,
     enqueued_params,
     open_storage,
 )
@@ -91,7 +92,7 @@ def train_all(
             )
         for settings in wanted.values():
             if settings_key(settings) in lost:
-                retrained.enqueue_trial(settings)
+                enqueue(retrained, settings)
         asked |= lost
         retrained.set_user_attr(WANTED, count_finished(retrained) + len(unfinished))
         if n_waiting := len(retrained.get_trials(deepcopy=False, states=(TrialState.WAITING,))):

@@ -35,6 +35,7 @@ from hpo_utils.trials.storage import (
     count_finished,
     create_pruner,
     default_database,
+    enqueue,
     enqueued_params,
     open_storage,
     read_signature,
@@ -358,4 +359,4 @@ def _enqueue_base(study: optuna.Study, space: SearchSpace, cfg: Config) -> None:
         if trial.state != TrialState.FAIL
     ]
     if base not in tried:
-        study.enqueue_trial(base)
+        enqueue(study, base)

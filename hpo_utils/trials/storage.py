@@ -8,6 +8,7 @@ died          epochs done when a process last died, and how many died in a row a
 effort        seconds by phase, utilisation, epochs planned (``timing.Effort``)
 failure       why the trial failed, or why it was pruned if not by the pruner
 best_epoch    the epoch whose weights are kept
+mark          what the process that enqueued the trial knows it by
 fold_scores   the score on each fold, if it is the mean over several (``score_folds``)
 val_r2        R² of each target on the validation part
 same_as       the trial with the same parameters whose outcome this one took over
@@ -27,6 +28,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+import uuid
 import warnings
 import weakref
 from collections.abc import Iterable
@@ -264,6 +266,25 @@ def trial_seconds(trial: FrozenTrial) -> float | None:
 def enqueued_params(trial: FrozenTrial) -> dict[str, Any] | None:
     """Return the parameters that a trial was enqueued with; None if the sampler suggested it."""
     return trial.system_attrs.get("fixed_params")
+
+
+def enqueue(study: optuna.Study, params: dict[str, Any]) -> None:
+    """Enqueue a trial, and take it back if another process enqueued the same just before.
+
+    Two machines that start at the same moment both see that nobody has enqueued it.
+    """
+    mark = uuid.uuid4().hex
+    study.enqueue_trial(params, user_attrs={"mark": mark})
+    unfinished = study.get_trials(deepcopy=False, states=(TrialState.WAITING, TrialState.RUNNING))
+    same = [trial for trial in unfinished if enqueued_params(trial) == params]
+    if not same or same[0].user_attrs.get("mark") == mark:
+        return
+    for trial in same[1:]:
+        # unless a worker has begun it meanwhile: only one process can set it running
+        if trial.user_attrs.get("mark") == mark and study._storage.set_trial_state_values(
+            trial._trial_id, TrialState.RUNNING
+        ):
+            study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
 
 
 def count_finished(study: optuna.Study) -> int:

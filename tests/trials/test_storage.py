@@ -9,7 +9,13 @@ import pytest
 from sqlalchemy import event
 
 from hpo_utils.base.errors import StudyError
-from hpo_utils.trials.storage import create_pruner, open_storage, stored_names
+from hpo_utils.trials.storage import (
+    create_pruner,
+    enqueue,
+    enqueued_params,
+    open_storage,
+    stored_names,
+)
 
 
 def test_the_default_database_lies_in_the_outputs(make_config, tmp_path):
@@ -149,6 +155,40 @@ while (trial := study.ask()).number < 40:
     print(trial.number)
     study.tell(trial, 0.0)
 """
+
+
+ENQUEUE = """
+import sys, optuna
+from hpo_utils.base.config import load_config
+from hpo_utils.trials.storage import enqueue, open_storage
+cfg = load_config("params/smoke.yaml", [f"paths.outputs_root={sys.argv[1]}"])
+study = optuna.load_study(study_name="s", storage=open_storage(cfg))
+print("ready", flush=True)
+sys.stdin.readline()
+for i in range(20):
+    enqueue(study, {"x": i})
+"""
+
+
+def test_processes_that_enqueue_the_same_at_once_leave_one(make_config, tmp_path):
+    study = optuna.create_study(study_name="s", storage=open_storage(make_config()))
+    processes = three_at_once(ENQUEUE, tmp_path / "runs")
+    outputs = [process.communicate(timeout=60) for process in processes]
+    assert [err for _, err in outputs if "Error" in err] == []
+    waiting = study.get_trials(states=(optuna.trial.TrialState.WAITING,))
+    assert sorted(enqueued_params(trial)["x"] for trial in waiting) == list(range(20))
+
+
+def test_what_a_worker_has_begun_meanwhile_is_not_taken_back(make_config, monkeypatch):
+    """Another process enqueues the same, and both trials run before this one looks again."""
+    study = optuna.create_study(study_name="s", storage=open_storage(make_config()))
+    study.enqueue_trial({"x": 0})
+    add = study.enqueue_trial
+    monkeypatch.setattr(
+        study, "enqueue_trial", lambda *a, **k: (add(*a, **k), study.ask(), study.ask())
+    )
+    enqueue(study, {"x": 0})
+    assert [trial.state.name for trial in study.trials] == ["RUNNING", "RUNNING"]
 
 
 def test_two_processes_never_take_the_same_waiting_trial(make_config, tmp_path):
