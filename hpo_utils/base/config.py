@@ -12,6 +12,7 @@ import copy
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, make_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
@@ -28,6 +29,8 @@ from hpo_utils.base.written import as_meant, is_text, null_or_text, read_written
 
 # settings that a search may vary: they change neither the scored samples nor their scoring
 SEARCHABLE = re.compile(r"(model|training|augmentation)\.\w+|dataset\.(downsample_factor|thinning)")
+DURATION = re.compile(r"(\d+(?:\.\d*)?)\s*(s|min|h|d|)")
+SECONDS = {"": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 TARGET_WEIGHT = re.compile(r"weight_target_(\d+)")
 
 
@@ -133,6 +136,27 @@ def updated(cfg: Config, values: Mapping[str, Any]) -> Config:
     return changed
 
 
+def budget_seconds(cfg: Config) -> float | None:
+    """Return ``study.budget`` in seconds, of which each fold with a search of its own gets a part.
+
+    Raises
+    ------
+    ConfigError
+        If it is no duration.
+    """
+    if cfg.study.budget is None:
+        return None
+    found = DURATION.fullmatch(cfg.study.budget.strip())
+    seconds = float(found[1]) * SECONDS[found[2]] if found else 0.0
+    if seconds <= 0:
+        raise ConfigError(
+            "study.budget must be a duration such as 90s, 30min, 2h or 1d, got"
+            f" {cfg.study.budget!r}"
+        )
+    searches = cfg.data_split.n_folds if cfg.evaluation.other_folds == "search" else None
+    return seconds / (searches or 1)
+
+
 def has_key(cfg: Config, key: str) -> bool:
     """Return whether the dotted ``key`` is a setting of ``cfg``."""
     section, _, name = key.rpartition(".")
@@ -181,6 +205,7 @@ def check_config(cfg: Config) -> None:
     if address.password is not None or "password" in parse_qs(address.query):
         # every config.yaml would contain the password
         raise ConfigError("study.storage must hold no password: set PGPASSWORD or write ~/.pgpass")
+    budget_seconds(cfg)
     for name, value in as_dict(cfg)["training"].items():
         if TARGET_WEIGHT.fullmatch(name) and not value >= 0.0:
             raise ConfigError(f"training.{name} must be at least 0, got {value}")
@@ -219,17 +244,22 @@ def _merge(layers: list[dict[str, Any]], n_weights: int = 0) -> Config:
         for key in section
         if (match := TARGET_WEIGHT.fullmatch(str(key)))
     ]
-    schema = OmegaConf.structured(Config)
-    # the number of targets is known only from the data, so add their weights to the schema
-    weights = [(f"weight_target_{i}", float, 1.0) for i in range(max([n_weights - 1, *named]) + 1)]
-    schema.training = make_dataclass("TrainingConfig", weights, bases=(TrainingConfig,))()
     try:
-        cfg = cast(Config, OmegaConf.merge(schema, *layers))
+        cfg = cast(Config, OmegaConf.merge(_schema(max([n_weights - 1, *named]) + 1), *layers))
         OmegaConf.resolve(cast(DictConfig, cfg))
     except OmegaConfBaseException as error:
         raise ConfigError(_in_one_sentence(error)) from None
     check_config(cfg)
     return cfg
+
+
+@cache  # half the time of a merge, which copies it
+def _schema(n_weights: int) -> DictConfig:
+    """Return the schema, with weights of so many targets: their number is known from the data."""
+    schema = OmegaConf.structured(Config)
+    weights = [(f"weight_target_{i}", float, 1.0) for i in range(n_weights)]
+    schema.training = make_dataclass("TrainingConfig", weights, bases=(TrainingConfig,))()
+    return cast(DictConfig, schema)
 
 
 def _refuse_resolvers(content: Any) -> None:

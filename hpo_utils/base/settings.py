@@ -146,6 +146,9 @@ class StudyConfig:
     n_trials: int = _within(20, 1, 1e6)  # finished trials the study should reach
     n_more: int | None = _within(None, 1, 1e6)  # instead: this many more than it has
     timeout: float | None = _within(None, 0.0, 1e9)  # seconds for the search alone
+    # time from the start of the search to the settled winner, such as 30min or 2h: no more trials
+    # are begun and the race is no wider than fits; null: as long as it takes
+    budget: str | None = None
     executor: str = _one_of("in_process", "in_process", "ray")  # this machine, or a Ray cluster
     n_workers: int | None = _within(None, 1, 1024)  # null: chosen for machine or cluster
     cpus_per_worker: int = _within(1, 1, 1024)  # executor ray: cores, hence also threads
@@ -159,6 +162,9 @@ class StudyConfig:
     # divisor of model.hidden and factor of the largest dataset.downsample_factor that is searched;
     # null: by the work of a training, 1 unless it would take longer than about five minutes
     width_scale: int | None = _within(1, 1, 64)
+    # divisor of epochs, here and in the search space; null: by the work of a training and
+    # study.budget, 1 without one
+    epoch_scale: int | None = _within(None, 1, 1024)
     fixed: list[str] = field(default_factory=list)  # searched parameters held at their value here
     delete_study: bool = False  # start over; OPTUNA_DELETE_STUDY=true in the environment also does
     try_base: bool = True  # the base configuration is the first trial and takes part in the race

@@ -27,6 +27,7 @@ from hpo_utils.study.companions import MARK, companions_of, names_beside, own_na
 from hpo_utils.study.progress import WANTED, StudyProgress, why_none_completed
 from hpo_utils.study.summary import last_searched, write_study_files
 from hpo_utils.training.stopping import create_stop
+from hpo_utils.trials import budget
 from hpo_utils.trials.ownership import recover_interrupted
 from hpo_utils.trials.sample_scale import fitted_to_data
 from hpo_utils.trials.sampler import create_sampler
@@ -62,7 +63,7 @@ def run_study(cfg: Config, companion_of: str | None = None) -> optuna.Study:
     -------
     optuna.Study
         The study, which may be a new one: see ``open_study``. It has fewer trials if
-        ``study.timeout`` has passed.
+        ``study.timeout`` or its share of ``study.budget`` has passed.
 
     Raises
     ------
@@ -72,11 +73,13 @@ def run_study(cfg: Config, companion_of: str | None = None) -> optuna.Study:
     StopRequest
         If somebody created the file ``optuna/STOP`` below ``outputs_root``.
     """
+    started = time.time()
     cfg, space, header = check_study(cfg)
     with needing_storage():
         start_server(cfg)
         data = prepare_data(cfg, header)
         study = open_study(cfg, space, data, companion_of)
+        budget.begin(study, cfg, started)
         search(study, cfg, space, data)
     return study
 
@@ -109,9 +112,13 @@ def search(study: optuna.Study, cfg: Config, space: SearchSpace, data: PreparedD
         progress.close()
     shared = cfg.study.n_more is None  # other processes may have run some of the trials
     left = count_remaining(study, cfg) if shared else remaining - progress.n_done
-    if left > 0 and (reason := stop.reason()):
+    reason = stop.reason()
+    asked = reason is not None and not stop.overdue()  # by the stop file
+    if left > 0 and reason is None and not budget.has_time_for_another(study, cfg):
+        reason = "the rest of study.budget is for its winner"
+    if left > 0 and reason:
         sentence = f"the search stops because {reason}: {left} trials are left, run again to go on"
-        if not stop.overdue():
+        if asked:
             raise StopRequest(sentence)
         print(sentence)
 

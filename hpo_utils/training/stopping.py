@@ -6,10 +6,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpo_utils.base.config import Config
+from hpo_utils.base.config import Config, budget_seconds
 from hpo_utils.base.errors import StopRequest
 from hpo_utils.base.paths import relative_to_root, resolve
 
+LAST_CALL = 0.8  # share of the budget after which even a trial under way is put back
 STOP_FILE = Path("optuna") / "STOP"  # below outputs_root
 
 
@@ -18,17 +19,19 @@ class Stop:
     """The stop conditions, which workers check between epochs and, for the deadline, between steps.
 
     ``since`` is the start of the search in seconds as of ``time.time``; ``timeout`` counts from
-    there. A stop file that is older than the start belongs to an earlier search and is ignored.
+    there, and ``setting`` says where it is from. A stop file that is older than the start belongs
+    to an earlier search and is ignored.
     """
 
     file: Path
     since: float
     timeout: float | None
+    setting: str = "study.timeout"
 
     def reason(self) -> str | None:
         """Return why the search is to stop; None if it may continue."""
         if self.overdue():
-            return f"its time is over (study.timeout = {self.timeout:g} s)"
+            return f"its time is over ({self.setting}: {self.timeout:g} s)"
         try:
             asked = self.file.stat().st_mtime > self.since
         except FileNotFoundError:
@@ -53,4 +56,7 @@ class Stop:
 def create_stop(cfg: Config) -> Stop:
     """Return the stop conditions of a search that starts now."""
     file = resolve(cfg.paths.outputs_root) / STOP_FILE
-    return Stop(file, time.time(), cfg.study.timeout)
+    timeout, budget = cfg.study.timeout, budget_seconds(cfg)
+    if budget is None or (timeout is not None and timeout < LAST_CALL * budget):
+        return Stop(file, time.time(), timeout)
+    return Stop(file, time.time(), LAST_CALL * budget, "study.budget, less what the winner needs")

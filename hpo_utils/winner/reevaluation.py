@@ -87,7 +87,8 @@ def wait_for_others(study: optuna.Study, cfg: Config) -> None:
     StopRequest
         If the user created the file ``optuna/STOP`` below ``outputs_root``.
     """
-    root, stop = resolve(cfg.paths.outputs_root), create_stop(updated(cfg, {"study.timeout": None}))
+    root = resolve(cfg.paths.outputs_root)
+    stop = create_stop(updated(cfg, {"study.timeout": None, "study.budget": None}))
     recover_interrupted(study, root, cfg.study.silent_after_s)
     awaited = _running(study)
     if awaited:

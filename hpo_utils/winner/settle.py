@@ -22,6 +22,7 @@ from optuna.trial import FrozenTrial
 
 from hpo_utils.base.config import Config, with_target_weights
 from hpo_utils.base.errors import DivergenceError
+from hpo_utils.base.formatting import clock
 from hpo_utils.base.paths import (
     is_whole_archive,
     read_mapping,
@@ -46,6 +47,7 @@ from hpo_utils.study.summary import write_study_files
 from hpo_utils.training.directory import read_trial_info
 from hpo_utils.training.record import environment
 from hpo_utils.training.test_looks import WINNER, note_look
+from hpo_utils.trials.budget import fitted_to_budget, left
 from hpo_utils.trials.sample_scale import fitted_to_data
 from hpo_utils.trials.search_space import SearchSpace, load_search_space
 from hpo_utils.trials.storage import best_of, count_finished
@@ -84,6 +86,7 @@ def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
     data = study_data(study, cfg)
     cfg = fitted_to_data(with_target_weights(cfg, data.n_targets), data.source_shape)
     space = load_search_space(cfg, data.n_targets)
+    cfg = fitted_to_budget(study, cfg)
     contenders = (
         reevaluate(study, cfg, space, data) if cfg.evaluation.n_seeds else [_as_it_is(best, cfg)]
     )
@@ -107,6 +110,9 @@ def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
     evaluation["all_folds"] = on_all_folds(study, cfg, space, data, settled, search)
     write_json(directory / "evaluation.json", evaluation)
     _write_card(directory / "bundle", data, evaluation)
+    if (seconds := left(study)) is not None:
+        rest = f"{clock(seconds)} are left" if seconds >= 0 else f"exceeded by {clock(-seconds)}"
+        print(f"of study.budget ({cfg.study.budget}) {rest}", flush=True)
     return evaluation
 
 

@@ -19,6 +19,7 @@ from hpo_utils.data.prepared import PreparedData
 from hpo_utils.network.devices import select_device
 from hpo_utils.network.memory import release_memory
 from hpo_utils.training.stopping import Stop
+from hpo_utils.trials.budget import has_time_for_another
 from hpo_utils.trials.objective import objective
 from hpo_utils.trials.ownership import claim, give_back, is_run_by, register_worker
 from hpo_utils.trials.search_space import SearchSpace
@@ -133,11 +134,15 @@ def run_trials(
 
 
 def nothing_left(study: optuna.Study, search: Search) -> bool:
-    """Return whether the study has all its trials or, with ``queued_only``, none is waiting."""
+    """Return whether the study has all its trials, or no time for another.
+
+    With ``queued_only`` return whether none is waiting.
+    """
     if search.queued_only:
         return not study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
     wanted = search.cfg.study
-    return wanted.n_more is None and count_finished(study) >= wanted.n_trials
+    done = wanted.n_more is None and count_finished(study) >= wanted.n_trials
+    return done or not has_time_for_another(study, search.cfg)
 
 
 def run_trial(trial: optuna.Trial, search: Search) -> tuple[float | None, TrialState]:

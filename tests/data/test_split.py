@@ -5,14 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpo_utils.base.config import load_config
 from hpo_utils.base.errors import DataError
+from hpo_utils.base.settings import DataSplitConfig
 from hpo_utils.data.split import PARTS, part_words, split_indices
 
 
 def split_config(seed=42, train=0.70, val=0.15, test=0.15, **more):
-    keys = {"train_ratio": train, "val_ratio": val, "test_ratio": test, "seed": seed, **more}
-    return load_config(**{f"data_split.{key}": value for key, value in keys.items()}).data_split
+    return DataSplitConfig(train_ratio=train, val_ratio=val, test_ratio=test, seed=seed, **more)
 
 
 def assert_partition(split, n):

@@ -74,3 +74,14 @@ def test_an_entry_that_is_wrong_stays_for_those_who_say_so():
     assert fitted_entry("training.batch_size", "nonsense", cfg) == "nonsense"
     nested = {"type": "categorical", "choices": [["a"], ["b"]]}
     assert fitted_entry("training.batch_size", nested, cfg) == nested
+
+
+@pytest.mark.parametrize("budget", ["1min", "20min", "10h"])
+@pytest.mark.parametrize("file", ["default", "signals", "airlift", "demo"])
+def test_a_budget_shortens_the_trainings_and_the_base_stays_in_the_space(file, budget):
+    given = load_config(f"params/{file}.yaml")
+    cfg = fitted_to_data(updated(given, {"study.budget": budget}), (640, 4, 64, 128))
+    assert load_search_space(cfg, 6).values_in(cfg)
+    assert cfg.study.epoch_scale == 1 if budget == "10h" else cfg.study.epoch_scale >= 1
+    assert file != "default" or budget != "1min" or cfg.study.epoch_scale == 16
+    assert cfg.training.epochs == max(1, round(given.training.epochs / cfg.study.epoch_scale))

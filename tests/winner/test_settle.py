@@ -201,7 +201,7 @@ def test_groups_are_compared_with_a_random_split(make_config, make_arrays, tmp_p
     settings = make_arrays(x, rng.normal(size=24)[groups])
     settings |= {"dataset.groups": str(tmp_path / "g.npy"), "study.n_trials": 1}
     cfg = make_config("training.epochs=25", "model.hidden=16", "training.learning_rate=0.003",
-                      "model.dropout_rate=0.0", "study.n_workers=null", **settings)  # fmt: skip
+                      "model.dropout_rate=0.0", **settings)  # fmt: skip
     compared = settle_winner(run_study(cfg), cfg)["random_split"]
     assert compared["at_random"]["n_seeds"] == compared["as_split"]["n_seeds"] == 2
     assert compared["at_random"]["r2"]["target 0"] > compared["as_split"]["r2"]["target 0"] + 0.2

@@ -22,7 +22,7 @@ from ray.cluster_utils import Cluster  # noqa: E402
 from hpo_utils.workers import cluster  # noqa: E402
 
 RAY = {"study.executor": "ray"}
-SLOW = ("training.epochs=60", "training.patience=null", "study.checkpoint_every_s=0")
+SLOW = ("training.epochs=20", "training.patience=null", "study.checkpoint_every_s=0")
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def finished(study):
 def test_a_study_outlives_a_node(nodes, make_config):
     both, second = nodes
     cfg = make_config(*SLOW, f"study.ray_address={both.address}", "study.n_workers=2",
-                      "study.n_trials=6", **RAY)  # fmt: skip
+                      "study.n_trials=4", **RAY)  # fmt: skip
     killed = []
 
     def kill_when_both_work():
@@ -76,7 +76,7 @@ def test_a_study_outlives_a_node(nodes, make_config):
     study = run_study(cfg)
     killer.join()
     assert len(killed) == 1
-    assert len(finished(study)) == len(study.trials) == 6  # none lost, none double
+    assert len(finished(study)) == len(study.trials) == 4  # none lost, none double
     taken_over = study.trials[killed[0]]
     assert "died" in taken_over.user_attrs
     steps = list(taken_over.intermediate_values)

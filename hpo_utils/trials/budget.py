@@ -1,0 +1,114 @@
+"""The budget: what of a search and of settling its winner fits into ``study.budget``.
+
+The budget counts from the start of a search until its winner is settled. A search begins a trial
+only if it, and then the settling, should end in time; the race is as wide as the rest allows. Both
+are estimated from the trials that are complete, so a budget shorter than a few trainings is
+exceeded.
+"""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from hpo_utils.base.config import Config, budget_seconds, updated
+
+UNTIL = "until"  # user attribute of a study: when its budget is over, in seconds since the epoch
+FOR_SEARCH = 0.5  # share of the budget that the search gets, however long the settling would take
+# for what is neither: baselines, the bundle, the test part; the larger of a share and seconds
+OTHERS, OTHERS_S = 0.08, 12.0
+LEAST_SEEDS = 3  # of a contender, without which nothing can be said of it
+WITHOUT_CONSTRAINTS, VARIANTS = 2, 4  # trainings of the winner; also those on a random split
+
+
+def begin(study: optuna.Study, cfg: Config, started: float) -> None:
+    """Note in the study when its budget will be over; ``started`` is in seconds since the epoch."""
+    seconds = budget_seconds(cfg)
+    study.set_user_attr(UNTIL, None if seconds is None else started + seconds)
+
+
+def left(study: optuna.Study) -> float | None:
+    """Return the seconds that are left of the study's budget; None if it has none."""
+    until = study.user_attrs.get(UNTIL)
+    return None if until is None else float(until) - time.time()
+
+
+def has_time_for_another(study: optuna.Study, cfg: Config) -> bool:
+    """Return whether another trial, and then the settling, should end within the budget."""
+    seconds, rest = budget_seconds(cfg), left(study)
+    if seconds is None or rest is None:
+        return True
+    trial, at_work = _seconds_per_trial(study)
+    if trial is None:
+        return rest > 0
+    training, others = trial / _n_folds(study) / at_work, _for_others(seconds)
+    for_winner = (1 - FOR_SEARCH) * seconds
+    if others + 2 * LEAST_SEEDS * training > for_winner:
+        return rest > trial + others  # there will be no race
+    return rest > trial + min(others + _n_trainings(cfg) * training, for_winner)
+
+
+def fitted_to_budget(study: optuna.Study, cfg: Config) -> Config:
+    """Return a copy whose race should end within what is left of the study's budget.
+
+    First the comparison with a random split and the other folds are dropped, then seeds, then
+    contenders; with too little time for a race the best trial wins as it is.
+    """
+    seconds, rest = budget_seconds(cfg), left(study)
+    trial, at_work = _seconds_per_trial(study)
+    if seconds is None or rest is None or not trial or not cfg.evaluation.n_seeds:
+        return cfg
+    affordable = (rest - _for_others(seconds)) * at_work / (trial / _n_folds(study))
+    most = _n_contenders(cfg)
+    n_folds = cfg.data_split.n_folds or 1
+    if affordable >= most * cfg.evaluation.n_seeds + VARIANTS + cfg.evaluation.n_seeds * n_folds:
+        return cfg
+    changed: dict[str, Any] = {"evaluation.compare_random_split": False}
+    if cfg.evaluation.other_folds == "train":
+        changed |= {"evaluation.other_folds": "none"}
+    n_seeds = min(cfg.evaluation.n_seeds, LEAST_SEEDS)
+    n_contenders = min(most, int((affordable - WITHOUT_CONSTRAINTS) / n_seeds))
+    if n_contenders < 2:
+        changed |= {"evaluation.n_seeds": 0}
+        said = "the best trial wins as it is"
+    else:
+        if affordable < most * cfg.evaluation.n_seeds:
+            changed |= {"evaluation.n_seeds": n_seeds}
+        changed |= {"evaluation.n_best": max(1, n_contenders - cfg.study.try_base)}
+        said = f"a race of up to {n_contenders} contenders with {n_seeds} seeds each"
+    print(f"the budget leaves {max(rest, 0):.0f} s to settle the winner: {said}", flush=True)
+    return updated(cfg, changed)
+
+
+def _for_others(seconds: float) -> float:
+    """Return the time to keep in a budget of so many seconds for all but trainings."""
+    return max(OTHERS * seconds, OTHERS_S)
+
+
+def _n_contenders(cfg: Config) -> int:
+    return cfg.evaluation.n_best + cfg.study.try_base
+
+
+def _n_trainings(cfg: Config) -> int:
+    """Return the number of trainings that settle a winner, most of which the race takes."""
+    seeds = min(cfg.evaluation.n_seeds, LEAST_SEEDS)
+    return _n_contenders(cfg) * seeds + (VARIANTS if seeds else 0)
+
+
+def _n_folds(study: optuna.Study) -> int:
+    """Return on how many folds a trial trains; a seed of the race takes one of them."""
+    return int(study.user_attrs.get("signature", {}).get("score_folds", 1))
+
+
+def _seconds_per_trial(study: optuna.Study) -> tuple[float | None, int]:
+    """Return how long a complete trial took, and how many processes ran trials."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    own = [t for t in complete if "same_as" not in t.user_attrs and "effort" in t.user_attrs]
+    signed = [t.user_attrs.get("owner", {}) for t in own]
+    owners = {(owner.get("host"), owner.get("pid")) for owner in signed}
+    took = [float(t.user_attrs["effort"]["seconds"]) for t in own]
+    return (median(took), len(owners)) if took else (None, 1)
