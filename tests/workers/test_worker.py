@@ -32,7 +32,7 @@ def test_a_search_reaches_another_process_with_the_weights_of_more_than_six_targ
 class Rival(Stop):
     """What happens between two steps of a trial: another process finishes it."""
 
-    study: optuna.Study
+    study: optuna.Study | None = None
 
     def check_deadline(self):
         (trial,) = self.study.get_trials(states=(TrialState.RUNNING,)) or [None]
