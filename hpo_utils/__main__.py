@@ -90,6 +90,11 @@ def _add_bundle_commands(commands: Any) -> None:
         default=None,
         help=".npy, .csv or .xlsx for half the widths of intervals",
     )
+    predict.add_argument(
+        "--joint",
+        action="store_true",
+        help="half widths within which all targets of a sample lie at once",
+    )
     for command in (evaluate, adapt):
         command.add_argument("t", type=Path, help="what was measured, in the same units")
         command.add_argument(
@@ -234,7 +239,13 @@ def _predict(options: argparse.Namespace) -> None:
                 f"a bundle must hold several networks to give intervals, got {options.bundle} with"
                 " one: leave out --half-width"
             )
-        outputs[options.half_width] = found.half_width
+        wanted = found.joint_half_width if options.joint else found.half_width
+        if wanted is None:
+            raise BundleError(
+                f"a bundle must know joint intervals for --joint, got {options.bundle}, which does"
+                " not: settle its study again, or leave out --joint"
+            )
+        outputs[options.half_width] = wanted
     for path, array in outputs.items():
         try:
             named = with_units(layout.target_names, layout.target_units)

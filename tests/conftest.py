@@ -95,7 +95,12 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, optuna.St
     if "PYTEST_XDIST_WORKER" in os.environ:
         base = base.parent  # of all processes: the first makes the study, the others find it
     cfg = load_config(
-        "params/smoke.yaml", [f"paths.outputs_root={base / 'settled'}", "data_split.n_folds=5"]
+        "params/smoke.yaml",
+        [
+            f"paths.outputs_root={base / 'settled'}",
+            "data_split.n_folds=5",
+            "dataset.target_repeatability=[0.1, null, 0.1, 0.01, null, 9]",
+        ],
     )
     with FileLock(base / "settled.lock"):
         study = run_study(cfg)

@@ -43,6 +43,9 @@ class DatasetConfig:
     channel_names: list[str] | None = None  # names of all channels in the file
     target_names: list[str] | None = None
     target_units: list[str] | None = None
+    # standard deviation of one reference value of each target, in its unit, as repeated reference
+    # measurements give it; null in the list: not known
+    target_repeatability: list[float | None] | None = None
     axis_names: list[str] | None = None  # names of H and W, or of L
     axis_ranges: list[list[float]] | None = None  # first and last value of each; null: 0, 1, 2, …
     exclude_channels: list[int] | None = None  # null: [1, 3] if there are 4 channels, else none

@@ -78,7 +78,8 @@ class Prediction:
     ``is_new`` (n_samples,) marks samples whose inputs or predictions lie outside the training
     range. ``spread`` is the standard deviation over the members; ``half_width`` is the half width
     of the interval that contained the true value for ``confidence`` of the validation part. Both
-    are None with a single member.
+    are None with a single member. ``joint_half_width`` is wider, so that all targets of a sample
+    lie within it with that ``confidence``; None in bundles of version 0.3 and earlier.
     """
 
     y: NDArray[np.float32]
@@ -86,6 +87,7 @@ class Prediction:
     spread: NDArray[np.float32] | None
     half_width: NDArray[np.float32] | None
     confidence: float
+    joint_half_width: NDArray[np.floating[Any]] | None = None
 
 
 def read_layout(directory: Path) -> tuple[Layout, dict[str, Any]]:
@@ -162,7 +164,10 @@ def prediction_of(
     if layout.calibration is None:
         return Prediction(y, is_new, None, None, layout.confidence)
     half_width = layout.calibration.half_width(spread).astype(np.float32)
-    return Prediction(y, is_new, spread, half_width, layout.confidence)
+    joint = layout.calibration.joint_half_width(spread)
+    if joint is not None:
+        joint = joint.astype(np.float32)
+    return Prediction(y, is_new, spread, half_width, layout.confidence, joint)
 
 
 def raw_pieces(

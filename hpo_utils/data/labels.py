@@ -35,8 +35,8 @@ def find_labels(cfg: Config, x: ArraySource, t: ArraySource) -> dict[str, Any]:
     -------
     dict of lists
         ``channel_names``, ``target_names``, ``target_units``, ``axis_names``; the names of the
-        targets that are known to be ``fractions`` or ``non_negative``; and ``axis_ranges``, None if
-        positions along the axes are counted.
+        targets that are known to be ``fractions`` or ``non_negative``; ``target_repeatability``,
+        None if it is not known; and ``axis_ranges``, None if positions along the axes are counted.
 
     Raises
     ------
@@ -84,8 +84,22 @@ def find_labels(cfg: Config, x: ArraySource, t: ArraySource) -> dict[str, Any]:
     expected["fractions"] = list(cfg.dataset.fractions or [])
     expected["non_negative"] = list(cfg.dataset.non_negative or [])
     labelled_physics(expected)
+    expected["target_repeatability"] = _repeatability(cfg, expected["target_names"])
     expected["axis_ranges"] = _axis_ranges(cfg.dataset.axis_ranges, len(axes))
     return expected
+
+
+def _repeatability(cfg: Config, names: list[str]) -> list[float | None] | None:
+    """Return ``dataset.target_repeatability``; raise DataError unless it fits the targets."""
+    if cfg.dataset.target_repeatability is None:
+        return None
+    given = list(cfg.dataset.target_repeatability)
+    if len(given) != len(names) or any(value is not None and not value > 0 for value in given):
+        raise DataError(
+            "dataset.target_repeatability must hold a standard deviation above 0, or null, for each"
+            f" of {len(names)} targets, got {given}"
+        )
+    return given
 
 
 def _axis_ranges(given: list[list[float]] | None, n_axes: int) -> list[list[float]] | None:

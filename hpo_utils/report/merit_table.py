@@ -36,5 +36,30 @@ def merit_table(merits: Mapping[str, Merit], units: Mapping[str, str]) -> pd.Dat
     return pd.DataFrame(rows).set_index(_("target"))
 
 
+def uncertainty_table(
+    merits: Mapping[str, Merit], spread: Mapping[str, float], units: Mapping[str, str]
+) -> pd.DataFrame:
+    """Return one row per target: what the error of a prediction is made of.
+
+    ``spread`` is the root mean square spread of the networks by target.
+    """
+    names = with_units(list(units), list(units.values()))
+    rows = []
+    for name, label in zip(units, names, strict=True):
+        found = merits[name]
+        rows.append(
+            {
+                _("target"): label,
+                "RMSEP": _number(found["rmsep"]),
+                _("of the reference"): _number(found.get("repeatability")),
+                _("of the model"): _number(found.get("own_error")),
+                _("of it, the seeds"): _number(spread.get(name)),
+                "U (k = 2)": _number(found.get("expanded")),
+                _("largest R² possible"): _number(found.get("r2_ceiling"), ".3f"),
+            }
+        )
+    return pd.DataFrame(rows).set_index(_("target"))
+
+
 def _number(value: float | None, form: str = ".3g") -> str:
     return "–" if value is None else f"{value:{form}}"

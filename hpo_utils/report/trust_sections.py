@@ -70,6 +70,8 @@ def show_uncertainty(report: Report, settled: SettledStudy) -> None:
         )
         return
     report.show(coverage_table(settled.examination, settled.evaluation["target_units"]))
+    if sentence_on_all := _on_all_at_once(settled.examination):
+        report.show(sentence_on_all)
     for sentence in sentence_on_calibration(settled.examination):
         report.show(sentence)
     wanted, promised = settled.evaluation["confidence"], settled.examination["spread_confidence"]
@@ -80,6 +82,21 @@ def show_uncertainty(report: Report, settled: SettledStudy) -> None:
                 " samples, groups or blocks, an interval can promise {promised} at most."
             ).format(wanted=percent(wanted), promised=percent(promised))
         )
+
+
+def _on_all_at_once(found: Examination) -> str | None:
+    """Return a sentence on the intervals that hold for all targets of a sample at once."""
+    held, intervals = found.get("joint_coverage"), found["intervals"] or {}
+    factors = intervals.get("factors", [])
+    if held is None or len(found["validation"]) == 1:
+        return None
+    return _(
+        "All targets of a sample at once lie within intervals about {factor} times as wide"
+        " (`predict --joint`): in the test part for {held}, promised {promised}."
+    ).format(
+        factor=f"{intervals['joint'] / (sum(factors) / len(factors)):.2f}", held=f"{held:.0%}",
+        promised=percent(found["spread_confidence"]),
+    )  # fmt: skip
 
 
 def sentence_on_calibration(found: Examination) -> list[str]:

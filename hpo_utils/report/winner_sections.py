@@ -21,11 +21,12 @@ from hpo_utils.insight.residuals import error_correlations, errors_by_group, wor
 from hpo_utils.insight.sensitivity import N_SAMPLES, channel_losses, sensitivity
 from hpo_utils.insight.winner_plots import plot_error_correlations, plot_residuals, plot_sensitivity
 from hpo_utils.network.models import evaluation_batch
-from hpo_utils.report.merit_table import merit_table
+from hpo_utils.report.merit_table import merit_table, uncertainty_table
 from hpo_utils.report.page import Report
 from hpo_utils.report.tables import metrics_table, worst_table
 from hpo_utils.report.verdict import SettledStudy, when_settled
 from hpo_utils.scores.skill import NETWORK
+from hpo_utils.scores.spread import spread_of
 from hpo_utils.winner.examination import shares_at_home
 from hpo_utils.winner.settle import load_predictions
 
@@ -50,6 +51,35 @@ def show_errors(report: Report, settled: SettledStudy) -> None:
     if "merit" in found:  # since version 0.3
         report.show(_("Figures of merit on the test part, as ISO 12099 defines them:"))
         report.show(merit_table(found["merit"], by_name))
+        _show_uncertainty_of_reference(report, settled, by_name)
+
+
+def _show_uncertainty_of_reference(
+    report: Report, settled: SettledStudy, units: dict[str, str]
+) -> None:
+    """Show what the error of a prediction is made of, if the reference's scatter is known."""
+    merits = settled.examination["merit"]
+    if all(merit.get("repeatability") is None for merit in merits.values()):
+        report.show(
+            _(
+                "The reference counts as exact: `dataset.target_repeatability`, a standard"
+                " deviation for each target, says which part of the error is its own."
+            )
+        )
+        return
+    members = load_predictions(settled.directory)["test"]
+    share = np.array(shares_at_home(settled.examination).get(NETWORK, 0.0))
+    spread = share * np.sqrt((spread_of(members) ** 2).mean(axis=0))
+    report.show(
+        _(
+            "The RMSEP holds the scatter of the reference, too. Without it remains the model's own"
+            " error; U is twice that, or twice the RMSEP where the scatter is not known. A dash:"
+            " the reference scatters by more than the RMSEP, so that this test cannot show the"
+            " error of the model."
+        )
+    )
+    by_target = dict(zip(units, spread.tolist(), strict=True))
+    report.show(uncertainty_table(merits, by_target, units))
 
 
 @when_settled

@@ -6,6 +6,7 @@ and degrees of freedom are those of the effective number of units (``intervals.c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypedDict
 
 import numpy as np
@@ -16,10 +17,20 @@ from hpo_utils.data.split import MIN_UNITS
 from hpo_utils.scores.intervals import Interval, count_units
 from hpo_utils.scores.metrics import measured, varies
 
+COVERAGE_FACTOR = 2  # of an expanded uncertainty: about 95 % of normal errors
 AGREEMENT = 1.96  # standard deviations within which 95 % of normal differences lie
 
 
-class Merit(TypedDict):
+class BesideReference(TypedDict, total=False):
+    """What the reference's own scatter explains, if ``dataset.target_repeatability`` tells it."""
+
+    repeatability: float | None  # standard deviation of one reference value
+    own_error: float | None  # root of RMSEP² less that variance
+    r2_ceiling: float | None  # R² that a model without error of its own would have
+    expanded: float | None  # uncertainty U of a prediction with k = 2 (JCGM 100, 6.2)
+
+
+class Merit(BesideReference):
     """Figures of merit for one target, in its unit; None where they are not defined."""
 
     n: int  # samples in which it was measured
@@ -47,6 +58,7 @@ def figures_of_merit(
     names: list[str],
     units: NDArray[np.int64] | None,
     confidence: float,
+    repeatability: Sequence[float | None] | None = None,
 ) -> dict[str, Merit]:
     """Return the figures of merit for each target.
 
@@ -60,13 +72,35 @@ def figures_of_merit(
         Number of the independent unit of each sample; None if they are independent.
     confidence
         Level of limits and intervals.
+    repeatability
+        Standard deviation of one reference value of each target, in its unit; None if not known.
     """
     found = {}
+    repeated = repeatability or [None] * len(names)
     for k, (name, known) in enumerate(zip(names, measured(y_true).T, strict=True)):
         own = None if units is None else units[known]
         truth, predicted = (y[known, k].astype(np.float64) for y in (y_true, y_pred))
-        found[name] = _of_one(truth, predicted, count_units(len(truth), own), confidence)
+        merit = _of_one(truth, predicted, count_units(len(truth), own), confidence)
+        _add_reference(merit, truth, repeated[k])
+        found[name] = merit
     return found
+
+
+def _add_reference(merit: Merit, truth: NDArray[np.float64], repeatability: float | None) -> None:
+    """Add what is left of the error when the reference's own scatter is taken out.
+
+    The errors of model and reference are taken to be independent, so their variances add. Without a
+    known repeatability all of the error counts as the model's. If the reference scatters by more
+    than the RMSEP, this test part cannot show the model's error.
+    """
+    rmsep, known = merit["rmsep"], repeatability or 0.0
+    own = None if rmsep is None or rmsep <= known else float((rmsep**2 - known**2) ** 0.5)
+    merit["repeatability"] = repeatability
+    merit["own_error"] = None if repeatability is None else own
+    merit["expanded"] = None if own is None else COVERAGE_FACTOR * own
+    variance = float(np.var(truth)) if len(truth) else 0.0
+    if repeatability is not None and variance > 0:
+        merit["r2_ceiling"] = max(0.0, 1 - known**2 / variance)
 
 
 def _of_one(

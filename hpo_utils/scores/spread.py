@@ -34,7 +34,7 @@ def calibrate_spread(
     of one width. Each target counts by the samples in which it was measured.
     """
     error = np.abs(members.mean(axis=0, dtype=np.float64) - y_true)
-    return calibrate(error, _spread(members), confidence, units, has_spread=len(members) > 1)
+    return calibrate(error, spread_of(members), confidence, units, has_spread=len(members) > 1)
 
 
 def calibrate(
@@ -54,7 +54,10 @@ def calibrate(
         _quantile(normalised[known, k], confidence, units if units is None else units[known])
         for k, known in enumerate(measured(error).T)
     ]
-    return Calibration(factors, residual.tolist(), has_spread)
+    known = measured(normalised).any(axis=1)
+    largest = np.nanmax(normalised[known], axis=1)  # conformal, too: any score of a sample is
+    joint = _quantile(largest, confidence, units if units is None else units[known])
+    return Calibration(factors, residual.tolist(), has_spread, joint)
 
 
 def _quantile(
@@ -76,7 +79,7 @@ def coverage(
     target's unit; ``plain``: share inside if the members' spread were the standard deviation of a
     normal error.
     """
-    error, spread = np.abs(members.mean(axis=0) - y_true), _spread(members)
+    error, spread = np.abs(members.mean(axis=0) - y_true), spread_of(members)
     half_width = calibration.half_width(spread)
     normal = float(ndtri((1 + confidence) / 2))
     found = zip(
@@ -91,6 +94,18 @@ def coverage(
     ]
 
 
+def share_inside_together(error: NDArray[Any], half_width: NDArray[Any] | None) -> float | None:
+    """Return the share of samples of which all targets lie within the joint half widths.
+
+    ``error`` is as in ``share_inside``; None without joint intervals.
+    """
+    known = measured(error).any(axis=1)
+    if half_width is None or not known.any():
+        return None
+    inside = (error <= half_width) | ~measured(error)
+    return float(inside[known].all(axis=1).mean())
+
+
 def share_inside(error: NDArray[Any], half_width: NDArray[Any]) -> NDArray[np.float64]:
     """Return the share of each target's errors (n_samples, n_targets) within the half width.
 
@@ -99,6 +114,6 @@ def share_inside(error: NDArray[Any], half_width: NDArray[Any]) -> NDArray[np.fl
     return mean_of_measured(np.where(measured(error), error <= half_width, np.nan))
 
 
-def _spread(members: Array) -> NDArray[np.float64]:
+def spread_of(members: Array) -> NDArray[np.float64]:
     """Return the standard deviation of the members, of shape (n_samples, n_targets)."""
     return np.asarray(members.std(axis=0, ddof=int(len(members) > 1), dtype=np.float64))

@@ -55,6 +55,8 @@ class Examination(TypedDict):
     intervals: dict[str, Any] | None  # as in ``spread.Calibration``
     spread_confidence: float  # level to which the intervals are calibrated
     coverage: list[Coverage] | None  # for each target
+    # share of samples of which all targets lie within the joint intervals
+    joint_coverage: NotRequired[float | None]
     violations: dict[str, dict[str, float]]  # by model and rule, on the validation part
     constant: NotRequired[dict[str, list[str]]]  # targets that do not vary, by part
     n_val_units: NotRequired[int]  # independent units of the validation part

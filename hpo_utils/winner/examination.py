@@ -28,7 +28,7 @@ from hpo_utils.scores.skill import (
     joint_verdict,
     skill_with_intervals,
 )
-from hpo_utils.scores.spread import calibrate_spread, coverage
+from hpo_utils.scores.spread import calibrate_spread, coverage, share_inside_together, spread_of
 from hpo_utils.scores.yardstick import create_yardstick
 from hpo_utils.winner.evaluation import Evaluation, Examination
 
@@ -81,7 +81,9 @@ def examine(
             for model, y_pred in models.items()
             if model != MEAN
         },
-        "merit": figures_of_merit(y_test, home_pred, names, units, confidence),
+        "merit": figures_of_merit(
+            y_test, home_pred, names, units, confidence, data.manifest.get("target_repeatability")
+        ),
         "single_r2": [[single[name]["r2"] for name in names] for single in singles],
         "constant": {
             part: [name for name, known in zip(names, varies(y), strict=True) if not known]
@@ -92,6 +94,10 @@ def examine(
         # n units allow a level of n / (n + 1) at most: Lei et al. 2018, sec. 2.2
         "spread_confidence": promised,
         "coverage": coverage(y_test, home["test"], calibration, promised),
+        "joint_coverage": share_inside_together(
+            np.abs(home_pred - y_test),
+            calibration.joint_half_width(spread_of(home["test"])),
+        ),
         "violations": {
             model: violations(y_pred, data.physics, names)
             for model, y_pred in on_validation.items()

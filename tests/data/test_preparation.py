@@ -343,3 +343,14 @@ def test_data_that_come_with_their_split_keep_it(make_config, make_arrays, tmp_p
     assert prepare_data(cfg).dataset_id != data.dataset_id
     with pytest.raises(DataError, match=r"must stand alone, got data_split.n_folds"):
         prepare_data(updated(cfg, {"data_split.n_folds": 4}))
+
+
+def test_the_repeatability_of_the_reference_is_kept_and_checked(make_config, make_arrays):
+    given = {"dataset.target_repeatability": [0.5, None]}
+    assert prepare_data(make_config(**make_arrays(**given))).manifest["target_repeatability"] == [
+        0.5, None,
+    ]  # fmt: skip
+    for wrong in ([0.5], [0.5, 0.0]):
+        cfg = make_config(**make_arrays(**{"dataset.target_repeatability": wrong}))
+        with pytest.raises(DataError, match="or null, for each of 2 targets"):
+            prepare_data(cfg)

@@ -88,3 +88,29 @@ def test_what_is_not_defined_is_none():
     assert (perfect["rpd"], perfect["bias_p"], perfect["slope"]) == (None, None, pytest.approx(1))
     nothing = merit(np.full((20, 1), np.nan), PRED[:20])
     assert (nothing["n"], nothing["rmsep"], nothing["agreement"]) == (0, None, (None, None))
+
+
+def test_the_scatter_of_the_reference_is_taken_out():
+    """RMSEP 5 with a reference of 3 leaves 4, and of a variance of 36 the reference takes 9."""
+    truth = np.array([[-6.0, 6.0] * 8]).T
+    found = figures_of_merit(truth, truth + 5, ["fat"], None, 0.95, [3.0])["fat"]
+    assert (found["own_error"], found["expanded"]) == pytest.approx((4.0, 8.0))
+    assert found["r2_ceiling"] == pytest.approx(1 - 9 / 36)
+
+
+def test_a_reference_that_scatters_more_than_the_error_hides_it():
+    found = figures_of_merit(TRUTH, TRUTH + 1, ["fat"], None, 0.95, [2.0])["fat"]
+    assert (found["own_error"], found["expanded"]) == (None, None)
+    unknown = figures_of_merit(TRUTH, TRUTH + 1, ["fat"], None, 0.95, [None])["fat"]
+    assert (unknown["own_error"], unknown["expanded"]) == (None, pytest.approx(2.0))
+
+
+def test_a_model_without_error_reaches_the_ceiling_and_one_with_error_is_told_its_own():
+    """Simulated: what is found is the error against the truth, which the reference hides."""
+    rng = np.random.default_rng(0)
+    true = rng.normal(0, 2, size=(20_000, 1))
+    reference, model = (true + s * rng.normal(size=true.shape) for s in (0.5, 0.3))
+    found = figures_of_merit(reference, model, ["fat"], None, 0.95, [0.5])["fat"]
+    assert found["own_error"] == pytest.approx(0.3, rel=0.05)
+    r2 = 1 - np.mean((reference - true) ** 2) / np.var(reference)
+    assert found["r2_ceiling"] == pytest.approx(r2, abs=0.005)

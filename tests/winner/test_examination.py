@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hpo_utils.scores.skill import errors_with_intervals, skill_with_intervals
-from hpo_utils.scores.spread import calibrate_spread, coverage
+from hpo_utils.scores.spread import calibrate, calibrate_spread, coverage, share_inside_together
 
 RNG = np.random.default_rng(0)
 Y = RNG.normal(size=(200, 3)).astype(np.float32)
@@ -107,6 +107,37 @@ def test_calibrated_intervals_hold_what_they_promise():
     (found,) = coverage(y[half:], members[:, half:].astype(np.float32), calibration, 0.9)
     assert found["calibrated"] == pytest.approx(0.9, abs=0.03)
     assert found["plain"] < 0.3
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.9])
+def test_joint_intervals_hold_for_all_targets_at_once(shared):
+    """Independent targets need the widest ones; the more they err together the less."""
+    rng = np.random.default_rng(3)
+    error = np.sqrt(1 - shared) * rng.normal(size=(8000, 6))
+    error = np.abs(error + np.sqrt(shared) * rng.normal(size=(8000, 1)))
+    first, second = np.split(error * [1, 2, 5, 10, 0.1, 1], 2)
+    none = np.zeros_like(first)
+    found = calibrate(first, none, 0.9, None, has_spread=False)
+    held = share_inside_together(second, found.joint_half_width(none))
+    assert held == pytest.approx(0.9, abs=0.025)
+    # of independent normal errors it is the quantile of 0.9^(1/6) in place of 0.9
+    assert found.joint == pytest.approx(2.378 if shared == 0 else 1.95, abs=0.1)
+    assert np.mean(found.factors) == pytest.approx(1.645, abs=0.1)
+
+
+def test_of_one_target_the_joint_interval_is_its_own():
+    error = np.abs(np.random.default_rng(0).normal(size=(99, 1)))
+    found = calibrate(error, 0 * error, 0.9, None, has_spread=False)
+    assert found.factors == [found.joint]
+
+
+def test_joint_intervals_count_what_was_measured():
+    error = np.abs(np.random.default_rng(0).normal(size=(200, 2)))
+    error[::2, 0] = np.nan
+    error[:10] = np.nan
+    found = calibrate(error, np.zeros_like(error), 0.9, None, has_spread=False)
+    half_width = found.joint_half_width(np.zeros_like(error))
+    assert share_inside_together(error, half_width) == pytest.approx(0.9, abs=0.02)
 
 
 def test_a_truth_that_does_not_vary_has_no_interval():
