@@ -68,7 +68,9 @@ def _add_bundle_commands(commands: Any) -> None:
     evaluate.set_defaults(execute=_evaluate)
     adapt = commands.add_parser("adapt", help="correct a bundle by a few new measurements")
     adapt.set_defaults(execute=_adapt)
-    for command in (predict, evaluate, adapt):
+    monitor = commands.add_parser("monitor", help="add control samples to a bundle's control chart")
+    monitor.set_defaults(execute=_monitor)
+    for command in (predict, evaluate, adapt, monitor):
         command.add_argument("bundle", type=Path, help="directory that 03_optimize wrote")
         command.add_argument(
             "x", type=Path, help="raw inputs, all channels included: docs/formats.md"
@@ -77,7 +79,7 @@ def _add_bundle_commands(commands: Any) -> None:
             "--x-key", default=None, help="name of the array in a file that holds several"
         )
         command.add_argument("--device", default="auto", help="where to compute: auto, cpu, cuda")
-    for command in (predict, evaluate):
+    for command in (predict, evaluate, monitor):
         command.add_argument(
             "--accept-outliers", action="store_true", help="values such as -9999 are measurements"
         )
@@ -95,7 +97,7 @@ def _add_bundle_commands(commands: Any) -> None:
         action="store_true",
         help="half widths within which all targets of a sample lie at once",
     )
-    for command in (evaluate, adapt):
+    for command in (evaluate, adapt, monitor):
         command.add_argument("t", type=Path, help="what was measured, in the same units")
         command.add_argument(
             "--t-key", default=None, help="name of the array in a file that holds several"
@@ -287,7 +289,7 @@ def _predicted(options: argparse.Namespace) -> tuple[Any, Any, list[str] | None]
 def _evaluate(options: argparse.Namespace) -> None:
     from hpo_utils.bundle.acceptance import evaluate
 
-    table = evaluate(**_compared(options), accept_outliers=options.accept_outliers)
+    table = evaluate(**_compared(options)[0], accept_outliers=options.accept_outliers)
     print(table.to_string(float_format="{:.4g}".format))
     for remark in table.attrs["remarks"]:
         print(remark, file=sys.stderr)
@@ -296,7 +298,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _adapt(options: argparse.Namespace) -> None:
     from hpo_utils.bundle.adaptation import adapt
 
-    found = adapt(**_compared(options), out=options.out.absolute())
+    found = adapt(**_compared(options)[0], out=options.out.absolute())
     print(found.table.to_string(float_format="{:.4g}".format))
     print(
         "no correction is shown to help: nothing was written"
@@ -305,8 +307,17 @@ def _adapt(options: argparse.Namespace) -> None:
     )
 
 
-def _compared(options: argparse.Namespace) -> dict[str, Any]:
-    """Return bundle, inputs, measured values and groups as ``evaluate`` and ``adapt`` take them."""
+def _monitor(options: argparse.Namespace) -> None:
+    from hpo_utils.monitoring import monitor
+
+    given, ids = _compared(options)
+    table = monitor(**given, ids=ids, accept_outliers=options.accept_outliers)
+    print(table.to_string())
+    print(f"log and charts: {options.bundle}-monitor.csv, {options.bundle}-monitor.png")
+
+
+def _compared(options: argparse.Namespace) -> tuple[dict[str, Any], list[str] | None]:
+    """Return bundle, inputs, measured values and groups as ``evaluate`` takes them, and the ids."""
     from hpo_utils.bundle.bundle import load_bundle
     from hpo_utils.formats.later import read_inputs, read_measured
     from hpo_utils.formats.references import shared_column
@@ -318,7 +329,8 @@ def _compared(options: argparse.Namespace) -> dict[str, Any]:
     t = read_measured(files[1], options.t_key, layout.target_names, ids, by)
     groups = None if options.groups is None else options.groups.absolute()
     keys = {"x_key": options.x_key, "t_key": options.t_key, "groups_key": options.groups_key}
-    return {"bundle": bundle, "x": x, "t": t, "groups": groups, "device": options.device, **keys}
+    given = {"bundle": bundle, "x": x, "t": t, "groups": groups, "device": options.device, **keys}
+    return given, ids
 
 
 def _check_outputs(outputs: list[Path | None], inputs: list[Path]) -> None:

@@ -49,6 +49,9 @@ class DatasetConfig:
     axis_names: list[str] | None = None  # names of H and W, or of L
     axis_ranges: list[list[float]] | None = None  # first and last value of each; null: 0, 1, 2, …
     exclude_channels: list[int] | None = None  # null: [1, 3] if there are 4 channels, else none
+    # who measured what, how and when, for report and bundle: any of description, creator,
+    # instrument, recorded, published, license, reference_method, url, citation, version
+    card: dict[str, str] | None = None
     fractions: list[str] | None = None  # targets in [0, 1] that sum to one
     non_negative: list[str] | None = None  # targets that cannot be below zero
     accept_outliers: list[str] | None = None  # channels and targets whose far values are real

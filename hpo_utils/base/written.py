@@ -90,6 +90,12 @@ def as_meant(content: Any, schema: Any, key: str = "") -> Any:
         }
     if get_origin(inner) is list and isinstance(content, list):
         return [as_meant(item, get_args(inner)[0], f"an entry of {key}") for item in content]
+    if get_origin(inner) is dict and isinstance(content, Mapping):
+        each = get_args(inner)[1]
+        return {
+            str(_plain(name)): as_meant(value, each, f"{key}.{_plain(name)}")
+            for name, value in content.items()
+        }
     if inner is str:
         return _text(content, key, optional=inner is not schema)
     return _plain(content)

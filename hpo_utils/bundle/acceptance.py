@@ -75,7 +75,7 @@ def evaluate(
     """
     known = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
     names = known.layout.target_names
-    promised = _test_metrics(known)
+    promised = test_results(known)["test"]
     y_true, found, units = compared(
         known, x, t, groups, device, x_key, t_key, groups_key, accept_outliers
     )
@@ -213,12 +213,19 @@ def _measured(t: NDArray[Any] | str | Path, key: str | None, bundle: Bundle) -> 
     return y_true
 
 
-def _test_metrics(bundle: Bundle) -> dict[str, Any]:
-    """Return the metrics of the bundle's models on the test part."""
+def test_results(bundle: Bundle) -> dict[str, Any]:
+    """Return what the examination of the bundle's models on the test part found.
+
+    Raises
+    ------
+    BundleError
+        If ``metrics.json`` cannot be read.
+    """
     file = bundle.directory / "metrics.json"
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8"))["test"])
-    except (OSError, ValueError, KeyError):
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return {**found, "test": dict(found["test"])}
+    except (OSError, ValueError, KeyError, TypeError):
         raise BundleError(
             f"a bundle to be evaluated must have {file.name} with what its test part gave, but that"
             f" of {bundle.directory} cannot be read: copy it from where the bundle was written"

@@ -13,6 +13,10 @@ from hpo_utils.base.errors import DataError
 from hpo_utils.data.physics import Physics, find_physics
 from hpo_utils.data.sources import ArraySource
 
+CARD = (  # entries of ``dataset.card``
+    "description", "creator", "instrument", "recorded", "published", "license",
+    "reference_method", "url", "citation", "version",
+)  # fmt: skip
 NO_LABELS = ("", "nan", "none", "null", "nat", "<na>", "n/a", "#n/a")  # in pandas, NumPy, Excel
 
 
@@ -36,7 +40,8 @@ def find_labels(cfg: Config, x: ArraySource, t: ArraySource) -> dict[str, Any]:
     dict of lists
         ``channel_names``, ``target_names``, ``target_units``, ``axis_names``; the names of the
         targets that are known to be ``fractions`` or ``non_negative``; ``target_repeatability``,
-        None if it is not known; and ``axis_ranges``, None if positions along the axes are counted.
+        None if it is not known; the ``card``; and ``axis_ranges``, None if positions along the axes
+        are counted.
 
     Raises
     ------
@@ -85,8 +90,17 @@ def find_labels(cfg: Config, x: ArraySource, t: ArraySource) -> dict[str, Any]:
     expected["non_negative"] = list(cfg.dataset.non_negative or [])
     labelled_physics(expected)
     expected["target_repeatability"] = _repeatability(cfg, expected["target_names"])
+    expected["card"] = _card(cfg)
     expected["axis_ranges"] = _axis_ranges(cfg.dataset.axis_ranges, len(axes))
     return expected
+
+
+def _card(cfg: Config) -> dict[str, str]:
+    """Return ``dataset.card``; raise DataError if it has an unknown entry."""
+    given = dict(cfg.dataset.card or {})
+    if unknown := sorted(given.keys() - set(CARD)):
+        raise DataError(f"dataset.card must have entries of {', '.join(CARD)}, got {unknown[0]!r}")
+    return given
 
 
 def _repeatability(cfg: Config, names: list[str]) -> list[float | None] | None:

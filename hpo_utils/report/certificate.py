@@ -18,6 +18,12 @@ from hpo_utils.report.page import TEMPLATES, figure_tag
 from hpo_utils.report.verdict import SettledStudy, models_at_home, sentence_on_looks
 
 DIGITS = 16  # of a digest that are printed
+LABELS = {  # of the entries of ``dataset.card``
+    "description": "description", "creator": "measured by", "instrument": "instrument",
+    "recorded": "recorded", "published": "published", "license": "licence",
+    "reference_method": "reference method", "url": "address", "citation": "to cite as",
+    "version": "version of the data",
+}  # fmt: skip
 SOFTWARE = ("hpo_utils", "torch", "optuna", "numpy")
 
 
@@ -77,6 +83,7 @@ def _facts(settled: SettledStudy) -> list[tuple[str, str]]:
     )
     return [
         (_("data"), f"{data.dataset_id} ({sources})"),
+        *((_(LABELS[key]), said) for key, said in (data.manifest.get("card") or {}).items()),
         (_("samples"), samples),
         (_("model"), models_at_home(settled.examination)),
         (_("digest of the model"), digest[:DIGITS]),

@@ -33,6 +33,7 @@ def model_card(data: PreparedData, evaluation: Evaluation, made_with: dict[str, 
     if list(shares) != [NETWORK]:
         kind = f"A regressor: {described(shares)}"
         kind += f"; the network is {network}" if NETWORK in shares else ""
+    card: dict[str, str] = data.manifest.get("card") or {}
     sections = [
         f"# {evaluation['study_name']}: {', '.join(data.target_names)}",
         f"{kind}. It won study `{evaluation['study_name']}`"
@@ -63,6 +64,7 @@ def model_card(data: PreparedData, evaluation: Evaluation, made_with: dict[str, 
         + " samples. Configuration: `config.yaml`. Made with hpo_utils"
         f" {made_with['packages']['hpo_utils']}, PyTorch {made_with['packages']['torch']}"
         + (f", revision {revision}." if (revision := made_with["revision"]) else "."),
+        *[f"{key.replace('_', ' ').capitalize()}: {said}" for key, said in card.items()],
     ]
     return "\n\n".join(sections) + "\n"
 

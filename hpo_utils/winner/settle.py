@@ -36,6 +36,7 @@ from hpo_utils.baselines.components import sight_of
 from hpo_utils.baselines.fitted import fit_baselines, load_models
 from hpo_utils.bundle.agreement import check_written
 from hpo_utils.bundle.bundle import is_current, write_bundle
+from hpo_utils.bundle.data_card import DATA_CARD, data_card
 from hpo_utils.bundle.layout import describe_layout
 from hpo_utils.bundle.members import Member, folds_of, load_member, predict_judged, predict_part
 from hpo_utils.bundle.onnx_file import write_onnx, write_program
@@ -274,6 +275,7 @@ def _examine_and_bundle(
         written = write_bundle(
             unfinished, cfg, layout, states, sight_of(cfg, data), baselines, examination, made_with
         )
+        write_json(unfinished / DATA_CARD, data_card(data))
         onnx_file = unfinished / "model.onnx"
         write_onnx(onnx_file, written.model, layout)
         examination["without_onnx"] = check_written(written, onnx_file, members, baselines, data)

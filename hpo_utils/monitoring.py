@@ -1,0 +1,209 @@
+"""Control charts of a bundle in use: are its errors still those that its test part showed?
+
+Control samples, whose values are measured, too, are added to a log beside the bundle. A Shewhart
+chart shows a single large error, a CUSUM chart a small lasting one (ISO 12099:2017, 11.2; NIST/
+SEMATECH e-Handbook of Statistical Methods, 6.3.2.3).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from hpo_utils.base.errors import BundleError
+from hpo_utils.base.formatting import with_units
+from hpo_utils.base.paths import write_text
+from hpo_utils.base.style import GREY, PALETTE, save_figure, styled, target_color, with_unit
+from hpo_utils.bundle.acceptance import compared, test_results
+from hpo_utils.bundle.bundle import Bundle
+
+WARNING, ACTION = 2.0, 3.0  # SEP from the bias of the test part
+# a lasting shift of one SEP is found after ten samples, on average; a false alarm comes once in 465
+SLACK, DECISION = 0.5, 5.0
+COLUMNS = ["time", "sample", "target", "measured", "predicted"]
+
+
+def monitor(
+    bundle: Bundle,
+    x: NDArray[Any],
+    t: NDArray[Any],
+    ids: Sequence[str] | None = None,
+    device: str = "auto",
+    accept_outliers: bool = False,
+    **keys: Any,
+) -> pd.DataFrame:
+    """Add control samples to the log of a bundle and draw its charts again.
+
+    The log is ``<bundle>-monitor.csv`` beside the bundle, the charts ``<bundle>-monitor.png``.
+
+    Parameters
+    ----------
+    bundle
+        The bundle in use; its test part gave the bias and SEP that errors are compared with.
+    x, t
+        Inputs and measured values, as for ``acceptance.evaluate``; NaN where a target was not
+        measured, if the bundle has learnt from partly measured ones.
+    ids
+        Name of each sample in the log; counted on without them.
+    device, accept_outliers, **keys
+        As for ``acceptance.evaluate``.
+
+    Returns
+    -------
+    DataFrame
+        One row per target: number of control samples so far, the last error in SEP, both sums of
+        the CUSUM chart and the state.
+
+    Raises
+    ------
+    BundleError
+        If the bundle has no figures of merit, or its log cannot be read.
+    DataError
+        If inputs or measured values do not fit the bundle.
+    """
+    limits = _limits(bundle)
+    others = {"groups": None, "x_key": None, "t_key": None, "groups_key": None, **keys}
+    y_true, found, _ = compared(
+        bundle, x, t, device=device, accept_outliers=accept_outliers, **others
+    )
+    file = bundle.directory.with_name(f"{bundle.directory.name}-monitor.csv")
+    log = _read_log(file)
+    first = 0 if log.empty else log["sample_number"].max() + 1
+    log = pd.concat([log, _rows(bundle, y_true, found.y, ids, int(first))], ignore_index=True)
+    write_text(file, log.to_csv(index=False))
+    charts = {name: chart(_errors(log, name), *limits[name]) for name in limits}
+    units = dict(zip(bundle.layout.target_names, bundle.layout.target_units, strict=True))
+    save_figure(file.with_suffix(".png"), plot_charts(charts, limits, units))
+    rows = {
+        label: _state(charts[name])
+        for name, label in zip(units, with_units(list(units), list(units.values())), strict=True)
+    }
+    return pd.DataFrame(rows).T.rename_axis("target")
+
+
+def chart(errors: NDArray[np.float64], bias: float, sep: float) -> pd.DataFrame:
+    """Return the points of both charts for errors (n_samples,), in the order of their time.
+
+    ``z`` is the error in SEP from the bias; ``above`` and ``below`` are the sums of the tabular
+    CUSUM, which grow while errors lie more than ``SLACK`` to that side.
+    """
+    z = (errors - bias) / sep
+    above, below = np.zeros(len(z) + 1), np.zeros(len(z) + 1)
+    for i, each in enumerate(z):
+        above[i + 1] = max(0.0, above[i] + each - SLACK)
+        below[i + 1] = max(0.0, below[i] - each - SLACK)
+    return pd.DataFrame({"error": errors, "z": z, "above": above[1:], "below": below[1:]})
+
+
+@styled
+def plot_charts(
+    charts: dict[str, pd.DataFrame],
+    limits: dict[str, tuple[float, float]],
+    units: dict[str, str],
+) -> Figure:
+    """Draw a Shewhart chart and a CUSUM chart for each target, side by side."""
+    figure = Figure(figsize=(9.0, 2.3 * len(charts)))
+    panels = figure.subplots(len(charts), 2, squeeze=False)
+    for k, ((name, points), (left, right)) in enumerate(zip(charts.items(), panels, strict=True)):
+        number, (bias, sep) = np.arange(1, len(points) + 1), limits[name]
+        left.plot(number, points["error"], "o-", color=target_color(k), markersize=3, linewidth=1)
+        for times, style, color in ((WARNING, "--", GREY), (ACTION, "-", PALETTE[1])):
+            for side in (-1, 1):
+                left.axhline(bias + side * times * sep, linestyle=style, color=color, linewidth=1)
+        left.axhline(bias, color=GREY, linewidth=0.8)
+        left.set(title=f"{name}: errors", ylabel=with_unit("error", units[name]))
+        for which, marker, alpha in (("above", "^", 1.0), ("below", "v", 0.55)):
+            sums = {"marker": marker, "alpha": alpha, "label": which, "markersize": 3}
+            right.plot(number, points[which], color=target_color(k), linewidth=1, **sums)
+        right.axhline(DECISION, color=PALETTE[1], linewidth=1)
+        right.set(title=f"{name}: CUSUM", ylabel="sum [SEP]", ylim=(0, None))
+        right.legend(loc="upper left")
+        for axes in (left, right):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axes in panels[-1]:
+        axes.set_xlabel("control sample")
+    return figure
+
+
+def _limits(bundle: Bundle) -> dict[str, tuple[float, float]]:
+    """Return bias and SEP of each target in the test part."""
+    merit = test_results(bundle).get("merit") or {}
+    found = {name: merit.get(name, {}) for name in bundle.layout.target_names}
+    if lacking := [name for name, each in found.items() if not each.get("sep")]:
+        raise BundleError(
+            f"a bundle to be monitored must know bias and SEP of its test part, got none for"
+            f" {lacking[0]}: settle its study again"
+        )
+    return {name: (float(each["bias"]), float(each["sep"])) for name, each in found.items()}
+
+
+def _read_log(file: Path) -> pd.DataFrame:
+    columns = ["sample_number", *COLUMNS]
+    if not file.is_file():
+        return pd.DataFrame({name: pd.Series(dtype=object) for name in columns})
+    try:
+        log = pd.read_csv(io.StringIO(file.read_text(encoding="utf-8")), dtype={"sample": str})
+    except (OSError, ValueError) as error:
+        raise BundleError(f"the log of a bundle must be readable, got {file}: {error}") from None
+    if list(log.columns) != columns:
+        raise BundleError(
+            f"the log of a bundle must have the columns {', '.join(columns)}, got {file} with"
+            f" {', '.join(log.columns)}: move it away to begin a new one"
+        )
+    return log
+
+
+def _rows(
+    bundle: Bundle,
+    y_true: NDArray[Any],
+    y_pred: NDArray[Any],
+    ids: Sequence[str] | None,
+    first: int,
+) -> pd.DataFrame:
+    """Return the rows of the log for new samples, one for each measured target."""
+    now = datetime.now().isoformat(timespec="seconds")
+    names = bundle.layout.target_names
+    rows = [
+        {
+            "sample_number": first + i, "time": now, "sample": ids[i] if ids else str(first + i),
+            "target": name, "measured": float(y_true[i, k]), "predicted": float(y_pred[i, k]),
+        }
+        for i in range(len(y_true))
+        for k, name in enumerate(names)
+        if np.isfinite(y_true[i, k])
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["sample_number", *COLUMNS])
+
+
+def _errors(log: pd.DataFrame, name: str) -> NDArray[np.float64]:
+    own = log[log["target"] == name]
+    return np.asarray(own["predicted"] - own["measured"], dtype=np.float64)
+
+
+def _state(points: pd.DataFrame) -> dict[str, Any]:
+    """Return a target's row of the table."""
+    if points.empty:
+        return {"n": 0, "last error [SEP]": np.nan, "above": np.nan, "below": np.nan,
+                "state": "not measured yet"}  # fmt: skip
+    last = points.iloc[-1]
+    if abs(last["z"]) > ACTION:
+        state = f"out of control: the last error is beyond {ACTION:g} SEP"
+    elif (side := max(("above", "below"), key=lambda name: last[name])) and last[side] > DECISION:
+        sign = "high" if side == "above" else "low"
+        state = f"out of control: it predicts too {sign} for some time"
+    elif abs(last["z"]) > WARNING:
+        state = f"warning: the last error is beyond {WARNING:g} SEP"
+    else:
+        state = "in control"
+    return {"n": len(points), "last error [SEP]": round(float(last["z"]), 2),
+            "above": round(float(last["above"]), 2), "below": round(float(last["below"]), 2),
+            "state": state}  # fmt: skip
