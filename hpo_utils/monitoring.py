@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from hpo_utils.base.errors import BundleError
 from hpo_utils.base.formatting import with_units
 from hpo_utils.base.paths import write_text
-from hpo_utils.base.style import GREY, PALETTE, save_figure, styled, target_color, with_unit
+from hpo_utils.base.style import GREY, save_figure, styled, target_color, with_unit
 from hpo_utils.bundle.acceptance import compared, test_results
 from hpo_utils.bundle.bundle import Bundle
 
@@ -116,17 +116,16 @@ def plot_charts(
     for k, ((name, points), (left, right)) in enumerate(zip(charts.items(), panels, strict=True)):
         number, (bias, sep) = np.arange(1, len(points) + 1), limits[name]
         left.plot(number, points["error"], "o-", color=target_color(k), markersize=3, linewidth=1)
-        for times, style, color in ((WARNING, "--", GREY), (ACTION, "-", PALETTE[1])):
+        for times, style in ((WARNING, "--"), (ACTION, "-")):
             for side in (-1, 1):
-                left.axhline(bias + side * times * sep, linestyle=style, color=color, linewidth=1)
+                left.axhline(bias + side * times * sep, linestyle=style, color=GREY)
         left.axhline(bias, color=GREY, linewidth=0.8)
         left.set(title=f"{name}: errors", ylabel=with_unit("error", units[name]))
         for which, marker, alpha in (("above", "^", 1.0), ("below", "v", 0.55)):
-            sums = {"marker": marker, "alpha": alpha, "label": which, "markersize": 3}
+            sums = {"marker": marker, "alpha": alpha, "markersize": 3}
             right.plot(number, points[which], color=target_color(k), linewidth=1, **sums)
-        right.axhline(DECISION, color=PALETTE[1], linewidth=1)
-        right.set(title=f"{name}: CUSUM", ylabel="sum [SEP]", ylim=(0, None))
-        right.legend(loc="upper left")
+        right.axhline(DECISION, color=GREY)
+        right.set(title=f"{name}: CUSUM (▲ above, ▼ below)", ylabel="sum [SEP]", ylim=(0, None))
         for axes in (left, right):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in panels[-1]:
