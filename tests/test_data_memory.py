@@ -3,7 +3,9 @@
 import subprocess
 import sys
 
+import h5py
 import numpy as np
+import pytest
 
 MEASURE = """
 import resource, sys
@@ -20,15 +22,34 @@ print(peak() - before)
 """
 
 
-def test_peak_memory_does_not_grow_with_the_file(tmp_path):
-    shape = (48, 4, 500, 1000)  # 8 MB a sample, 384 MB in all
-    x = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, shape)
+SHAPE = (48, 4, 500, 1000)  # 8 MB a sample, 384 MB in all
+
+
+def samples():
     rng = np.random.default_rng(0)
-    for sample in x:
-        sample[:] = rng.random(shape[1:], dtype=np.float32)
+    return (rng.random(SHAPE[1:], dtype=np.float32) for _ in range(SHAPE[0]))
+
+
+def write_npy(path):
+    x = np.lib.format.open_memmap(path, "w+", np.float32, SHAPE)
+    for i, sample in enumerate(samples()):
+        x[i] = sample
     x.flush()
-    np.save(tmp_path / "t.npy", rng.normal(size=(48, 2)))
-    settings = {"dataset.x_train": "x.npy", "dataset.t_train": "t.npy"}
+
+
+def write_matlab(path):
+    with h5py.File(path, "w") as content:
+        x = content.create_dataset("x", SHAPE[::-1], "f4", chunks=(500, 500, 1, 4))
+        x.attrs["MATLAB_class"] = np.bytes_("single")
+        for i, sample in enumerate(samples()):
+            x[..., i] = sample.T
+
+
+@pytest.mark.parametrize(("name", "write"), [("x.npy", write_npy), ("x.mat", write_matlab)])
+def test_peak_memory_does_not_grow_with_the_file(tmp_path, name, write):
+    write(tmp_path / name)
+    np.save(tmp_path / "t.npy", np.random.default_rng(0).normal(size=(48, 2)))
+    settings = {"dataset.x_train": name, "dataset.t_train": "t.npy"}
     overrides = [f"{key}={tmp_path / name}" for key, name in settings.items()]
     overrides.append(f"paths.outputs_root={tmp_path / 'runs'}")
     command = [sys.executable, "-c", MEASURE, *overrides]

@@ -2,8 +2,9 @@
 
     peer_autogluon.py SET.npz OUT SECONDS
 
-The time is shared by the targets. Presets and the rest are AutoGluon's recommendation for a given
-time (``good_quality``); flat signals of more than 2,000 values are left to the features alone.
+The time is shared by the targets. Presets are AutoGluon's own for the time that a target has:
+``good_quality``, or ``medium_quality`` below a minute, in which bags of models are not ready. Flat
+signals of more than 2,000 values are left to the features alone.
 """
 
 import sys
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 from autogluon.tabular import TabularPredictor
 
-MOST = 2000
+MOST, ENOUGH_S = 2000, 60
 began = time.monotonic()
 arrays, out, seconds = np.load(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
 kind = out.name.rpartition("-")[2]  # "flat" or "features"
@@ -32,10 +33,11 @@ for k in range(t_train.shape[1]):
     joined = pd.concat(
         [tables["train"].assign(t=t_train[:, k]), tables["val"].assign(t=t_val[:, k])]
     )
+    time_limit = rest / (t_train.shape[1] - k)
+    presets = "good_quality" if time_limit >= ENOUGH_S else "medium_quality"
     predictor = TabularPredictor(
         "t", problem_type="regression", path=str(out / "model" / str(k)), verbosity=0
-    ).fit(joined, time_limit=rest / (t_train.shape[1] - k), presets="good_quality",
-          ds_args={"enable_ray_logging": False}, dynamic_stacking=False)  # fmt: skip
+    ).fit(joined, time_limit=time_limit, presets=presets)
     y.append(predictor.predict(tables["test"]).to_numpy())
     said.append(predictor.model_best)
 np.savez(out / "predictions.npz", y=np.stack(y, 1), said=", ".join(said))

@@ -100,7 +100,7 @@ def run(peer: str, file: Path, out: Path, seconds: float) -> dict[str, Any]:
     found: dict[str, Any] = {"wall_s": round(wall, 1), "peak_mb": round(peak / 2**20)}
     if not (out / "predictions.npz").is_file():
         lines = log.read_text(errors="replace").strip().splitlines() or ["nothing was said"]
-        return {**found, "refused": lines[-1][:160]}
+        return {**found, "refused": " ".join(lines[-2:])[-160:]}
     kept = (out / "model").rglob("*")
     size = sum(each.stat().st_size for each in kept if each.is_file())
     said = str(np.load(out / "predictions.npz")["said"])

@@ -30,10 +30,11 @@ class DatasetConfig:
     """The source arrays, their names, and which channels and samples to use."""
 
     name: str = "demo"  # names the prepared data: letters, digits, '-', '_'
-    x_train: str | None = None  # .npy or .npz, (N, L), (N, C, L) or (N, C, H, W); null: demo data
-    t_train: str | None = None  # .npy or .npz, (N, n_targets) or (N,)
-    x_key: str | None = None  # name of the input array inside an .npz with several
-    t_key: str | None = None  # name of the target array inside an .npz with several
+    # .npy, .npz, HDF5, NetCDF 4 or MATLAB 7.3; (N, L), (N, C, L) or (N, C, H, W); null: demo data
+    x_train: str | None = None
+    t_train: str | None = None  # the same kinds of files; (N, n_targets) or (N,)
+    x_key: str | None = None  # name of the input array inside a file with several
+    t_key: str | None = None  # name of the target array inside a file with several
     groups: str | None = None  # ids (numbers or names), (N,): each group stays in one part
     groups_key: str | None = None  # name of the group array inside an .npz with several
     # the part of each sample, (N,): train, val or test, as a data sheet gives them; without val, it

@@ -1,10 +1,10 @@
-"""Source arrays: open ``.npy`` and ``.npz`` files and read them in pieces, without pickle."""
+"""Source arrays: open NumPy, HDF5 and MATLAB 7.3 files and read them in pieces, without pickle."""
 
 from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
 
+HDF5, HDF5_AT = b"\x89HDF\r\n\x1a\n", 512  # how such a file begins, or begins there
+NUMBERS = "iufb"  # dtypes that are real numbers
 CHUNK_BYTES = 64 * 2**20  # bytes to read at a time
 
 
@@ -22,7 +24,7 @@ CHUNK_BYTES = 64 * 2**20  # bytes to read at a time
 class ArraySource:
     """One numeric array in a file; only its header is read at first.
 
-    ``key`` is the array's name inside an ``.npz`` file, None for ``.npy``.
+    ``key`` is the array's name inside a file of several, None for ``.npy``.
     """
 
     path: Path
@@ -93,15 +95,89 @@ class ArraySource:
         }
 
 
-def open_array(path: Path, key: str | None, name: str, kinds: str = "iufb") -> ArraySource:
+class Hdf5Source(ArraySource):
+    """An array in an HDF5 file, in units; ``fortran_order`` says that MATLAB turned its axes."""
+
+    def chunks(self) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield (index of the first sample, samples) in order, about ``CHUNK_BYTES`` at a time."""
+        import h5py
+
+        n_samples, *sample_shape = self.shape
+        step = max(1, CHUNK_BYTES // max(1, int(np.prod(sample_shape)) * self.dtype.itemsize))
+        try:
+            with h5py.File(self.path, "r") as content:
+                stored = content[str(self.key)]
+                for start in range(0, n_samples, step):
+                    some = slice(start, start + step)
+                    piece = stored[..., some].T if self.fortran_order else stored[some]
+                    yield start, np.ascontiguousarray(in_units(piece, stored.attrs))
+        except OSError as error:
+            raise DataError(f"{self.path.name} must be whole, but: {error}") from None
+
+
+def _open_hdf5(path: Path, key: str | None, name: str, kinds: str) -> Hdf5Source:
+    """Return an array of an HDF5 file, by its name or as the only one; see ``open_array``."""
+    import h5py
+
+    found: dict[str, Hdf5Source] = {}
+
+    def visit(where: str, item: Any) -> None:
+        if (
+            isinstance(item, h5py.Dataset)
+            and item.dtype.kind in set(kinds) & set(NUMBERS)
+            and item.shape
+        ):
+            turned = "MATLAB_class" in item.attrs
+            packed = {"scale_factor", "add_offset", "_FillValue"} & set(item.attrs)
+            shape = item.shape[::-1] if turned else item.shape
+            dtype = np.dtype(np.float64) if packed else item.dtype
+            found[where] = Hdf5Source(path, where, shape, dtype, turned)
+
+    try:
+        with h5py.File(path, "r") as content:
+            content.visititems(visit)
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"{name} must be a whole file, got {path.name}: {error}") from None
+    if key is None and len(found) == 1:
+        return next(iter(found.values()))
+    wanted = str(key) if key in found else str(key).replace(".", "/")
+    if wanted not in found:
+        known = ", ".join(f"{n.replace('/', '.')} {s.shape}" for n, s in found.items()) or "none"
+        raise DataError(
+            f"{_key_setting(name)} must name one of the arrays of numbers in {path.name}, got"
+            f" {key}: {known}"
+        )
+    return found[wanted]
+
+
+def in_units(values: NDArray[Any], attributes: Mapping[str, Any]) -> NDArray[Any]:
+    """Return packed values in units, NaN for missing ones (CF conventions 1.11, sec. 2.5, 8.1)."""
+    missing = np.zeros(values.shape, dtype=bool)
+    for name in ("_FillValue", "missing_value"):
+        if name in attributes:
+            missing |= np.isin(values, np.asarray(attributes[name]))
+    packed = {"scale_factor", "add_offset"} & set(attributes)
+    if not packed and not missing.any():
+        return values
+    factor, offset = (
+        float(np.ravel(attributes[name])[0]) if name in attributes else neutral
+        for name, neutral in (("scale_factor", 1.0), ("add_offset", 0.0))
+    )
+    found = values.astype(np.float64) * factor + offset
+    found[missing] = np.nan
+    return found
+
+
+def open_array(path: Path, key: str | None, name: str, kinds: str = NUMBERS) -> ArraySource:
     """Read the header of an array file.
 
     Parameters
     ----------
     path
-        An ``.npy`` or ``.npz`` file.
+        An ``.npy`` or ``.npz`` file, or one of HDF5, NetCDF 4 or MATLAB 7.3.
     key
-        Name of the array inside an ``.npz``; None if it holds only one.
+        Name of the array inside a file of several, groups joined by dots; None if it holds only
+        one.
     name
         The setting that contains the path, for messages.
     kinds
@@ -114,6 +190,10 @@ def open_array(path: Path, key: str | None, name: str, kinds: str = "iufb") -> A
     """
     if not path.is_file():
         raise DataError(f"{name} must name an existing .npy or .npz file, got {path}")
+    with path.open("rb") as file:
+        start = file.read(HDF5_AT + len(HDF5))
+    if start.startswith(HDF5) or start.endswith(HDF5):  # MATLAB writes half a kilobyte before it
+        return _open_hdf5(path, key, name, kinds)
     if key is not None and path.suffix == ".npy":
         raise DataError(
             f"{_key_setting(name)} names an array inside an .npz file, but {path.name} is an .npy,"
@@ -127,7 +207,7 @@ def open_array(path: Path, key: str | None, name: str, kinds: str = "iufb") -> A
         reason = " ".join(str(error).split())
         raise DataError(
             f"{name} must be an array saved by numpy.save or numpy.savez, got {path.name}:"
-            f" {reason}; save it again as .npy"
+            f" {reason}; save it again as .npy, or let python -m hpo_utils import read it"
         ) from None
     if dtype.kind not in kinds:
         raise DataError(wrong_kind(dtype, name, kinds, f" in {path.name}"))

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
+from hpo_utils.data.sources import in_units
 from hpo_utils.formats.endings import MATLAB, NUMPY, TIFF, ending
 
 KINDS = "iufb"  # of real numbers
@@ -159,21 +160,3 @@ def _of_classic_netcdf(path: Path) -> Iterator[tuple[str, Array]]:
                 name,
                 in_units(values.astype(values.dtype.newbyteorder("=")), variable._attributes),
             )
-
-
-def in_units(values: Array, attributes: Mapping[str, Any]) -> Array:
-    """Return packed values in units, NaN for missing ones (CF conventions 1.11, sec. 2.5, 8.1)."""
-    missing = np.zeros(values.shape, dtype=bool)
-    for name in ("_FillValue", "missing_value"):
-        if name in attributes:
-            missing |= np.isin(values, np.asarray(attributes[name]))
-    packed = {"scale_factor", "add_offset"} & set(attributes)
-    if not packed and not missing.any():
-        return values
-    factor, offset = (
-        float(np.ravel(attributes[name])[0]) if name in attributes else neutral
-        for name, neutral in (("scale_factor", 1.0), ("add_offset", 0.0))
-    )
-    found = values.astype(np.float64) * factor + offset
-    found[missing] = np.nan
-    return found

@@ -1,5 +1,6 @@
 import hashlib
 
+import h5py
 import numpy as np
 import pytest
 
@@ -81,3 +82,48 @@ def test_a_truncated_file_is_said(tmp_path):
 def test_the_digest_is_that_of_the_bytes(tmp_path):
     (tmp_path / "f").write_bytes(b"abc" * 10**6)
     assert sha256(tmp_path / "f") == hashlib.sha256(b"abc" * 10**6).hexdigest()
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 100, 10**6])
+@pytest.mark.parametrize("storage", [{}, {"chunks": (2, 3, 4), "compression": "gzip"}])
+def test_hdf5_is_read_in_pieces_that_make_up_the_array(tmp_path, monkeypatch, chunk_bytes, storage):
+    monkeypatch.setattr(sources, "CHUNK_BYTES", chunk_bytes)
+    with h5py.File(tmp_path / "x.h5", "w") as content:
+        content.create_dataset("run 1/flow.x", data=ARRAY, **storage)
+    source = open_array(tmp_path / "x.h5", None, "dataset.x_train")
+    assert (source.shape, source.dtype) == ((5, 3, 4), ARRAY.dtype)
+    assert len(list(source.chunks())) == {1: 5, 100: 3, 10**6: 1}[chunk_bytes]
+    np.testing.assert_array_equal(source.read(), ARRAY)
+    np.testing.assert_array_equal(source.rows(np.array([1, 4])), ARRAY[[1, 4]])
+
+
+def test_axes_that_matlab_turned_are_turned_back_and_packed_values_are_in_units(tmp_path):
+    with h5py.File(tmp_path / "x.mat", "w", userblock_size=512) as content:  # as MATLAB does
+        content["x"] = ARRAY.T
+        content["x"].attrs["MATLAB_class"] = np.bytes_("single")
+        content["t"] = np.array([[1, 2, 3, 4, -9]], dtype=np.int16)
+        content["t"].attrs.update({"scale_factor": 0.5, "_FillValue": np.int16(-9)})
+        content["t"].attrs["MATLAB_class"] = np.bytes_("int16")
+    np.testing.assert_array_equal(open_array(tmp_path / "x.mat", "x", "x").read(), ARRAY)
+    t = open_array(tmp_path / "x.mat", "t", "t")
+    assert (t.shape, t.dtype) == ((5, 1), np.float64)
+    np.testing.assert_array_equal(t.read()[:, 0], [0.5, 1, 1.5, 2, np.nan])
+
+
+def test_an_array_of_an_hdf5_file_is_named_with_dots(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as content:
+        content["run/x"], content["run/t"], content["run/name"] = ARRAY, ARRAY[:, 0, 0], "a"
+    assert open_array(tmp_path / "x.h5", "run.x", "dataset.x_train").shape == (5, 3, 4)
+    assert open_array(tmp_path / "x.h5", "run/t", "dataset.t_train").shape == (5,)
+    for key in (None, "run.y"):
+        with pytest.raises(DataError, match=r"dataset.x_key must name .* run.t \(5,\), run.x \(5,"):
+            open_array(tmp_path / "x.h5", key, "dataset.x_train")
+
+
+def test_a_damaged_hdf5_file_is_one_sentence(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as content:
+        content["x"] = np.zeros((100, 1000))
+    whole = (tmp_path / "x.h5").read_bytes()
+    (tmp_path / "x.h5").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"dataset.x_train must be a whole file, got x.h5"):
+        open_array(tmp_path / "x.h5", None, "dataset.x_train")
