@@ -36,8 +36,10 @@ def held(n_samples: int, n_targets: int, grouped: bool) -> tuple[float, float]:
         calibration = calibrate(known, np.zeros_like(known), CONFIDENCE, units, has_spread=False)
         later = errors(rng, np.arange(N_LATER) // size, n_targets)
         none = np.zeros_like(later)
-        alone = share_inside(later, calibration.half_width(none)).mean()
-        found.append((alone, share_inside_together(later, calibration.joint_half_width(none))))
+        alone = share_inside(later, calibration.half_width(none, none)).mean()
+        found.append(
+            (alone, share_inside_together(later, calibration.joint_half_width(none, none)))
+        )
     alone, together = np.mean(found, axis=0)
     return float(alone), float(together)
 

@@ -55,6 +55,8 @@ class DatasetConfig:
     card: dict[str, str] | None = None
     fractions: list[str] | None = None  # targets in [0, 1] that sum to one
     non_negative: list[str] | None = None  # targets that cannot be below zero
+    # positive targets over decades: learnt, compared and given intervals by their logarithms
+    logarithmic: list[str] | None = None
     accept_outliers: list[str] | None = None  # channels and targets whose far values are real
     # codes for what was not measured, such as -9999 or .nan: in inputs the channel's mean takes
     # their place, in targets they count as NaN

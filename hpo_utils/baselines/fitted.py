@@ -9,7 +9,7 @@ best for each target.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
@@ -146,13 +146,22 @@ def joined_test(best: list[Baseline]) -> NDArray[np.float32]:
     return np.stack([baseline.test_pred[:, k] for k, baseline in enumerate(best)], axis=1)
 
 
-def best_baselines(baselines: list[Baseline], val_true: NDArray[np.float32]) -> list[Baseline]:
+def best_baselines(
+    baselines: list[Baseline],
+    val_true: NDArray[np.float32],
+    on_scale: Callable[[NDArray[Any]], NDArray[Any]],
+) -> list[Baseline]:
     """Return the best baseline of each target by validation MSE.
 
-    ``val_true`` has shape (n_samples, n_targets) and is in the targets' units.
+    ``val_true`` has shape (n_samples, n_targets) and is in the targets' units; ``on_scale``, of the
+    targets' scaler, brings values to the scale on which errors count.
     """
+    truth = on_scale(val_true)
     errors = np.array(
-        [mean_of_measured((b.val_pred.astype(np.float64) - val_true) ** 2) for b in baselines]
+        [
+            mean_of_measured((on_scale(b.val_pred.astype(np.float64)) - truth) ** 2)
+            for b in baselines
+        ]
     )
     return [baselines[i] for i in errors.argmin(axis=0)]
 

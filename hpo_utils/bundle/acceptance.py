@@ -181,6 +181,7 @@ def _units(
 def _refuse_codes(bundle: Bundle, y_true: NDArray[Any]) -> None:
     """Raise DataError if targets are far from those of the training."""
     layout, meant = bundle.layout, list(bundle.cfg.dataset.accept_outliers or [])
+    meant += [layout.target_names[k] for k in layout.logarithmic]
     scales = zip(layout.target_mean, layout.target_std, strict=True)
     for k, (name, (mean, std)) in enumerate(zip(layout.target_names, scales, strict=True)):
         known = np.flatnonzero(measured(y_true[:, k]))

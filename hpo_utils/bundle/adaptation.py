@@ -85,6 +85,11 @@ def adapt(
     known = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
     if out.exists():
         raise BundleError(f"an adapted bundle must be written to a new directory, got {out}")
+    if named := [known.layout.target_names[k] for k in known.layout.logarithmic]:
+        raise BundleError(
+            f"a bundle to be adapted must have learnt its targets as they are, but {named[0]} was"
+            " learnt as a logarithm (dataset.logarithmic)"
+        )
     y_true, found, units = compared(known, x, t, groups, device, x_key, t_key, groups_key, True)
     kinds, lines, held_out = [], [], np.full(y_true.shape, np.nan)
     for k, rows in enumerate(measured(y_true).T):
@@ -219,8 +224,8 @@ def _write(
             raw = _first(x, x_key)
             write_onnx(onnx_file, written.model, written.layout)
             expected = predict(written, raw, "cpu", accept_outliers=True).y
-            std, has_trees = np.array(written.layout.target_std), bool(written.layout.shares)
-            if why_not_onnx(onnx_file, raw, expected, std, has_trees):
+            scaler, has_trees = written.layout.target_scaler, bool(written.layout.shares)
+            if why_not_onnx(onnx_file, raw, expected, scaler, has_trees):
                 onnx_file.unlink()
 
 

@@ -19,6 +19,7 @@ from hpo_utils.baselines.take_home import mixed
 from hpo_utils.bundle.bundle import Bundle, predict
 from hpo_utils.bundle.members import Member, predict_samples
 from hpo_utils.data.prepared import PreparedData, input_scaler
+from hpo_utils.data.scaling import Standardizer
 from hpo_utils.data.sources import open_array
 from hpo_utils.scores.skill import NETWORK
 
@@ -56,29 +57,29 @@ def check_written(
     if baselines is not None:
         others = predict_in_units(baselines, data, data.inputs("train")[rows])
     expected = mixed(shares, networks, others, data.physics).mean(axis=0)
-    std = data.target_scaler.std
+    scaler = data.target_scaler
     found = predict(bundle, raw, device="cpu", accept_outliers=True).y
-    if (off := _apart(found, expected, std)) > AGREE:
+    if (off := _apart(found, expected, scaler)) > AGREE:
         raise BundleError(
             "a bundle must predict as the trainings that it is made of, but that of"
             f" {bundle.directory.parent.name} is up to {off:.2g} standard deviations off: run"
             " notebooks/03_optimize.ipynb again"
         )
-    return why_not_onnx(onnx_file, raw, expected, std, has_trees=baselines is not None)
+    return why_not_onnx(onnx_file, raw, expected, scaler, has_trees=baselines is not None)
 
 
 def why_not_onnx(
     onnx_file: Path,
     raw: NDArray[Any],
     expected: NDArray[Any],
-    std: NDArray[np.float64],
+    scaler: Standardizer,
     has_trees: bool,
 ) -> str | None:
     """Return why an ONNX file must not be shipped; None if it predicts what is ``expected``.
 
-    ``raw`` are inputs (n_samples, *raw_shape), and ``std`` (n_targets,) is the scale of targets.
+    ``raw`` are inputs (n_samples, *raw_shape), and ``scaler`` is that of the targets.
     """
-    off = _apart(_by_onnx(onnx_file, raw), expected, std, has_trees)
+    off = _apart(_by_onnx(onnx_file, raw), expected, scaler, has_trees)
     if off <= AGREE:
         return None
     return (
@@ -125,14 +126,15 @@ def _by_onnx(file: Path, raw: NDArray[Any]) -> NDArray[np.float32]:
 def _apart(
     found: NDArray[Any],
     expected: NDArray[Any],
-    std: NDArray[np.float64],
+    scaler: Standardizer,
     has_trees: bool = False,
 ) -> float:
     """Return the largest difference in standard deviations; infinite if any is not finite.
 
     Of a model that ``has_trees``, a few small differences do not count.
     """
-    apart = np.abs(found.astype(np.float64) - expected) / std
+    on_scale = [scaler.on_scale(y.astype(np.float64)) for y in (found, expected)]
+    apart = np.abs(on_scale[0] - on_scale[1]) / scaler.std
     if not np.isfinite(apart).all():
         return float("inf")
     if has_trees and apart.max() <= BY_A_FLIP:

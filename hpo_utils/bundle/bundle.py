@@ -42,7 +42,6 @@ from hpo_utils.bundle.layout import (
 )
 from hpo_utils.bundle.raw_model import RawModel
 from hpo_utils.data.physics import MIN_MEAN, Physics, active_physics
-from hpo_utils.data.scaling import Standardizer
 from hpo_utils.network.devices import select_device
 from hpo_utils.network.models import create_network, evaluation_batch
 from hpo_utils.network.models import predict as predict_z
@@ -244,13 +243,12 @@ def _member(
     physics: Physics,
 ) -> nn.Module:
     """Return an ensemble member with its weights, which lie in ``group`` of ``parts``."""
-    scaler = Standardizer(np.array(layout.target_mean), np.array(layout.target_std))
     rows, *others = layout.raw_shape[len(layout.raw_shape) > 1 :]
     n_rows = math.ceil(rows / layout.downsample_factor)
     sample = torch.zeros(1, len(layout.channels), n_rows, *others)
     seen = {name: parts[f"sight.{name}"] for name in SIGHT if f"sight.{name}" in parts}
     network = create_network(
-        cfg, sample, scaler, physics, sight=Sight.of_arrays(seen) if seen else None
+        cfg, sample, layout.target_scaler, physics, sight=Sight.of_arrays(seen) if seen else None
     )
     network.load_state_dict(parts[group])
     return network.eval()

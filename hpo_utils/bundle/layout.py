@@ -21,7 +21,7 @@ from hpo_utils.bundle.novelty import KnownRange
 from hpo_utils.data.checks import real_array, representable
 from hpo_utils.data.outliers import is_missing, refuse_far_from, without_codes
 from hpo_utils.data.prepared import PreparedData, input_scaler
-from hpo_utils.data.scaling import MEAN
+from hpo_utils.data.scaling import MEAN, Standardizer
 from hpo_utils.data.sources import CHUNK_BYTES, open_array
 from hpo_utils.scores.calibration import Calibration
 from hpo_utils.scores.metrics import NETWORK
@@ -59,6 +59,13 @@ class Layout:
     missing_values: list[float | None] = field(default_factory=list)  # None: NaN
     # what ``adaptation`` found: slopes and offsets, (n_targets,) each; nothing: the model as it is
     correction: list[list[float]] = field(default_factory=list)
+    logarithmic: list[int] = field(default_factory=list)  # targets that are scaled as logarithms
+
+    @property
+    def target_scaler(self) -> Standardizer:
+        """Scaler of the targets."""
+        mean, std = np.array(self.target_mean), np.array(self.target_std)
+        return Standardizer(mean, std, tuple(self.logarithmic))
 
     @property
     def has_network(self) -> bool:
@@ -145,12 +152,13 @@ def describe_layout(
         missing_values=[
             None if math.isnan(code) else code for code in cfg.dataset.missing_values or []
         ],
+        logarithmic=list(data.target_scaler.logarithmic),
     )
 
 
 def is_far(y: NDArray[np.float32], layout: Layout) -> NDArray[np.bool_]:
     """Return which predictions (n_samples, n_targets) lie far outside the training range."""
-    z = (y - np.array(layout.target_mean)) / np.array(layout.target_std)
+    z = layout.target_scaler.transform(y)
     return np.asarray((np.abs(z) > FAR).any(axis=1))
 
 
@@ -163,8 +171,8 @@ def prediction_of(
     """Return predictions with their intervals, as far as the model has them."""
     if layout.calibration is None:
         return Prediction(y, is_new, None, None, layout.confidence)
-    half_width = layout.calibration.half_width(spread).astype(np.float32)
-    joint = layout.calibration.joint_half_width(spread)
+    half_width = layout.calibration.half_width(spread, y).astype(np.float32)
+    joint = layout.calibration.joint_half_width(spread, y)
     if joint is not None:
         joint = joint.astype(np.float32)
     return Prediction(y, is_new, spread, half_width, layout.confidence, joint)

@@ -81,7 +81,7 @@ class RawModel(nn.Module):
         names = [NETWORK] * bool(members) + ([] if baselines is None else baselines.names)
         shares = [layout.shares.get(name, [1.0] * n_targets) for name in names]
         self.register_buffer("shares", torch.tensor(shares, dtype=torch.float64))
-        self.fractions = list(physics.fractions)
+        self.fractions, self.logarithmic = list(physics.fractions), layout.logarithmic
         self.corrected = bool(layout.correction)
         slope, offset = layout.correction or ([1.0] * n_targets, [0.0] * n_targets)
         self.single = len(layout.raw_shape) == 1  # (B, L), without a channel axis
@@ -121,7 +121,14 @@ class RawModel(nn.Module):
         Each network is joined with the same baselines; the spread is that of the networks.
         """
         n_networks = len(self.members)
-        y = (z * self.target_std + self.target_mean).clamp(self.lowest, self.highest)
+        y = z * self.target_std + self.target_mean
+        if self.logarithmic:
+            parts = [
+                y[:, :, k : k + 1].exp() if k in self.logarithmic else y[:, :, k : k + 1]
+                for k in range(y.shape[2])
+            ]
+            y = torch.cat(parts, 2)
+        y = y.clamp(self.lowest, self.highest)
         networks, others = y[:, :n_networks], y[:, n_networks:]
         if self.models.baselines is not None:
             joined = (others * self.shares[-int(others.shape[1]) :]).sum(1, keepdim=True)

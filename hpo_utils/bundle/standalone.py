@@ -30,7 +30,11 @@ def predict(
     half_width, calibration = np.full_like(y, np.nan), known["calibration"]
     if calibration is not None:
         spread = spread if calibration.get("has_spread", True) else np.zeros_like(spread)
+        for k in (logarithmic := calibration.get("logarithmic", [])):
+            spread[:, k] /= y[:, k]
         half_width = np.hypot(spread, calibration["residual"]) * calibration["factors"]
+        for k in logarithmic:  # errors of logarithms
+            half_width[:, k] = y[:, k] * np.expm1(half_width[:, k])
     pairs = zip(known["target_names"], known["target_units"], strict=True)
     return [name if unit == "-" else f"{name} [{unit}]" for name, unit in pairs], y, half_width
 

@@ -182,8 +182,8 @@ def torn_groups(data: PreparedData) -> Finding:
 
 def foreign_statistics(data: PreparedData, train: RunningStatistics) -> Finding:
     """Recompute the scalers' means and standard deviations from the training part."""
-    y = data.targets("train").astype(np.float64)
     scaler = data.target_scaler
+    y = scaler.on_scale(data.targets("train").astype(np.float64))
     off = max(
         float(np.abs(train.mean).max()),
         float(np.abs(train.std - 1.0).max()),

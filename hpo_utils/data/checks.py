@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from hpo_utils.base.errors import DataError
 from hpo_utils.data.labels import is_no_label
 from hpo_utils.data.outliers import FarValues, is_missing, refuse_outliers, without_codes
-from hpo_utils.data.scaling import RunningStatistics, Standardizer
+from hpo_utils.data.scaling import RunningStatistics, Standardizer, logarithms
 from hpo_utils.data.sources import ArraySource, wrong_kind
 from hpo_utils.data.split import PART_NAMES
 
@@ -200,10 +201,13 @@ def check_measured(
                 )
 
 
-def fit_target_scaler(targets: NDArray[np.float32], names: list[str]) -> Standardizer:
+def fit_target_scaler(
+    targets: NDArray[np.float32], names: list[str], logarithmic: Sequence[int] = ()
+) -> Standardizer:
     """Fit the target scaler on training targets of shape (n_samples, n_targets).
 
-    NaN, for a value that was not measured, does not count.
+    NaN, for a value that was not measured, does not count. The targets whose numbers are in
+    ``logarithmic`` are scaled as logarithms.
 
     Raises
     ------
@@ -211,14 +215,14 @@ def fit_target_scaler(targets: NDArray[np.float32], names: list[str]) -> Standar
         If a target is constant.
     """
     statistics = RunningStatistics(len(names))
-    statistics.update(targets)
+    statistics.update(logarithms(targets, logarithmic))
     for name, varies in zip(names, statistics.varies, strict=True):
         if not varies:
             raise DataError(
                 f"target {name!r} must vary in the training part, but is constant there: leave it"
                 " out of the target array"
             )
-    return statistics.standardizer()
+    return replace(statistics.standardizer(), logarithmic=tuple(logarithmic))
 
 
 def group_ids(ids: NDArray[Any], n_samples: int, name: str = "dataset.groups") -> NDArray[Any]:

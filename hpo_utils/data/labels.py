@@ -39,9 +39,9 @@ def find_labels(cfg: Config, x: ArraySource, t: ArraySource) -> dict[str, Any]:
     -------
     dict of lists
         ``channel_names``, ``target_names``, ``target_units``, ``axis_names``; the names of the
-        targets that are known to be ``fractions`` or ``non_negative``; ``target_repeatability``,
-        None if it is not known; the ``card``; and ``axis_ranges``, None if positions along the axes
-        are counted.
+        targets that are known to be ``fractions`` or ``non_negative``; the numbers of the
+        ``logarithmic`` ones; ``target_repeatability``, None if it is not known; the ``card``; and
+        ``axis_ranges``, None if positions along the axes are counted.
 
     Raises
     ------
@@ -89,6 +89,7 @@ def find_labels(cfg: Config, x: ArraySource, t: ArraySource) -> dict[str, Any]:
     expected["fractions"] = list(cfg.dataset.fractions or [])
     expected["non_negative"] = list(cfg.dataset.non_negative or [])
     labelled_physics(expected)
+    expected["logarithmic"] = _logarithmic(cfg, expected)
     expected["target_repeatability"] = _repeatability(cfg, expected["target_names"])
     expected["card"] = _card(cfg)
     expected["axis_ranges"] = _axis_ranges(cfg.dataset.axis_ranges, len(axes))
@@ -101,6 +102,22 @@ def _card(cfg: Config) -> dict[str, str]:
     if unknown := sorted(given.keys() - set(CARD)):
         raise DataError(f"dataset.card must have entries of {', '.join(CARD)}, got {unknown[0]!r}")
     return given
+
+
+def _logarithmic(cfg: Config, labels: Mapping[str, Any]) -> list[int]:
+    """Return the numbers of the targets in ``dataset.logarithmic``."""
+    names, given = labels["target_names"], cfg.dataset.logarithmic or []
+    for name in given:
+        if name not in names:
+            raise DataError(
+                f"dataset.logarithmic must name targets of {', '.join(names)}, got {name!r}"
+            )
+        if name in (*labels["fractions"], *labels["non_negative"]):
+            raise DataError(
+                f"{name!r} is in dataset.logarithmic, which keeps it above zero already: leave it"
+                " out of dataset.fractions and dataset.non_negative"
+            )
+    return sorted(names.index(name) for name in given)
 
 
 def _repeatability(cfg: Config, names: list[str]) -> list[float | None] | None:

@@ -116,6 +116,19 @@ def _remedy(shares: NDArray[np.float64]) -> str:
     return "take them off the list or correct the sample"
 
 
+def check_positive(
+    targets: NDArray[np.float32], logarithmic: Sequence[int], names: list[str]
+) -> None:
+    """Raise DataError unless the ``logarithmic`` targets are positive where they were measured."""
+    for k in logarithmic:
+        wrong = np.flatnonzero(targets[:, k] <= 0)
+        if len(wrong):
+            raise DataError(
+                f"target {names[k]!r} must be above zero to have a logarithm"
+                f" (dataset.logarithmic), but is {targets[wrong[0], k]:g} in sample {wrong[0]}"
+            )
+
+
 def violations(
     y_pred: NDArray[Any], physics: Physics, target_names: Sequence[str]
 ) -> dict[str, float]:

@@ -36,7 +36,7 @@ from hpo_utils.data.checks import (
 )
 from hpo_utils.data.labels import find_labels, labelled_physics
 from hpo_utils.data.outliers import without_codes
-from hpo_utils.data.physics import check_targets
+from hpo_utils.data.physics import check_positive, check_targets
 from hpo_utils.data.prepared import MANIFEST_VERSION, PreparedData, input_scaler, is_whole, opens
 from hpo_utils.data.scaling import in_blocks
 from hpo_utils.data.sources import ArraySource, describe, open_array, sha256
@@ -192,6 +192,8 @@ def _settings(source: Source) -> dict[str, Any]:
         given["missing_values"] = [str(code) for code in cfg.dataset.missing_values]
     if cfg.dataset.partly_measured:
         given["partly_measured"] = True
+    if source.labels["logarithmic"]:
+        given["logarithmic"] = source.labels["logarithmic"]
     if source.split is not None:
         given |= {"split": hashlib.sha256("".join(source.split.tolist()).encode()).hexdigest()}
     unused = ("val_fold", *(RATIOS if cfg.data_split.n_folds else ("n_folds", "fold")))
@@ -226,7 +228,7 @@ def _prepare(source: Source) -> PreparedData:
     x, t, *groups = source.arrays
     n_samples = min(x.shape[0], cfg.dataset.limit or x.shape[0])
     channels = channel_indices(x, cfg.dataset.exclude_channels)
-    meant = list(cfg.dataset.accept_outliers or [])
+    meant = _meant(cfg)
     codes, partly = cfg.dataset.missing_values or [], cfg.dataset.partly_measured
     targets = scan_targets(t, n_samples, names["target_names"], meant, codes, partly)
     ids = group_ids(groups[0].read(), x.shape[0])[:n_samples] if groups else None
@@ -234,7 +236,10 @@ def _prepare(source: Source) -> PreparedData:
     split = split_indices(n_samples, cfg.data_split, ids, given)
     check_measured(targets, split, names["target_names"])
     check_targets(targets, labelled_physics(names), names["target_names"])
-    target_scaler = fit_target_scaler(targets[split["train"]], names["target_names"])
+    check_positive(targets, names["logarithmic"], names["target_names"])
+    target_scaler = fit_target_scaler(
+        targets[split["train"]], names["target_names"], names["logarithmic"]
+    )
     channel_names = names["channel_names"]
     statistics = scan_inputs(x, n_samples, split["train"], channels, channel_names, meant, codes)
     described = [describe(array) for array in source.arrays]
@@ -276,10 +281,15 @@ def _prepare(source: Source) -> PreparedData:
     return PreparedData(directory, manifest)
 
 
+def _meant(cfg: Config) -> list[str]:
+    """Return the names whose far values are real; over decades, many are far."""
+    return [*(cfg.dataset.accept_outliers or []), *(cfg.dataset.logarithmic or [])]
+
+
 def _without_outliers(found: PreparedData, source: Source) -> PreparedData:
     """Check prepared data for codes, unless an earlier check was at least as strict."""
     cfg, names = source.cfg, source.labels
-    meant = list(cfg.dataset.accept_outliers or [])
+    meant = _meant(cfg)
     known = found.manifest.get("accept_outliers")
     if known is not None and set(known) <= set(meant):
         return found

@@ -80,7 +80,8 @@ class PreparedData:
     def target_scaler(self) -> Standardizer:
         """Scaler of the targets, fitted on the training part."""
         scaler = self.manifest["target_scaler"]
-        return Standardizer(np.array(scaler["mean"]), np.array(scaler["std"]))
+        logarithmic = tuple(self.manifest.get("logarithmic", []))
+        return Standardizer(np.array(scaler["mean"]), np.array(scaler["std"]), logarithmic)
 
     @property
     def used_channels(self) -> list[str]:

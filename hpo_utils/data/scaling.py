@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,21 +18,40 @@ BLOCK_VALUES = 2**20  # values copied to float64 at a time: 8 MB
 class Standardizer:
     """Shift and scale to mean 0 and standard deviation 1 along axis 1.
 
-    ``mean`` and ``std`` have shape (n_features,), in the unit of the data.
+    ``mean`` and ``std`` have shape (n_features,), in the unit of the data; for the features whose
+    numbers are in ``logarithmic`` they are those of the natural logarithm.
     """
 
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
+    logarithmic: tuple[int, ...] = ()
+
+    def on_scale(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return ``values`` (n_samples, n_features, ...), the logarithmic ones as logarithms."""
+        return logarithms(values, self.logarithmic)
 
     def transform(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """Standardise ``values`` of shape (n_samples, n_features, ...)."""
-        shape = _along_axis_1(values.ndim)
+        shape, values = _along_axis_1(values.ndim), self.on_scale(values)
         return ((values - self.mean.reshape(shape)) / self.std.reshape(shape)).astype(np.float32)
 
     def inverse(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """Convert standardised ``values`` of shape (n_samples, n_features, ...) to their unit."""
         shape = _along_axis_1(values.ndim)
-        return (values * self.std.reshape(shape) + self.mean.reshape(shape)).astype(np.float32)
+        found = values * self.std.reshape(shape) + self.mean.reshape(shape)
+        for k in self.logarithmic:
+            found[:, k] = np.exp(found[:, k])
+        return found.astype(np.float32)
+
+
+def logarithms(values: NDArray[Any], logarithmic: Sequence[int]) -> NDArray[Any]:
+    """Return ``values`` with the natural logarithm of these columns of axis 1."""
+    if not len(logarithmic):
+        return values
+    found = values.astype(np.float64)
+    for k in logarithmic:  # what a mixture or a correction takes below zero counts as tiny
+        found[:, k] = np.log(np.maximum(found[:, k], np.finfo(np.float32).tiny))
+    return found
 
 
 class RunningStatistics:

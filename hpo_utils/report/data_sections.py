@@ -15,6 +15,10 @@ from hpo_utils.report.tables import audit_table, measured_table, parts_table
 from hpo_utils.scores.intervals import count_units
 from hpo_utils.scores.metrics import measured, varies
 
+# of a target's variance; a tenth of normal values makes up less than half, one of exponential
+# values 63 %
+MOST = 0.75
+
 
 def show_parts(report: Report, data: PreparedData) -> None:
     """Show the parts of the split, and warn of parts that are too small or do not vary."""
@@ -92,11 +96,30 @@ def show_leaks(report: Report, data: PreparedData) -> None:
         report.show(_("The leakage audit found no leak."))
 
 
+def sentence_on_decades(data: PreparedData) -> str | None:
+    """Name the positive targets whose variance is mostly that of a tenth of the samples."""
+    y, found = data.targets("train"), []
+    for k, name in enumerate(data.target_names):
+        known = y[measured(y[:, k]), k].astype(np.float64)
+        squares = np.sort((known - known.mean()) ** 2)
+        share = squares[-max(1, len(squares) // 10) :].sum() / squares.sum()
+        if share > MOST and known.min() > 0 and k not in data.target_scaler.logarithmic:
+            found.append(name)
+    if not found:
+        return None
+    return _(
+        "In {names} a tenth of the samples makes up most of the variance, so that errors of the"
+        " others hardly count: `dataset.logarithmic` learns and compares the logarithm."
+    ).format(names=", ".join(found))
+
+
 def show_distributions(report: Report, data: PreparedData) -> None:
     """Show the distribution of each target in each part."""
     report.show(
         plot_target_histograms(data), _("Distribution of each target in each part of the split")
     )
+    if sentence := sentence_on_decades(data):
+        report.show(sentence)
 
 
 def show_samples(report: Report, data: PreparedData) -> None:

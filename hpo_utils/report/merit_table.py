@@ -33,6 +33,9 @@ def merit_table(merits: Mapping[str, Merit], units: Mapping[str, str]) -> pd.Dat
                 _("limits of agreement"): interval_text(found["agreement"], ".3g"),
             }
         )
+        if any("relative" in each for each in merits.values()):
+            relative = found.get("relative")
+            rows[-1][_("relative error")] = "–" if relative is None else percent(relative)
     return pd.DataFrame(rows).set_index(_("target"))
 
 

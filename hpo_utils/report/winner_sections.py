@@ -103,8 +103,9 @@ def show_worst(report: Report, settled: SettledStudy) -> None:
     """Show the signals of the worst predicted samples, and the worst predicted groups."""
     data = settled.data
     y_true, y_pred = predicted_at_home(settled)
-    std = data.target_scaler.std
-    worst = worst_samples(y_true, y_pred, std, N_WORST)
+    scaler = data.target_scaler
+    std, on_scale = scaler.std, (scaler.on_scale(y_true), scaler.on_scale(y_pred))
+    worst = worst_samples(*on_scale, std, N_WORST)
     numbers = data.sample_numbers("test")[worst]
     targets = [with_unit(*pair) for pair in zip(data.target_names, data.target_units, strict=True)]
     report.show(worst_table(numbers, y_true[worst], y_pred[worst], targets))
@@ -114,7 +115,7 @@ def show_worst(report: Report, settled: SettledStudy) -> None:
     )
     groups = data.groups("test")
     if groups is not None:
-        table = errors_by_group(y_true, y_pred, groups, data.target_names, std)
+        table = errors_by_group(*on_scale, groups, data.target_names, std)
         report.show(
             _("RMSE of each group in standard deviations, the worst {k} of {n} groups:").format(
                 k=min(N_GROUPS, len(table)), n=len(table)

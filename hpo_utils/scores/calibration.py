@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+TINY = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True)
@@ -24,17 +26,30 @@ class Calibration:
     residual: list[float]
     has_spread: bool = True  # whether it was known of the calibration samples, and counts
     joint: float | None = None
+    # targets whose errors are of the natural logarithm; their half widths grow with what is
+    # predicted, and reach as far down as up, which is further than they need
+    logarithmic: list[int] = field(default_factory=list)
 
-    def half_width(self, spread: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the half widths of the intervals for spreads (n_samples, n_targets)."""
-        half_width: NDArray[np.float64] = self._size(spread) * self.factors
-        return half_width
+    def half_width(self, spread: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the half widths of the intervals about predictions ``y``, with their spreads.
 
-    def joint_half_width(self, spread: NDArray[Any]) -> NDArray[np.float64] | None:
+        All have shape (n_samples, n_targets) and are in the targets' units.
+        """
+        return self._in_units(self._size(spread, y) * self.factors, y)
+
+    def joint_half_width(self, spread: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64] | None:
         """Return half widths within which all targets of a sample lie at once."""
-        return None if self.joint is None else self._size(spread) * self.joint
+        if self.joint is None:
+            return None
+        return self._in_units(self._size(spread, y) * self.joint, y)
 
-    def _size(self, spread: NDArray[Any]) -> NDArray[np.float64]:
-        known = spread if self.has_spread else np.zeros_like(spread)
+    def _size(self, spread: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
+        known = np.array(spread if self.has_spread else np.zeros_like(spread), dtype=np.float64)
+        known[:, self.logarithmic] /= np.maximum(y[:, self.logarithmic], TINY)
         size: NDArray[np.float64] = np.hypot(known, self.residual)
         return size
+
+    def _in_units(self, width: NDArray[np.float64], y: NDArray[Any]) -> NDArray[np.float64]:
+        for k in self.logarithmic:
+            width[:, k] = y[:, k] * np.expm1(width[:, k])
+        return width

@@ -18,19 +18,21 @@ from hpo_utils.scores.intervals import Interval, count_units
 from hpo_utils.scores.metrics import measured, varies
 
 COVERAGE_FACTOR = 2  # of an expanded uncertainty: about 95 % of normal errors
+TINY = float(np.finfo(np.float32).tiny)
 AGREEMENT = 1.96  # standard deviations within which 95 % of normal differences lie
 
 
-class BesideReference(TypedDict, total=False):
-    """What the reference's own scatter explains, if ``dataset.target_repeatability`` tells it."""
+class OfSome(TypedDict, total=False):
+    """What more is known of some targets: the reference's own scatter, or an error over decades."""
 
     repeatability: float | None  # standard deviation of one reference value
     own_error: float | None  # root of RMSEP² less that variance
     r2_ceiling: float | None  # R² that a model without error of its own would have
     expanded: float | None  # uncertainty U of a prediction with k = 2 (JCGM 100, 6.2)
+    relative: float  # root mean square error of the logarithm, as a share of the value
 
 
-class Merit(BesideReference):
+class Merit(OfSome):
     """Figures of merit for one target, in its unit; None where they are not defined."""
 
     n: int  # samples in which it was measured
@@ -59,6 +61,7 @@ def figures_of_merit(
     units: NDArray[np.int64] | None,
     confidence: float,
     repeatability: Sequence[float | None] | None = None,
+    logarithmic: Sequence[int] = (),
 ) -> dict[str, Merit]:
     """Return the figures of merit for each target.
 
@@ -74,6 +77,8 @@ def figures_of_merit(
         Level of limits and intervals.
     repeatability
         Standard deviation of one reference value of each target, in its unit; None if not known.
+    logarithmic
+        Numbers of the targets that were learnt as logarithms: they get a relative error, too.
     """
     found = {}
     repeated = repeatability or [None] * len(names)
@@ -82,6 +87,9 @@ def figures_of_merit(
         truth, predicted = (y[known, k].astype(np.float64) for y in (y_true, y_pred))
         merit = _of_one(truth, predicted, count_units(len(truth), own), confidence)
         _add_reference(merit, truth, repeated[k])
+        if k in logarithmic and len(truth):
+            off = np.log(np.maximum(predicted, TINY)) - np.log(np.maximum(truth, TINY))
+            merit["relative"] = float(np.expm1(np.sqrt(np.mean(off**2))))
         found[name] = merit
     return found
 

@@ -72,7 +72,8 @@ def standardized_errors(
     y_true: NDArray[Any], y_pred: NDArray[Any], scaler: Standardizer
 ) -> dict[str, float]:
     """Return ``mse`` and ``mae``, means over all targets, each in its standard deviations."""
-    error = (y_pred.astype(np.float64) - y_true) / scaler.std
+    on_scale = [scaler.on_scale(y.astype(np.float64)) for y in (y_pred, y_true)]
+    error = (on_scale[0] - on_scale[1]) / scaler.std
     return {
         "mse": float(np.mean(mean_of_measured(error**2))),
         "mae": float(np.mean(mean_of_measured(np.abs(error)))),

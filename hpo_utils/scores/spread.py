@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from hpo_utils.scores.calibration import Calibration
+from hpo_utils.data.scaling import logarithms
+from hpo_utils.scores.calibration import TINY, Calibration
 from hpo_utils.scores.intervals import count_units
 from hpo_utils.scores.metrics import mean_of_measured, measured
 from hpo_utils.scores.skill import Array
@@ -23,7 +26,11 @@ class Coverage(TypedDict):
 
 
 def calibrate_spread(
-    y_true: Array, members: Array, confidence: float, units: NDArray[np.int64] | None = None
+    y_true: Array,
+    members: Array,
+    confidence: float,
+    units: NDArray[np.int64] | None = None,
+    logarithmic: Sequence[int] = (),
 ) -> Calibration:
     """Calibrate intervals around the members' mean to contain ``confidence`` of the given samples.
 
@@ -31,10 +38,15 @@ def calibrate_spread(
     Assoc. 113 (2018), 1094-1111, sec. 5.2). ``units`` is the unit number of each sample. Errors of
     one unit are correlated, so the rank of the quantile is computed for the effective number of
     units and then scaled to samples. Without a second member there is no spread: all intervals are
-    of one width. Each target counts by the samples in which it was measured.
+    of one width. Each target counts by the samples in which it was measured; the errors of the
+    ``logarithmic`` ones are those of their logarithms.
     """
-    error = np.abs(members.mean(axis=0, dtype=np.float64) - y_true)
-    return calibrate(error, spread_of(members), confidence, units, has_spread=len(members) > 1)
+    mean, spread = members.mean(axis=0, dtype=np.float64), spread_of(members)
+    error = np.abs(logarithms(mean, logarithmic) - logarithms(y_true, logarithmic))
+    for k in logarithmic:
+        spread[:, k] /= np.maximum(mean[:, k], TINY)
+    found = calibrate(error, spread, confidence, units, has_spread=len(members) > 1)
+    return replace(found, logarithmic=list(logarithmic))
 
 
 def calibrate(
@@ -79,8 +91,8 @@ def coverage(
     target's unit; ``plain``: share inside if the members' spread were the standard deviation of a
     normal error.
     """
-    error, spread = np.abs(members.mean(axis=0) - y_true), spread_of(members)
-    half_width = calibration.half_width(spread)
+    mean, spread = members.mean(axis=0), spread_of(members)
+    error, half_width = np.abs(mean - y_true), calibration.half_width(spread, mean)
     normal = float(ndtri((1 + confidence) / 2))
     found = zip(
         share_inside(error, half_width),

@@ -49,8 +49,10 @@ def examine(
     names, groups, units = data.target_names, data.groups("test"), data.independent_units("test")
     y_val, y_test = predictions["val_true"], predictions["test_true"]
     val_pred, test_pred = predictions["val"].mean(axis=0), predictions["test"].mean(axis=0)
-    best = best_baselines(baselines, y_val)
-    reference, mean = joined_test(best), training_mean(baselines)
+    on_scale = data.target_scaler.on_scale  # on which models are compared
+    best = best_baselines(baselines, y_val, on_scale)
+    truth = on_scale(y_test)
+    reference, mean = on_scale(joined_test(best)), on_scale(training_mean(baselines))
     shares, home = taken_home(take_home, data, baselines, predictions)
     home_pred = home["test"].mean(axis=0)
     models = {NETWORK: test_pred, **{b.name: b.test_pred for b in baselines}}
@@ -59,7 +61,9 @@ def examine(
     n_models = len(models) - 1  # that might beat the mean by chance
     singles = [target_metrics(y_test, member, names) for member in predictions["test"]]
     val_units = data.independent_units("val")
-    calibration = calibrate_spread(y_val, home["val"], confidence, val_units)
+    calibration = calibrate_spread(
+        y_val, home["val"], confidence, val_units, data.target_scaler.logarithmic
+    )
     n_val_units = count_units(len(y_val), val_units)
     promised = min(confidence, n_val_units / (n_val_units + 1))
     on_validation = {NETWORK: val_pred, **{b.name: b.val_pred for b in baselines}}
@@ -73,16 +77,24 @@ def examine(
         "validation": target_metrics(y_val, val_pred, names),
         "test": errors_with_intervals(y_test, models, names, units, confidence),
         "best_baseline": [b.name for b in best],
-        "skill": skill_with_intervals(y_test, test_pred, reference, units, confidence),
+        "skill": skill_with_intervals(truth, on_scale(test_pred), reference, units, confidence),
         "shares": shares,
-        "skill_home": skill_with_intervals(y_test, home_pred, reference, units, confidence),
+        "skill_home": skill_with_intervals(
+            truth, on_scale(home_pred), reference, units, confidence
+        ),
         "skill_over_mean": {
-            model: skill_with_intervals(y_test, y_pred, mean, units, confidence, n_models)
+            model: skill_with_intervals(truth, on_scale(y_pred), mean, units, confidence, n_models)
             for model, y_pred in models.items()
             if model != MEAN
         },
         "merit": figures_of_merit(
-            y_test, home_pred, names, units, confidence, data.manifest.get("target_repeatability")
+            y_test,
+            home_pred,
+            names,
+            units,
+            confidence,
+            data.manifest.get("target_repeatability"),
+            data.target_scaler.logarithmic,
         ),
         "single_r2": [[single[name]["r2"] for name in names] for single in singles],
         "constant": {
@@ -96,7 +108,7 @@ def examine(
         "coverage": coverage(y_test, home["test"], calibration, promised),
         "joint_coverage": share_inside_together(
             np.abs(home_pred - y_test),
-            calibration.joint_half_width(spread_of(home["test"])),
+            calibration.joint_half_width(spread_of(home["test"]), home_pred),
         ),
         "violations": {
             model: violations(y_pred, data.physics, names)

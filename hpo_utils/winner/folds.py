@@ -192,9 +192,11 @@ def _hear(
     ]
     models = {name: np.concatenate([of[name] for of in of_folds]) for name in of_folds[0]}
     predicted, bests = ([of[name] for of in of_folds] for name in (NETWORK, BEST_BASELINE))
-    y, ours, mean, best = (
-        np.concatenate(truth), *(models[name] for name in (NETWORK, MEAN, BEST_BASELINE)),
-    )  # fmt: skip
+    y, on_scale = np.concatenate(truth), folds[0].target_scaler.on_scale
+    scaled, ours, mean, best, home = (
+        on_scale(each)
+        for each in (y, *(models[name] for name in (NETWORK, MEAN, BEST_BASELINE, TAKE_HOME)))
+    )
     units = groups = _joined_groups(folds)
     if (
         groups is None and folds[0].independent_units("test") is not None
@@ -215,13 +217,18 @@ def _hear(
             for each in zip(truth, predicted, strict=True)
         ],
         "fold_skill": [
-            [of["skill"] for of in skill_with_intervals(*each, None, confidence)]
-            for each in zip(truth, predicted, bests, strict=True)
+            [
+                of["skill"]
+                for of in skill_with_intervals(
+                    on_scale(true), on_scale(own), on_scale(other), None, confidence
+                )
+            ]
+            for true, own, other in zip(truth, predicted, bests, strict=True)
         ],
         "test": errors_with_intervals(y, models, names, units, confidence),
-        "skill": skill_with_intervals(y, ours, best, units, confidence),
-        "skill_over_mean": skill_with_intervals(y, ours, mean, units, confidence),
-        "skill_home": skill_with_intervals(y, models[TAKE_HOME], best, units, confidence),
+        "skill": skill_with_intervals(scaled, ours, best, units, confidence),
+        "skill_over_mean": skill_with_intervals(scaled, ours, mean, units, confidence),
+        "skill_home": skill_with_intervals(scaled, home, best, units, confidence),
         "confidence": confidence,
     }
 
@@ -238,7 +245,9 @@ def _predictions(fold: PreparedData, members: list[Member], cfg: Config) -> dict
     _, home = taken_home(cfg.evaluation.take_home, fold, baselines, networks)
     return {
         NETWORK: networks["test"].mean(axis=0),
-        BEST_BASELINE: joined_test(best_baselines(baselines, fold.targets("val"))),
+        BEST_BASELINE: joined_test(
+            best_baselines(baselines, fold.targets("val"), fold.target_scaler.on_scale)
+        ),
         TAKE_HOME: home["test"].mean(axis=0),
         **{baseline.name: baseline.test_pred for baseline in baselines},
     }

@@ -11,6 +11,7 @@ from hpo_utils.bundle.bundle import write_bundle
 from hpo_utils.bundle.layout import describe_layout
 from hpo_utils.bundle.onnx_file import write_onnx
 from hpo_utils.data.preparation import prepare_data
+from hpo_utils.data.scaling import Standardizer
 from hpo_utils.network.models import create_network
 from hpo_utils.training.record import environment
 
@@ -88,7 +89,7 @@ def test_without_its_source_the_magnitude_is_the_same(make_config, make_arrays, 
 
 def test_a_tree_may_go_the_other_way_at_a_threshold_now_and_then():
     """A few small differences, such as a flipped branch makes, do not count; others do."""
-    expected, std = RNG.normal(size=(16, 4)), np.ones(4)
+    expected, std = RNG.normal(size=(16, 4)), Standardizer(np.zeros(4), np.ones(4))
     flipped = expected.copy()
     flipped[3, 1] += 0.05
     assert _apart(flipped, expected, std) > AGREE

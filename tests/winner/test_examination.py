@@ -118,7 +118,7 @@ def test_joint_intervals_hold_for_all_targets_at_once(shared):
     first, second = np.split(error * [1, 2, 5, 10, 0.1, 1], 2)
     none = np.zeros_like(first)
     found = calibrate(first, none, 0.9, None, has_spread=False)
-    held = share_inside_together(second, found.joint_half_width(none))
+    held = share_inside_together(second, found.joint_half_width(none, none))
     assert held == pytest.approx(0.9, abs=0.025)
     # of independent normal errors it is the quantile of 0.9^(1/6) in place of 0.9
     assert found.joint == pytest.approx(2.378 if shared == 0 else 1.95, abs=0.1)
@@ -136,7 +136,7 @@ def test_joint_intervals_count_what_was_measured():
     error[::2, 0] = np.nan
     error[:10] = np.nan
     found = calibrate(error, np.zeros_like(error), 0.9, None, has_spread=False)
-    half_width = found.joint_half_width(np.zeros_like(error))
+    half_width = found.joint_half_width(np.zeros_like(error), error)
     assert share_inside_together(error, half_width) == pytest.approx(0.9, abs=0.02)
 
 
@@ -157,14 +157,14 @@ def test_members_that_agree_by_chance_are_no_surer():
     found = calibrate_spread(Y, np.stack([PREDICTION, PREDICTION]), 0.9)
     error = np.sort(np.abs(PREDICTION - Y), axis=0)
     rank = int(np.ceil(0.9 * (len(Y) + 1)))
-    half_width = found.half_width(np.zeros_like(Y))
+    half_width = found.half_width(np.zeros_like(Y), Y)
     np.testing.assert_allclose(half_width, np.broadcast_to(error[rank - 1], Y.shape), rtol=1e-5)
 
 
 def test_the_intervals_of_one_member_are_all_of_one_width():
     alone, agreed = (calibrate_spread(Y, np.stack([PREDICTION] * n), 0.9) for n in (1, 2))
     assert (alone.factors, alone.residual) == (agreed.factors, agreed.residual)
-    assert alone.half_width(np.ones_like(Y)).max() == alone.half_width(np.zeros_like(Y)).max()
+    assert alone.half_width(np.ones_like(Y), Y).max() == alone.half_width(np.zeros_like(Y), Y).max()
     assert coverage(Y, PREDICTION[None], alone, 0.9)[0]["calibrated"] >= 0.9
 
 
