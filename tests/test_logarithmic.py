@@ -69,7 +69,10 @@ def test_the_scaler_is_that_of_the_logarithms_and_other_data(make_config, make_a
 
 
 def test_01_names_targets_over_decades(make_config, make_arrays):
-    arrays = make_arrays(*counts(), **{"dataset.accept_outliers": ["target 1"]})
+    x, t = counts()
+    arrays = make_arrays(
+        x, np.column_stack([t[:, 0], t[:, 1] ** 1.5]), **{"dataset.accept_outliers": ["target 1"]}
+    )
     assert "In target 1 a tenth" in sentence_on_decades(prepare_data(make_config(**arrays)))
     assert sentence_on_decades(prepare_data(make_config(**arrays, **LOGARITHMIC))) is None
 
