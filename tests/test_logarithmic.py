@@ -74,7 +74,8 @@ def test_01_names_targets_over_decades(make_config, make_arrays):
         x, np.column_stack([t[:, 0], t[:, 1] ** 1.5]), **{"dataset.accept_outliers": ["target 1"]}
     )
     assert "In target 1 a tenth" in sentence_on_decades(prepare_data(make_config(**arrays)))
-    assert sentence_on_decades(prepare_data(make_config(**arrays, **LOGARITHMIC))) is None
+    known = {**arrays, **LOGARITHMIC, "dataset.accept_outliers": None}
+    assert sentence_on_decades(prepare_data(make_config(**known))) is None
 
 
 def test_intervals_grow_with_what_is_predicted_and_hold():
