@@ -16,6 +16,7 @@ from hpo_utils.data.split import MIN_UNITS, PART_NAMES
 from hpo_utils.report.merit_table import merit_table
 from hpo_utils.report.page import TEMPLATES, figure_tag
 from hpo_utils.report.verdict import SettledStudy, models_at_home, sentence_on_looks
+from hpo_utils.trials.figures import MANY
 
 DIGITS = 16  # of a digest that are printed
 LABELS = {  # of the entries of ``dataset.card``
@@ -46,12 +47,13 @@ def write_certificate(path: Path, settled: SettledStudy, figure: Figure) -> Path
         "study": evaluation["study_name"],
         "facts": _facts(settled),
         "merits": table,
+        "height": 66 if len(units) > MANY else 84,  # of the figure, so that all fits on a page
         "figure": figure_tag(figure, _("Prediction against truth in the test part")),
         "method": _(
             "The test samples chose neither epoch nor settings nor winner. Bias, SEP and slope"
-            " follow ISO 12099:2017, 7.3 to 7.6, limits of agreement Bland and Altman (1986)."
-            " Limits and intervals hold at {confidence}. They are valid for samples like those of"
-            " the test part, within the range of its reference values."
+            " follow ISO 12099:2017, 7.3 to 7.6, limits of agreement Bland and Altman (1986), U"
+            " JCGM 100:2008, 6.2. Limits and intervals hold at {confidence}. They are valid for"
+            " samples like those of the test part, within the range of its reference values."
         ).format(confidence=percent(evaluation["confidence"])),
         "warning": _(
             "Fewer than {least} independent samples or groups were tested: these figures are mostly"

@@ -30,6 +30,7 @@ def merit_table(merits: Mapping[str, Merit], units: Mapping[str, str]) -> pd.Dat
                 "RPD": _number(found["rpd"]),
                 "RPIQ": _number(found["rpiq"]),
                 _("SEP of the range"): "–" if (s := found["sep_of_range"]) is None else percent(s),
+                "U (k\u00a0=\u00a02)": _number(found.get("expanded")),
                 _("limits of agreement"): interval_text(found["agreement"], ".3g"),
             }
         )
@@ -57,7 +58,7 @@ def uncertainty_table(
                 _("of the reference"): _number(found.get("repeatability")),
                 _("of the model"): _number(found.get("own_error")),
                 _("of it, the seeds"): _number(spread.get(name)),
-                "U (k = 2)": _number(found.get("expanded")),
+                "U (k\u00a0=\u00a02)": _number(found.get("expanded")),
                 _("largest R² possible"): _number(found.get("r2_ceiling"), ".3f"),
             }
         )

@@ -26,6 +26,7 @@ from hpo_utils.scores.metrics import measured
 from hpo_utils.training.directory import read_predictions
 
 CURVES_FILE = Path("learning_curves.png")
+MANY = 9  # targets, beyond which panels are small
 SCATTER_FILE = Path("evaluation_plots") / "prediction_vs_truth.png"
 
 
@@ -96,9 +97,11 @@ def plot_prediction_vs_truth(
 ) -> Figure:
     """Scatter prediction against truth, one panel per target, with R², RMSE and MAE.
 
-    Arrays have shape (n_samples, n_targets) and are in the targets' units.
+    Arrays have shape (n_samples, n_targets) and are in the targets' units. Many targets have small
+    panels, without room for the numbers.
     """
-    figure, panels = fixed_grid(len(names), 3, 3.2)
+    many = len(names) > MANY
+    figure, panels = fixed_grid(len(names), *((6, 1.9) if many else (3, 3.2)))
     for k, (axes, name, unit) in enumerate(zip(panels, names, units, strict=True)):
         known = measured(y_true[:, k])
         truth, prediction = y_true[known, k], y_pred[known, k]
@@ -107,11 +110,19 @@ def plot_prediction_vs_truth(
         margin = 0.05 * (high - low or 1.0)
         limits = (low - margin, high + margin)
         axes.plot(limits, limits, color=GREY, linewidth=1, linestyle="--")
-        axes.scatter(truth, prediction, s=16, color=target_color(k), alpha=0.75, linewidth=0)
+        axes.scatter(
+            truth, prediction, s=8 if many else 16, color=target_color(k), alpha=0.75, linewidth=0
+        )
         axes.set(xlim=limits, ylim=limits, aspect="equal", title=name)
-        axes.locator_params(nbins=4)
+        axes.locator_params(nbins=2 if many else 4)
         axes.set_xlabel(with_unit(_("measured"), unit))
         axes.set_ylabel(with_unit(_("predicted"), unit))
+        if many:
+            axes.set_title(name, fontsize=8)
+            axes.tick_params(labelsize=6)
+            for label in (axes.xaxis.label, axes.yaxis.label):
+                label.set_fontsize(7)
+            continue
         found = metrics[name]
         r2 = _("not defined") if found["r2"] is None else f"{found['r2']:.3f}"
         suffix = "" if unit == "-" else f" {unit}"
