@@ -36,8 +36,10 @@ SLOW = (
     "test_cluster", "test_storage_trouble", "test_postgres", "test_kills", "test_damaged_files",
     "test_search", "test_nbmake", "test_browser", "test_pipeline", "test_notebooks", "test_proxy",
     "test_reevaluation", "test_settle", "test_at_home", "test_folds", "test_recipes",
-    "test_by_hand", "test_checkpoints", "test_agreement", "test_companions", "test_out_of_memory",
-    "test_kernel",
+    "test_bad_input", "test_by_hand", "test_checkpoints", "test_kinds", "test_agreement",
+    "test_companions", "test_logarithmic", "test_budget", "test_out_of_memory", "test_kernel",
+    "test_partly_measured", "test_missing_values", "test_storage", "test_processes",
+    "test_real_data",
 )  # fmt: skip
 PUBLIC_DATA = Path(os.environ.get("HPO_PUBLIC_DATA", project_root().parent / "shared" / "data"))
 
