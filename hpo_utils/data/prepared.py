@@ -70,6 +70,11 @@ class PreparedData:
         return tuple(self.manifest["sources"][0]["shape"])
 
     @property
+    def n_train(self) -> int:
+        """Number of training samples."""
+        return int(self.manifest["n_samples"]["train"])
+
+    @property
     def n_bytes(self) -> int:
         """Size of the inputs of all parts in bytes."""
         n_samples = sum(self.manifest["n_samples"].values())

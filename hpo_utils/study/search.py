@@ -114,7 +114,7 @@ def search(study: optuna.Study, cfg: Config, space: SearchSpace, data: PreparedD
     left = count_remaining(study, cfg) if shared else remaining - progress.n_done
     reason = stop.reason()
     asked = reason is not None and not stop.overdue()  # by the stop file
-    if left > 0 and reason is None and not budget.has_time_for_another(study, cfg):
+    if left > 0 and reason is None and not budget.has_time_for_another(study, cfg, data.n_train):
         reason = "the rest of study.budget is for its winner"
     if left > 0 and reason:
         sentence = f"the search stops because {reason}: {left} trials are left, run again to go on"

@@ -19,8 +19,9 @@ from hpo_utils.base.config import Config, budget_seconds, updated
 
 UNTIL = "until"  # user attribute of a study: when its budget is over, in seconds since the epoch
 FOR_SEARCH = 0.5  # share of the budget that the search gets, however long the settling would take
-# for what is neither: baselines, the bundle, the test part; the larger of a share and seconds
-OTHERS, OTHERS_S = 0.08, 12.0
+# for what is neither: baselines, the bundle, the test part; the larger of a share and seconds, which
+# grow with the training samples: with 12,000 of them, 60 s were exceeded by 20 otherwise
+OTHERS, OTHERS_S, PER_SAMPLE_S = 0.08, 12.0, 0.002
 LEAST_SEEDS = 3  # of a contender, without which nothing can be said of it
 WITHOUT_CONSTRAINTS, VARIANTS = 2, 4  # trainings of the winner; also those on a random split
 
@@ -37,7 +38,7 @@ def left(study: optuna.Study) -> float | None:
     return None if until is None else float(until) - time.time()
 
 
-def has_time_for_another(study: optuna.Study, cfg: Config) -> bool:
+def has_time_for_another(study: optuna.Study, cfg: Config, n_train: int) -> bool:
     """Return whether another trial, and then the settling, should end within the budget."""
     seconds, rest = budget_seconds(cfg), left(study)
     if seconds is None or rest is None:
@@ -45,14 +46,14 @@ def has_time_for_another(study: optuna.Study, cfg: Config) -> bool:
     trial, at_work = _seconds_per_trial(study)
     if trial is None:
         return rest > 0
-    training, others = trial / _n_folds(study) / at_work, _for_others(seconds)
+    training, others = trial / _n_folds(study) / at_work, _for_others(seconds, n_train)
     for_winner = (1 - FOR_SEARCH) * seconds
     if others + 2 * LEAST_SEEDS * training > for_winner:
         return rest > trial + others  # there will be no race
     return rest > trial + min(others + _n_trainings(cfg) * training, for_winner)
 
 
-def fitted_to_budget(study: optuna.Study, cfg: Config) -> Config:
+def fitted_to_budget(study: optuna.Study, cfg: Config, n_train: int) -> Config:
     """Return a copy whose race should end within what is left of the study's budget.
 
     First the comparison with a random split and the other folds are dropped, then seeds, then
@@ -62,7 +63,7 @@ def fitted_to_budget(study: optuna.Study, cfg: Config) -> Config:
     trial, at_work = _seconds_per_trial(study)
     if seconds is None or rest is None or not trial or not cfg.evaluation.n_seeds:
         return cfg
-    affordable = (rest - _for_others(seconds)) * at_work / (trial / _n_folds(study))
+    affordable = (rest - _for_others(seconds, n_train)) * at_work / (trial / _n_folds(study))
     most = _n_contenders(cfg)
     n_folds = cfg.data_split.n_folds or 1
     if affordable >= most * cfg.evaluation.n_seeds + VARIANTS + cfg.evaluation.n_seeds * n_folds:
@@ -84,9 +85,9 @@ def fitted_to_budget(study: optuna.Study, cfg: Config) -> Config:
     return updated(cfg, changed)
 
 
-def _for_others(seconds: float) -> float:
+def _for_others(seconds: float, n_train: int) -> float:
     """Return the time to keep in a budget of so many seconds for all but trainings."""
-    return max(OTHERS * seconds, OTHERS_S)
+    return max(OTHERS * seconds, OTHERS_S + n_train * PER_SAMPLE_S)
 
 
 def _n_contenders(cfg: Config) -> int:

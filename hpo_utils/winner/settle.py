@@ -87,7 +87,7 @@ def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
     data = study_data(study, cfg)
     cfg = fitted_to_data(with_target_weights(cfg, data.n_targets), data.source_shape)
     space = load_search_space(cfg, data.n_targets)
-    cfg = fitted_to_budget(study, cfg)
+    cfg = fitted_to_budget(study, cfg, data.n_train)
     contenders = (
         reevaluate(study, cfg, space, data) if cfg.evaluation.n_seeds else [_as_it_is(best, cfg)]
     )

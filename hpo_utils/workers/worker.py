@@ -142,7 +142,7 @@ def nothing_left(study: optuna.Study, search: Search) -> bool:
         return not study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
     wanted = search.cfg.study
     done = wanted.n_more is None and count_finished(study) >= wanted.n_trials
-    return done or not has_time_for_another(study, search.cfg)
+    return done or not has_time_for_another(study, search.cfg, search.data.n_train)
 
 
 def run_trial(trial: optuna.Trial, search: Search) -> tuple[float | None, TrialState]:

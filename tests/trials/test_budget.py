@@ -53,21 +53,21 @@ RACE = ("study.budget=1000", "evaluation.n_best=5", "evaluation.n_seeds=5")
 
 def test_a_trial_is_begun_only_if_the_race_fits_after_it(make_config):
     cfg = make_config(*RACE)  # six contenders, three seeds each, four variants: 22 trainings
-    assert has_time_for_another(a_study(10, left=10 + 220 + 80 + 5), cfg)
-    assert not has_time_for_another(a_study(10, left=10 + 220 + 80 - 5), cfg)
-    assert has_time_for_another(a_study(10, left=10 + 110 + 80 + 5, n_workers=2), cfg)
+    assert has_time_for_another(a_study(10, left=10 + 220 + 80 + 5), cfg, 0)
+    assert not has_time_for_another(a_study(10, left=10 + 220 + 80 - 5), cfg, 0)
+    assert has_time_for_another(a_study(10, left=10 + 110 + 80 + 5, n_workers=2), cfg, 0)
 
 
 def test_the_search_gets_half_however_long_the_race_would_take(make_config):
     cfg = make_config(*RACE)
-    assert has_time_for_another(a_study(50, left=555), cfg)
-    assert not has_time_for_another(a_study(50, left=545), cfg)
+    assert has_time_for_another(a_study(50, left=555), cfg, 0)
+    assert not has_time_for_another(a_study(50, left=545), cfg, 0)
 
 
 def test_where_there_is_no_time_for_a_race_none_is_kept(make_config):
     cfg = make_config(*RACE)
-    assert has_time_for_another(a_study(200, left=285), cfg)
-    assert not has_time_for_another(a_study(200, left=275), cfg)
+    assert has_time_for_another(a_study(200, left=285), cfg, 0)
+    assert not has_time_for_another(a_study(200, left=275), cfg, 0)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_where_there_is_no_time_for_a_race_none_is_kept(make_config):
     ],
 )
 def test_the_race_is_as_wide_as_the_time_left(make_config, left, n_best, n_seeds):
-    fitted = fitted_to_budget(a_study(10, left), make_config(*RACE)).evaluation
+    fitted = fitted_to_budget(a_study(10, left), make_config(*RACE), 0).evaluation
     assert (fitted.n_seeds, fitted.n_best if n_seeds else 5) == (n_seeds, n_best)
 
 
@@ -95,3 +95,9 @@ def test_a_study_ends_within_its_budget(make_config, capsys):
     assert "is for its winner" in said
     assert "of study.budget (25s)" in said
     assert 5 <= len(study.trials) < 1000
+
+
+def test_many_samples_leave_more_time_for_the_baselines(make_config):
+    cfg = make_config("study.budget=60", "evaluation.n_seeds=0")
+    assert has_time_for_another(a_study(1, left=20), cfg, 500)
+    assert not has_time_for_another(a_study(1, left=20), cfg, 12_000)
