@@ -9,17 +9,18 @@ exceeded.
 from __future__ import annotations
 
 import time
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 import optuna
 from optuna.trial import TrialState
 
 from hpo_utils.base.config import Config, budget_seconds, updated
+from hpo_utils.trials.storage import score_of
 
 UNTIL = "until"  # user attribute of a study: when its budget is over, in seconds since the epoch
 FOR_SEARCH = 0.5  # share of the budget that the search gets, however long the settling would take
-# for what is neither: baselines, the bundle, the test part; the larger of a share and seconds, which
+# for what is neither: baselines, the bundle, the test part; the larger of a share and seconds. They
 # grow with the training samples: with 12,000 of them, 60 s were exceeded by 20 otherwise
 OTHERS, OTHERS_S, PER_SAMPLE_S = 0.08, 12.0, 0.002
 LEAST_SEEDS = 3  # of a contender, without which nothing can be said of it
@@ -43,10 +44,10 @@ def has_time_for_another(study: optuna.Study, cfg: Config, n_train: int) -> bool
     seconds, rest = budget_seconds(cfg), left(study)
     if seconds is None or rest is None:
         return True
-    trial, at_work = _seconds_per_trial(study)
-    if trial is None:
+    durations = _durations(study, cfg)
+    if durations is None:
         return rest > 0
-    training, others = trial / _n_folds(study) / at_work, _for_others(seconds, n_train)
+    (trial, training), others = durations, _for_others(seconds, n_train)
     for_winner = (1 - FOR_SEARCH) * seconds
     if others + 2 * LEAST_SEEDS * training > for_winner:
         return rest > trial + others  # there will be no race
@@ -60,10 +61,10 @@ def fitted_to_budget(study: optuna.Study, cfg: Config, n_train: int) -> Config:
     contenders; with too little time for a race the best trial wins as it is.
     """
     seconds, rest = budget_seconds(cfg), left(study)
-    trial, at_work = _seconds_per_trial(study)
-    if seconds is None or rest is None or not trial or not cfg.evaluation.n_seeds:
+    durations = _durations(study, cfg)
+    if seconds is None or rest is None or durations is None or not cfg.evaluation.n_seeds:
         return cfg
-    affordable = (rest - _for_others(seconds, n_train)) * at_work / (trial / _n_folds(study))
+    affordable = (rest - _for_others(seconds, n_train)) / durations[1]
     most = _n_contenders(cfg)
     n_folds = cfg.data_split.n_folds or 1
     if affordable >= most * cfg.evaluation.n_seeds + VARIANTS + cfg.evaluation.n_seeds * n_folds:
@@ -100,16 +101,20 @@ def _n_trainings(cfg: Config) -> int:
     return _n_contenders(cfg) * seeds + (VARIANTS if seeds else 0)
 
 
-def _n_folds(study: optuna.Study) -> int:
-    """Return on how many folds a trial trains; a seed of the race takes one of them."""
-    return int(study.user_attrs.get("signature", {}).get("score_folds", 1))
+def _durations(study: optuna.Study, cfg: Config) -> tuple[float, float] | None:
+    """Return seconds of a trial, and those after which the race has one more training.
 
-
-def _seconds_per_trial(study: optuna.Study) -> tuple[float | None, int]:
-    """Return how long a complete trial took, and how many processes ran trials."""
+    The race trains what was best, which may take longer than most, in as many processes as ran
+    trials; each seed takes one of the folds that a trial is scored on. None before a trial is
+    complete.
+    """
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     own = [t for t in complete if "same_as" not in t.user_attrs and "effort" in t.user_attrs]
+    if not own:
+        return None
     signed = [t.user_attrs.get("owner", {}) for t in own]
-    owners = {(owner.get("host"), owner.get("pid")) for owner in signed}
-    took = [float(t.user_attrs["effort"]["seconds"]) for t in own]
-    return (median(took), len(owners)) if took else (None, 1)
+    at_work = len({(owner.get("host"), owner.get("pid")) for owner in signed})
+    ranked = sorted(own, key=score_of)
+    took = [max(float(t.user_attrs["effort"]["seconds"]), 1e-3) for t in ranked]
+    n_folds = int(study.user_attrs.get("signature", {}).get("score_folds", 1))
+    return median(took), mean(took[: cfg.evaluation.n_best]) / n_folds / at_work
