@@ -20,8 +20,8 @@ from hpo_utils.trials.storage import score_of
 
 UNTIL = "until"  # user attribute of a study: when its budget is over, in seconds since the epoch
 FOR_SEARCH = 0.5  # share of the budget that the search gets, however long the settling would take
-# for what is neither: baselines, bundle, the test part; the larger of a share and seconds, which grow
-# with the training samples, as fitting the baselines does
+# for baselines, bundle and the test part; the larger of a share and seconds, which grow with the
+# training samples, as fitting the baselines does
 OTHERS, OTHERS_S, PER_SAMPLE_S = 0.08, 12.0, 0.002
 LEAST_SEEDS = 3  # of a contender, without which nothing can be said of it
 WITHOUT_CONSTRAINTS, VARIANTS = 2, 4  # trainings of the winner; also those on a random split
