@@ -31,7 +31,7 @@ class Stop:
     def reason(self) -> str | None:
         """Return why the search is to stop; None if it may continue."""
         if self.overdue():
-            return f"its time is over ({self.setting}: {self.timeout:g} s)"
+            return f"its time is over ({self.setting} = {self.timeout:g} s)"
         try:
             asked = self.file.stat().st_mtime > self.since
         except FileNotFoundError:
@@ -59,4 +59,4 @@ def create_stop(cfg: Config) -> Stop:
     timeout, budget = cfg.study.timeout, budget_seconds(cfg)
     if budget is None or (timeout is not None and timeout < LAST_CALL * budget):
         return Stop(file, time.time(), timeout)
-    return Stop(file, time.time(), LAST_CALL * budget, "study.budget, less what the winner needs")
+    return Stop(file, time.time(), LAST_CALL * budget, "study.budget less what its winner needs")

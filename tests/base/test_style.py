@@ -40,7 +40,8 @@ def test_predictions_have_a_panel_and_a_colour_per_target(n_targets):
     metrics = target_metrics(y_true, y_pred, names)
     figure = plot_prediction_vs_truth(y_true, y_pred, names, ["m"] * n_targets, metrics)
     assert [axes.get_title(loc="left") for axes in figure.axes] == names
-    assert f"{metrics['t0']['r2']:.3f}" in "".join(texts_of(figure))
+    has_room = n_targets < 12  # small panels carry no numbers
+    assert (f"{metrics['t0']['r2']:.3f}" in "".join(texts_of(figure))) == has_room
     assert "measured [m]" in texts_of(figure)
 
 

@@ -192,8 +192,8 @@ def test_the_bundle_needs_nothing_of_the_study(home, tmp_path):
     alone = shutil.copytree(bundle, tmp_path / "taken home")
     np.testing.assert_array_equal(predict(alone, raw[:3]).y, predict(bundle, raw[:3]).y)
     assert sorted(path.name for path in alone.iterdir()) == [
-        "MODEL_CARD.md", "bundle.json", "config.yaml", "environment.json", "metrics.json",
-        "model.onnx", "predict.py", "weights.safetensors",
+        "MODEL_CARD.md", "bundle.json", "config.yaml", "croissant.json", "environment.json",
+        "metrics.json", "model.onnx", "predict.py", "weights.safetensors",
     ]  # fmt: skip
     card = (alone / "MODEL_CARD.md").read_text()
     assert "| Gas Velocity |" in card

@@ -140,7 +140,8 @@ def test_two_processes_at_one_study_share_it(tmp_path):
     processes = [script(root, "study.n_trials=6") for _ in range(2)]
     for process in processes:
         finish(process)
-    trials = trials_of(root)
+    # what both had enqueued and one took back never ran
+    trials = [t for t in trials_of(root) if t.state.name != "FAIL" or "failure" in t.user_attrs]
     assert {trial.state.name for trial in trials} == {"COMPLETE"}
     assert 6 <= len(trials) <= 7  # the last two may have been begun at once
     assert len({trial.user_attrs["output_dir"] for trial in trials}) == len(trials)
