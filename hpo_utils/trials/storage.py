@@ -284,6 +284,7 @@ def enqueue(study: optuna.Study, params: dict[str, Any]) -> None:
         if trial.user_attrs.get("mark") == mark and study._storage.set_trial_state_values(
             trial._trial_id, TrialState.RUNNING
         ):
+            study._storage.set_trial_user_attr(trial._trial_id, "same_as", same[0].number)
             study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
 
 
