@@ -7,7 +7,6 @@ SEMATECH e-Handbook of Statistical Methods, 6.3.2.3).
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -23,13 +22,13 @@ from hpo_utils.base.errors import BundleError
 from hpo_utils.base.formatting import with_units
 from hpo_utils.base.paths import write_text
 from hpo_utils.base.style import GREY, save_figure, styled, target_color, with_unit
-from hpo_utils.bundle.acceptance import compared, test_results
+from hpo_utils.bundle.acceptance import compared, examined
 from hpo_utils.bundle.bundle import Bundle
 
 WARNING, ACTION = 2.0, 3.0  # SEP from the bias of the test part
 # a lasting shift of one SEP is found after ten samples, on average; a false alarm comes once in 465
 SLACK, DECISION = 0.5, 5.0
-COLUMNS = ["time", "sample", "target", "measured", "predicted"]
+COLUMNS = ["sample_number", "time", "sample", "target", "measured", "predicted"]
 
 
 def monitor(
@@ -38,8 +37,11 @@ def monitor(
     t: NDArray[Any],
     ids: Sequence[str] | None = None,
     device: str = "auto",
+    x_key: str | None = None,
+    t_key: str | None = None,
+    groups: NDArray[Any] | Path | None = None,
+    groups_key: str | None = None,
     accept_outliers: bool = False,
-    **keys: Any,
 ) -> pd.DataFrame:
     """Add control samples to the log of a bundle and draw its charts again.
 
@@ -54,7 +56,7 @@ def monitor(
         measured, if the bundle has learnt from partly measured ones.
     ids
         Name of each sample in the log; counted on without them.
-    device, accept_outliers, **keys
+    device, x_key, t_key, groups, groups_key, accept_outliers
         As for ``acceptance.evaluate``.
 
     Returns
@@ -71,9 +73,8 @@ def monitor(
         If inputs or measured values do not fit the bundle.
     """
     limits = _limits(bundle)
-    others = {"groups": None, "x_key": None, "t_key": None, "groups_key": None, **keys}
     y_true, found, _ = compared(
-        bundle, x, t, device=device, accept_outliers=accept_outliers, **others
+        bundle, x, t, groups, device, x_key, t_key, groups_key, accept_outliers
     )
     file = bundle.directory.with_name(f"{bundle.directory.name}-monitor.csv")
     log = _read_log(file)
@@ -135,7 +136,7 @@ def plot_charts(
 
 def _limits(bundle: Bundle) -> dict[str, tuple[float, float]]:
     """Return bias and SEP of each target in the test part."""
-    merit = test_results(bundle).get("merit") or {}
+    merit = examined(bundle).get("merit") or {}
     found = {name: merit.get(name, {}) for name in bundle.layout.target_names}
     if lacking := [name for name, each in found.items() if not each.get("sep")]:
         raise BundleError(
@@ -146,16 +147,15 @@ def _limits(bundle: Bundle) -> dict[str, tuple[float, float]]:
 
 
 def _read_log(file: Path) -> pd.DataFrame:
-    columns = ["sample_number", *COLUMNS]
     if not file.is_file():
-        return pd.DataFrame({name: pd.Series(dtype=object) for name in columns})
+        return pd.DataFrame({name: pd.Series(dtype=object) for name in COLUMNS})
     try:
-        log = pd.read_csv(io.StringIO(file.read_text(encoding="utf-8")), dtype={"sample": str})
+        log = pd.read_csv(file, dtype={"sample": str})
     except (OSError, ValueError) as error:
         raise BundleError(f"the log of a bundle must be readable, got {file}: {error}") from None
-    if list(log.columns) != columns:
+    if list(log.columns) != COLUMNS:
         raise BundleError(
-            f"the log of a bundle must have the columns {', '.join(columns)}, got {file} with"
+            f"the log of a bundle must have the columns {', '.join(COLUMNS)}, got {file} with"
             f" {', '.join(log.columns)}: move it away to begin a new one"
         )
     return log
@@ -180,7 +180,7 @@ def _rows(
         for k, name in enumerate(names)
         if np.isfinite(y_true[i, k])
     ]  # fmt: skip
-    return pd.DataFrame(rows, columns=["sample_number", *COLUMNS])
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _errors(log: pd.DataFrame, name: str) -> NDArray[np.float64]:
@@ -194,9 +194,10 @@ def _state(points: pd.DataFrame) -> dict[str, Any]:
         return {"n": 0, "last error [SEP]": np.nan, "above": np.nan, "below": np.nan,
                 "state": "not measured yet"}  # fmt: skip
     last = points.iloc[-1]
+    side = "above" if last["above"] >= last["below"] else "below"
     if abs(last["z"]) > ACTION:
         state = f"out of control: the last error is beyond {ACTION:g} SEP"
-    elif (side := max(("above", "below"), key=lambda name: last[name])) and last[side] > DECISION:
+    elif last[side] > DECISION:
         sign = "high" if side == "above" else "low"
         state = f"out of control: it predicts too {sign} for some time"
     elif abs(last["z"]) > WARNING:

@@ -75,7 +75,7 @@ def evaluate(
     """
     known = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
     names = known.layout.target_names
-    promised = test_results(known)["test"]
+    promised = examined(known)["test"]
     y_true, found, units = compared(
         known, x, t, groups, device, x_key, t_key, groups_key, accept_outliers
     )
@@ -214,7 +214,7 @@ def _measured(t: NDArray[Any] | str | Path, key: str | None, bundle: Bundle) -> 
     return y_true
 
 
-def test_results(bundle: Bundle) -> dict[str, Any]:
+def examined(bundle: Bundle) -> dict[str, Any]:
     """Return what the examination of the bundle's models on the test part found.
 
     Raises

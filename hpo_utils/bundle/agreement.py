@@ -49,7 +49,7 @@ def check_written(
     BundleError
         If the bundle itself differs from the members.
     """
-    rows = _spread_out(int(data.manifest["n_samples"]["train"]))
+    rows = _spread_out(data.n_train)
     raw = raw_samples(data, rows)
     networks = predict_samples(members, data, rows)
     shares = bundle.layout.shares or {NETWORK: [1.0] * data.n_targets}

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+TINY = float(np.finfo(np.float32).tiny)
 MEAN = "mean"  # as ``dataset.thinning``
 BLOCK_VALUES = 2**20  # values copied to float64 at a time: 8 MB
 
@@ -50,7 +51,7 @@ def logarithms(values: NDArray[Any], logarithmic: Sequence[int]) -> NDArray[Any]
         return values
     found = values.astype(np.float64)
     for k in logarithmic:  # what a mixture or a correction takes below zero counts as tiny
-        found[:, k] = np.log(np.maximum(found[:, k], np.finfo(np.float32).tiny))
+        found[:, k] = np.log(np.maximum(found[:, k], TINY))
     return found
 
 

@@ -17,6 +17,8 @@ from hpo_utils.base.errors import DataError
 
 HDF5, HDF5_AT = b"\x89HDF\r\n\x1a\n", 512  # how such a file begins, or begins there
 NUMBERS = "iufb"  # dtypes that are real numbers
+PACKED = ("scale_factor", "add_offset")  # attributes of values that are not in units
+MISSING = ("_FillValue", "missing_value")  # attributes that hold codes of missing values
 CHUNK_BYTES = 64 * 2**20  # bytes to read at a time
 
 
@@ -36,8 +38,7 @@ class ArraySource:
     def chunks(self) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield (index of the first sample, samples) in order, about ``CHUNK_BYTES`` at a time."""
         n_samples, *sample_shape = self.shape
-        sample_bytes = max(1, int(np.prod(sample_shape)) * self.dtype.itemsize)
-        step = max(1, CHUNK_BYTES // sample_bytes)
+        sample_bytes, step = self._sample_bytes, self._at_once
         if self.fortran_order:  # samples are not contiguous, so the file cannot be streamed
             whole = _load_whole(self.path, self.key)
             for start in range(0, n_samples, step):
@@ -55,6 +56,15 @@ class ArraySource:
                         " truncated, copy it again"
                     )
                 yield start, np.frombuffer(data, self.dtype).reshape(count, *sample_shape)
+
+    @property
+    def _sample_bytes(self) -> int:
+        return max(1, int(np.prod(self.shape[1:])) * self.dtype.itemsize)
+
+    @property
+    def _at_once(self) -> int:
+        """Number of samples to read at a time."""
+        return max(1, CHUNK_BYTES // self._sample_bytes)
 
     @property
     def n_channels(self) -> int:
@@ -102,12 +112,11 @@ class Hdf5Source(ArraySource):
         """Yield (index of the first sample, samples) in order, about ``CHUNK_BYTES`` at a time."""
         import h5py
 
-        n_samples, *sample_shape = self.shape
-        step = max(1, CHUNK_BYTES // max(1, int(np.prod(sample_shape)) * self.dtype.itemsize))
+        step = self._at_once
         try:
             with h5py.File(self.path, "r") as content:
                 stored = content[str(self.key)]
-                for start in range(0, n_samples, step):
+                for start in range(0, self.shape[0], step):
                     some = slice(start, start + step)
                     piece = stored[..., some].T if self.fortran_order else stored[some]
                     yield start, np.ascontiguousarray(in_units(piece, stored.attrs))
@@ -128,7 +137,7 @@ def _open_hdf5(path: Path, key: str | None, name: str, kinds: str) -> Hdf5Source
             and item.shape
         ):
             turned = "MATLAB_class" in item.attrs
-            packed = {"scale_factor", "add_offset", "_FillValue"} & set(item.attrs)
+            packed = {*PACKED, *MISSING} & set(item.attrs)
             shape = item.shape[::-1] if turned else item.shape
             dtype = np.dtype(np.float64) if packed else item.dtype
             found[where] = Hdf5Source(path, where, shape, dtype, turned)
@@ -153,15 +162,15 @@ def _open_hdf5(path: Path, key: str | None, name: str, kinds: str) -> Hdf5Source
 def in_units(values: NDArray[Any], attributes: Mapping[str, Any]) -> NDArray[Any]:
     """Return packed values in units, NaN for missing ones (CF conventions 1.11, sec. 2.5, 8.1)."""
     missing = np.zeros(values.shape, dtype=bool)
-    for name in ("_FillValue", "missing_value"):
+    for name in MISSING:
         if name in attributes:
             missing |= np.isin(values, np.asarray(attributes[name]))
-    packed = {"scale_factor", "add_offset"} & set(attributes)
+    packed = set(PACKED) & set(attributes)
     if not packed and not missing.any():
         return values
     factor, offset = (
         float(np.ravel(attributes[name])[0]) if name in attributes else neutral
-        for name, neutral in (("scale_factor", 1.0), ("add_offset", 0.0))
+        for name, neutral in zip(PACKED, (1.0, 0.0), strict=True)
     )
     found = values.astype(np.float64) * factor + offset
     found[missing] = np.nan

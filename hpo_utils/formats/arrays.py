@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
-from hpo_utils.data.sources import in_units
+from hpo_utils.data.sources import NUMBERS, in_units
 from hpo_utils.formats.endings import MATLAB, NUMPY, TIFF, ending
 
-KINDS = "iufb"  # of real numbers
 OBJECT = 0xDD000000  # with which MATLAB marks a reference to an object in a file of version 7.3
 Array = NDArray[Any]
 
@@ -59,7 +58,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
             f"a file of arrays must be whole, got {path.name}: {type(error).__name__}:"
             f" {' '.join(str(error).split())[:200]}"
         ) from None
-    numeric = {name: array for name, array in found.items() if array.dtype.kind in KINDS}
+    numeric = {name: array for name, array in found.items() if array.dtype.kind in NUMBERS}
     if not numeric:
         raise DataError(f"a file of arrays must hold numbers, got {path.name} without any")
     return numeric
@@ -142,7 +141,7 @@ def _of_hdf5(path: Path) -> Iterator[tuple[str, Array]]:
     found: dict[str, Array] = {}
 
     def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and item.dtype.kind in KINDS and item.shape:
+        if isinstance(item, h5py.Dataset) and item.dtype.kind in NUMBERS and item.shape:
             found[name.replace("/", ".")] = in_units(item[()], item.attrs)
 
     with h5py.File(path, "r") as content:

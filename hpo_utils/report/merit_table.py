@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -10,34 +11,34 @@ from hpo_utils.base.formatting import interval_text, percent, with_units
 from hpo_utils.base.language import _
 from hpo_utils.scores.merit import Merit
 
+EXPANDED = "U (k\u00a0=\u00a02)"
+
 
 def merit_table(merits: Mapping[str, Merit], units: Mapping[str, str]) -> pd.DataFrame:
     """Return one row per target, with its unit; ``units`` holds those of all targets."""
-    names = with_units(list(units), list(units.values()))
-    rows = []
-    for name, label in zip(units, names, strict=True):
-        found = merits[name]
-        rows.append(
-            {
-                _("target"): label,
-                "n": found["n"],
-                _("range"): interval_text(found["reference"], ".3g"),
-                _("bias"): _number(found["bias"]),
-                _("its limit"): "–" if (b := found["bias_limit"]) is None else f"± {b:.3g}",
-                "SEP": _number(found["sep"]),
-                _("slope"): interval_text(found["slope_interval"], ".3g"),
-                _("p of the line"): _number(found["line_p"], ".2g"),
-                "RPD": _number(found["rpd"]),
-                "RPIQ": _number(found["rpiq"]),
-                _("SEP of the range"): "–" if (s := found["sep_of_range"]) is None else percent(s),
-                "U (k\u00a0=\u00a02)": _number(found.get("expanded")),
-                _("limits of agreement"): interval_text(found["agreement"], ".3g"),
-            }
-        )
-        if any("relative" in each for each in merits.values()):
-            relative = found.get("relative")
-            rows[-1][_("relative error")] = "–" if relative is None else percent(relative)
-    return pd.DataFrame(rows).set_index(_("target"))
+
+    def row(found: Merit) -> dict[str, Any]:
+        cells = {
+            "n": found["n"],
+            _("range"): interval_text(found["reference"], ".3g"),
+            _("bias"): _number(found["bias"]),
+            _("its limit"): "–" if (b := found["bias_limit"]) is None else f"± {b:.3g}",
+            "SEP": _number(found["sep"]),
+            _("slope"): interval_text(found["slope_interval"], ".3g"),
+            _("p of the line"): _number(found["line_p"], ".2g"),
+            "RPD": _number(found["rpd"]),
+            "RPIQ": _number(found["rpiq"]),
+            _("SEP of the range"): "–" if (s := found["sep_of_range"]) is None else percent(s),
+            EXPANDED: _number(found.get("expanded")),
+            _("limits of agreement"): interval_text(found["agreement"], ".3g"),
+        }
+        if has_relative:
+            share = found.get("relative")
+            cells[_("relative error")] = "–" if share is None else percent(share)
+        return cells
+
+    has_relative = any("relative" in each for each in merits.values())
+    return _by_target(units, {name: row(merits[name]) for name in units})
 
 
 def uncertainty_table(
@@ -47,22 +48,26 @@ def uncertainty_table(
 
     ``spread`` is the root mean square spread of the networks by target.
     """
-    names = with_units(list(units), list(units.values()))
-    rows = []
-    for name, label in zip(units, names, strict=True):
-        found = merits[name]
-        rows.append(
-            {
-                _("target"): label,
+    return _by_target(
+        units,
+        {
+            name: {
                 "RMSEP": _number(found["rmsep"]),
                 _("of the reference"): _number(found.get("repeatability")),
                 _("of the model"): _number(found.get("own_error")),
                 _("of it, the seeds"): _number(spread.get(name)),
-                "U (k\u00a0=\u00a02)": _number(found.get("expanded")),
+                EXPANDED: _number(found.get("expanded")),
                 _("largest R² possible"): _number(found.get("r2_ceiling"), ".3f"),
             }
-        )
-    return pd.DataFrame(rows).set_index(_("target"))
+            for name, found in merits.items()
+        },
+    )
+
+
+def _by_target(units: Mapping[str, str], rows: Mapping[str, dict[str, Any]]) -> pd.DataFrame:
+    """Return a table of the rows, in the order of ``units`` and labelled with them."""
+    labels = with_units(list(units), list(units.values()))
+    return pd.DataFrame([rows[name] for name in units], pd.Index(labels, name=_("target")))
 
 
 def _number(value: float | None, form: str = ".3g") -> str:

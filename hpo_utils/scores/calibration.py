@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-TINY = float(np.finfo(np.float32).tiny)
+from hpo_utils.data.scaling import TINY
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,23 @@ class Calibration:
         return self._in_units(self._size(spread, y) * self.joint, y)
 
     def _size(self, spread: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
-        known = np.array(spread if self.has_spread else np.zeros_like(spread), dtype=np.float64)
-        known[:, self.logarithmic] /= np.maximum(y[:, self.logarithmic], TINY)
-        size: NDArray[np.float64] = np.hypot(known, self.residual)
+        known = spread if self.has_spread else np.zeros_like(spread)
+        size: NDArray[np.float64] = np.hypot(
+            relative_spread(known, y, self.logarithmic), self.residual
+        )
         return size
 
     def _in_units(self, width: NDArray[np.float64], y: NDArray[Any]) -> NDArray[np.float64]:
         for k in self.logarithmic:
             width[:, k] = y[:, k] * np.expm1(width[:, k])
         return width
+
+
+def relative_spread(
+    spread: NDArray[Any], y: NDArray[Any], logarithmic: Sequence[int]
+) -> NDArray[np.float64]:
+    """Return spreads about predictions ``y``, those of logarithmic targets as shares of them."""
+    found = spread.astype(np.float64)
+    for k in logarithmic:
+        found[:, k] /= np.maximum(y[:, k], TINY)
+    return found

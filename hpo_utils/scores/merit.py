@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import fdtrc, stdtr, stdtrit
 
+from hpo_utils.data.scaling import logarithms
 from hpo_utils.data.split import MIN_UNITS
 from hpo_utils.scores.intervals import Interval, count_units
 from hpo_utils.scores.metrics import measured, varies
 
 COVERAGE_FACTOR = 2  # of an expanded uncertainty: about 95 % of normal errors
-TINY = float(np.finfo(np.float32).tiny)
 AGREEMENT = 1.96  # standard deviations within which 95 % of normal differences lie
 
 
@@ -88,8 +88,9 @@ def figures_of_merit(
         merit = _of_one(truth, predicted, count_units(len(truth), own), confidence)
         _add_reference(merit, truth, repeated[k])
         if k in logarithmic and len(truth):
-            off = np.log(np.maximum(predicted, TINY)) - np.log(np.maximum(truth, TINY))
-            merit["relative"] = float(np.expm1(np.sqrt(np.mean(off**2))))
+            log_predicted, log_truth = logarithms(np.stack([predicted, truth], 1), (0, 1)).T
+            off = float(np.sqrt(np.mean((log_predicted - log_truth) ** 2)))
+            merit["relative"] = float(np.expm1(off))
         found[name] = merit
     return found
 

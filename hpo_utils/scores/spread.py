@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from hpo_utils.data.scaling import logarithms
-from hpo_utils.scores.calibration import TINY, Calibration
+from hpo_utils.scores.calibration import Calibration, relative_spread
 from hpo_utils.scores.intervals import count_units
 from hpo_utils.scores.metrics import mean_of_measured, measured
 from hpo_utils.scores.skill import Array
@@ -41,10 +41,9 @@ def calibrate_spread(
     of one width. Each target counts by the samples in which it was measured; the errors of the
     ``logarithmic`` ones are those of their logarithms.
     """
-    mean, spread = members.mean(axis=0, dtype=np.float64), spread_of(members)
+    mean = members.mean(axis=0, dtype=np.float64)
     error = np.abs(logarithms(mean, logarithmic) - logarithms(y_true, logarithmic))
-    for k in logarithmic:
-        spread[:, k] /= np.maximum(mean[:, k], TINY)
+    spread = relative_spread(spread_of(members), mean, logarithmic)
     found = calibrate(error, spread, confidence, units, has_spread=len(members) > 1)
     return replace(found, logarithmic=list(logarithmic))
 

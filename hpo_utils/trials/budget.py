@@ -29,19 +29,19 @@ WITHOUT_CONSTRAINTS, VARIANTS = 2, 4  # trainings of the winner; also those on a
 
 def begin(study: optuna.Study, cfg: Config, started: float) -> None:
     """Note in the study when its budget will be over; ``started`` is in seconds since the epoch."""
-    seconds = budget_seconds(cfg)
-    study.set_user_attr(UNTIL, None if seconds is None else started + seconds)
+    if (seconds := budget_seconds(cfg)) is not None:
+        study.set_user_attr(UNTIL, started + seconds)
 
 
-def left(study: optuna.Study) -> float | None:
+def left(study: optuna.Study, cfg: Config) -> float | None:
     """Return the seconds that are left of the study's budget; None if it has none."""
-    until = study.user_attrs.get(UNTIL)
+    until = None if cfg.study.budget is None else study.user_attrs.get(UNTIL)
     return None if until is None else float(until) - time.time()
 
 
 def has_time_for_another(study: optuna.Study, cfg: Config, n_train: int) -> bool:
     """Return whether another trial, and then the settling, should end within the budget."""
-    seconds, rest = budget_seconds(cfg), left(study)
+    seconds, rest = budget_seconds(cfg), left(study, cfg)
     if seconds is None or rest is None:
         return True
     durations = _durations(study, cfg)
@@ -60,9 +60,11 @@ def fitted_to_budget(study: optuna.Study, cfg: Config, n_train: int) -> Config:
     First the comparison with a random split and the other folds are dropped, then seeds, then
     contenders; with too little time for a race the best trial wins as it is.
     """
-    seconds, rest = budget_seconds(cfg), left(study)
+    seconds, rest = budget_seconds(cfg), left(study, cfg)
+    if seconds is None or rest is None or not cfg.evaluation.n_seeds:
+        return cfg
     durations = _durations(study, cfg)
-    if seconds is None or rest is None or durations is None or not cfg.evaluation.n_seeds:
+    if durations is None:
         return cfg
     affordable = (rest - _for_others(seconds, n_train)) / durations[1]
     most = _n_contenders(cfg)

@@ -277,15 +277,12 @@ def enqueue(study: optuna.Study, params: dict[str, Any]) -> None:
     study.enqueue_trial(params, user_attrs={"mark": mark})
     unfinished = study.get_trials(deepcopy=False, states=(TrialState.WAITING, TrialState.RUNNING))
     same = [trial for trial in unfinished if enqueued_params(trial) == params]
-    if not same or same[0].user_attrs.get("mark") == mark:
-        return
-    for trial in same[1:]:
+    storage = study._storage
+    for mine in (trial._trial_id for trial in same[1:] if trial.user_attrs.get("mark") == mark):
         # unless a worker has begun it meanwhile: only one process can set it running
-        if trial.user_attrs.get("mark") == mark and study._storage.set_trial_state_values(
-            trial._trial_id, TrialState.RUNNING
-        ):
-            study._storage.set_trial_user_attr(trial._trial_id, "same_as", same[0].number)
-            study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+        if storage.set_trial_state_values(mine, TrialState.RUNNING):
+            storage.set_trial_user_attr(mine, "same_as", same[0].number)
+            storage.set_trial_state_values(mine, TrialState.FAIL)
 
 
 def count_finished(study: optuna.Study) -> int:

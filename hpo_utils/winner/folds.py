@@ -197,6 +197,7 @@ def _hear(
         on_scale(each)
         for each in (y, *(models[name] for name in (NETWORK, MEAN, BEST_BASELINE, TAKE_HOME)))
     )
+    of_folds_scaled = ([on_scale(each) for each in ys] for ys in (truth, predicted, bests))
     units = groups = _joined_groups(folds)
     if (
         groups is None and folds[0].independent_units("test") is not None
@@ -217,13 +218,8 @@ def _hear(
             for each in zip(truth, predicted, strict=True)
         ],
         "fold_skill": [
-            [
-                of["skill"]
-                for of in skill_with_intervals(
-                    on_scale(true), on_scale(own), on_scale(other), None, confidence
-                )
-            ]
-            for true, own, other in zip(truth, predicted, bests, strict=True)
+            [of["skill"] for of in skill_with_intervals(true, own, other, None, confidence)]
+            for true, own, other in zip(*of_folds_scaled, strict=True)
         ],
         "test": errors_with_intervals(y, models, names, units, confidence),
         "skill": skill_with_intervals(scaled, ours, best, units, confidence),

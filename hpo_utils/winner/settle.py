@@ -111,7 +111,7 @@ def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
     evaluation["all_folds"] = on_all_folds(study, cfg, space, data, settled, search)
     write_json(directory / "evaluation.json", evaluation)
     _write_card(directory / "bundle", data, evaluation)
-    if (seconds := left(study)) is not None:
+    if (seconds := left(study, cfg)) is not None:
         rest = f"{clock(seconds)} are left" if seconds >= 0 else f"exceeded by {clock(-seconds)}"
         print(f"of study.budget ({cfg.study.budget}) {rest}", flush=True)
     return evaluation
