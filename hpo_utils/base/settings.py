@@ -41,6 +41,9 @@ class DatasetConfig:
     # is cut from train by data_split's ratios. null: data_split decides
     split: str | None = None
     split_key: str | None = None  # name of that array inside an .npz with several
+    # positive numbers, (N,): how much each sample counts in what is learnt and in what is chosen
+    weights: str | None = None
+    weights_key: str | None = None  # name of that array inside an .npz with several
     channel_names: list[str] | None = None  # names of all channels in the file
     target_names: list[str] | None = None
     target_units: list[str] | None = None

@@ -9,7 +9,7 @@ best for each target.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
@@ -146,20 +146,13 @@ def joined_test(best: list[Baseline]) -> NDArray[np.float32]:
     return np.stack([baseline.test_pred[:, k] for k, baseline in enumerate(best)], axis=1)
 
 
-def best_baselines(
-    baselines: list[Baseline],
-    val_true: NDArray[np.float32],
-    on_scale: Callable[[NDArray[Any]], NDArray[Any]],
-) -> list[Baseline]:
-    """Return the best baseline of each target by validation MSE.
-
-    ``val_true`` has shape (n_samples, n_targets) and is in the targets' units; ``on_scale``, of the
-    targets' scaler, brings values to the scale on which errors count.
-    """
-    truth = on_scale(val_true)
+def best_baselines(baselines: list[Baseline], data: PreparedData) -> list[Baseline]:
+    """Return the best baseline of each target by its MSE on the validation part."""
+    on_scale, given = data.target_scaler.on_scale, data.weights("val")
+    truth, weights = on_scale(data.targets("val")), 1.0 if given is None else given[:, None]
     errors = np.array(
         [
-            mean_of_measured((on_scale(b.val_pred.astype(np.float64)) - truth) ** 2)
+            mean_of_measured(weights * (on_scale(b.val_pred.astype(np.float64)) - truth) ** 2)
             for b in baselines
         ]
     )
@@ -222,8 +215,8 @@ def _fit(data: PreparedData, names: Iterable[str] = ()) -> dict[str, dict[str, T
 
     Boosting is among them if there are enough samples, or if it is one of ``names``.
     """
-    x, groups = some_of(data.inputs("train")), data.groups("train")
-    groups = None if groups is None else some_of(groups)
+    x, given = some_of(data.inputs("train")), (data.groups("train"), data.weights("train"))
+    groups, weights = (None if each is None else some_of(each) for each in given)
     targets = data.target_scaler.transform(data.targets("train")).astype(np.float64)
     kinds = (LINEAR, TREE) if x.ndim == 4 else (LINEAR, TREE, CURVATURE)
     z, (linear, features, *curvature) = some_of(targets), look(x, *kinds)
@@ -234,12 +227,12 @@ def _fit(data: PreparedData, names: Iterable[str] = ()) -> dict[str, dict[str, T
     if curvature:
         state["curvature"] = Components.of(curvature[0])
         curves = state["curvature"](torch.from_numpy(curvature[0])).numpy()
-    state[RIDGE], _ = fit_ridge(inputs, z, groups)
+    state[RIDGE], _ = fit_ridge(inputs, z, groups, weights)
     state[PLS] = fit_pls(inputs, z, groups)
-    state[PROCESS] = fit_gaussian_process(inputs, curves, z)
-    state[FOREST] = fit_extra_trees(features, z)
+    state[PROCESS] = fit_gaussian_process(inputs, curves, z, weights)
+    state[FOREST] = fit_extra_trees(features, z, weights)
     if len(z) >= MIN_BOOSTED or BOOSTING in names:
-        state[BOOSTING] = fit_boosting(features, z)
+        state[BOOSTING] = fit_boosting(features, z, weights)
     arrays = {name: part.arrays() for name, part in state.items()}
     low, high = np.nanmin(targets, axis=0), np.nanmax(targets, axis=0)
     edges = {"low": torch.from_numpy(low), "high": torch.from_numpy(high)}

@@ -62,10 +62,17 @@ class _Kernel:
     evidence: float  # log marginal likelihood of the tuning samples
 
 
-def fit_gaussian_process(components: Array, curvature: Array | None, z: Array) -> GaussianProcess:
+def fit_gaussian_process(
+    components: Array,
+    curvature: Array | None,
+    z: Array,
+    weights: NDArray[np.float32] | None = None,
+) -> GaussianProcess:
     """Fit to components (n_samples, n), curvature (n_samples, n) and z (n_samples, n_targets).
 
     A sample in which a target was not measured, NaN in ``z``, has no weight in its prediction.
+    The noise of a sample is that of all divided by its weight, one unless ``weights`` (n_samples,)
+    are given; lengths are tuned as if all counted alike.
     """
     n_components = components.shape[1]
     inputs = components if curvature is None else np.hstack([components, curvature])
@@ -77,18 +84,22 @@ def fit_gaussian_process(components: Array, curvature: Array | None, z: Array) -
     kinds = [(first, True), (np.arange(n_components), False)]
     if curvature is not None:
         kinds.append((n_components + np.arange(min(N_CURVATURE, curvature.shape[1])), True))
-    lengths, dual, bias = [], [], np.nanmean(z[kept], axis=0)
+    counts = np.ones(len(z)) if weights is None else weights.astype(np.float64)
+    lengths, dual, bias = [], [], np.zeros(z.shape[1])
     for k in range(z.shape[1]):
-        target, known = z[:, k] - bias[k], ~np.isnan(z[kept, k])
+        known = ~np.isnan(z[kept, k])
+        bias[k] = np.average(z[kept[known], k], weights=counts[kept[known]])
+        target = z[:, k] - bias[k]
         tuned = kept[known][:MAX_TUNED]
         kernels = [
-            _tune(inputs[tuned], target[tuned], chosen, spread, own) for chosen, own in kinds
+            _tune(inputs[tuned], target[tuned], chosen, spread, alone) for chosen, alone in kinds
         ]
         best = max(kernels, key=lambda kernel: kernel.evidence)
         lengths.append(best.inverse_lengths)
-        weights, seen = np.zeros(len(kept)), kept[known]
-        weights[known] = _solve(inputs[seen] * best.inverse_lengths, target[seen], best)
-        dual.append(weights)
+        own, seen = np.zeros(len(kept)), kept[known]
+        scaled = inputs[seen] * best.inverse_lengths
+        own[known] = _solve(scaled, target[seen], best, counts[seen])
+        dual.append(own)
     arrays = {
         "inverse_lengths": np.stack(lengths), "seen": inputs[kept],
         "dual": np.stack(dual, axis=1), "bias": bias,
@@ -133,11 +144,14 @@ def _few_steps(
     return found.x, float(found.fun)
 
 
-def _solve(scaled: Array, target: Array, kernel: _Kernel) -> Array:
-    """Return the weights of the samples, the kernel's variance included."""
+def _solve(scaled: Array, target: Array, kernel: _Kernel, counts: Array) -> Array:
+    """Return the weights of the samples, the kernel's variance included.
+
+    Each sample counts as so many of ``counts`` (n_samples,).
+    """
     squares = (scaled**2).sum(axis=1)
     distances = squares[:, None] + squares - 2.0 * scaled @ scaled.T
     covariance = kernel.variance * np.exp(-0.5 * np.maximum(distances, 0.0))
-    covariance[np.diag_indices_from(covariance)] += kernel.noise + 1e-10
+    covariance[np.diag_indices_from(covariance)] += kernel.noise / counts + 1e-10
     weights: Array = kernel.variance * cho_solve(cho_factor(covariance, lower=True), target)
     return weights

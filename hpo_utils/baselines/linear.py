@@ -36,45 +36,55 @@ class LinearModel(Arrays):
 
 
 def fit_ridge(
-    components: Array, z: Array, groups: NDArray[np.int64] | None
+    components: Array,
+    z: Array,
+    groups: NDArray[np.int64] | None,
+    weights: NDArray[np.float32] | None = None,
 ) -> tuple[LinearModel, float]:
     """Return ridge regression of ``z`` (n_samples, n_targets) on components (n_samples, n).
 
-    NaN in ``z`` stands for what was not measured. The second value is the penalty, the geometric
+    NaN in ``z`` stands for what was not measured; ``weights`` (n_samples,) say how much each sample
+    counts, None: all alike. The second value is the penalty, the geometric
     mean of those of the targets.
     """
     n_targets = z.shape[1]
     weight, bias = np.zeros((components.shape[1], n_targets)), np.zeros(n_targets)
     penalties = np.zeros(n_targets)
+    counts = np.ones(len(z)) if weights is None else weights.astype(np.float64)
     for rows, columns in measured_together(z):
         own = None if groups is None else groups[rows]
-        found = _fit_together(components[rows], z[np.ix_(rows, columns)], own)
+        found = _fit_together(components[rows], z[np.ix_(rows, columns)], own, counts[rows])
         weight[:, columns], bias[columns], penalties[columns] = found
     model = LinearModel({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
     return model, float(np.exp(np.log(penalties).mean()))
 
 
 def _fit_together(
-    components: Array, z: Array, groups: NDArray[np.int64] | None
+    components: Array, z: Array, groups: NDArray[np.int64] | None, counts: Array
 ) -> tuple[Array, Array, Array]:
     """Return weight (n, n_targets), bias and penalty (n_targets,) of targets without gaps."""
     errors = np.zeros((len(ALPHAS), z.shape[1]))
     for train, held in folds(len(z), groups):
-        for i, (weight, bias) in enumerate(_ridge_path(components[train], z[train])):
-            errors[i] += ((components[held] @ weight + bias - z[held]) ** 2).sum(axis=0)
+        fits = _ridge_path(components[train], z[train], counts[train])
+        for i, (weight, bias) in enumerate(fits):
+            errors[i] += counts[held] @ (components[held] @ weight + bias - z[held]) ** 2
     best = errors.argmin(axis=0)
-    path = list(_ridge_path(components, z))
+    path = list(_ridge_path(components, z, counts))
     weight = np.stack([path[i][0][:, k] for k, i in enumerate(best)], axis=1)
     bias = np.stack([path[i][1][k] for k, i in enumerate(best)])
     return weight, bias, ALPHAS[best]
 
 
-def _ridge_path(x: Array, z: Array) -> Iterator[tuple[Array, Array]]:
-    """Yield weight (n, n_targets) and bias (n_targets,) for each of ``ALPHAS``."""
-    x_mean, z_mean = x.mean(axis=0), z.mean(axis=0)
-    centred = x - x_mean
-    variances, axes = np.linalg.eigh(centred.T @ centred / len(x))
-    seen = axes.T @ (centred.T @ (z - z_mean)) / len(x)
+def _ridge_path(x: Array, z: Array, counts: Array) -> Iterator[tuple[Array, Array]]:
+    """Yield weight (n, n_targets) and bias (n_targets,) for each of ``ALPHAS``.
+
+    Samples count by ``counts`` (n_samples,).
+    """
+    x_mean, z_mean = (np.average(each, axis=0, weights=counts) for each in (x, z))
+    centred, total = x - x_mean, counts.sum()
+    counted = counts[:, None] * centred
+    variances, axes = np.linalg.eigh(centred.T @ counted / total)
+    seen = axes.T @ (counted.T @ (z - z_mean)) / total
     for alpha in ALPHAS:
         weight = axes @ (seen / (np.maximum(variances, 0.0) + alpha)[:, None])
         yield weight, z_mean - x_mean @ weight

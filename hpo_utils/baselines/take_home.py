@@ -24,7 +24,12 @@ Shares = dict[str, list[float]]  # of each model in each target; they sum to one
 
 
 def choose_shares(
-    how: str, y_true: Array, network: Array, baselines: Sequence[Baseline], scaler: Standardizer
+    how: str,
+    y_true: Array,
+    network: Array,
+    baselines: Sequence[Baseline],
+    scaler: Standardizer,
+    weights: Array | None = None,
 ) -> Shares:
     """Choose the share of each model in each target on the validation part.
 
@@ -38,6 +43,8 @@ def choose_shares(
         The baselines, whose ``val_pred`` count.
     scaler
         Of the targets.
+    weights
+        How much each sample counts (n_samples,); None: all alike.
 
     Returns
     -------
@@ -51,6 +58,9 @@ def choose_shares(
     predictions = [network, *(b.val_pred for b in baselines if b.name != MEAN)]
     z = np.stack([scaler.transform(y).astype(np.float64) for y in predictions])
     z_true = scaler.transform(y_true).astype(np.float64)
+    if weights is not None:  # squared errors are then the weighted ones
+        roots = np.sqrt(weights.astype(np.float64))[:, None]
+        z, z_true = roots * z, roots * z_true
     found = np.stack(
         [mixture(z[:, known, k], z_true[known, k]) for k, known in enumerate(~np.isnan(z_true.T))],
         axis=1,
@@ -71,8 +81,9 @@ def taken_home(
     so are the results; ``how`` is as in ``choose_shares``.
     """
     shares = choose_shares(
-        how, data.targets("val"), networks["val"].mean(axis=0), baselines, data.target_scaler
-    )
+        how, data.targets("val"), networks["val"].mean(axis=0), baselines, data.target_scaler,
+        data.weights("val"),
+    )  # fmt: skip
     return shares, {
         part: mixed(shares, networks[part], {b.name: b.of(part) for b in baselines}, data.physics)
         for part in ("val", "test")

@@ -48,10 +48,11 @@ class Trees(Arrays):
         return self.value[node].to(torch.float64).sum(1) + self.bias
 
 
-def fit_extra_trees(features: Array, z: Array) -> Trees:
+def fit_extra_trees(features: Array, z: Array, weights: NDArray[np.float32] | None = None) -> Trees:
     """Grow extra trees on features (n_samples, n_features) and z (n_samples, n_targets).
 
-    Targets that were measured in the same samples share a forest.
+    Targets that were measured in the same samples share a forest. ``weights`` (n_samples,) say how
+    much each sample counts.
     """
     from sklearn.ensemble import ExtraTreesRegressor  # slow, and not needed to predict
 
@@ -62,15 +63,19 @@ def fit_extra_trees(features: Array, z: Array) -> Trees:
         forest = ExtraTreesRegressor(
             N_TREES, min_samples_leaf=MIN_LEAF, max_leaf_nodes=MAX_LEAVES,
             max_features=max(1, round(share * x.shape[1])), n_jobs=-1, random_state=0,
-        ).fit(x[rows], known[:, 0] if len(columns) == 1 else known)  # fmt: skip
+        ).fit(
+            x[rows], known[:, 0] if len(columns) == 1 else known,
+            None if weights is None else weights[rows],
+        )  # fmt: skip
         trees += [_of_forest(tree.tree_, columns, z.shape[1]) for tree in forest.estimators_]
     return _joined(trees, np.zeros(z.shape[1]))
 
 
-def fit_boosting(features: Array, z: Array) -> Trees:
+def fit_boosting(features: Array, z: Array, weights: NDArray[np.float32] | None = None) -> Trees:
     """Fit gradient boosting on histograms, for each target of z (n_samples, n_targets).
 
-    NaN in ``z`` stands for what was not measured. The features are put into bins once, for all
+    NaN in ``z`` stands for what was not measured; ``weights`` (n_samples,) say how much each sample
+    counts. The features are put into bins once, for all
     targets together.
     """
     from sklearn.ensemble import HistGradientBoostingRegressor  # slow, and not needed to predict
@@ -84,7 +89,7 @@ def fit_boosting(features: Array, z: Array) -> Trees:
             max_iter=N_ROUNDS, learning_rate=RATE, max_leaf_nodes=N_LEAVES, min_samples_leaf=8,
             max_features=SHARE, l2_regularization=1.0, max_bins=N_BINS, early_stopping=False,
             random_state=0,
-        ).fit(bins[known], z[known, k])  # fmt: skip
+        ).fit(bins[known], z[known, k], None if weights is None else weights[known])  # fmt: skip
         bias.append(float(np.ravel(model._baseline_prediction)[0]))
         # scikit-learn gives its histogram trees no public form
         trees += [_of_boosting(each.nodes, k, z.shape[1]) for (each,) in model._predictors]

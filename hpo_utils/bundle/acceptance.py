@@ -15,10 +15,10 @@ from hpo_utils.base.formatting import interval_text, percent
 from hpo_utils.baselines.take_home import name_at_home
 from hpo_utils.bundle.bundle import Bundle, load_bundle, predict
 from hpo_utils.bundle.layout import Prediction
-from hpo_utils.data.checks import group_ids, real_array, representable
+from hpo_utils.data.checks import real_array, representable
 from hpo_utils.data.outliers import refuse_far_from, without_codes
 from hpo_utils.data.sources import open_array
-from hpo_utils.data.split import MIN_UNITS, time_blocks
+from hpo_utils.data.split import MIN_UNITS, group_ids, time_blocks
 from hpo_utils.scores.intervals import count_units
 from hpo_utils.scores.merit import figures_of_merit
 from hpo_utils.scores.metrics import measured, varies

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hpo_utils.base.errors import DataError
-from hpo_utils.data.labels import is_no_label
 from hpo_utils.data.outliers import FarValues, is_missing, refuse_outliers, without_codes
 from hpo_utils.data.scaling import RunningStatistics, Standardizer, logarithms
 from hpo_utils.data.sources import ArraySource, wrong_kind
@@ -225,47 +224,27 @@ def fit_target_scaler(
     return replace(statistics.standardizer(), logarithmic=tuple(logarithmic))
 
 
-def group_ids(ids: NDArray[Any], n_samples: int, name: str = "dataset.groups") -> NDArray[Any]:
-    """Return the group ids, with bytes decoded to text.
+def sample_weights(values: NDArray[Any], n_samples: int) -> NDArray[np.float64]:
+    """Return how much each sample counts.
 
     Raises
     ------
     DataError
-        If the ids do not have shape (n_samples,), are neither numbers nor text, are bytes other
-        than UTF-8, are not finite, or stand for a missing label; the message calls them ``name``.
+        If there is not one positive number for each sample.
     """
-    if ids.dtype.kind not in "iufbUS":
-        raise DataError(wrong_kind(ids.dtype, name, "iufbUS"))
-    if ids.shape != (n_samples,):
+    if values.shape != (n_samples,):
         raise DataError(
-            f"{name} must hold one id for each of {n_samples} samples, got shape {ids.shape}"
+            f"dataset.weights must hold one number for each of {n_samples} samples, got shape"
+            f" {values.shape}"
         )
-    if ids.dtype.kind == "S":
-        try:
-            ids = np.char.decode(ids, "utf-8")
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{name} must hold names in UTF-8, got {error.object!r}: save them as text,"
-                " of dtype str"
-            ) from None
-    if ids.dtype.kind == "f" and not np.isfinite(ids).all():
+    wrong = ~(np.isfinite(values) & (values > 0))
+    if wrong.any():
+        first = int(wrong.argmax())
         raise DataError(
-            f"{name} must name a group for each sample, got {(~np.isfinite(ids)).sum()}"
-            " values that are not finite: give these samples groups of their own"
+            f"dataset.weights must hold positive numbers, got {values[first]:g} for sample {first}:"
+            " leave out a sample that is not to count"
         )
-    none = np.zeros(len(ids), dtype=bool)
-    if ids.dtype.kind == "U":
-        none = np.array([is_no_label(text) or text.strip() == "NA" for text in ids.tolist()])
-    elif ids.dtype.kind == "i" and ids.dtype.itemsize > 1:  # NaN cast to an integer
-        none = ids == np.iinfo(ids.dtype).min
-    if none.any():
-        first = int(none.argmax())
-        raise DataError(
-            f"{name} must name a group for each sample, got {ids[first].item()!r} for sample"
-            f" {first} ({none.sum()} such labels), which says that there is none: give these"
-            " samples groups of their own"
-        )
-    return ids
+    return values.astype(np.float64)
 
 
 def scan_inputs(

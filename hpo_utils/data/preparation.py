@@ -30,7 +30,7 @@ from hpo_utils.data.checks import (
     check_measured,
     check_shapes,
     fit_target_scaler,
-    group_ids,
+    sample_weights,
     scan_inputs,
     scan_targets,
 )
@@ -40,7 +40,7 @@ from hpo_utils.data.physics import check_positive, check_targets
 from hpo_utils.data.prepared import MANIFEST_VERSION, PreparedData, input_scaler, is_whole, opens
 from hpo_utils.data.scaling import in_blocks
 from hpo_utils.data.sources import ArraySource, describe, open_array, sha256
-from hpo_utils.data.split import PARTS, part_words, split_indices
+from hpo_utils.data.split import PARTS, group_ids, part_words, split_indices
 
 RATIOS = ("train_ratio", "val_ratio", "test_ratio")
 DECISIVE = ("name", "x_key", "t_key", "groups_key", "exclude_channels", "limit")
@@ -51,7 +51,8 @@ class Source:
     """The arrays of a configuration, with checked headers; no value has been read.
 
     ``arrays`` are inputs, targets and, if given, groups; ``labels`` is the result of
-    ``find_labels``; ``split`` (n_samples,) is the given part of each sample, None if there is none.
+    ``find_labels``; ``split`` (n_samples,) is the given part of each sample and ``weights``
+    (n_samples,) how much it counts, None if not given.
     ``cfg`` contains the paths of the arrays, also for the demo data.
     """
 
@@ -59,6 +60,7 @@ class Source:
     arrays: list[ArraySource]
     labels: dict[str, Any]
     split: NDArray[np.str_] | None = None
+    weights: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,11 @@ def _open_source(cfg: Config) -> Source:
     if cfg.dataset.split is not None:
         file, key = resolve(cfg.dataset.split), cfg.dataset.split_key
         split = part_words(open_array(file, key, "dataset.split", kinds="US").read(), x.shape[0])
-    return Source(cfg, arrays, find_labels(cfg, x, t), split)
+    weights = None
+    if cfg.dataset.weights is not None:
+        file, key = resolve(cfg.dataset.weights), cfg.dataset.weights_key
+        weights = sample_weights(open_array(file, key, "dataset.weights").read(), x.shape[0])
+    return Source(cfg, arrays, find_labels(cfg, x, t), split, weights)
 
 
 def _settings(source: Source) -> dict[str, Any]:
@@ -196,6 +202,8 @@ def _settings(source: Source) -> dict[str, Any]:
         given["logarithmic"] = source.labels["logarithmic"]
     if source.split is not None:
         given |= {"split": hashlib.sha256("".join(source.split.tolist()).encode()).hexdigest()}
+    if source.weights is not None:
+        given |= {"weights": hashlib.sha256(source.weights.tobytes()).hexdigest()}
     unused = ("val_fold", *(RATIOS if cfg.data_split.n_folds else ("n_folds", "fold")))
     return {
         "dataset": {**{key: sections["dataset"][key] for key in DECISIVE}, **given},
@@ -249,6 +257,7 @@ def _prepare(source: Source) -> PreparedData:
         **names,
         "n_samples": {part: len(split[part]) for part in PARTS},
         "n_groups": None if ids is None else len(np.unique(ids)),
+        "weighted": source.weights is not None,
         "group_ids": [] if ids is None else np.unique(ids).astype(str).tolist(),
         "channels": channels,
         "sample_shape": [len(channels), *(x.shape[1:] if len(x.shape) == 2 else x.shape[2:])],
@@ -274,6 +283,9 @@ def _prepare(source: Source) -> PreparedData:
             if ids is not None:
                 numbers = np.unique(ids, return_inverse=True)[1]
                 write_npy(partial / f"group_{part}.npy", numbers[split[part]])
+            if source.weights is not None:
+                relative = source.weights / source.weights[split["train"]].mean()
+                write_npy(partial / f"weight_{part}.npy", relative[split[part]].astype(np.float32))
         manifest["digests"] = {
             file.name: sha256(file) for file in sorted(partial.glob("[!x]*_*.npy"))
         }

@@ -2,8 +2,9 @@
 
 ``<outputs_root>/data/<dataset id>/`` holds, for each part of the split, the inputs ``x_<part>.npy``
 (float32, standardised per channel, without excluded channels), the targets ``t_<part>.npy`` in
-their units, the sample numbers ``index_<part>.npy`` and, if groups are given, the group numbers
-``group_<part>.npy``. It also holds a ``manifest.json``. Statistics come from the training part
+their units, the sample numbers ``index_<part>.npy`` and, if they are given, the group numbers
+``group_<part>.npy`` and the weights ``weight_<part>.npy``. It also holds a
+``manifest.json``. Statistics come from the training part
 alone. The source is read in pieces, so memory use stays small.
 """
 
@@ -159,6 +160,13 @@ class PreparedData:
         if self.manifest["n_groups"] is None:
             return None
         return self._rows("group", part)
+
+    def weights(self, part: str) -> NDArray[np.float32] | None:
+        """Return how much each sample of a part counts; None if all count alike.
+
+        The mean over the training part is one.
+        """
+        return self._rows("weight", part) if self.manifest.get("weighted") else None
 
     def _rows(self, kind: str, part: str) -> NDArray[Any]:
         """Load the array of a kind that has one row for each sample of a part."""
@@ -352,9 +360,10 @@ def input_scaler(manifest: dict[str, Any]) -> Standardizer:
 def is_whole(directory: Path, manifest: dict[str, Any]) -> bool:
     """Return whether all arrays of prepared data exist and are complete and unchanged."""
     shape, n_targets = manifest["sample_shape"], len(manifest["target_names"])
-    by_sample = {"t": (n_targets,), "index": (), "group": ()}
+    by_sample = {"t": (n_targets,), "index": (), "group": (), "weight": ()}
     digests = manifest.get("digests", {})
     kinds = ["x", "t", "index"] + ["group"] * (manifest["n_groups"] is not None)
+    kinds += ["weight"] * bool(manifest.get("weighted"))
     for part, n_samples in manifest["n_samples"].items():
         for kind in kinds:
             wanted = (n_samples, *by_sample.get(kind, shape))
@@ -365,7 +374,8 @@ def is_whole(directory: Path, manifest: dict[str, Any]) -> bool:
             digest = digests.get(file.name)
             if digest is not None and digest != sha256(file):
                 return False
-            if array.shape != wanted or array.dtype.kind not in ("f" if kind in "xt" else "i"):
+            is_number = kind in ("x", "t", "weight")
+            if array.shape != wanted or array.dtype.kind != ("f" if is_number else "i"):
                 return False
     return True
 

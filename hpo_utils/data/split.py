@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
 from hpo_utils.base.settings import DataSplitConfig
+from hpo_utils.data.labels import is_no_label
+from hpo_utils.data.sources import wrong_kind
 
 PARTS = ("train", "val", "test")
 PART_NAMES = {"train": "training", "val": "validation", "test": "test"}
@@ -94,6 +96,49 @@ def split_indices(
             f" {'fewer folds' if cfg.n_folds else 'other ratios'}"
         )
     return assigned
+
+
+def group_ids(ids: NDArray[Any], n_samples: int, name: str = "dataset.groups") -> NDArray[Any]:
+    """Return the group ids, with bytes decoded to text.
+
+    Raises
+    ------
+    DataError
+        If the ids do not have shape (n_samples,), are neither numbers nor text, are bytes other
+        than UTF-8, are not finite, or stand for a missing label; the message calls them ``name``.
+    """
+    if ids.dtype.kind not in "iufbUS":
+        raise DataError(wrong_kind(ids.dtype, name, "iufbUS"))
+    if ids.shape != (n_samples,):
+        raise DataError(
+            f"{name} must hold one id for each of {n_samples} samples, got shape {ids.shape}"
+        )
+    if ids.dtype.kind == "S":
+        try:
+            ids = np.char.decode(ids, "utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{name} must hold names in UTF-8, got {error.object!r}: save them as text,"
+                " of dtype str"
+            ) from None
+    if ids.dtype.kind == "f" and not np.isfinite(ids).all():
+        raise DataError(
+            f"{name} must name a group for each sample, got {(~np.isfinite(ids)).sum()}"
+            " values that are not finite: give these samples groups of their own"
+        )
+    none = np.zeros(len(ids), dtype=bool)
+    if ids.dtype.kind == "U":
+        none = np.array([is_no_label(text) or text.strip() == "NA" for text in ids.tolist()])
+    elif ids.dtype.kind == "i" and ids.dtype.itemsize > 1:  # NaN cast to an integer
+        none = ids == np.iinfo(ids.dtype).min
+    if none.any():
+        first = int(none.argmax())
+        raise DataError(
+            f"{name} must name a group for each sample, got {ids[first].item()!r} for sample"
+            f" {first} ({none.sum()} such labels), which says that there is none: give these"
+            " samples groups of their own"
+        )
+    return ids
 
 
 def part_words(words: NDArray[Any], n_samples: int) -> NDArray[np.str_]:

@@ -50,14 +50,18 @@ class LinearPart(nn.Module):
         nn.init.zeros_(self.change.weight)
 
     def begin_at_ridge(
-        self, components: Tensor, outputs: Tensor, groups: NDArray[np.int64] | None
+        self,
+        components: Tensor,
+        outputs: Tensor,
+        groups: NDArray[np.int64] | None,
+        weights: NDArray[np.float32] | None,
     ) -> None:
         """Start at the cross-validated regression of outputs (n, n_targets) on components.
 
         NaN among the outputs stands for what was not measured.
         """
         seen = components.cpu().double()
-        start, alpha = fit_ridge(seen.numpy(), outputs.cpu().double().numpy(), groups)
+        start, alpha = fit_ridge(seen.numpy(), outputs.cpu().double().numpy(), groups, weights)
         self.weight.copy_(start.weight)
         self.bias.copy_(start.bias)
         self.low.copy_(outputs.nan_to_num(torch.inf).amin(0))
@@ -125,7 +129,13 @@ class WithViews(nn.Module):
                 nn.init.zeros_(part[-1].weight)  # type: ignore[index,union-attr]
                 nn.init.zeros_(part[-1].bias)  # type: ignore[index,union-attr]
 
-    def begin_at_ridge(self, seen: Tensor, z: Tensor, groups: NDArray[np.int64] | None) -> None:
+    def begin_at_ridge(
+        self,
+        seen: Tensor,
+        z: Tensor,
+        groups: NDArray[np.int64] | None,
+        weights: NDArray[np.float32] | None = None,
+    ) -> None:
         """Start the linear part at ridge regression.
 
         Where an output layer follows, it is the regression of the outputs that the layer maps to
@@ -139,11 +149,14 @@ class WithViews(nn.Module):
             Its standardised targets (n_samples, n_targets).
         groups
             Its group numbers (n_samples,), kept together by the cross-validation.
+        weights
+            How much each sample counts (n_samples,); None: all alike.
         """
         for layer in self.output:
             z = cast(PhysicalOutput, layer).inverse(z)
         if self.linear is not None:
-            self.linear.begin_at_ridge(seen[:, : self.sight.n_components], z, groups)
+            components = seen[:, : self.sight.n_components]
+            self.linear.begin_at_ridge(components, z, groups, weights)
 
     def forward(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
         """Map (B, n_channels, ...) to (B, n_targets).

@@ -33,6 +33,14 @@ def show_parts(report: Report, data: PreparedData) -> None:
             )
         )
         report.show(measured_table(data))
+    if (weights := data.weights("train")) is not None:
+        report.show(
+            _(
+                "Samples count by their weights (`dataset.weights`) in what is learnt and in what"
+                " is chosen: the training part as much as {n:.0f} samples that count alike. Errors"
+                " and intervals of the report count every sample once."
+            ).format(n=weights.sum() ** 2 / (weights**2).sum())
+        )
     for part in ("val", "test"):
         n_units = count_units(data.manifest["n_samples"][part], data.independent_units(part))
         if n_units < MIN_UNITS:

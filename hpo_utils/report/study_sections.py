@@ -313,7 +313,7 @@ def show_predictions(report: Report, output_dir: Path, metrics: Metrics) -> None
     if dataset_id is None:
         raise damaged(output_dir / "trial_info.yaml")
     data = load_prepared(output_dir.parents[1], dataset_id)
-    best = best_baselines(fit_baselines(data), data.targets("val"), data.target_scaler.on_scale)
+    best = best_baselines(fit_baselines(data), data)
     over = {
         name: (b.name, float(np.nanmean((getattr(b, f"{part}_pred")[:, k] - y_true[:, k]) ** 2)))
         for k, (name, b) in enumerate(zip(units, best, strict=True))

@@ -44,14 +44,15 @@ class Yardstick:
     target: int | None
     name: str
 
-    def __call__(self, z_pred: Tensor, z_true: Tensor) -> Tensor:
+    def __call__(self, z_pred: Tensor, z_true: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return the scalar score of two tensors of shape (n_samples, n_targets)."""
-        return self.of_samples(z_pred, z_true).mean()
+        return self.of_samples(z_pred, z_true, weights).mean()
 
-    def of_samples(self, z_pred: Tensor, z_true: Tensor) -> Tensor:
+    def of_samples(self, z_pred: Tensor, z_true: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return the contribution of each sample (n_samples,); the score is their mean.
 
-        Each target counts by the samples in which it was measured, where ``z_true`` is not NaN.
+        Each target counts by the samples in which it was measured, where ``z_true`` is not NaN,
+        and each sample by its weight, one unless ``weights`` (n_samples,) are given.
         """
         if self.target is not None:
             k = slice(self.target, self.target + 1)
@@ -59,21 +60,26 @@ class Yardstick:
         error = z_pred - z_true
         errors = error.abs() if self.kind == "mae" else error.square()
         known = ~z_true.isnan()
+        count = known if weights is None else known * weights[:, None]  # (n_samples, n_targets)
         if self.kind == "r2":  # 1 - mean over k of (1 - MSE_k / variance_k)
-            errors = errors / _variance(z_true, known)
-        if bool(known.all()):
+            errors = errors / _variance(z_true, count)
+        if weights is None and bool(known.all()):
             return errors.mean(1)
-        counts = known.sum(0)  # (n_targets,)
-        shares = torch.where(known, errors * (len(errors) / counts), torch.zeros_like(errors))
+        counts = count.sum(0)  # (n_targets,)
+        shares = torch.where(known, errors * count * (len(errors) / counts), errors.new_zeros(()))
         return shares.sum(1) / (counts > 0).sum()
 
 
-def _variance(z: Tensor, known: Tensor) -> Tensor:
-    """Return the variance of each target (n_targets,) over the samples where it is ``known``."""
-    if bool(known.all()):
+def _variance(z: Tensor, count: Tensor) -> Tensor:
+    """Return the variance of each target (n_targets,), where values count by ``count``.
+
+    It has the shape of ``z``, and is zero or False where a target was not measured.
+    """
+    if count.dtype == torch.bool and bool(count.all()):
         return z.var(0, correction=0)
-    mean = z.nanmean(0)
-    return (z - mean).square().nanmean(0)
+    values, total = z.nan_to_num(), count.sum(0)
+    mean = (values * count).sum(0) / total
+    return ((values - mean).square() * count).sum(0) / total
 
 
 def check_target(cfg: Config, target_names: Sequence[str]) -> None:

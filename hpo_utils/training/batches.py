@@ -39,13 +39,15 @@ class PartTensors:
     and lies on the device or, if it is too large for that, on the host. ``z`` has shape
     (n_samples, n_targets), is standardised, and lies on the device. ``seen`` of shape
     (n_samples, n_seen) is what the sight of ``WithViews`` returns for ``x``, once and not in every
-    epoch. ``file`` is where it is kept for trainings to come; None if it is not.
+    epoch. ``file`` is where it is kept for trainings to come; None if it is not. ``weights``
+    (n_samples,) say how much each sample counts; None if all count alike.
     """
 
     x: Tensor
     z: Tensor
     seen: Tensor | None = None
     file: Path | None = None
+    weights: Tensor | None = None
 
     def batch(
         self, index: Tensor, augmentation: Augmentation | None = None
@@ -67,6 +69,19 @@ class PartTensors:
     def _rows(self, index: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         x, z = self.x[index.to(self.x.device)].to(self.z.device), self.z[index]
         return (x,) if self.seen is None else (x, self.seen[index]), z
+
+    def weighted(
+        self, z_pred: Tensor, z: Tensor, index: Tensor | slice = slice(None)
+    ) -> tuple[Tensor, Tensor]:
+        """Return predictions and targets of samples times the roots of the samples' weights.
+
+        The squared error of both is then the weighted one. A sample that is mixed with a partner
+        keeps its own weight.
+        """
+        if self.weights is None:
+            return z_pred, z
+        roots = self.weights[index].sqrt()[:, None]
+        return roots * z_pred, roots * z
 
     def look(self, model: nn.Module) -> None:
         """See the inputs as ``model`` does, if it is one ``WithViews``.
@@ -122,6 +137,8 @@ def load_part(data: PreparedData, part: str, cfg: Config, device: torch.device) 
     """Bring one part to the device, in the layout that suits the network, or leave it on disk."""
     factor, averaged = cfg.dataset.downsample_factor, cfg.dataset.thinning == MEAN
     z = torch.from_numpy(data.target_scaler.transform(data.targets(part))).to(device)
+    given = data.weights(part)
+    weights = None if given is None else torch.from_numpy(given).to(device)
     shape = data.input_shape(part, factor)
     mark = data.dataset_id.removeprefix(str(data.manifest["id"]))  # of data dealt out anew
     how = "" if averaged or factor == 1 else "-picked"
@@ -129,14 +146,14 @@ def load_part(data: PreparedData, part: str, cfg: Config, device: torch.device) 
     n_bytes = math.prod(shape[1:]) * np.dtype(np.float32).itemsize  # of a sample
     if len(z) * n_bytes > RESIDENT_SHARE * free_memory(device):
         x = torch.from_numpy(data.inputs(part, factor, averaged=averaged))
-        return PartTensors(x, z, file=file)
+        return PartTensors(x, z, file=file, weights=weights)
     x = torch.empty(shape, device=device, memory_format=memory_format(len(shape) - 2))
     step = max(1, PIECE // n_bytes)
     for start in range(0, len(z), step):
         # mapped anew each time, or every page that was read would count as ours until the end
         piece = data.inputs(part, factor, slice(start, start + step), averaged)
         x[start : start + step] = torch.from_numpy(np.array(piece))
-    return PartTensors(x, z, file=file)
+    return PartTensors(x, z, file=file, weights=weights)
 
 
 def make_batches(

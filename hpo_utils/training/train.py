@@ -198,7 +198,8 @@ def _gradients(step: Step, part: PartTensors, batch: Tensor) -> Tensor | None:
             inputs, z = part.batch(piece, step.augmentation)
             with computing_in(step.precision, z.device):
                 z_pred = step.model(*inputs)
-            loss = step.criterion(z_pred.float(), z) * (len(piece) / len(batch))
+            loss = step.criterion(*part.weighted(z_pred.float(), z, piece))
+            loss = loss * (len(piece) / len(batch))
             loss.backward()
             total += loss.detach()
     except (RuntimeError, MemoryError) as error:
@@ -222,7 +223,8 @@ def evaluate(
     The loss is the training's own; the score is the yardstick's, which is the same for every trial.
     """
     z_pred = predict(model, part.x, batch_size, part.seen)
-    return float(criterion(z_pred, part.z)), float(yardstick(z_pred, part.z))
+    loss = criterion(*part.weighted(z_pred, part.z))
+    return float(loss), float(yardstick(z_pred, part.z, part.weights))
 
 
 def _fit_and_predict(training: Training) -> TrialResult:
@@ -248,7 +250,7 @@ def _fit_and_predict(training: Training) -> TrialResult:
     best_epoch, score = _fit(training, model, criterion, train, validate)
     with record.effort.spend("validate"):
         predictions = {"val": predict(model, val.x, batch_size, val.seen)}
-        val_loss = float(criterion(predictions["val"], val.z))
+        val_loss = float(criterion(*val.weighted(predictions["val"], val.z)))
         if not cfg.evaluation.strict_test:
             test = load_part(data, "test", cfg, device)
             test.look(model)
@@ -282,7 +284,7 @@ def _create_model(
             layer.fit(train.x[:: max(1, len(train.x) // MAX_FITTED)].to(device))
     train.look(model)
     if isinstance(model, WithViews) and train.seen is not None:
-        model.begin_at_ridge(train.seen, train.z, data.groups("train"))
+        model.begin_at_ridge(train.seen, train.z, data.groups("train"), data.weights("train"))
     return model
 
 

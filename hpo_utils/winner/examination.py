@@ -50,7 +50,7 @@ def examine(
     y_val, y_test = predictions["val_true"], predictions["test_true"]
     val_pred, test_pred = predictions["val"].mean(axis=0), predictions["test"].mean(axis=0)
     on_scale = data.target_scaler.on_scale  # on which models are compared
-    best = best_baselines(baselines, y_val, on_scale)
+    best = best_baselines(baselines, data)
     truth = on_scale(y_test)
     reference, mean = on_scale(joined_test(best)), on_scale(training_mean(baselines))
     shares, home = taken_home(take_home, data, baselines, predictions)
@@ -131,7 +131,9 @@ def scores_of_parts(
             torch.from_numpy(data.target_scaler.transform(y).astype(np.float32))
             for y in (y_true, y_pred)
         )
-        score = float(yardstick(z_pred, z_true))
+        given = data.weights(part)
+        weights = None if given is None else torch.from_numpy(given)
+        score = float(yardstick(z_pred, z_true, weights))
         scores[part] = score if np.isfinite(score) else None
     return scores
 

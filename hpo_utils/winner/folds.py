@@ -241,9 +241,7 @@ def _predictions(fold: PreparedData, members: list[Member], cfg: Config) -> dict
     _, home = taken_home(cfg.evaluation.take_home, fold, baselines, networks)
     return {
         NETWORK: networks["test"].mean(axis=0),
-        BEST_BASELINE: joined_test(
-            best_baselines(baselines, fold.targets("val"), fold.target_scaler.on_scale)
-        ),
+        BEST_BASELINE: joined_test(best_baselines(baselines, fold)),
         TAKE_HOME: home["test"].mean(axis=0),
         **{baseline.name: baseline.test_pred for baseline in baselines},
     }

@@ -144,6 +144,7 @@ def read_sample_scores(
     y_val = data.targets("val")
     yardstick = create_yardstick(cfg, data.target_names, y_val)
     z_val = torch.from_numpy(data.target_scaler.transform(y_val))
+    given = data.weights("val")
     found = {}
     for contender in contenders:
         for seed, directory in contender.directories.items():
@@ -155,6 +156,7 @@ def read_sample_scores(
                 places = data.places(contender.val_folds[seed])
             z_pred = torch.from_numpy(data.target_scaler.transform(read_predictions(file)))
             found[directory] = np.full(len(z_val), np.nan)
-            scores = yardstick.of_samples(z_pred, z_val[torch.from_numpy(places)])
+            weights = None if given is None else torch.from_numpy(given[places])
+            scores = yardstick.of_samples(z_pred, z_val[torch.from_numpy(places)], weights)
             found[directory][places] = scores.double().numpy()
     return found

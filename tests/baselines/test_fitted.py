@@ -89,13 +89,10 @@ def test_no_baseline_leaves_the_range_of_the_training_part(make_config, make_arr
 
 
 def test_the_best_is_chosen_by_the_validation_part(make_config, make_arrays):
-    truth = np.array([[0.0, 0.0], [1.0, 1.0]], dtype=np.float32)
-    good_first = Baseline("a", truth * [1, 0], truth)
-    good_second = Baseline("b", truth * [0, 1], truth)
-    assert [b.name for b in best_baselines([good_first, good_second], truth, np.asarray)] == [
-        "a",
-        "b",
-    ]
+    data = prepare_data(make_config(**make_arrays()))
+    truth = data.targets("val")
+    both = [Baseline("a", truth * [1, 0], truth), Baseline("b", truth * [0, 1], truth)]
+    assert [b.name for b in best_baselines(both, data)] == ["a", "b"]
 
 
 @pytest.mark.parametrize("shape", [(40, 16), (40, 3, 16), (40, 4, 8, 6)])

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from hpo_utils.base.errors import DataError
-from hpo_utils.data.checks import group_ids, real_array
+from hpo_utils.data.checks import real_array
 from hpo_utils.data.preparation import prepare_data
+from hpo_utils.data.split import group_ids
 
 RNG = np.random.default_rng(0)
 X, T = RNG.normal(size=(40, 64)).astype(np.float32), RNG.uniform(size=(40, 2))

@@ -81,16 +81,19 @@ def test_a_target_of_one_value_in_a_held_out_part_is_named(make_config, make_arr
     assert "does not vary in the validation part" not in said
 
 
-def test_a_given_split_and_partly_measured_targets_are_said(
+def test_a_given_split_partly_measured_targets_and_weights_are_said(
     report, make_config, make_arrays, tmp_path, capsys
 ):
     t = np.random.default_rng(0).normal(size=(40, 2))
     t[::3, 1] = np.nan
     np.save(tmp_path / "split.npy", np.repeat(["train", "val", "test"], (20, 10, 10)))
     arrays = make_arrays(np.random.default_rng(0).normal(size=(40, 16)), t)
-    given = {"dataset.split": str(tmp_path / "split.npy"), "dataset.partly_measured": True}
+    np.save(tmp_path / "w.npy", np.repeat([3.0, 1.0, 1.0], (10, 10, 20)))
+    given = {"dataset.split": str(tmp_path / "split.npy"), "dataset.partly_measured": True,
+             "dataset.weights": str(tmp_path / "w.npy")}  # fmt: skip
     data_sections.show_parts(report, prepare_data(make_config(**arrays, **given)))
     out = capsys.readouterr().out
     assert "The parts are those that came with the data" in out
     assert "Not every target was measured in every sample" in out
+    assert "the training part as much as 16 samples that count alike" in " ".join(out.split())
     assert re.search(r"target 1 +13 +6 +7", out) or re.search(r"target 1 +13 +7 +6", out)
