@@ -201,8 +201,9 @@ class EvaluationConfig:
     # part: a trial's score is their mean, and each seed of the race takes another; null: one, up to
     # five if it holds fewer than 50 samples and the split is not by time
     score_folds: int | None = _within(None, 1, 100)
-    n_best: int = _within(5, 1, 1000)  # best trials to retrain, besides the base configuration
-    n_seeds: int = _within(5, 0, 1000)  # new seeds for each; 0: the best trial wins as it is
+    n_best: int = _within(3, 1, 1000)  # best trials to retrain, besides the base configuration
+    # new seeds for the winner, of which the others get fewer; 0: the best trial wins as it is
+    n_seeds: int = _within(5, 0, 1000)
     confidence: float = _within(0.95, 0.5, 0.999)  # level of every interval
     # auto: the network, a baseline or their mixture, whichever the validation part prefers
     take_home: str = _one_of("auto", "auto", "network")

@@ -33,12 +33,9 @@ def prediction_half_width(values: Sequence[float], confidence: float) -> float |
     return float(_student(confidence, n - 1) * np.std(values, ddof=1) * (1 + 1 / n) ** 0.5)
 
 
-def paired_p_value(
-    values: Sequence[float], best: Sequence[float], alternative: str = "two-sided"
-) -> float | None:
-    """Return the p value of a paired t test (Student, Biometrika 6 (1908), 1-25).
+def paired_p_value(values: Sequence[float], best: Sequence[float]) -> float | None:
+    """Return the two-sided p value of a paired t test (Student, Biometrika 6 (1908), 1-25).
 
-    With ``alternative`` ``greater``, the alternative hypothesis is that ``values`` are greater.
     Return None for fewer than two pairs, or if a difference is not finite.
     """
     difference = np.subtract(values, best)
@@ -46,9 +43,8 @@ def paired_p_value(
         return None
     mean, error = float(difference.mean()), _sem(difference)
     if error <= ROUNDING * abs(mean):  # the differences do not vary
-        return 1.0 if mean == 0 or (mean < 0 and alternative == "greater") else 0.0
-    t, freedom = mean / error, len(difference) - 1
-    return float(stdtr(freedom, -t) if alternative == "greater" else 2 * stdtr(freedom, -abs(t)))
+        return 1.0 if mean == 0 else 0.0
+    return float(2 * stdtr(len(difference) - 1, -abs(mean / error)))
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

@@ -23,7 +23,8 @@ FOR_SEARCH = 0.5  # share of the budget that the search gets, however long the s
 # for baselines, bundle and the test part; the larger of a share and seconds, which grow with the
 # training samples, as fitting the baselines does
 OTHERS, OTHERS_S, PER_SAMPLE_S = 0.08, 12.0, 0.002
-LEAST_SEEDS = 3  # of a contender, without which nothing can be said of it
+LEAST_SEEDS = 3  # of the winner, without which nothing can be said of it
+DECISIVE = 2  # seeds before the race gives up the last contender but one
 WITHOUT_CONSTRAINTS, VARIANTS = 2, 4  # trainings of the winner; also those on a random split
 
 
@@ -49,7 +50,7 @@ def has_time_for_another(study: optuna.Study, cfg: Config, n_train: int) -> bool
         return rest > 0
     (trial, training), others = durations, _for_others(seconds, n_train)
     for_winner = (1 - FOR_SEARCH) * seconds
-    if others + 2 * LEAST_SEEDS * training > for_winner:
+    if others + race_trainings(2, LEAST_SEEDS) * training > for_winner:
         return rest > trial + others  # there will be no race
     return rest > trial + min(others + _n_trainings(cfg) * training, for_winner)
 
@@ -57,8 +58,9 @@ def has_time_for_another(study: optuna.Study, cfg: Config, n_train: int) -> bool
 def fitted_to_budget(study: optuna.Study, cfg: Config, n_train: int) -> Config:
     """Return a copy whose race should end within what is left of the study's budget.
 
-    First the comparison with a random split and the other folds are dropped, then seeds, then
-    contenders; with too little time for a race the best trial wins as it is.
+    First the comparison with a random split and the other folds are dropped, then contenders, then
+    seeds: the winner's networks go home together, and more of them help more than a wider race.
+    With too little time for a race the best trial wins as it is.
     """
     seconds, rest = budget_seconds(cfg), left(study, cfg)
     if seconds is None or rest is None or not cfg.evaluation.n_seeds:
@@ -68,24 +70,40 @@ def fitted_to_budget(study: optuna.Study, cfg: Config, n_train: int) -> Config:
         return cfg
     affordable = (rest - _for_others(seconds, n_train)) / durations[1]
     most = _n_contenders(cfg)
-    n_folds = cfg.data_split.n_folds or 1
-    if affordable >= most * cfg.evaluation.n_seeds + VARIANTS + cfg.evaluation.n_seeds * n_folds:
+    n_seeds, n_folds = cfg.evaluation.n_seeds, cfg.data_split.n_folds or 1
+    if affordable >= race_trainings(most, n_seeds) + VARIANTS + n_seeds * n_folds:
         return cfg
     changed: dict[str, Any] = {"evaluation.compare_random_split": False}
     if cfg.evaluation.other_folds == "train":
         changed |= {"evaluation.other_folds": "none"}
-    n_seeds = min(cfg.evaluation.n_seeds, LEAST_SEEDS)
-    n_contenders = min(most, int((affordable - WITHOUT_CONSTRAINTS) / n_seeds))
-    if n_contenders < 2:
-        changed |= {"evaluation.n_seeds": 0}
-        said = "the best trial wins as it is"
-    else:
-        if affordable < most * cfg.evaluation.n_seeds:
-            changed |= {"evaluation.n_seeds": n_seeds}
+    races = (
+        (contenders, seeds)
+        for seeds in range(n_seeds, min(n_seeds, LEAST_SEEDS) - 1, -1)
+        for contenders in range(most, 1, -1)
+        if race_trainings(contenders, seeds) + WITHOUT_CONSTRAINTS <= affordable
+    )
+    n_contenders, n_seeds = next(races, (0, 0))
+    changed |= {"evaluation.n_seeds": n_seeds}
+    said = "the best trial wins as it is"
+    if n_seeds:
         changed |= {"evaluation.n_best": max(1, n_contenders - cfg.study.try_base)}
-        said = f"a race of up to {n_contenders} contenders with {n_seeds} seeds each"
+        said = f"a race of {n_contenders} contenders for {n_seeds} seeds"
     print(f"the budget leaves {max(rest, 0):.0f} s to settle the winner: {said}", flush=True)
     return updated(cfg, changed)
+
+
+def remaining(n_racing: int, n_seeds: int) -> int:
+    """Return how many contenders go on after so many seeds of the race: half, rounded up."""
+    return max((n_racing + 1) // 2, min(n_racing, 1 if n_seeds >= DECISIVE else 2))
+
+
+def race_trainings(n_contenders: int, n_seeds: int) -> int:
+    """Return how many trainings a race of so many contenders takes, if none diverges."""
+    total, racing = 0, n_contenders
+    for done in range(1, n_seeds + 1):
+        total += racing
+        racing = remaining(racing, done)
+    return total
 
 
 def _for_others(seconds: float, n_train: int) -> float:
@@ -99,8 +117,8 @@ def _n_contenders(cfg: Config) -> int:
 
 def _n_trainings(cfg: Config) -> int:
     """Return the number of trainings that settle a winner, most of which the race takes."""
-    seeds = min(cfg.evaluation.n_seeds, LEAST_SEEDS)
-    return _n_contenders(cfg) * seeds + (VARIANTS if seeds else 0)
+    n_seeds = cfg.evaluation.n_seeds
+    return race_trainings(_n_contenders(cfg), n_seeds) + VARIANTS if n_seeds else 0
 
 
 def _durations(study: optuna.Study, cfg: Config) -> tuple[float, float] | None:

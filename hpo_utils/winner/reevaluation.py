@@ -2,7 +2,8 @@
 
 The study's best trial is the luckiest of many, so its score is optimistic. Here the best few
 trials and the base configuration are trained again on seeds that played no part in the selection.
-The mean over the seeds ranks them; a contender that looks worse gets no further seeds.
+After each seed the worse half is given up (successive halving: Jamieson and Talwalkar, AISTATS
+2016), so that most trainings are those of the winner, whose networks go home together.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from optuna.trial import TrialState
 from hpo_utils.base.config import Config, updated
 from hpo_utils.base.paths import resolve
 from hpo_utils.data.prepared import PreparedData
-from hpo_utils.scores.intervals import paired_p_value
 from hpo_utils.study.retraining import (
     POLL,
     SEED,
@@ -31,12 +31,11 @@ from hpo_utils.study.retraining import (
     train_all,
 )
 from hpo_utils.training.stopping import create_stop
+from hpo_utils.trials.budget import remaining
 from hpo_utils.trials.ownership import recover_interrupted
 from hpo_utils.trials.search_space import SearchSpace
 from hpo_utils.trials.storage import AGAIN, score_of
-from hpo_utils.winner.contenders import Contender, luckiest
-
-FIRST_ROUND = 3  # seeds before a contender can be dropped; after two, the best is dropped too often
+from hpo_utils.winner.contenders import Contender
 
 
 def reevaluate(
@@ -55,9 +54,10 @@ def reevaluate(
     n_folds = len(data.val_folds(cfg))
     space = in_turn(space, n_folds)
     print(f"retraining: {len(contenders)} contenders, up to {len(seeds)} fresh seeds for each")
-    done = min(FIRST_ROUND, len(seeds))
-    while True:
+    done = 0
+    while done < len(seeds):
         racing = [contender for contender in contenders if not contender.beaten]
+        done = done + 1 if len(racing) > 1 else len(seeds)
         pairs = [(contender, seed) for seed in seeds[:done] for contender in racing]
         wanted = {
             f"{contender.name} with seed {seed}": complete_settings(
@@ -71,12 +71,9 @@ def reevaluate(
             contender.scores[seed] = score_of(trial) if complete else float("inf")
             contender.directories[seed] = trial.user_attrs["output_dir"]
             contender.val_folds[seed] = trial.params.get(VAL_FOLD, 0)
-        if done == len(seeds):  # no seeds left to save: all remaining ones get a p value
-            for contender in racing:
-                contender.beaten = bool(np.isinf(contender.mean))  # diverged
-            return sorted(contenders, key=lambda c: (np.isinf(c.mean), c.beaten, c.mean))
-        race(contenders, cfg.evaluation.confidence)
-        done += 1
+        # with no seeds left to save, all remaining ones get a p value
+        give_up(racing, len(racing) if done == len(seeds) else remaining(len(racing), done))
+    return sorted(contenders, key=lambda c: (np.isinf(c.mean), c.beaten, c.mean))
 
 
 def wait_for_others(study: optuna.Study, cfg: Config) -> None:
@@ -118,21 +115,11 @@ def choose_contenders(study: optuna.Study, cfg: Config, space: SearchSpace) -> l
     return list(contenders.values())
 
 
-def race(contenders: list[Contender], confidence: float) -> None:
-    """Mark contenders as beaten whose scores are worse than the leader's on the same seeds.
-
-    This only saves seeds: it tests repeatedly without correction, so ``standings`` makes the final
-    comparison. The study's best trial gets all seeds unless it diverges: stopping once it looks bad
-    would overstate how optimistic its score in the study was.
-    """
-    racing = [contender for contender in contenders if not contender.beaten]
-    leader, best = min(racing, key=lambda contender: contender.mean), luckiest(contenders)
-    for contender in racing:
-        theirs = [contender.scores[seed] for seed in leader.scores]
-        p_value = paired_p_value(theirs, list(leader.scores.values()), "greater")
-        worse = contender is not best and p_value is not None and p_value < 1 - confidence
-        if contender is not leader and (worse or np.isinf(contender.mean)):
-            contender.beaten = True
+def give_up(racing: list[Contender], n_remaining: int) -> None:
+    """Mark contenders as beaten, except so many with the best mean; a diverged one is beaten."""
+    ranked = sorted(racing, key=lambda contender: contender.mean)
+    for place, contender in enumerate(ranked):
+        contender.beaten = place >= n_remaining or bool(np.isinf(contender.mean))
 
 
 def _without_seed(params: Mapping[str, Any]) -> Settings:

@@ -39,8 +39,8 @@ def describe_race(
     the same for all seeds. So each contender is compared with it in two ways: by the scores on the
     same seeds (paired t test), and by the samples, averaged over the seeds (jackknife). The winner
     was chosen by the same scores, so it might have been any of them: both ways are corrected for
-    all pairs of contenders (Bonferroni). Contenders dropped by the race are not tested: they were
-    checked repeatedly until they looked worse, so neither result would be valid.
+    all pairs of contenders (Bonferroni). Contenders given up by the race are not tested: they were
+    given up because they looked worse, so neither result would be valid.
 
     Parameters
     ----------
@@ -60,16 +60,15 @@ def describe_race(
     together = 1 - (1 - confidence) / n_pairs
     ratios = [_ratio_interval(c, winner, sample_scores, units, together) for c in compared]
     tests = {c.name: (p, r) for c, p, r in zip(compared, p_values, ratios, strict=True)}
-    best = luckiest(contenders)
-    scores = list(best.scores.values())
-    raced = bool(scores) and bool(np.isfinite(scores).all())
+    best, scores = luckiest(contenders), list(winner.scores.values())
+    ahead = mean_lead(winner, best) if np.isfinite(winner.mean) else None
     return {
         "contenders": [
             _describe(c, tests.get(c.name, (None, (None, None))), confidence) for c in contenders
         ],
         "best_trial": best.trial,
-        "gap": best.mean - (best.study_score or 0.0) if raced else None,
-        "gap_by_chance": prediction_half_width(scores, confidence) if raced else None,
+        "gap": None if ahead is None else winner.mean + ahead - (best.study_score or 0.0),
+        "gap_by_chance": None if ahead is None else prediction_half_width(scores, confidence),
     }
 
 
@@ -93,6 +92,18 @@ def _describe(
         "ratio_interval": tests[1],
         "beaten": contender.beaten,
     }
+
+
+def mean_lead(winner: Contender, other: Contender) -> float | None:
+    """Return by how much the winner's score is lower on the seeds of both; None without any.
+
+    Added to the winner's mean, it says what the other would have had on all seeds, which may each
+    validate on another fold.
+    """
+    seeds = _common_seeds(other, winner)
+    if not seeds or not np.isfinite(other.mean):
+        return None
+    return float(np.mean([other.scores[seed] - winner.scores[seed] for seed in seeds]))
 
 
 def _common_seeds(contender: Contender, winner: Contender) -> list[int]:

@@ -29,7 +29,7 @@ def test_the_interval_of_a_mean_holds_it_as_often_as_promised():
 def test_paired_p_values_are_those_of_scipy():
     a, b = [1.0, 2.0, 4.0], [0.5, 1.7, 3.1]
     assert paired_p_value(a, b) == pytest.approx(stats.ttest_rel(a, b).pvalue)
-    assert paired_p_value([1.0], [2.0]) is None
+    assert paired_p_value([1.0], [2.0]) is None  # one pair proves nothing
     assert paired_p_value([1.0, 2.0], [1.0, 2.0]) == 1.0
     assert paired_p_value([1.0, 2.0], [0.0, 1.0]) == 0.0
 
@@ -37,14 +37,6 @@ def test_paired_p_values_are_those_of_scipy():
 def test_holm_is_what_it_is_by_hand():
     assert holm([0.01, 0.04, None, 0.03]) == [pytest.approx(0.03), 0.06, None, 0.06]
     assert holm([0.9, 0.8]) == [1.0, 1.0]
-
-
-def test_one_sided_p_values():
-    best = [0.1, 0.2, 0.3]
-    assert paired_p_value([0.2, 0.31, 0.4], best, "greater") < 0.05
-    assert paired_p_value([0.2, 0.1, 0.4], best, "greater") > 0.05
-    assert paired_p_value([0.05, 0.15, 0.25], best, "greater") == 1.0
-    assert paired_p_value([9.0], [0.1], "greater") is None  # one pair proves nothing
 
 
 def test_equals_are_told_apart_as_rarely_as_promised():

@@ -9,7 +9,13 @@ from optuna.trial import TrialState, create_trial
 from hpo_utils.base.config import budget_seconds
 from hpo_utils.base.errors import ConfigError
 from hpo_utils.study.search import run_study
-from hpo_utils.trials.budget import UNTIL, fitted_to_budget, has_time_for_another
+from hpo_utils.trials.budget import (
+    UNTIL,
+    fitted_to_budget,
+    has_time_for_another,
+    race_trainings,
+    remaining,
+)
 from hpo_utils.winner.settle import settle_winner
 
 
@@ -52,10 +58,10 @@ RACE = ("study.budget=1000", "evaluation.n_best=5", "evaluation.n_seeds=5")
 
 
 def test_a_trial_is_begun_only_if_the_race_fits_after_it(make_config):
-    cfg = make_config(*RACE)  # six contenders, three seeds each, four variants: 22 trainings
-    assert has_time_for_another(a_study(10, left=10 + 220 + 80 + 5), cfg, 0)
-    assert not has_time_for_another(a_study(10, left=10 + 220 + 80 - 5), cfg, 0)
-    assert has_time_for_another(a_study(10, left=10 + 110 + 80 + 5, n_workers=2), cfg, 0)
+    cfg = make_config(*RACE)  # a race of 6 + 3 + 2 + 1 + 1 trainings, and four variants
+    assert has_time_for_another(a_study(10, left=10 + 170 + 80 + 5), cfg, 0)
+    assert not has_time_for_another(a_study(10, left=10 + 170 + 80 - 5), cfg, 0)
+    assert has_time_for_another(a_study(10, left=10 + 85 + 80 + 5, n_workers=2), cfg, 0)
 
 
 def test_the_search_gets_half_however_long_the_race_would_take(make_config):
@@ -74,8 +80,9 @@ def test_where_there_is_no_time_for_a_race_none_is_kept(make_config):
     ("left", "n_best", "n_seeds"),
     [
         (900, 5, 5),
-        (10 * 20 + 80 + 5, 5, 3),
-        (10 * 11 + 80 + 5, 2, 3),
+        (10 * 20 + 80 + 5, 5, 5),
+        (10 * 11 + 80 + 5, 3, 5),
+        (10 * 8 + 80 + 5, 1, 4),
         (10 * 3 + 80, 5, 0),
         (-5, 5, 0),
     ],
@@ -101,3 +108,21 @@ def test_many_samples_leave_more_time_for_the_baselines(make_config):
     cfg = make_config("study.budget=60", "evaluation.n_seeds=0")
     assert has_time_for_another(a_study(1, left=20), cfg, 500)
     assert not has_time_for_another(a_study(1, left=20), cfg, 12_000)
+
+
+@pytest.mark.parametrize(
+    ("n_contenders", "counts"), [(6, [3, 2, 1]), (4, [2, 1]), (3, [2, 1]), (2, [2, 1]), (1, [1])]
+)
+def test_half_of_the_contenders_go_on_and_one_seed_does_not_decide_between_two(
+    n_contenders, counts
+):
+    for n_seeds, expected in enumerate(counts, start=1):
+        n_contenders = remaining(n_contenders, n_seeds)
+        assert n_contenders == expected
+
+
+def test_the_trainings_of_a_race_are_counted():
+    assert race_trainings(3, 5) == 3 + 2 + 3
+    assert race_trainings(6, 5) == 6 + 3 + 2 + 2
+    assert race_trainings(2, 1) == 2
+    assert race_trainings(4, 0) == 0

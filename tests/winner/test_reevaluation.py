@@ -23,7 +23,7 @@ from hpo_utils.winner.contenders import Contender
 from hpo_utils.winner.reevaluation import (
     choose_contenders,
     fresh_seeds,
-    race,
+    give_up,
     reevaluate,
     wait_for_others,
 )
@@ -292,16 +292,24 @@ def test_a_training_that_ends_between_two_looks_is_not_taken_for_lost(
     assert all(c.mean == 0.5 for c in reevaluate(study, cfg, space, data))
 
 
-def test_a_race_by_hand():
-    def contender(number, study_score, *scores):
-        return Contender(number, False, {}, study_score, dict(enumerate(scores)))
+def test_the_worse_half_and_the_diverged_are_given_up():
+    def contender(number, *scores):
+        return Contender(number, False, {}, 0.3, dict(enumerate(scores)))
 
-    leader, close = contender(0, 0.3, 0.10, 0.20, 0.15), contender(1, 0.3, 0.11, 0.19, 0.18)
-    diverged = contender(3, 0.3, 0.01, float("inf"), 0.01)
-    beaten, best = (contender(n, score, 0.30, 0.41, 0.36) for n, score in ((2, 0.3), (4, 0.1)))
-    race([leader, close, beaten, diverged, best], 0.95)
-    assert [c.beaten for c in (leader, close, beaten, diverged)] == [False, False, True, True]
-    assert not best.beaten  # of the study: what its score flattered is measured on all seeds
+    best, close = contender(0, 0.10, 0.20), contender(1, 0.11, 0.21)
+    worse, diverged = contender(2, 0.30, 0.41), contender(3, 0.01, float("inf"))
+    give_up([diverged, worse, close, best], 2)
+    assert [c.beaten for c in (best, close, worse, diverged)] == [False, False, True, True]
+    give_up([best, close], 1)
+    assert [c.beaten for c in (best, close)] == [False, True]
+
+
+def test_most_trainings_are_the_winners(make_config, lucky):
+    study, cfg, space, data = study_of(make_config, n_best=2, n_seeds=5)
+    n_searched = len(lucky)
+    contenders = reevaluate(study, cfg, space, data)
+    assert [len(contender.scores) for contender in contenders] == [5, 2, 1]
+    assert len(lucky) - n_searched == 8
 
 
 @pytest.mark.parametrize("integers", ["categorical, choices: [0, 1]", "int, low: 0, high: 1"])

@@ -50,9 +50,13 @@ def test_a_winner_may_have_fewer_seeds_than_one_that_diverged_late():
 
 def test_the_luck_of_the_studys_best_is_told_from_chance():
     best = contender(4, 0.40, 0.42, 0.41, study_score=0.30)
-    found = described(contender(1, 0.36, 0.36, 0.36), best)
+    winner = contender(1, 0.37, 0.36, 0.35)
+    found = described(winner, best)
     assert found["best_trial"] == 4
     assert found["gap"] == pytest.approx(0.11)
+    # given up after the first seed, which was hard for both
+    early = contender(4, 0.40, study_score=0.30, beaten=True)
+    assert described(winner, early)["gap"] == pytest.approx(0.36 + 0.03 - 0.30)
     # Student's t of two degrees of freedom, 4.303, times the standard deviation, times sqrt(4/3)
     assert found["gap_by_chance"] == pytest.approx(4.303 * 0.01 * (4 / 3) ** 0.5, rel=1e-3)
 
