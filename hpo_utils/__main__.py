@@ -93,6 +93,10 @@ def _add_bundle_commands(commands: Any) -> None:
         help=".npy, .csv or .xlsx for half the widths of intervals",
     )
     predict.add_argument(
+        "--domain", type=Path, default=None,
+        help=".npy, .csv or .xlsx for Hotelling's T² and Q of the inputs over their limits",
+    )  # fmt: skip
+    predict.add_argument(
         "--joint",
         action="store_true",
         help="half widths within which all targets of a sample lie at once",
@@ -230,11 +234,12 @@ def _proxy(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    _check_outputs([options.out, options.half_width], [options.x])
+    _check_outputs([options.out, options.half_width, options.domain], [options.x])
     from hpo_utils.base.formatting import with_units
 
     layout, found, ids = _predicted(options)
-    outputs = {options.out: found.y}
+    named = with_units(layout.target_names, layout.target_units)
+    outputs = {options.out: (found.y, named)}
     if options.half_width is not None:
         if found.half_width is None:
             raise BundleError(
@@ -247,11 +252,17 @@ def _predict(options: argparse.Namespace) -> None:
                 f"a bundle must know joint intervals for --joint, got {options.bundle}, which does"
                 " not: settle its study again, or leave out --joint"
             )
-        outputs[options.half_width] = wanted
-    for path, array in outputs.items():
+        outputs[options.half_width] = wanted, named
+    if options.domain is not None:
+        if found.domain is None:
+            raise BundleError(
+                f"a bundle must know its domain for --domain, got {options.bundle}, which does not:"
+                " settle its study again, or leave out --domain"
+            )
+        outputs[options.domain] = found.domain, ["T² / limit", "Q / limit"]
+    for path, (array, columns) in outputs.items():
         try:
-            named = with_units(layout.target_names, layout.target_units)
-            _write_predictions(path.absolute(), array, named, ids)
+            _write_predictions(path.absolute(), array, columns, ids)
         except OSError as error:
             raise BundleError(
                 f"predictions must be written to a file, got {path}: {error.strerror}"

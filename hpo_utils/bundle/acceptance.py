@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hpo_utils.base.errors import BundleError, DataError
 from hpo_utils.base.formatting import interval_text, percent
+from hpo_utils.baselines.domain import FALSE_ALARMS
 from hpo_utils.baselines.take_home import name_at_home
 from hpo_utils.bundle.bundle import Bundle, load_bundle, predict
 from hpo_utils.bundle.layout import Prediction
@@ -63,6 +64,7 @@ def evaluate(
         or by group), MAE and bias, R² and RMSE of the test part and the share of samples whose
         interval contains the measured value.
         ``attrs["merit"]`` holds all figures of merit (``scores.merit``) by target,
+        ``attrs["domain"]`` T² and Q over their limits (n_samples, 2), if the bundle knows them;
         ``attrs["remarks"]`` says what cannot be judged because the samples are too few or do not
         vary.
 
@@ -85,6 +87,13 @@ def evaluate(
         counted = "block of neighbours"
     table = _table(known, promised, y_true, found, units, counted)
     table.attrs["remarks"] = _remarks(y_true, count_units(len(y_true), units), counted, names)
+    if found.domain is not None:
+        table.attrs["domain"] = found.domain
+        if n_outside := int(found.is_outside.sum()):
+            table.attrs["remarks"].append(
+                f"{n_outside} of {len(found.y)} samples lie outside the domain of the training"
+                f" inputs, by Hotelling's T² or by Q; of like samples {percent(FALSE_ALARMS)} do"
+            )
     return table
 
 

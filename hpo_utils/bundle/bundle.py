@@ -1,7 +1,8 @@
 """The bundle: an exported model in a directory that predicts from raw arrays without the study.
 
 weights.safetensors   weights of all networks, each name prefixed with ``<member>.``; how they see
-                      the inputs (``sight.``); and the arrays of baselines (``baseline.<name>.``)
+                      the inputs (``sight.``); the arrays of baselines (``baseline.<name>.``);
+                      and the domain of the inputs (``domain.inputs.``)
 config.yaml           complete configuration of the first member
 bundle.json           layout of the inputs, scalers, names, units, physics, uncertainty
 metrics.json          results on the held-out parts
@@ -30,6 +31,7 @@ from hpo_utils.base.config import Config, as_dict, read_saved_config
 from hpo_utils.base.errors import BundleError
 from hpo_utils.base.paths import read_mapping, write_json, write_yaml
 from hpo_utils.baselines.components import SIGHT, Sight
+from hpo_utils.baselines.domain import Domain
 from hpo_utils.baselines.fitted import BaselineModels
 from hpo_utils.bundle.layout import (
     VERSION,
@@ -68,6 +70,7 @@ def write_bundle(
     states: Sequence[dict[str, Tensor]],
     sight: Sight | None,
     baselines: BaselineModels | None,
+    domain: Domain | None,
     metrics: Mapping[str, Any],
     environment: dict[str, Any],
 ) -> Bundle:
@@ -82,6 +85,8 @@ def write_bundle(
         named |= {f"sight.{part}": arrays for part, arrays in sight.arrays().items()}
     if baselines is not None and (others := [n for n in layout.shares if n != NETWORK]):
         named |= {f"baseline.{n}": arrays for n, arrays in baselines.state(others).items()}
+    if domain is not None:
+        named["domain.inputs"] = domain.arrays()
     tensors = {
         f"{group}.{name}": value.contiguous()
         for group, arrays in named.items()
@@ -129,7 +134,9 @@ def load_bundle(directory: str | Path) -> Bundle:
             _member(cfg, layout, parts, str(i), replace(known, min_mean=floor))
             for i in range(n_members)
         ]
-        model = RawModel(layout, members, _active(cfg, layout), _baselines(parts))
+        inputs = parts.get("domain.inputs")
+        domain = None if inputs is None else Domain(inputs)
+        model = RawModel(layout, members, _active(cfg, layout), _baselines(parts), domain)
     except BundleError:
         raise
     except Exception as error:  # a damaged file can raise anything
@@ -217,22 +224,24 @@ def predict(
     pieces = [
         _predict_piece(known, piece, place) for piece in raw_pieces(x, x_key, known.layout, meant)
     ]
-    y, spread, is_new = (np.concatenate(each) for each in zip(*pieces, strict=True))
-    return prediction_of(y, spread, is_new, known.layout)
+    return prediction_of(
+        known.layout, *(np.concatenate(each) for each in zip(*pieces, strict=True))
+    )
 
 
 def _predict_piece(
     bundle: Bundle, piece: NDArray[Any], device: torch.device
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
-    """Return the members' mean and spread, and ``is_new``, for raw (n_samples, *raw_shape)."""
+) -> tuple[NDArray[Any], ...]:
+    """Return what ``prediction_of`` takes, for raw (n_samples, *raw_shape)."""
     model, layout = bundle.model, bundle.layout
     z = model.standardize(torch.from_numpy(piece))
+    domain = [] if model.domain is None else [model.domain(z).numpy().astype(np.float32)]
     is_new = layout.known.leaves_out(model.models.thinned(z).numpy())
     z = z.to(device)
     found = predict_z(model.models, z, evaluation_batch(bundle.cfg, z), device=device)
     mean, spread = model.combine(found.cpu())
     y = mean.numpy()
-    return y, spread.numpy(), is_new | is_far(y, layout)
+    return y, spread.numpy(), is_new | is_far(y, layout), *domain
 
 
 def _member(

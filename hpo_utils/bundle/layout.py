@@ -26,7 +26,7 @@ from hpo_utils.data.sources import CHUNK_BYTES, open_array
 from hpo_utils.scores.calibration import Calibration
 from hpo_utils.scores.metrics import NETWORK
 
-VERSION, READABLE = 6, (4, 5, 6)
+VERSION, READABLE = 7, (4, 5, 6, 7)
 FAR = 5.0  # SDs from the mean; at most 4 % of any training part lie beyond (Chebyshev's inequality)
 
 
@@ -87,6 +87,8 @@ class Prediction:
     of the interval that contained the true value for ``confidence`` of the validation part. Both
     are None with a single member. ``joint_half_width`` is wider, so that all targets of a sample
     lie within it with that ``confidence``; None in bundles of version 0.3 and earlier.
+    ``domain`` (n_samples, 2) are Hotelling's T² and Q of the inputs over their limits; beyond one,
+    the intervals are wider by the root of the larger. None in bundles before version 7.
     """
 
     y: NDArray[np.float32]
@@ -95,6 +97,14 @@ class Prediction:
     half_width: NDArray[np.float32] | None
     confidence: float
     joint_half_width: NDArray[np.floating[Any]] | None = None
+    domain: NDArray[np.floating[Any]] | None = None
+
+    @property
+    def is_outside(self) -> NDArray[np.bool_]:
+        """Whether each sample's inputs lie outside the domain, (n_samples,)."""
+        if self.domain is None:
+            return np.zeros(len(self.y), dtype=bool)
+        return np.asarray((self.domain > 1.0).any(axis=1))
 
 
 def read_layout(directory: Path) -> tuple[Layout, dict[str, Any]]:
@@ -163,19 +173,27 @@ def is_far(y: NDArray[np.float32], layout: Layout) -> NDArray[np.bool_]:
 
 
 def prediction_of(
+    layout: Layout,
     y: NDArray[np.float32],
     spread: NDArray[np.float32],
     is_new: NDArray[np.bool_],
-    layout: Layout,
+    domain: NDArray[np.float32] | None = None,
 ) -> Prediction:
-    """Return predictions with their intervals, as far as the model has them."""
+    """Return predictions with their intervals, as far as the model has them.
+
+    Outside the domain the error grows with the distance, at least linearly; no sample there has
+    told how fast, so the intervals do, too.
+    """
     if layout.calibration is None:
-        return Prediction(y, is_new, None, None, layout.confidence)
-    half_width = layout.calibration.half_width(spread, y).astype(np.float32)
+        return Prediction(y, is_new, None, None, layout.confidence, domain=domain)
+    reach = np.ones(len(y)) if domain is None else np.sqrt(np.maximum(1.0, domain.max(axis=1)))
+    half_width = reach[:, None] * layout.calibration.half_width(spread, y)
     joint = layout.calibration.joint_half_width(spread, y)
     if joint is not None:
-        joint = joint.astype(np.float32)
-    return Prediction(y, is_new, spread, half_width, layout.confidence, joint)
+        joint = (reach[:, None] * joint).astype(np.float32)
+    return Prediction(
+        y, is_new, spread, half_width.astype(np.float32), layout.confidence, joint, domain
+    )
 
 
 def raw_pieces(

@@ -24,20 +24,22 @@ def write_onnx(path: Path, model: RawModel, layout: Layout) -> None:
     """Write ``model``, including its standardisation, as an ONNX file.
 
     The input ``x`` is float32 of shape (n_samples, *raw_shape); the outputs ``y`` and ``spread``
-    are float32 of shape (n_samples, n_targets). The file's metadata contain the names, the units
+    are float32 of shape (n_samples, n_targets), and ``domain`` (n_samples, 2) are T² and Q over
+    their limits. The file's metadata contain the names, the units
     and the calibration that turns the spread into intervals (``Calibration``).
 
     PyTorch's older exporter writes it, in a twentieth of the newer one's time
     (docs/decisions/onnx_exporter.md).
     """
     sample = torch.zeros(2, *layout.raw_shape)
+    outputs = ["y", "spread"] + ["domain"] * (model.domain is not None)
     with TemporaryDirectory() as directory, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that PyTorch recommends its other exporter
         file = Path(directory) / "model.onnx"
         torch.onnx.export(
             model.cpu().eval(), (sample,), file, dynamo=False, opset_version=OPSET,
-            input_names=["x"], output_names=["y", "spread"],
-            dynamic_axes={name: {0: "n_samples"} for name in ("x", "y", "spread")},
+            input_names=["x"], output_names=outputs,
+            dynamic_axes={name: {0: "n_samples"} for name in ("x", *outputs)},
         )  # fmt: skip
         proto = onnx.load(file)
     described = asdict(layout)

@@ -86,10 +86,9 @@ def predict_by_onnx(
     for piece in raw_pieces(x, x_key, layout, meant):
         for start in range(0, len(piece), AT_ONCE):
             some = piece[start : start + AT_ONCE]
-            y, spread = bundle.session.run(["y", "spread"], {"x": some.astype(np.float32)})
-            found.append((y, spread, _is_new(some, layout) | is_far(y, layout)))
-    y, spread, is_new = (np.concatenate(each) for each in zip(*found, strict=True))
-    return prediction_of(y, spread, is_new, layout)
+            y, spread, *domain = bundle.session.run(None, {"x": some.astype(np.float32)})
+            found.append((y, spread, _is_new(some, layout) | is_far(y, layout), *domain))
+    return prediction_of(layout, *(np.concatenate(each) for each in zip(*found, strict=True)))
 
 
 def _is_new(raw: NDArray[Any], layout: Layout) -> NDArray[np.bool_]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from hpo_utils.baselines.domain import Domain
 from hpo_utils.baselines.fitted import BaselineModels
 from hpo_utils.baselines.views import LINEAR, TREE, views
 from hpo_utils.bundle.layout import Layout
@@ -54,7 +55,8 @@ class RawModel(nn.Module):
     """The whole model of a bundle: raw inputs in, targets in their units out.
 
     It standardises in double precision, like the preparation of the data. Beside networks there may
-    be baselines, each with a share in each target.
+    be baselines, each with a share in each target. ``domain`` says how far inputs lie from those of
+    the training part; None in bundles before version 7.
     """
 
     input_mean: Tensor
@@ -73,9 +75,10 @@ class RawModel(nn.Module):
         members: Sequence[nn.Module],
         physics: Physics,
         baselines: BaselineModels | None = None,
+        domain: Domain | None = None,
     ) -> None:
         super().__init__()
-        self.models = AllModels(members, baselines, layout)
+        self.models, self.domain = AllModels(members, baselines, layout), domain
         self.channels, self.codes = layout.channels, layout.codes
         n_targets = len(layout.target_names)
         names = [NETWORK] * bool(members) + ([] if baselines is None else baselines.names)
@@ -146,6 +149,11 @@ class RawModel(nn.Module):
         spread = networks.std(1, correction=int(n_networks > 1))
         return networks.mean(1).to(torch.float32), spread.to(torch.float32)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Map raw (B, *raw_shape) to mean and spread in units, (B, n_targets) each."""
-        return self.combine(self.models(self.standardize(x)))
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Map raw (B, *raw_shape) to mean and spread in units, (B, n_targets) each.
+
+        Where the domain is known, T² and Q over their limits (B, 2) follow.
+        """
+        z = self.standardize(x)
+        found = self.combine(self.models(z))
+        return found if self.domain is None else (*found, self.domain(z).to(torch.float32))

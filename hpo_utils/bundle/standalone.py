@@ -25,8 +25,8 @@ def predict(
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     known = {k: json.loads(v) for k, v in session.get_modelmeta().custom_metadata_map.items()}
     pieces = [x[i : i + AT_ONCE].astype(np.float32) for i in range(0, len(x), AT_ONCE)]
-    found = [session.run(["y", "spread"], {"x": piece}) for piece in pieces]
-    y, spread = (np.concatenate(each) for each in zip(*found, strict=True))
+    found = [session.run(None, {"x": piece}) for piece in pieces]
+    y, spread, *domain = (np.concatenate(each) for each in zip(*found, strict=True))
     half_width, calibration = np.full_like(y, np.nan), known["calibration"]
     if calibration is not None:
         spread = spread if calibration.get("has_spread", True) else np.zeros_like(spread)
@@ -35,6 +35,8 @@ def predict(
         half_width = np.hypot(spread, calibration["residual"]) * calibration["factors"]
         for k in logarithmic:  # errors of logarithms
             half_width[:, k] = y[:, k] * np.expm1(half_width[:, k])
+    for distances in domain:  # T² and Q over their limits: wider outside the domain
+        half_width *= np.sqrt(np.maximum(1.0, distances.max(axis=1, keepdims=True)))
     pairs = zip(known["target_names"], known["target_units"], strict=True)
     return [name if unit == "-" else f"{name} [{unit}]" for name, unit in pairs], y, half_width
 

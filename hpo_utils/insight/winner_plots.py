@@ -194,6 +194,23 @@ def plot_residuals(
 
 
 @styled
+def plot_domain(parts: Mapping[str, NDArray[np.float64]], names: Mapping[str, str]) -> Figure:
+    """Draw T² and Q over their limits (n_samples, 2) for the samples of each part, by its name."""
+    figure, (axes,) = grid(1, 1, 3.2)
+    for color, (part, values) in zip((GREY, PALETTE[0]), parts.items(), strict=False):
+        axes.scatter(
+            values[:, 0], values[:, 1], s=16, color=color, alpha=0.7, linewidth=0, label=names[part]
+        )
+    for line in (axes.axvline, axes.axhline):
+        line(1.0, color="black", linestyle="--", linewidth=1)
+    axes.set(xscale="log", yscale="log")
+    axes.set_xlabel(_("T² over its limit: distance within what varied"))
+    axes.set_ylabel(_("Q over its limit: beyond it"))
+    axes.legend(fontsize=8)
+    return figure
+
+
+@styled
 def plot_error_correlations(correlations: pd.DataFrame) -> Figure:
     """Draw what ``residuals.error_correlations`` found, a square per two targets."""
     figure = heat_map(correlations.to_numpy(), list(correlations.columns), _("rank correlation"))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from hpo_utils.base.formatting import percent
 from hpo_utils.base.language import _
+from hpo_utils.baselines.domain import FALSE_ALARMS, Domain, distances
 from hpo_utils.data.split import MIN_UNITS, PART_NAMES
-from hpo_utils.insight.winner_plots import plot_folds
+from hpo_utils.insight.winner_plots import plot_domain, plot_folds
 from hpo_utils.report.page import Report
 from hpo_utils.report.recorded import recorded
 from hpo_utils.report.tables import coverage_table, folds_table, physics_table, split_table
@@ -82,6 +83,27 @@ def show_uncertainty(report: Report, settled: SettledStudy) -> None:
                 " samples, groups or blocks, an interval can promise {promised} at most."
             ).format(wanted=percent(wanted), promised=percent(promised))
         )
+
+
+@when_settled
+def show_domain(report: Report, settled: SettledStudy) -> None:
+    """Show how far the test part's inputs lie from those of the training part."""
+    data = settled.data
+    domain = Domain.of(data)
+    found = {part: distances(domain, data.inputs(part)) for part in ("val", "test")}
+    n, n_outside = len(found["test"]), int((found["test"].max(axis=1) > 1).sum())
+    report.show(
+        plot_domain(found, {part: _(PART_NAMES[part]) for part in found}),
+        _("How far the inputs of each sample lie from those of the training part"),
+    )
+    report.show(
+        _(
+            "Outside of the domain lie {k} of {n} samples of the test part, {share}; of samples"
+            " like the training part {promised} do. There the intervals of predictions are wider."
+        ).format(
+            k=n_outside, n=n, share=percent(n_outside / n), promised=percent(FALSE_ALARMS)
+        )
+    )  # fmt: skip
 
 
 def _on_all_at_once(found: Examination) -> str | None:

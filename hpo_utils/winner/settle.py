@@ -33,6 +33,7 @@ from hpo_utils.base.paths import (
     write_with,
 )
 from hpo_utils.baselines.components import sight_of
+from hpo_utils.baselines.domain import Domain
 from hpo_utils.baselines.fitted import fit_baselines, load_models
 from hpo_utils.bundle.agreement import check_written
 from hpo_utils.bundle.bundle import is_current, write_bundle
@@ -270,11 +271,12 @@ def _examine_and_bundle(
     made_with = {
         **environment(), "study": settlement["study_name"], "members": settlement["members"],
     }  # fmt: skip
-    states = [state for _, state in members]
+    states, domain = [state for _, state in members], Domain.of(data)
     with whole_directory(directory / "bundle", replace=True) as unfinished:
         written = write_bundle(
-            unfinished, cfg, layout, states, sight_of(cfg, data), baselines, examination, made_with
-        )
+            unfinished, cfg, layout, states, sight_of(cfg, data), baselines, domain, examination,
+            made_with,
+        )  # fmt: skip
         write_json(unfinished / DATA_CARD, data_card(data))
         onnx_file = unfinished / "model.onnx"
         write_onnx(onnx_file, written.model, layout)

@@ -49,7 +49,7 @@ def written(make_config, make_arrays, tmp_path, x, spoil=None):
     layout = describe_layout(data, cfg, 0.95, None)
     directory = tmp_path / "winner" / "bundle"
     directory.mkdir(parents=True)
-    bundle = write_bundle(directory, cfg, layout, [state], sight, None, {}, environment())
+    bundle = write_bundle(directory, cfg, layout, [state], sight, None, None, {}, environment())
     write_onnx(directory / "model.onnx", bundle.model, layout)
     if spoil is not None:
         spoil(state)

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import openpyxl
+import pandas as pd
 import pytest
 from scipy.io import savemat
 
@@ -62,7 +64,7 @@ def test_onnx_gives_the_same_numbers_without_pytorch(home):
     session = onnxruntime.InferenceSession(str(bundle / "model.onnx"))
     known = predict(bundle, raw)
     for n_samples in (1, 20):
-        y, spread = session.run(None, {"x": raw[:n_samples].astype(np.float32)})
+        y, spread, _ = session.run(None, {"x": raw[:n_samples].astype(np.float32)})
         scale = np.abs(known.y).max(axis=0)
         assert (np.abs(y - known.y[:n_samples]) / scale).max() < 1e-4
         assert (np.abs(spread - known.spread[:n_samples]) / scale).max() < 1e-4
@@ -111,6 +113,27 @@ def test_predictions_unlike_all_that_was_trained_on_are_said(home, tmp_path, cap
     assert "2 of 5 samples are unlike all that was trained on (3, 4, " in capsys.readouterr().err
 
 
+def test_outside_of_the_domain_intervals_are_wider(home, tmp_path, capsys):
+    bundle, raw, _ = home
+    near, far = predict(bundle, raw), predict(bundle, 3.0 * raw)
+    layout = load_bundle(bundle).layout
+    for found in (near, far):
+        own = layout.calibration.half_width(found.spread, found.y)
+        reach = np.sqrt(np.maximum(1.0, found.domain.max(axis=1, keepdims=True)))
+        np.testing.assert_allclose(found.half_width, reach * own, rtol=1e-5)
+        assert (found.joint_half_width >= found.half_width).all()
+    assert far.is_outside.all()
+    np.save(tmp_path / "x.npy", raw)
+    arguments = ["predict", bundle, "x.npy", "--out", "y.npy", "--domain", "d.csv"]
+    with contextlib.chdir(tmp_path):
+        assert main([str(each) for each in arguments]) == 0
+    table = pd.read_csv(tmp_path / "d.csv")
+    assert [name for name in table if "limit" in name] == ["T² / limit", "Q / limit"]
+    np.testing.assert_allclose(
+        table[["T² / limit", "Q / limit"]], near.domain, rtol=1e-3, atol=1e-4
+    )
+
+
 def test_others_may_read_the_bundle(home):
     bundle, _, _ = home
     assert len({path.stat().st_mode for path in bundle.iterdir()}) == 1
@@ -151,14 +174,14 @@ def damage(bundle, name):
     """Ruin a file of a bundle in the way that its kind is ruined."""
     file = bundle / name
     if name.endswith("json"):
-        file.write_text(file.read_text().replace('"version": 6', '"version": 99'))
+        file.write_text(file.read_text().replace('"version": 7', '"version": 99'))
     else:
         file.write_bytes(file.read_bytes()[:100])
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("bundle.json", "must have version 6 to be read, got 99"),
+    [("bundle.json", "must have version 7 to be read, got 99"),
      ("weights.safetensors", "a bundle must be readable")],
 )  # fmt: skip
 def test_a_damaged_bundle_is_said(home, tmp_path, name, message):
@@ -219,7 +242,8 @@ def test_signals_with_and_without_an_axis_of_channels(make_config, make_arrays, 
     found = predict(bundle, x)
     assert found.y.shape == (60, 1)
     assert (found.spread == 0).all()
-    assert (found.half_width == found.half_width[0]).all()  # one network: all of one width
+    inside = found.half_width[~found.is_outside]
+    assert (inside == inside[0]).all()  # one network: all of one width
     session = onnxruntime.InferenceSession(str(bundle / "model.onnx"))
     y = session.run(None, {"x": x.astype(np.float32)})[0]
     np.testing.assert_allclose(y, found.y, rtol=1e-4, atol=1e-4)

@@ -58,7 +58,7 @@ def test_pytorch_onnx_and_the_command_line_agree(
         layout = describe_layout(data, cfg, 0.95, None, shares)
         directory = tmp_path / kind
         directory.mkdir()
-        write_bundle(directory, cfg, layout, states, sight, baselines, {}, environment())
+        write_bundle(directory, cfg, layout, states, sight, baselines, None, {}, environment())
         bundle = load_bundle(directory)
         assert len(bundle.model.members) == 2 * (NETWORK in shares), kind
         known = mixed(shares, networks, others, data.physics).mean(axis=0)

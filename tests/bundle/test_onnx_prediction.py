@@ -24,6 +24,9 @@ def test_they_are_those_of_pytorch(home):
     np.testing.assert_allclose(found.half_width, known.half_width, rtol=1e-2, atol=1e-4)
     np.testing.assert_array_equal(found.is_new, known.is_new)
     assert found.is_new[-4:].all()
+    np.testing.assert_allclose(found.domain, known.domain, rtol=1e-3, atol=1e-4)
+    assert known.is_outside[-4:].all()
+    assert known.is_outside[:-4].mean() < 0.15
     assert found.confidence == known.confidence
 
 
