@@ -168,6 +168,9 @@ class StudyConfig:
     ray_address: str | None = None  # null: start Ray here; auto, or host:port of a cluster
     storage: str | None = None  # database URL without password; null: SQLite in <outputs_root>
     search_space: str = "params/search_space.yaml"
+    # YAML list of settings that did well on other data: tried after the base configuration, before
+    # the sampler suggests any
+    first_trials: str | None = None
     # factor of batch sizes and divisor of epochs, here and in the search space; null: by the number
     # of samples, as those that are written are meant for 1500
     batch_scale: int | None = _within(1, 1, 1024)

@@ -370,5 +370,6 @@ def _params(found: Imported) -> dict[str, Any]:
         "study": {
             "name": found.directory.name, "batch_scale": None, "width_scale": None,
             "search_space": "params/search_space_signals.yaml",
+            "first_trials": "params/first_trials_signals.yaml",
         },
     }  # fmt: skip

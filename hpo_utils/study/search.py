@@ -28,6 +28,7 @@ from hpo_utils.study.progress import WANTED, StudyProgress, why_none_completed
 from hpo_utils.study.summary import last_searched, write_study_files
 from hpo_utils.training.stopping import create_stop
 from hpo_utils.trials import budget
+from hpo_utils.trials.first_trials import first_trials
 from hpo_utils.trials.ownership import recover_interrupted
 from hpo_utils.trials.sample_scale import fitted_to_data
 from hpo_utils.trials.sampler import create_sampler
@@ -143,8 +144,7 @@ def check_study(cfg: Config) -> tuple[Config, SearchSpace, Header]:
     check_target(cfg, names)
     cfg = fitted_to_data(with_target_weights(cfg, len(names)), header.shape)
     space = load_search_space(cfg, len(names))
-    if cfg.study.try_base:
-        space.values_in(cfg)
+    first_trials(cfg, space)
     check_downsampling(header.n_rows, space.largest().get(DOWNSAMPLING, 1))
     if cfg.study.storage is not None:
         open_storage(cfg)
@@ -168,7 +168,7 @@ def open_study(
     wished = os.environ.get("OPTUNA_DELETE_STUDY", "").lower() == "true"
     if companion_of is None and (cfg.study.delete_study or wished):
         _delete_stored(storage, cfg)
-    signature = signature_of(cfg, space, data)
+    signature, first = signature_of(cfg, space, data), first_trials(cfg, space)
     while True:
         try:
             study = _fitting_or_new(storage, cfg, space, signature, companion_of)
@@ -176,8 +176,7 @@ def open_study(
         except DuplicatedStudyError:  # just created by another process, or in this same second
             time.sleep(1.0)
     study.set_user_attr("target_names", data.target_names)
-    if cfg.study.try_base:
-        _enqueue_base(study, space, cfg)
+    _enqueue_first(study, cfg, first)
     study.sampler = create_sampler(cfg)
     study.pruner = create_pruner(cfg)
     return study
@@ -357,13 +356,14 @@ def _delete_stored(storage: optuna.storages.BaseStorage, cfg: Config) -> None:
         print(f"deleted study {stored!r}; the directories of its trials stay")
 
 
-def _enqueue_base(study: optuna.Study, space: SearchSpace, cfg: Config) -> None:
-    """Enqueue the base configuration as the next trial, unless it was tried or is waiting."""
-    base = space.values_in(cfg)
-    tried = [
-        enqueued_params(trial) or trial.params
-        for trial in study.get_trials(deepcopy=False)
-        if trial.state != TrialState.FAIL
-    ]
-    if base not in tried:
-        enqueue(study, base)
+def _enqueue_first(study: optuna.Study, cfg: Config, first: list[dict[str, Any]]) -> None:
+    """Enqueue the first trials next, except those that were tried or are waiting.
+
+    None is left waiting when the study has its trials.
+    """
+    known = study.get_trials(deepcopy=False)
+    tried = [enqueued_params(t) or t.params for t in known if t.state != TrialState.FAIL]
+    waiting = sum(trial.state == TrialState.WAITING for trial in known)
+    missing = [params for params in first if params not in tried]
+    for params in missing[: max(0, count_remaining(study, cfg) - waiting)]:
+        enqueue(study, params)

@@ -25,6 +25,7 @@ IN_EPOCHS = {EPOCHS: 1, "training.patience": 3, "study.n_warmup_steps": 2}  # wi
 # samples times epochs times places that most layers see times channels squared: a residual network
 # with so much takes about five minutes on two cores
 WORK, WORK_S = 3e11, 300.0
+STEP_WORK = 3e6  # what a step takes beside, about 3 ms
 IN_BUDGET = 10  # trainings that a budget should have time for, one after another
 MOST_NARROWED, LEAST_WIDTH, MOST_SHORTENED = 8, 4, 16
 
@@ -49,7 +50,8 @@ def epoch_scale(cfg: Config, shape: Sequence[int]) -> int:
 
     ``shape`` is as in ``width_scale``.
     """
-    needed = _work(cfg, shape) / _most_work(cfg)
+    n_steps = shape[0] * cfg.training.epochs / cfg.training.batch_size
+    needed = (_work(cfg, shape) + n_steps * STEP_WORK) / _most_work(cfg)
     return int(min(MOST_SHORTENED, 2 ** max(0, round(math.log2(needed)))))
 
 
@@ -120,6 +122,21 @@ def fitted_entry(name: str, entry: Any, cfg: Config) -> Any:
         case "dataset.downsample_factor" if type(entry.get("high")) is int:
             return {**entry, "high": entry["high"] * widths}
     return entry
+
+
+def fitted_values(values: dict[str, Any], cfg: Config) -> dict[str, Any]:
+    """Return settings by their dotted names, meant for the usual size of data, fitted as others."""
+    batches, widths = cfg.study.batch_scale or 1, cfg.study.width_scale or 1
+    shorter = batches * (cfg.study.epoch_scale or 1)
+    changes: dict[str, Callable[[int], int]] = {
+        BATCH: lambda value: value * batches,
+        EPOCHS: lambda value: _fewer(value, shorter, 1),
+        WIDTH: lambda value: _fewer(value, widths, LEAST_WIDTH),
+    }
+    return {
+        name: changes[name](value) if name in changes and type(value) is int else value
+        for name, value in values.items()
+    }
 
 
 def _mapped(entry: dict[str, Any], change: Callable[[int], int]) -> dict[str, Any]:

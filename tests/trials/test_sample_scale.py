@@ -85,3 +85,10 @@ def test_a_budget_shortens_the_trainings_and_the_base_stays_in_the_space(file, b
     assert cfg.study.epoch_scale == 1 if budget == "10h" else cfg.study.epoch_scale >= 1
     assert file != "default" or budget != "1min" or cfg.study.epoch_scale == 16
     assert cfg.training.epochs == max(1, round(given.training.epochs / cfg.study.epoch_scale))
+
+
+@pytest.mark.parametrize(("n_samples", "scale"), [(240, 1), (12_000, 4)])
+def test_many_small_steps_take_time_as_well(n_samples, scale):
+    """On signals of 24 values a step's own cost is all."""
+    cfg = load_config("params/signals.yaml", ["study.budget=1min"])
+    assert fitted_to_data(cfg, (n_samples, 9, 24)).study.epoch_scale == scale

@@ -55,9 +55,14 @@ def test_the_default_space_is_the_documented_one():
     assert load_search_space(load_config(), 6).distributions == SPECIFIED
 
 
-@pytest.mark.parametrize(
-    "file", [f for f in sorted((project_root() / "params").glob("*.yaml")) if "space" not in f.name]
-)
+PARAMS = [
+    file
+    for file in sorted((project_root() / "params").glob("*.yaml"))
+    if not file.name.startswith(("search_space", "first_trials"))
+]
+
+
+@pytest.mark.parametrize("file", PARAMS)
 def test_every_params_file_lies_in_its_space(file):
     cfg = load_config(file)
     n_targets = len(cfg.dataset.target_names or range(6))
