@@ -135,7 +135,7 @@ def instant(monkeypatch: pytest.MonkeyPatch) -> None:
         return {"score": score, "best_epoch": 1, "val_targets": {"a": {"r2": 0.5}}}
 
     monkeypatch.setattr(objective, "train_trial", train)
-    monkeypatch.setattr(objective, "draw_figures", lambda *_: None)
+    monkeypatch.setattr(objective, "_draw_figures", lambda *_: None)
 
 
 def study_of(n_complete: int, n_pruned: int = 0) -> optuna.Study:

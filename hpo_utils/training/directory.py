@@ -21,6 +21,7 @@ from hpo_utils.base.paths import (
 
 TRAIN_LOG = Path("logs") / "train.log"
 VAL_FILE = Path("val_pred.npy")
+SCATTER_FILE = Path("evaluation_plots") / "prediction_vs_truth.png"
 WEIGHTS_FILE = Path("weights") / "model_simplecnn_real.pth"  # the specification sets this name
 
 

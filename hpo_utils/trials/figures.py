@@ -23,11 +23,10 @@ from hpo_utils.base.style import (
     with_unit,
 )
 from hpo_utils.scores.metrics import measured
-from hpo_utils.training.directory import read_predictions
+from hpo_utils.training.directory import SCATTER_FILE, read_predictions
 
 CURVES_FILE = Path("learning_curves.png")
 MANY = 9  # targets, beyond which panels are small
-SCATTER_FILE = Path("evaluation_plots") / "prediction_vs_truth.png"
 
 
 @language(ENGLISH)

@@ -14,6 +14,7 @@ from hpo_utils.base.errors import DivergenceError
 from hpo_utils.base.paths import resolve
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.training.directory import (
+    SCATTER_FILE,
     correct_state,
     create_trial_output_dir,
 )
@@ -21,7 +22,6 @@ from hpo_utils.training.stopping import Stop
 from hpo_utils.training.timing import Effort
 from hpo_utils.training.train import OnEpoch, train_trial
 from hpo_utils.trials.earlier import CutShort, Ended, Twin, find_earlier
-from hpo_utils.trials.figures import SCATTER_FILE, draw_figures
 from hpo_utils.trials.score_folds import mean_over_folds
 from hpo_utils.trials.search_space import SearchSpace, suggest_hyperparameters
 from hpo_utils.trials.storage import (
@@ -95,7 +95,7 @@ def objective(
         report = _reporter(trial, base_cfg.study.n_warmup_steps)
         metrics = train_trial(cfg, output_dir, data.used_by(cfg), report, identity, effort, stop)
         with effort.spend("files"):
-            draw_figures(output_dir, metrics)
+            _draw_figures(output_dir, metrics)
         score = mean_over_folds(
             trial, cfg, output_dir, data.used_by(cfg), metrics["score"], effort, stop
         )
@@ -148,6 +148,13 @@ def _note_effort(trial: optuna.Trial, summary: dict[str, Any], seconds: float, c
     trial.set_user_attr("effort", effort)
 
 
+def _draw_figures(output_dir: Path, metrics: dict[str, Any]) -> None:
+    # Matplotlib takes half a second to import, which a process that leaves trials to others saves
+    from hpo_utils.trials.figures import draw_figures
+
+    draw_figures(output_dir, metrics)
+
+
 def _pruned_by(trial: optuna.Trial, error: DivergenceError) -> optuna.TrialPruned:
     """Note in the trial why it diverged; return what prunes it."""
     trial.set_user_attr("failure", f"DivergenceError: {error}")
@@ -162,7 +169,7 @@ def _take_over(
     try:
         if ended.metrics is None:
             raise optuna.TrialPruned(ended.info["reason"])
-        draw_figures(ended.output_dir, ended.metrics)
+        _draw_figures(ended.output_dir, ended.metrics)
         score = mean_over_folds(
             trial, cfg, ended.output_dir, data.used_by(cfg), ended.metrics["score"], effort, stop
         )

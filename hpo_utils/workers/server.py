@@ -13,7 +13,7 @@ from types import ModuleType
 from hpo_utils.base.config import Config
 
 # Optuna imports Alembic when it opens a database
-PRELOADED = ("hpo_utils.workers.processes", "alembic.command")
+PRELOADED = ("hpo_utils.workers.processes", "hpo_utils.trials.figures", "alembic.command")
 
 
 def start_server(cfg: Config) -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from hpo_utils.base.errors import StudyError
 from hpo_utils.data.preparation import prepare_data
-from hpo_utils.training.directory import create_trial_output_dir
+from hpo_utils.training.directory import SCATTER_FILE, create_trial_output_dir
 from hpo_utils.training.train import train_trial
-from hpo_utils.trials.figures import CURVES_FILE, SCATTER_FILE, draw_figures
+from hpo_utils.trials.figures import CURVES_FILE, draw_figures
 
 FIGURES = (CURVES_FILE, SCATTER_FILE)
 

@@ -42,7 +42,7 @@ def lucky(monkeypatch):
         return {"score": score, "best_epoch": 1, "val_targets": {"a": {"r2": 0.5}}}
 
     monkeypatch.setattr(objective_module, "train_trial", train)
-    monkeypatch.setattr(objective_module, "draw_figures", lambda *_: None)
+    monkeypatch.setattr(objective_module, "_draw_figures", lambda *_: None)
     return calls
 
 
