@@ -33,9 +33,14 @@ from hpo_utils.scores.intervals import ratio_interval
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "results" / "peers.json"
 SUMMARY = project_root() / "docs" / "peers.md"
-OURS = {"product": "product.py", "script": "peer_script.py"}  # in this environment
+OURS = {
+    "product": "product.py",
+    "script": "peer_script.py",
+    "ridge": "peer_ridge.py",
+}  # in this environment
 PEERS = {
     "product": "this project", "script": "a plain script: PyTorch, Optuna",
+    "ridge": "ridge regression on this project's views",
     "aeon": "aeon 1.6.0", "autogluon-flat": "AutoGluon 1.6.3, flat signals",
     "autogluon-features": "AutoGluon 1.6.3, this project's features", "nirs4all": "nirs4all 1.4.10",
 }  # fmt: skip

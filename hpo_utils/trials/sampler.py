@@ -12,7 +12,7 @@ from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial
 
 from hpo_utils.base.config import Config
-from hpo_utils.trials.storage import FINISHED
+from hpo_utils.trials.storage import FINISHED, enqueued_params
 
 
 class NumberedTPESampler(BaseSampler):
@@ -33,16 +33,20 @@ class NumberedTPESampler(BaseSampler):
     seed
         The study's seed.
     n_startup_trials
-        Number of finished trials before TPE begins; until then the draws are uniform.
+        Number of finished trials before TPE begins; until then the draws are uniform. Trials that
+        were enqueued after the first one do not count: they are alike in what suits other data, and
+        TPE alone would hardly leave it.
     """
 
     def __init__(self, seed: int, n_startup_trials: int) -> None:
-        self._seed, self._n_startup_trials = seed, n_startup_trials
+        self._seed, self._n_startup_trials, self._n_given = seed, n_startup_trials, 0
         self._joint = self._create(0, "")
         self._groups: list[dict[str, BaseDistribution]] = []
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """Create the trial's own sampler for the settings that are sampled together."""
+        known = study.get_trials(deepcopy=False)
+        self._n_given = max(0, sum(enqueued_params(each) is not None for each in known) - 1)
         self._joint = self._create(trial.number, "")
 
     def infer_relative_search_space(
@@ -76,7 +80,7 @@ class NumberedTPESampler(BaseSampler):
     def _create(self, number: int, name: str) -> TPESampler:
         digest = hashlib.sha256(f"{self._seed} {number} {name}".encode()).digest()
         return TPESampler(
-            n_startup_trials=self._n_startup_trials, multivariate=True,
+            n_startup_trials=self._n_startup_trials + self._n_given, multivariate=True,
             constant_liar=True,  # keeps parallel workers from trying the same values
             seed=int.from_bytes(digest[:4], "big"),
         )  # fmt: skip
