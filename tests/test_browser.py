@@ -27,7 +27,7 @@ CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None or DRIVER is None, reason="Chromium and its driver are not installed"
 )
-N_FIGURES = {"01_prepare_data": 3, "02_train": 2, "03_optimize": 0, "04_analyze": 10}
+N_FIGURES = {"01_prepare_data": 3, "02_train": 2, "03_optimize": 0, "04_analyze": 11}
 # what the page knows of the notebook that is open
 PANEL = "const panel = [...(window.jupyterapp?.shell?.widgets('main') ?? [])].find(w => w.context);"
 CELLS = PANEL + "return JSON.stringify(panel.content.model.toJSON().cells);"

@@ -23,6 +23,7 @@ from hpo_utils.data.split import MIN_UNITS, group_ids, time_blocks
 from hpo_utils.scores.intervals import count_units
 from hpo_utils.scores.merit import figures_of_merit
 from hpo_utils.scores.metrics import measured, varies
+from hpo_utils.scores.promises import Promise, promises
 from hpo_utils.scores.skill import NETWORK, errors_with_intervals
 from hpo_utils.scores.spread import share_inside
 
@@ -64,6 +65,8 @@ def evaluate(
         or by group), MAE and bias, R² and RMSE of the test part and the share of samples whose
         interval contains the measured value.
         ``attrs["merit"]`` holds all figures of merit (``scores.merit``) by target,
+        ``attrs["promises"]`` compares bias, spread and coverage with those of the test part
+        (``scores.promises``), and a remark says which were not kept;
         ``attrs["domain"]`` T² and Q over their limits (n_samples, 2), if the bundle knows them;
         ``attrs["remarks"]`` says what cannot be judged because the samples are too few or do not
         vary.
@@ -77,7 +80,7 @@ def evaluate(
     """
     known = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
     names = known.layout.target_names
-    promised = examined(known)["test"]
+    examination = examined(known)
     y_true, found, units = compared(
         known, x, t, groups, device, x_key, t_key, groups_key, accept_outliers
     )
@@ -85,8 +88,10 @@ def evaluate(
     if units is None and known.cfg.data_split.method == "time":  # neighbours' errors are correlated
         units = time_blocks(len(y_true))
         counted = "block of neighbours"
-    table = _table(known, promised, y_true, found, units, counted)
+    table = _table(known, examination["test"], y_true, found, units, counted)
     table.attrs["remarks"] = _remarks(y_true, count_units(len(y_true), units), counted, names)
+    table.attrs["promises"] = _promises(known, examination, y_true, found, table.attrs["merit"])
+    table.attrs["remarks"] += said_of(table.attrs["promises"], known.cfg.evaluation.confidence)
     if found.domain is not None:
         table.attrs["domain"] = found.domain
         if n_outside := int(found.is_outside.sum()):
@@ -138,6 +143,34 @@ def _remarks(y_true: NDArray[Any], n_units: int, counted: str, names: list[str])
     if constant := [name for name, each in zip(names, one_value, strict=True) if each]:
         said.append(f"{', '.join(constant)} does not vary here: of one value nothing follows")
     return said
+
+
+def _promises(
+    bundle: Bundle,
+    examination: dict[str, Any],
+    y_true: NDArray[Any],
+    found: Prediction,
+    merits: dict[str, Any],
+) -> list[Promise]:
+    """Return what the bundle promised, and what these samples show; none of an older bundle."""
+    inside = {}
+    if found.half_width is not None:
+        shares = share_inside(np.abs(found.y - y_true), found.half_width)
+        inside = dict(zip(bundle.layout.target_names, map(float, shares), strict=True))
+    return promises(examination.get("merit", {}), merits, inside, found.confidence)
+
+
+def said_of(compared: list[Promise], confidence: float) -> list[str]:
+    """Return a sentence on the promises that later samples break, or keep."""
+    broken = [
+        f"{each['figure']} of {each['target']} ({each['found']:.3g}, promised"
+        f" {each['promised']:.3g}, p = {each['p_value']:.1g})"
+        for each in compared
+        if each["p_value"] < 1 - confidence
+    ]
+    if broken:
+        return [f"not what the test part promised: {'; '.join(broken)}"]
+    return ["bias, spread and coverage are as the test part promised"] if compared else []
 
 
 def _table(

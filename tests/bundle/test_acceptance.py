@@ -37,6 +37,17 @@ def test_the_test_part_gives_what_it_gave(later):
     )
 
 
+def test_promises_that_are_not_kept_are_named(later):
+    bundle, x, t, *_ = later
+    known = predict(bundle, x)
+    truth = known.y + np.random.default_rng(0).normal(size=t.shape) * known.half_width / 2
+    kept, off = (evaluate(bundle, x, each) for each in (truth, truth + 20 * known.half_width))
+    assert kept.attrs["promises"]
+    assert any("not what the test part promised: bias of" in said for said in off.attrs["remarks"])
+    figures = {each["figure"] for each in off.attrs["promises"] if each["p_value"] < 0.05}
+    assert {"bias", "coverage"} <= figures
+
+
 def test_other_samples_are_measured_as_scikit_learn_does(later):
     bundle, x, t, _, _ = later
     table, y = evaluate(bundle, x[:20], t[:20]), predict(bundle, x[:20]).y
