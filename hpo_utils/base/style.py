@@ -17,6 +17,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
@@ -127,11 +128,11 @@ def save_figure(path: Path, figure: Figure) -> None:
     write_with(path, lambda file: canvas.print_figure(file, format="png", dpi=DPI))
 
 
-def plain_log_ticks(axes: Axes) -> None:
-    """Label a logarithmic y axis with plain numbers, even if it spans less than a decade."""
-    low, high = axes.get_ylim()
+def plain_log_ticks(axis: Axis) -> None:
+    """Label a logarithmic axis with plain numbers, even if it spans less than a decade."""
+    low, high = axis.get_view_interval()
     narrow = high < 5 * low  # ticks at 1, 2 and 5 would give at most one label
     locator = MaxNLocator(5) if narrow else LogLocator(subs=(1.0, 2.0, 5.0), numticks=8)
-    axes.yaxis.set_major_locator(locator)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_locator(NullLocator())
+    axis.set_major_locator(locator)
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())

@@ -61,7 +61,7 @@ def plot_optimization_history(trials: Sequence[FrozenTrial]) -> Figure:
             label=_("best so far"),
         )  # fmt: skip
     axes.set_yscale("log")
-    plain_log_ticks(axes)
+    plain_log_ticks(axes.yaxis)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(title=_("Optimisation history"), xlabel=_("trial"), ylabel=_(SCORE_LABEL))
     last = max(trial.number for trial in trials)
@@ -92,7 +92,7 @@ def plot_trial_learning_curves(trials: Sequence[FrozenTrial]) -> Figure:
     axes.autoscale_view()
     axes.set(title=_("Learning curves of all trials"), xlabel=_("epoch"), ylabel=_(SCORE_LABEL))
     axes.set_yscale("log")
-    plain_log_ticks(axes)
+    plain_log_ticks(axes.yaxis)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     handles = [Line2D([], [], color=PALETTE[0], label=_("complete"))]
     if best is not None:
@@ -139,7 +139,7 @@ def plot_slices(trials: Sequence[FrozenTrial]) -> Figure:
             vmin=0, vmax=max(1, *(trial.number for trial in complete)),
         )  # fmt: skip
         axes.set_yscale("log")
-        plain_log_ticks(axes)
+        plain_log_ticks(axes.yaxis)
         spec = axes.get_subplotspec()
         axes.set_ylabel(_("validation score") if spec is not None and spec.is_first_col() else "")
     ticks = MaxNLocator(4, integer=True)
@@ -161,7 +161,7 @@ def plot_pairs(trials: Sequence[FrozenTrial], pairs: Sequence[tuple[str, str]]) 
         )
         points = axes.scatter(x, y, c=scores, cmap="viridis", norm=norm, s=26)
     bar = figure.colorbar(points, ax=panels, label=_(SCORE_LABEL), pad=0.02)
-    plain_log_ticks(bar.ax)
+    plain_log_ticks(bar.ax.yaxis)
     return figure
 
 
@@ -236,7 +236,7 @@ def plot_parallel_coordinates(trials: Sequence[FrozenTrial]) -> Figure:
         places.ravel(), heights.ravel(), c=np.repeat(colors, len(names), axis=0), s=9, alpha=0.8
     )
     bar = figure.colorbar(scale, ax=axes, label=_(SCORE_LABEL), pad=0.02)
-    plain_log_ticks(bar.ax)
+    plain_log_ticks(bar.ax.yaxis)
     for k, name in enumerate(names):
         low, high = _ends(distributions[name])
         axes.text(k, 1.04, high, ha="center", va="bottom", fontsize=8)

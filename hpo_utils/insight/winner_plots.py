@@ -19,6 +19,7 @@ from hpo_utils.base.style import (
     PALETTE,
     grid,
     image_extent,
+    plain_log_ticks,
     styled,
     target_color,
     with_unit,
@@ -206,7 +207,9 @@ def plot_domain(parts: Mapping[str, NDArray[np.float64]], names: Mapping[str, st
     axes.set(xscale="log", yscale="log")
     axes.set_xlabel(_("T² over its limit: distance within what varied"))
     axes.set_ylabel(_("Q over its limit: beyond it"))
-    axes.legend(fontsize=8)
+    for axis in (axes.xaxis, axes.yaxis):
+        plain_log_ticks(axis)
+    figure.legend(loc="outside right upper", fontsize=8)
     return figure
 
 

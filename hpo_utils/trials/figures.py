@@ -82,7 +82,7 @@ def plot_learning_curves(history: Mapping[str, Any], best_epoch: int) -> Figure:
     score.legend()
     for axes in (loss, score):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        plain_log_ticks(axes)
+        plain_log_ticks(axes.yaxis)
     return figure
 
 
