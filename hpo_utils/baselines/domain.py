@@ -24,6 +24,7 @@ from hpo_utils.data.prepared import PreparedData
 from hpo_utils.data.scaling import in_blocks
 
 N_BANDS = {1: 32, 2: 8}  # along each axis, of signals and of images
+MAX_FEATURES = 1024  # of many channels, bands get wider
 EXPLAINED, MAX_COMPONENTS = 0.95, 20  # share of the variance that the components explain, at most
 SAMPLES_PER_COMPONENT = 5  # of the training part
 FALSE_ALARMS = 0.05  # share of like samples that lie beyond one of the two limits
@@ -59,11 +60,11 @@ class Domain(Arrays):
         mean, scale = train.mean(axis=0), train.std(axis=0)
         scale[scale <= 1e-9 * np.maximum(np.abs(mean), 1.0)] = 1.0
         standard = (train - mean) / scale
-        _, sizes, axes = np.linalg.svd(standard, full_matrices=False)
-        variances = sizes**2 / len(train)
+        variances, axes = np.linalg.eigh(standard.T @ standard / len(train))
+        variances, axes = np.maximum(variances[::-1], 0.0), axes[:, ::-1]
         enough = int((variances.cumsum() < EXPLAINED * variances.sum()).sum()) + 1
         most = max(1, min(MAX_COMPONENTS, len(train) // SAMPLES_PER_COMPONENT))
-        projection = np.ascontiguousarray(axes[: min(enough, most)].T)
+        projection = np.ascontiguousarray(axes[:, : min(enough, most)])
         rest = standard - standard @ projection @ projection.T
         arrays = {
             "mean": mean, "scale": scale, "projection": projection,
@@ -106,9 +107,12 @@ def features(x: Tensor) -> Tensor:
     The bands of an image are rectangles.
     """
     x = x.to(torch.float64)
+    n_axes, n_bands = x.ndim - 2, N_BANDS[x.ndim - 2]
+    while n_bands > 1 and 2 * int(x.shape[1]) * n_bands**n_axes > MAX_FEATURES:
+        n_bands //= 2
     level, square = x, x.square()
     for axis in range(2, x.ndim):
-        level, square = (_band_means(each, axis, N_BANDS[x.ndim - 2]) for each in (level, square))
+        level, square = (_band_means(each, axis, n_bands) for each in (level, square))
     spread = (square - level.square()).clamp(min=0.0).sqrt()
     return torch.cat([level.flatten(1), (spread + FLOOR).log().flatten(1)], 1)
 

@@ -51,6 +51,13 @@ def test_features_are_level_and_log_spread_of_bands(shape):
     assert found.shape == (5, 2 * level.shape[1])
 
 
+@pytest.mark.parametrize(
+    ("shape", "n_bands"), [((2, 64, 40), 8), ((2, 600, 40), 1), ((2, 32, 9, 9), 16)]
+)
+def test_many_channels_have_wider_bands(shape, n_bands):
+    assert features(torch.zeros(shape)).shape == (2, 2 * shape[1] * n_bands)
+
+
 def test_t2_and_q_are_those_of_scikit_learn(prepared):
     data = prepared(signals(300, np.random.default_rng(0)))
     model = Domain.of(data)
