@@ -10,6 +10,7 @@ beside features that are noisy.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Self
 
@@ -56,7 +57,7 @@ class Domain(Arrays):
     @classmethod
     def fitted(cls, inputs: NDArray[np.float32], held_out: NDArray[np.float32]) -> Self:
         """Fit to standardised inputs (n_samples, n_channels, ...), and the limits to both."""
-        train, val = _features_of(inputs), _features_of(held_out)
+        train, val = (_in_pieces(features, part) for part in (inputs, held_out))
         mean, scale = train.mean(axis=0), train.std(axis=0)
         scale[scale <= 1e-9 * np.maximum(np.abs(mean), 1.0)] = 1.0
         standard = (train - mean) / scale
@@ -95,10 +96,8 @@ class Domain(Arrays):
 
 
 def distances(domain: Domain, x: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return T² and Q over their limits (n_samples, 2) of standardised inputs, a few at a time."""
-    with torch.inference_mode():
-        pieces = [domain(torch.from_numpy(np.array(block))).numpy() for block in in_blocks(x)]
-    return np.concatenate(pieces)
+    """Return T² and Q over their limits (n_samples, 2) of standardised inputs."""
+    return _in_pieces(domain, x)
 
 
 def features(x: Tensor) -> Tensor:
@@ -125,10 +124,10 @@ def _band_means(x: Tensor, axis: int, n_bands: int) -> Tensor:
     return torch.stack(bands, axis)
 
 
-def _features_of(x: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the features of samples that may lie on disk, a few in memory at a time."""
+def _in_pieces(function: Callable[[Tensor], Tensor], x: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return ``function`` of samples that may lie on disk, with a few in memory at a time."""
     with torch.inference_mode():
-        pieces = [features(torch.from_numpy(np.array(block))).numpy() for block in in_blocks(x)]
+        pieces = [function(torch.from_numpy(np.array(block))).numpy() for block in in_blocks(x)]
     return np.concatenate(pieces)
 
 

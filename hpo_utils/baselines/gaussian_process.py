@@ -92,7 +92,8 @@ def fit_gaussian_process(
         target = z[:, k] - bias[k]
         tuned = kept[known][:MAX_TUNED]
         kernels = [
-            _tune(inputs[tuned], target[tuned], chosen, spread, alone) for chosen, alone in kinds
+            _tune(inputs[tuned], target[tuned], chosen, spread, own_lengths)
+            for chosen, own_lengths in kinds
         ]
         best = max(kernels, key=lambda kernel: kernel.evidence)
         lengths.append(best.inverse_lengths)

@@ -44,8 +44,8 @@ def fit_ridge(
     """Return ridge regression of ``z`` (n_samples, n_targets) on components (n_samples, n).
 
     NaN in ``z`` stands for what was not measured; ``weights`` (n_samples,) say how much each sample
-    counts, None: all alike. The second value is the penalty, the geometric
-    mean of those of the targets.
+    counts, None: all alike. The second value is the penalty, the geometric mean of those of the
+    targets.
     """
     n_targets = z.shape[1]
     weight, bias = np.zeros((components.shape[1], n_targets)), np.zeros(n_targets)

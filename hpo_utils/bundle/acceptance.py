@@ -67,7 +67,7 @@ def evaluate(
         ``attrs["merit"]`` holds all figures of merit (``scores.merit``) by target,
         ``attrs["promises"]`` compares bias, spread and coverage with those of the test part
         (``scores.promises``), and a remark says which were not kept;
-        ``attrs["domain"]`` T² and Q over their limits (n_samples, 2), if the bundle knows them;
+        ``attrs["domain"]`` T² and Q over their limits (n_samples, 2), None of an older bundle;
         ``attrs["remarks"]`` says what cannot be judged because the samples are too few or do not
         vary.
 
@@ -89,16 +89,13 @@ def evaluate(
         units = time_blocks(len(y_true))
         counted = "block of neighbours"
     table = _table(known, examination["test"], y_true, found, units, counted)
-    table.attrs["remarks"] = _remarks(y_true, count_units(len(y_true), units), counted, names)
-    table.attrs["promises"] = _promises(known, examination, y_true, found, table.attrs["merit"])
-    table.attrs["remarks"] += said_of(table.attrs["promises"], known.cfg.evaluation.confidence)
-    if found.domain is not None:
-        table.attrs["domain"] = found.domain
-        if n_outside := int(found.is_outside.sum()):
-            table.attrs["remarks"].append(
-                f"{n_outside} of {len(found.y)} samples lie outside the domain of the training"
-                f" inputs, by Hotelling's T² or by Q; of like samples {percent(FALSE_ALARMS)} do"
-            )
+    compared_now = _promises(known, examination, y_true, found, table.attrs["merit"])
+    table.attrs["promises"], table.attrs["domain"] = compared_now, found.domain
+    table.attrs["remarks"] = [
+        *_remarks(y_true, count_units(len(y_true), units), counted, names),
+        *_on_promises(compared_now, known.cfg.evaluation.confidence),
+        *_on_domain(found),
+    ]
     return table
 
 
@@ -160,7 +157,7 @@ def _promises(
     return promises(examination.get("merit", {}), merits, inside, found.confidence)
 
 
-def said_of(compared: list[Promise], confidence: float) -> list[str]:
+def _on_promises(compared: list[Promise], confidence: float) -> list[str]:
     """Return a sentence on the promises that later samples break, or keep."""
     broken = [
         f"{each['figure']} of {each['target']} ({each['found']:.3g}, promised"
@@ -171,6 +168,16 @@ def said_of(compared: list[Promise], confidence: float) -> list[str]:
     if broken:
         return [f"not what the test part promised: {'; '.join(broken)}"]
     return ["bias, spread and coverage are as the test part promised"] if compared else []
+
+
+def _on_domain(found: Prediction) -> list[str]:
+    """Return a sentence on the samples outside of the domain, if there are any."""
+    if not found.is_outside.any():
+        return []
+    return [
+        f"{found.is_outside.sum()} of {len(found.y)} samples lie outside the domain of the training"
+        f" inputs, by Hotelling's T² or by Q; of like samples {percent(FALSE_ALARMS)} do"
+    ]
 
 
 def _table(

@@ -277,20 +277,31 @@ def _prepare(source: Source) -> PreparedData:
     writable_directory(cfg.paths.outputs_root, "paths.outputs_root")
     with whole_directory(directory, replace=outdated) as partial:
         _write_inputs(partial, x, n_samples, split, manifest, codes)
-        for part in PARTS:
-            write_npy(partial / f"t_{part}.npy", targets[split[part]])
-            write_npy(partial / f"index_{part}.npy", split[part])
-            if ids is not None:
-                numbers = np.unique(ids, return_inverse=True)[1]
-                write_npy(partial / f"group_{part}.npy", numbers[split[part]])
-            if source.weights is not None:
-                relative = source.weights / source.weights[split["train"]].mean()
-                write_npy(partial / f"weight_{part}.npy", relative[split[part]].astype(np.float32))
+        _write_rows(partial, split, targets, ids, source.weights)
         manifest["digests"] = {
             file.name: sha256(file) for file in sorted(partial.glob("[!x]*_*.npy"))
         }
         write_json(partial / "manifest.json", manifest)
     return PreparedData(directory, manifest)
+
+
+def _write_rows(
+    directory: Path,
+    split: dict[str, NDArray[np.int64]],
+    targets: NDArray[np.float32],
+    ids: NDArray[Any] | None,
+    weights: NDArray[np.float64] | None,
+) -> None:
+    """Write what has one row a sample, part by part; weights relative to the training part's."""
+    rows: dict[str, NDArray[Any]] = {"t": targets}
+    if ids is not None:
+        rows["group"] = np.unique(ids, return_inverse=True)[1]
+    if weights is not None:
+        rows["weight"] = (weights / weights[split["train"]].mean()).astype(np.float32)
+    for part in PARTS:
+        write_npy(directory / f"index_{part}.npy", split[part])
+        for kind, values in rows.items():
+            write_npy(directory / f"{kind}_{part}.npy", values[split[part]])
 
 
 def _meant(cfg: Config) -> list[str]:

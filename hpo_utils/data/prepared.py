@@ -22,9 +22,7 @@ from numpy.typing import NDArray
 
 from hpo_utils.base.config import Config
 from hpo_utils.base.errors import DataError
-from hpo_utils.base.paths import (
-    read_mapping,
-)
+from hpo_utils.base.paths import read_mapping
 from hpo_utils.base.settings import DataSplitConfig
 from hpo_utils.data.labels import labelled_physics
 from hpo_utils.data.physics import Physics

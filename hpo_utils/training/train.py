@@ -32,11 +32,7 @@ from hpo_utils.network.devices import (
 )
 from hpo_utils.network.losses import create_criterion
 from hpo_utils.network.memory import is_out_of_memory, release_memory
-from hpo_utils.network.models import (
-    create_network,
-    evaluation_batch,
-    predict,
-)
+from hpo_utils.network.models import create_network, evaluation_batch, predict
 from hpo_utils.network.pretreatment import Pretreatment
 from hpo_utils.network.with_views import WithViews
 from hpo_utils.scores.yardstick import Yardstick, create_yardstick
