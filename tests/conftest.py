@@ -44,6 +44,12 @@ SLOW = (
 PUBLIC_DATA = Path(os.environ.get("HPO_PUBLIC_DATA", project_root().parent / "shared" / "data"))
 
 
+def pytest_collection_finish() -> None:
+    """Let the collector, which runs after each trial, pass by all that is imported by now."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_report_header() -> str:
     state = "found" if PUBLIC_DATA.is_dir() else "absent: tests on real data are skipped"
     return f"public data sets: {state}"
@@ -102,6 +108,8 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, optuna.St
             f"paths.outputs_root={base / 'settled'}",
             "data_split.n_folds=5",
             "dataset.target_repeatability=[0.1, null, 0.1, 0.01, null, 9]",
+            "dataset.input_noise=[0.1, 0, 0.1, 0]",
+            "study.trial_figures=true",
         ],
     )
     with FileLock(base / "settled.lock"):
@@ -135,7 +143,7 @@ def instant(monkeypatch: pytest.MonkeyPatch) -> None:
         return {"score": score, "best_epoch": 1, "val_targets": {"a": {"r2": 0.5}}}
 
     monkeypatch.setattr(objective, "train_trial", train)
-    monkeypatch.setattr(objective, "_draw_figures", lambda *_: None)
+    monkeypatch.setattr("hpo_utils.study.search.draw_best", lambda *_: None)  # it left no files
 
 
 def study_of(n_complete: int, n_pruned: int = 0) -> optuna.Study:

@@ -49,7 +49,8 @@ def test_each_complete_trial_has_its_figures(settled):
 
 
 def test_predictions_are_shown_beside_the_score_unless_they_are_of_the_test_part(make_config):
-    study = run_study(make_config("evaluation.strict_test=true", "study.n_trials=1"))
+    settings = ("evaluation.strict_test=true", "study.n_trials=1", "study.trial_figures=true")
+    study = run_study(make_config(*settings))
     (trial,) = study.trials
     assert sorted(figures_of(trial, study)) == ["learning_curves.png", "prediction_vs_truth.png"]
 

@@ -50,6 +50,9 @@ class DatasetConfig:
     # standard deviation of one reference value of each target, in its unit, as repeated reference
     # measurements give it; null in the list: not known
     target_repeatability: list[float | None] | None = None
+    # standard deviation of the noise of one value of each channel in the file, in its unit, as
+    # blanks or repeated measurements show it
+    input_noise: list[float] | None = None
     axis_names: list[str] | None = None  # names of H and W, or of L
     axis_ranges: list[list[float]] | None = None  # first and last value of each; null: 0, 1, 2, …
     exclude_channels: list[int] | None = None  # null: [1, 3] if there are 4 channels, else none
@@ -188,6 +191,7 @@ class StudyConfig:
     # pruning starts after this many complete trials, TPE after this many finished ones
     n_startup_trials: int = _within(5, 0, 1e6)
     n_warmup_steps: int = _within(10, 0, 1e6)  # epochs of a trial before it can be pruned
+    trial_figures: bool = True  # of every trial; false: of the best one, at the end
     max_consecutive_failures: int = _within(3, 1, 1e6)  # failed trials in a row that end a worker
     checkpoint_every_s: float = _within(60.0, 0.0, 1e6)  # time between checkpoints, at epoch ends
     # without a sign of life for this long, a trial on another machine counts as abandoned

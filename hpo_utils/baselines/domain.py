@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -93,6 +93,14 @@ class Domain(Arrays):
         A sample is within the domain if both are at most one.
         """
         return self.of_features(features(x))
+
+    def wider_limits(self, ratios: NDArray[Any]) -> Tensor:
+        """Return limits (2,) that hold for other samples, too.
+
+        ``ratios`` (n_samples, 2) are T² and Q of these over the limits that hold so far.
+        """
+        own = _limits(ratios.astype(np.float64))
+        return self.limits * torch.from_numpy(np.maximum(own, 1.0))
 
 
 def distances(domain: Domain, x: NDArray[np.float32]) -> NDArray[np.float64]:

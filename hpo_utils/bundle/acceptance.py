@@ -202,7 +202,9 @@ def _table(
         at_home = name_at_home(bundle.layout.shares or {NETWORK: []})
         of_test = [promised[at_home][name][measure] for name in names]
         columns[f"{MEASURES[measure]} of the test part"] = of_test
-    merits = figures_of_merit(y_true, found.y, names, units, confidence)
+    merits = figures_of_merit(
+        y_true, found.y, names, units, confidence, None, bundle.layout.logarithmic, units
+    )
     for measure, title in OF_MERIT.items():
         columns[title] = [merits[name][measure] for name in names]  # type: ignore[literal-required]
     table = pd.DataFrame(columns, index=pd.Index(names, name="target"))

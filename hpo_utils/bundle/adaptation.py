@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hpo_utils.base.errors import BundleError
 from hpo_utils.base.paths import whole_directory, write_json, write_text
 from hpo_utils.baselines.linear import folds
 from hpo_utils.bundle.acceptance import compared
 from hpo_utils.bundle.agreement import why_not_onnx
-from hpo_utils.bundle.bundle import Bundle, load_bundle, predict
+from hpo_utils.bundle.bundle import DOMAIN, Bundle, load_bundle, predict, replace_arrays
 from hpo_utils.bundle.layout import Prediction
 from hpo_utils.bundle.onnx_file import write_onnx
 from hpo_utils.bundle.onnx_prediction import ONNX_FILE
@@ -66,7 +67,8 @@ def adapt(
     For each target, the correction is an offset or a line only if cross-validation on the new
     samples, which leaves out whole groups, shows it to be better by more than a standard error.
     Intervals are calibrated again on the samples left out, if all targets of all of them were
-    measured; else they stay, and the model card says so. The old bundle stays as it is.
+    measured; else they stay, and the model card says so. The limits of the domain are widened until
+    they hold for the new samples. The old bundle stays as it is.
 
     Parameters
     ----------
@@ -104,7 +106,10 @@ def adapt(
     if set(kinds) == {AS_IS}:
         return Adaptation(None, table)
     adapted = _corrected(known, lines, found, np.abs(held_out - y_true), units)
-    _write(adapted, known, out, table, x, x_key)
+    arrays = {}
+    if known.model.domain is not None and found.domain is not None:
+        arrays[f"{DOMAIN}.limits"] = known.model.domain.wider_limits(found.domain)
+    _write(adapted, known, arrays, out, table, _first(x, x_key))
     return Adaptation(out, table)
 
 
@@ -203,17 +208,22 @@ def _corrected(
 def _write(
     adapted: Bundle,
     bundle: Bundle,
+    arrays: dict[str, Tensor],
     out: Path,
     table: pd.DataFrame,
-    x: NDArray[Any] | str | Path,
-    x_key: str | None,
+    raw: NDArray[Any],
 ) -> None:
-    """Write the adapted bundle: the old one's files, with another layout, ONNX file and card."""
+    """Write the adapted bundle: the old one's files, with other layout, ONNX file and card.
+
+    ``arrays`` take the place of those of these names in its weights; the ONNX file is compared on
+    ``raw`` inputs.
+    """
     rows = json.loads(table.to_json(orient="index"))
     with whole_directory(out) as partial:
         shutil.copytree(bundle.directory, partial, dirs_exist_ok=True)
         content = json.loads((partial / "bundle.json").read_text(encoding="utf-8"))
-        write_json(partial / "bundle.json", {**content, **asdict(adapted.layout)})
+        content |= {**asdict(adapted.layout), "sha256": replace_arrays(partial, arrays)}
+        write_json(partial / "bundle.json", content)
         write_json(partial / "adaptation.json", {"from": str(bundle.directory), "targets": rows})
         card = (partial / "MODEL_CARD.md").read_text(encoding="utf-8")
         renewed = adapted.layout.calibration is not bundle.layout.calibration
@@ -221,7 +231,6 @@ def _write(
         written = load_bundle(partial)
         onnx_file = partial / ONNX_FILE
         if onnx_file.is_file():
-            raw = _first(x, x_key)
             write_onnx(onnx_file, written.model, written.layout)
             expected = predict(written, raw, "cpu", accept_outliers=True).y
             scaler, has_trees = written.layout.target_scaler, bool(written.layout.shares)

@@ -50,7 +50,7 @@ from hpo_utils.network.models import predict as predict_z
 from hpo_utils.scores.skill import NETWORK
 
 OLD_MIN_MEAN = 1e-4  # smallest mean of a fraction in networks of version 4
-WEIGHTS = "weights.safetensors"
+WEIGHTS, DOMAIN = "weights.safetensors", "domain.inputs"
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def write_bundle(
     if baselines is not None and (others := [n for n in layout.shares if n != NETWORK]):
         named |= {f"baseline.{n}": arrays for n, arrays in baselines.state(others).items()}
     if domain is not None:
-        named["domain.inputs"] = domain.arrays()
+        named[DOMAIN] = domain.arrays()
     tensors = {
         f"{group}.{name}": value.contiguous()
         for group, arrays in named.items()
@@ -103,6 +103,12 @@ def write_bundle(
     write_json(directory / "metrics.json", metrics)
     write_json(directory / "environment.json", environment)
     return load_bundle(directory)
+
+
+def replace_arrays(directory: Path, arrays: Mapping[str, Tensor]) -> str:
+    """Write other values into the weights of a bundle; return the digest for ``bundle.json``."""
+    (directory / WEIGHTS).write_bytes(save({**load_file(directory / WEIGHTS), **arrays}))
+    return _sha256(directory)
 
 
 def load_bundle(directory: str | Path) -> Bundle:
@@ -134,7 +140,7 @@ def load_bundle(directory: str | Path) -> Bundle:
             _member(cfg, layout, parts, str(i), replace(known, min_mean=floor))
             for i in range(n_members)
         ]
-        inputs = parts.get("domain.inputs")
+        inputs = parts.get(DOMAIN)
         domain = None if inputs is None else Domain(inputs)
         model = RawModel(layout, members, _active(cfg, layout), _baselines(parts), domain)
     except BundleError:

@@ -40,7 +40,8 @@ def find_labels(cfg: Config, x: ArraySource, t: ArraySource) -> dict[str, Any]:
     dict of lists
         ``channel_names``, ``target_names``, ``target_units``, ``axis_names``; the names of the
         targets that are known to be ``fractions`` or ``non_negative``; the numbers of the
-        ``logarithmic`` ones; ``target_repeatability``, None if it is not known; the ``card``; and
+        ``logarithmic`` ones; ``target_repeatability`` and ``input_noise``, None if not known; the
+        ``card``; and
         ``axis_ranges``, None if positions along the axes are counted.
 
     Raises
@@ -91,6 +92,7 @@ def find_labels(cfg: Config, x: ArraySource, t: ArraySource) -> dict[str, Any]:
     labelled_physics(expected)
     expected["logarithmic"] = _logarithmic(cfg, expected)
     expected["target_repeatability"] = _repeatability(cfg, expected["target_names"])
+    expected["input_noise"] = _input_noise(cfg, expected["channel_names"])
     expected["card"] = _card(cfg)
     expected["axis_ranges"] = _axis_ranges(cfg.dataset.axis_ranges, len(axes))
     return expected
@@ -129,6 +131,19 @@ def _repeatability(cfg: Config, names: list[str]) -> list[float | None] | None:
         raise DataError(
             "dataset.target_repeatability must hold a standard deviation above 0, or null, for each"
             f" of {len(names)} targets, got {given}"
+        )
+    return given
+
+
+def _input_noise(cfg: Config, names: list[str]) -> list[float] | None:
+    """Return ``dataset.input_noise``; raise DataError unless it fits the channels."""
+    if cfg.dataset.input_noise is None:
+        return None
+    given = list(cfg.dataset.input_noise)
+    if len(given) != len(names) or not all(0 <= value < float("inf") for value in given):
+        raise DataError(
+            "dataset.input_noise must hold a standard deviation, 0 or more, for each of"
+            f" {len(names)} channels, got {given}"
         )
     return given
 

@@ -35,33 +35,44 @@ def merit_table(merits: Mapping[str, Merit], units: Mapping[str, str]) -> pd.Dat
         if has_relative:
             share = found.get("relative")
             cells[_("relative error")] = "–" if share is None else percent(share)
+        if has_replicates:
+            cells[_("repeatability")] = _number(found.get("repeated"))
         return cells
 
+    has_replicates = any("repeated" in each for each in merits.values())
     has_relative = any("relative" in each for each in merits.values())
     return _by_target(units, {name: row(merits[name]) for name in units})
 
 
 def uncertainty_table(
-    merits: Mapping[str, Merit], spread: Mapping[str, float], units: Mapping[str, str]
+    merits: Mapping[str, Merit],
+    spread: Mapping[str, float],
+    units: Mapping[str, str],
+    passed_on: Mapping[str, tuple[float, float]] | None = None,
 ) -> pd.DataFrame:
     """Return one row per target: what the error of a prediction is made of.
 
-    ``spread`` is the root mean square spread of the networks by target.
+    ``spread`` is the root mean square spread of the networks by target; ``passed_on`` what the
+    inputs' noise adds, and the limit of detection, if the noise is known.
     """
-    return _by_target(
-        units,
-        {
-            name: {
-                "RMSEP": _number(found["rmsep"]),
-                _("of the reference"): _number(found.get("repeatability")),
-                _("of the model"): _number(found.get("own_error")),
-                _("of it, the seeds"): _number(spread.get(name)),
-                EXPANDED: _number(found.get("expanded")),
-                _("largest R² possible"): _number(found.get("r2_ceiling"), ".3f"),
-            }
-            for name, found in merits.items()
-        },
-    )
+
+    def row(name: str, found: Merit) -> dict[str, str]:
+        cells = {
+            "RMSEP": _number(found["rmsep"]),
+            _("of the reference"): _number(found.get("repeatability")),
+            _("of the model"): _number(found.get("own_error")),
+            _("of it, the seeds"): _number(spread.get(name)),
+            EXPANDED: _number(found.get("expanded")),
+            _("largest R² possible"): _number(found.get("r2_ceiling"), ".3f"),
+        }
+        if passed_on is not None:
+            scatter, limit = passed_on[name]
+            cells[_("of it, the inputs' noise")] = _number(scatter)
+            can_be_none = found["reference"][0] >= 0
+            cells[_("limit of detection")] = _number(limit if can_be_none else None)
+        return cells
+
+    return _by_target(units, {name: row(name, found) for name, found in merits.items()})
 
 
 def _by_target(units: Mapping[str, str], rows: Mapping[str, dict[str, Any]]) -> pd.DataFrame:

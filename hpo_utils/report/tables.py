@@ -10,11 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_utils.base.formatting import interval_text, percent, short_name
+from hpo_utils.base.formatting import interval_text, percent, short_name, with_units
 from hpo_utils.base.language import _
 from hpo_utils.baselines.take_home import TAKE_HOME, name_at_home
 from hpo_utils.data.audit import Finding
 from hpo_utils.data.prepared import PreparedData
+from hpo_utils.data.scaling import logarithms
 from hpo_utils.data.split import PARTS
 from hpo_utils.report.recorded import contender_name, rule_names
 from hpo_utils.scores.metrics import measured
@@ -24,6 +25,7 @@ from hpo_utils.trials.storage import trial_seconds
 from hpo_utils.winner.evaluation import AllFolds, Evaluation, Examination, Standing
 from hpo_utils.winner.examination import network_verdict, shares_at_home, verdict_at_home
 
+N_TENTHS = 10
 STATISTICS = {"share_at_rails": "values at the rails", "missing": "missing values"}  # as headings
 
 
@@ -63,6 +65,23 @@ def channels_table(data: PreparedData) -> pd.DataFrame:
     table.insert(0, _("used"), _yes_or_no(manifest["channels"], len(table)))
     table[_("saturated")] = _yes_or_no(manifest["saturated_channels"], len(table))
     return table
+
+
+def tenths_table(data: PreparedData) -> pd.DataFrame:
+    """Return the range of each target in the training part, and the samples in each tenth of it.
+
+    The tenths of a logarithmic target are those of its logarithm.
+    """
+    y = data.targets("train")
+    scaled = logarithms(y, data.target_scaler.logarithmic)
+    rows = []
+    for values, on_scale, known in zip(y.T, scaled.T, measured(y).T, strict=True):
+        counts = np.histogram(on_scale[known], N_TENTHS)[0]
+        tenths = {str(i): int(n) for i, n in enumerate(counts, 1)}
+        lowest, highest = (f"{end(values[known]):.3g}" for end in (np.min, np.max))
+        rows.append({_("lowest"): lowest, **tenths, _("highest"): highest})
+    labels = with_units(data.target_names, data.target_units)
+    return pd.DataFrame(rows, pd.Index(labels, name=_("target")))
 
 
 def _yes_or_no(chosen: Sequence[int], n: int) -> list[str]:

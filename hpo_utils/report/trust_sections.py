@@ -9,7 +9,13 @@ from hpo_utils.data.split import MIN_UNITS, PART_NAMES
 from hpo_utils.insight.winner_plots import plot_domain, plot_folds
 from hpo_utils.report.page import Report
 from hpo_utils.report.recorded import recorded
-from hpo_utils.report.tables import coverage_table, folds_table, physics_table, split_table
+from hpo_utils.report.tables import (
+    coverage_table,
+    folds_table,
+    physics_table,
+    split_table,
+    tenths_table,
+)
 from hpo_utils.report.verdict import SettledStudy, described_units, when_settled
 from hpo_utils.winner.evaluation import Examination
 
@@ -104,6 +110,13 @@ def show_domain(report: Report, settled: SettledStudy) -> None:
             k=n_outside, n=n, share=percent(n_outside / n), promised=percent(FALSE_ALARMS)
         )
     )  # fmt: skip
+    report.show(
+        _(
+            "How many samples of the training part lie in each tenth of a target's range; where"
+            " there are few, a prediction is hardly more than an extrapolation:"
+        )
+    )
+    report.show(tenths_table(data))
 
 
 def _on_all_at_once(found: Examination) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,12 +16,15 @@ from hpo_utils.baselines.fitted import fit_baselines
 from hpo_utils.baselines.take_home import mixed, name_at_home
 from hpo_utils.bundle.bundle import Bundle, load_bundle
 from hpo_utils.data.labels import axis_positions
-from hpo_utils.data.prepared import PreparedData
+from hpo_utils.data.prepared import PreparedData, input_scaler
 from hpo_utils.insight.data_plots import plot_inputs
+from hpo_utils.insight.input_noise import N_SAMPLES as N_NOISY
+from hpo_utils.insight.input_noise import detection_limits, noise_of_predictions
 from hpo_utils.insight.residuals import error_correlations, errors_by_group, worst_samples
 from hpo_utils.insight.sensitivity import N_SAMPLES, channel_losses, sensitivity
 from hpo_utils.insight.winner_plots import plot_error_correlations, plot_residuals, plot_sensitivity
 from hpo_utils.network.models import evaluation_batch
+from hpo_utils.network.models import predict as predict_z
 from hpo_utils.report.merit_table import merit_table, uncertainty_table
 from hpo_utils.report.page import Report
 from hpo_utils.report.tables import metrics_table, worst_table
@@ -51,35 +55,73 @@ def show_errors(report: Report, settled: SettledStudy) -> None:
     if "merit" in found:  # since version 0.3
         report.show(_("Figures of merit on the test part, as ISO 12099 defines them:"))
         report.show(merit_table(found["merit"], by_name))
-        _show_uncertainty_of_reference(report, settled, by_name)
+        _show_budget(report, settled, by_name)
 
 
-def _show_uncertainty_of_reference(
-    report: Report, settled: SettledStudy, units: dict[str, str]
-) -> None:
-    """Show what the error of a prediction is made of, if the reference's scatter is known."""
+def _show_budget(report: Report, settled: SettledStudy, units: dict[str, str]) -> None:
+    """Show what the error of a prediction is made of, as far as reference and noise are known."""
     merits = settled.examination["merit"]
-    if all(merit.get("repeatability") is None for merit in merits.values()):
+    has_reference = any(merit.get("repeatability") is not None for merit in merits.values())
+    noise = settled.data.manifest.get("input_noise")
+    if not has_reference:
         report.show(
             _(
                 "The reference counts as exact: `dataset.target_repeatability`, a standard"
                 " deviation for each target, says which part of the error is its own."
             )
         )
+    if noise is None:
+        report.show(
+            _(
+                "The inputs count as exact: `dataset.input_noise`, a standard deviation for each"
+                " channel, says what their noise does to the predictions."
+            )
+        )
+    if not has_reference and noise is None:
         return
+    if has_reference:
+        report.show(
+            _(
+                "The RMSEP holds the scatter of the reference, too. Without it remains the model's"
+                " own error; U is twice that, or twice the RMSEP where the scatter is not known. A"
+                " dash: the reference scatters by more than the RMSEP, so that this test cannot"
+                " show the error of the model."
+            )
+        )
     members = load_predictions(settled.directory)["test"]
     share = np.array(shares_at_home(settled.examination).get(NETWORK, 0.0))
     spread = share * np.sqrt((spread_of(members) ** 2).mean(axis=0))
-    report.show(
-        _(
-            "The RMSEP holds the scatter of the reference, too. Without it remains the model's own"
-            " error; U is twice that, or twice the RMSEP where the scatter is not known. A dash:"
-            " the reference scatters by more than the RMSEP, so that this test cannot show the"
-            " error of the model."
-        )
-    )
     by_target = dict(zip(units, spread.tolist(), strict=True))
-    report.show(uncertainty_table(merits, by_target, units))
+    passed_on = None if noise is None else _through_the_model(settled, noise)
+    report.show(uncertainty_table(merits, by_target, units, passed_on))
+    if passed_on is not None:
+        report.show(
+            _(
+                "The inputs' noise alone scatters a prediction by what its column says. A value"
+                " below the limit of detection, shown for targets without negative values, cannot"
+                " be told from zero; the model's other errors come on top."
+            )
+        )
+
+
+def _through_the_model(
+    settled: SettledStudy, noise: Sequence[float]
+) -> dict[str, tuple[float, float]]:
+    """Return what the inputs' noise does to each target, and its limit of detection."""
+    data, bundle = settled.data, load_bundle(settled.directory / "bundle")
+    used = np.array(noise)[data.manifest["channels"]] / input_scaler(data.manifest).std
+    rows = _spread_out(data, "test", 1, N_NOISY)
+    x = torch.from_numpy(np.ascontiguousarray(data.inputs("test")[rows]))
+
+    def predict(z: torch.Tensor) -> torch.Tensor:
+        models = predict_z(bundle.model.models, z, evaluation_batch(bundle.cfg, z))
+        return bundle.model.combine(models)[0]
+
+    found = noise_of_predictions(predict, x, used)
+    limits = detection_limits(found, predict(x).numpy().astype(np.float64))
+    scatter = np.sqrt((found**2).mean(axis=0))
+    pairs = zip(scatter.tolist(), limits.tolist(), strict=True)
+    return dict(zip(data.target_names, pairs, strict=True))
 
 
 @when_settled
@@ -134,7 +176,7 @@ def show_sensitivity(report: Report, settled: SettledStudy) -> None:
     if not members:
         report.show(_("No network goes home, so there is none to look into."))
         return
-    x = _inputs(data, bundle, _spread_out(data, step, N_SAMPLES))
+    x = _inputs(data, bundle, _spread_out(data, "val", step, N_SAMPLES))
     axis_names = data.manifest["axis_names"]
     report.show(
         plot_sensitivity(
@@ -144,7 +186,7 @@ def show_sensitivity(report: Report, settled: SettledStudy) -> None:
         _("Sensitivity of each target's prediction to each place of the signal"),
     )  # fmt: skip
     if 1 < len(channels) <= MAX_CHANNELS:
-        rows = _spread_out(data, step, N_DEALT_OUT)
+        rows = _spread_out(data, "val", step, N_DEALT_OUT)
         x = _inputs(data, bundle, rows)
         z = torch.from_numpy(data.target_scaler.transform(data.targets("val")[rows]))
         lost = channel_losses(members, x, z, evaluation_batch(bundle.cfg, x))
@@ -154,9 +196,9 @@ def show_sensitivity(report: Report, settled: SettledStudy) -> None:
         report.show(pd.DataFrame(lost, index=names, columns=channels).map("{:.3f}".format))
 
 
-def _spread_out(data: PreparedData, step: int, most: int) -> NDArray[np.int64]:
-    """Return rows spread evenly over the validation part, limited by ``most`` and by memory."""
-    n_samples, *shape = data.input_shape("val", step)
+def _spread_out(data: PreparedData, part: str, step: int, most: int) -> NDArray[np.int64]:
+    """Return rows spread evenly over a part, limited by ``most`` and by memory."""
+    n_samples, *shape = data.input_shape(part, step)
     n_rows = min(most, n_samples, max(2, MAX_VALUES // math.prod(shape)))
     return np.linspace(0, n_samples - 1, n_rows).astype(np.int64)
 

@@ -29,6 +29,7 @@ class OfSome(TypedDict, total=False):
     own_error: float | None  # root of RMSEP² less that variance
     r2_ceiling: float | None  # R² that a model without error of its own would have
     expanded: float | None  # uncertainty U of a prediction with k = 2 (JCGM 100, 6.2)
+    repeated: float  # repeatability standard deviation of the predictions (ISO 5725-2:2019, 7.4)
     relative: float  # root mean square error of the logarithm, as a share of the value
 
 
@@ -62,6 +63,7 @@ def figures_of_merit(
     confidence: float,
     repeatability: Sequence[float | None] | None = None,
     logarithmic: Sequence[int] = (),
+    groups: NDArray[np.int64] | None = None,
 ) -> dict[str, Merit]:
     """Return the figures of merit for each target.
 
@@ -79,14 +81,18 @@ def figures_of_merit(
         Standard deviation of one reference value of each target, in its unit; None if not known.
     logarithmic
         Numbers of the targets that were learnt as logarithms: they get a relative error, too.
+    groups
+        Group of each sample: samples of one group with one reference value are replicates.
     """
     found = {}
-    repeated = repeatability or [None] * len(names)
+    scatter = repeatability or [None] * len(names)
     for k, (name, known) in enumerate(zip(names, measured(y_true).T, strict=True)):
         own = None if units is None else units[known]
         truth, predicted = (y[known, k].astype(np.float64) for y in (y_true, y_pred))
         merit = _of_one(truth, predicted, count_units(len(truth), own), confidence)
-        _add_reference(merit, truth, repeated[k])
+        _add_reference(merit, truth, scatter[k])
+        if groups is not None and (own_scatter := _repeated(truth, predicted, groups[known])):
+            merit["repeated"] = own_scatter
         if k in logarithmic and len(truth):
             log_predicted, log_truth = logarithms(np.stack([predicted, truth], 1), (0, 1)).T
             off = float(np.sqrt(np.mean((log_predicted - log_truth) ** 2)))
@@ -110,6 +116,20 @@ def _add_reference(merit: Merit, truth: NDArray[np.float64], repeatability: floa
     variance = float(np.var(truth)) if len(truth) else 0.0
     if repeatability is not None and variance > 0:
         merit["r2_ceiling"] = max(0.0, 1 - known**2 / variance)
+
+
+def _repeated(
+    truth: NDArray[np.float64], predicted: NDArray[np.float64], groups: NDArray[np.int64]
+) -> float | None:
+    """Return the pooled standard deviation of the predictions of replicates, if there are any."""
+    if not len(truth):
+        return None
+    _, sets = np.unique(np.stack([groups, truth], 1), axis=0, return_inverse=True)
+    sizes = np.bincount(sets.ravel())
+    freedom = len(truth) - len(sizes)
+    means = np.bincount(sets.ravel(), predicted) / sizes
+    rest = predicted - means[sets.ravel()]
+    return float((rest @ rest / freedom) ** 0.5) if freedom else None
 
 
 def _of_one(

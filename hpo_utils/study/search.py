@@ -25,7 +25,7 @@ from hpo_utils.scores.yardstick import check_target, create_yardstick
 from hpo_utils.study.carry_over import carry_over
 from hpo_utils.study.companions import MARK, companions_of, names_beside, own_names
 from hpo_utils.study.progress import WANTED, StudyProgress, why_none_completed
-from hpo_utils.study.summary import last_searched, write_study_files
+from hpo_utils.study.summary import draw_best, last_searched, write_study_files
 from hpo_utils.training.stopping import create_stop
 from hpo_utils.trials import budget
 from hpo_utils.trials.first_trials import first_trials
@@ -111,6 +111,8 @@ def search(study: optuna.Study, cfg: Config, space: SearchSpace, data: PreparedD
     finally:
         write_study_files(study, root)
         progress.close()
+    if not cfg.study.trial_figures:
+        draw_best(study, root)
     shared = cfg.study.n_more is None  # other processes may have run some of the trials
     left = count_remaining(study, cfg) if shared else remaining - progress.n_done
     reason = stop.reason()

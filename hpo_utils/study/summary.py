@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo_utils.base.errors import StudyError
 from hpo_utils.base.paths import atomic_path, read_mapping, write_json, write_text, write_yaml
+from hpo_utils.training.directory import has_directory, read_metrics
 from hpo_utils.trials.storage import best_of, trial_seconds
 
 BEST_LINK = "optuna_best"
@@ -38,6 +41,18 @@ def write_study_files(study: optuna.Study, outputs_root: Path) -> None:
     write_yaml(info, {"study_name": study.study_name, **best})
     if best["output_dir"] is not None:
         link_best(link, best["output_dir"])
+
+
+def draw_best(study: optuna.Study, outputs_root: Path) -> None:
+    """Draw the figures of the best trial into its directory, unless they exist."""
+    # Matplotlib takes half a second to import
+    from hpo_utils.trials.figures import draw_figures
+
+    best = best_of(study.get_trials(deepcopy=False))
+    if best is not None and has_directory(best, outputs_root):
+        directory = outputs_root / best.user_attrs["output_dir"]
+        with suppress(StudyError):  # damaged files are said where they are needed
+            draw_figures(directory, read_metrics(directory))
 
 
 def generate_study_summary(study: optuna.Study) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def objective(
         report = _reporter(trial, base_cfg.study.n_warmup_steps)
         metrics = train_trial(cfg, output_dir, data.used_by(cfg), report, identity, effort, stop)
         with effort.spend("files"):
-            _draw_figures(output_dir, metrics)
+            _draw_figures(output_dir, metrics, base_cfg)
         score = mean_over_folds(
             trial, cfg, output_dir, data.used_by(cfg), metrics["score"], effort, stop
         )
@@ -148,7 +148,9 @@ def _note_effort(trial: optuna.Trial, summary: dict[str, Any], seconds: float, c
     trial.set_user_attr("effort", effort)
 
 
-def _draw_figures(output_dir: Path, metrics: dict[str, Any]) -> None:
+def _draw_figures(output_dir: Path, metrics: dict[str, Any], cfg: Config) -> None:
+    if not cfg.study.trial_figures:
+        return
     # Matplotlib takes half a second to import, which a process that leaves trials to others saves
     from hpo_utils.trials.figures import draw_figures
 
@@ -169,7 +171,7 @@ def _take_over(
     try:
         if ended.metrics is None:
             raise optuna.TrialPruned(ended.info["reason"])
-        _draw_figures(ended.output_dir, ended.metrics)
+        _draw_figures(ended.output_dir, ended.metrics, cfg)
         score = mean_over_folds(
             trial, cfg, ended.output_dir, data.used_by(cfg), ended.metrics["score"], effort, stop
         )

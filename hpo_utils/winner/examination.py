@@ -95,6 +95,7 @@ def examine(
             confidence,
             data.manifest.get("target_repeatability"),
             data.target_scaler.logarithmic,
+            groups,
         ),
         "single_r2": [[single[name]["r2"] for name in names] for single in singles],
         "constant": {

@@ -80,6 +80,18 @@ def test_an_adapted_bundle_predicts_alike_in_all_ways(home, tmp_path, capsys):
     assert load_bundle(again.directory).layout.correction[0][0] == pytest.approx(2.8, rel=0.01)
 
 
+def test_an_adapted_bundle_is_at_home_on_the_other_instrument(home, tmp_path):
+    bundle, raw, _ = home
+    x = 1.5 * raw + 0.5
+    before, t = predict(bundle, x, accept_outliers=True), predict(bundle, raw).y.astype(float)
+    assert (before.domain > 1).any(axis=1).mean() > 0.5
+    adapted = adapt(bundle, x[::2], 2 * t[::2] + 1, tmp_path / "new").directory
+    found = predict(adapted, x[1::2])
+    assert (found.domain > 1).any(axis=1).mean() < 0.2
+    by_file = predict_by_onnx(load_onnx(adapted, "cpu"), x[1::2])
+    np.testing.assert_allclose(by_file.domain, found.domain, rtol=1e-3)
+
+
 def test_where_nothing_helps_nothing_is_written(home, tmp_path, capsys):
     bundle, raw, _ = home
     y = predict(bundle, raw[:30]).y

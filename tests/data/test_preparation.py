@@ -345,6 +345,17 @@ def test_data_that_come_with_their_split_keep_it(make_config, make_arrays, tmp_p
         prepare_data(updated(cfg, {"data_split.n_folds": 4}))
 
 
+def test_the_noise_of_the_inputs_is_kept_and_checked(make_config, make_arrays):
+    n_channels = len(prepare_data(make_config(**make_arrays())).manifest["channel_names"])
+    noise = [0.5, *[0.0] * (n_channels - 1)]
+    cfg = make_config(**make_arrays(**{"dataset.input_noise": noise}))
+    assert prepare_data(cfg).manifest["input_noise"] == noise
+    for wrong in ([*noise, 0.1], [-0.1] * n_channels, [float("nan")] * n_channels):
+        cfg = make_config(**make_arrays(**{"dataset.input_noise": wrong}))
+        with pytest.raises(DataError, match="a standard deviation, 0 or more, for each of"):
+            prepare_data(cfg)
+
+
 def test_the_repeatability_of_the_reference_is_kept_and_checked(make_config, make_arrays):
     given = {"dataset.target_repeatability": [0.5, None]}
     assert prepare_data(make_config(**make_arrays(**given))).manifest["target_repeatability"] == [

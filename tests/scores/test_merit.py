@@ -11,8 +11,8 @@ TRUTH = RNG.normal(10, 2, size=(40, 1))
 PRED = 0.5 + 0.9 * TRUTH + 0.4 * RNG.normal(size=(40, 1))
 
 
-def merit(y_true=TRUTH, y_pred=PRED, units=None, confidence=0.95):
-    return figures_of_merit(y_true, y_pred, ["fat"], units, confidence)["fat"]
+def merit(y_true=TRUTH, y_pred=PRED, units=None, confidence=0.95, groups=None):
+    return figures_of_merit(y_true, y_pred, ["fat"], units, confidence, groups=groups)["fat"]
 
 
 def test_hand_worked_numbers():
@@ -43,6 +43,26 @@ def test_tests_are_those_of_scipy():
     assert found["slope_p"] == pytest.approx(2 * stats.t.sf(abs(t), 38))
     half = stats.t.ppf(0.975, 38) * line.stderr
     assert found["slope_interval"] == pytest.approx((line.slope - half, line.slope + half))
+
+
+def test_the_line_and_its_tests_are_those_of_statsmodels():
+    import statsmodels.api as sm
+
+    found, line = merit(), sm.OLS(TRUTH[:, 0], sm.add_constant(PRED[:, 0])).fit()
+    assert [found["intercept"], found["slope"]] == pytest.approx(line.params.tolist())
+    assert found["slope_interval"] == pytest.approx(tuple(line.conf_int(0.05)[1]))
+    assert found["slope_p"] == pytest.approx(float(line.t_test("x1 = 1").pvalue))
+    assert found["line_p"] == pytest.approx(float(line.f_test("const = 0, x1 = 1").pvalue))
+
+
+def test_replicates_show_the_repeatability_of_the_predictions():
+    """Two replicates off by 0.2, three by 0 and ±0.3: (0.02 + 0.18) over three degrees."""
+    truth = np.array([[5.0, 5, 7, 7, 7, 7, 9]]).T
+    predicted = np.array([[5.1, 4.9, 7, 6.7, 7.3, 20, 9]]).T
+    groups = np.array([0, 0, 1, 1, 1, 2, 3])
+    assert merit(truth, predicted, groups=groups)["repeated"] == pytest.approx((0.2 / 3) ** 0.5)
+    assert "repeated" not in merit(truth, predicted, groups=np.arange(7))
+    assert "repeated" not in merit(truth, predicted)
 
 
 def test_the_joint_test_is_that_of_nested_models():

@@ -1,11 +1,13 @@
 import json
 import os
+from pathlib import Path
 
 import optuna
 import pytest
 import yaml
 
 from hpo_utils.study import summary
+from hpo_utils.study.search import run_study
 from hpo_utils.study.summary import (
     generate_study_summary,
     last_searched,
@@ -73,3 +75,18 @@ def test_no_best_before_a_trial_is_complete(tmp_path, study):
     assert last_searched(tmp_path) == "other"
     assert not os.path.lexists(tmp_path / "optuna_best")
     assert not (tmp_path / "optuna" / "best_trial_info.yaml").exists()
+
+
+def test_without_figures_of_every_trial_the_best_has_its_own(make_config):
+    cfg = make_config("study.trial_figures=false", "study.n_trials=3")
+    study = run_study(cfg)
+    root = Path(cfg.paths.outputs_root)
+    drawn = {trial.number for trial in study.trials if list(figures_of(trial, root))}
+    assert drawn == {study.best_trial.number}
+    assert len(list((root / "optuna_best").resolve().rglob("*.png"))) == 2
+    cfg = make_config("study.trial_figures=true", "study.n_trials=4")
+    assert list(figures_of(run_study(cfg).trials[3], root))
+
+
+def figures_of(trial, root):
+    return (root / trial.user_attrs["output_dir"]).rglob("*.png")

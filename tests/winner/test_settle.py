@@ -219,7 +219,7 @@ def test_noise_is_called_noise(make_config, make_arrays, start):
     })  # fmt: skip
     evaluation = settle_winner(run_study(cfg), cfg)
     assert beats_baselines(evaluation["examination"]).startswith("**No model beats the mean**")
-    assert evaluation["gap"] > 0 if start == "at random" else abs(evaluation["gap"]) < 0.01
+    assert evaluation["gap"] > 0 if start == "at random" else abs(evaluation["gap"]) < 0.03
 
 
 def test_the_same_seed_gives_the_same_metrics_here_in_a_worker_and_after_a_resume(make_config):
