@@ -44,12 +44,6 @@ SLOW = (
 PUBLIC_DATA = Path(os.environ.get("HPO_PUBLIC_DATA", project_root().parent / "shared" / "data"))
 
 
-def pytest_collection_finish() -> None:
-    """Let the collector, which runs after each trial, pass by all that is imported by now."""
-    gc.collect()
-    gc.freeze()
-
-
 def pytest_report_header() -> str:
     state = "found" if PUBLIC_DATA.is_dir() else "absent: tests on real data are skipped"
     return f"public data sets: {state}"

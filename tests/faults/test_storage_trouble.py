@@ -56,7 +56,7 @@ def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
 def test_a_small_disk_that_runs_full_holds_what_was_there(disk):
     root = disk("size=4m") / "runs"
-    process = script(root, "study.n_trials=20")
+    process = script(root, "study.n_trials=20", "study.trial_figures=true")
     output = process.communicate(timeout=300)[0].decode()
     assert re.search(r"StudyError: the study's files and storage must be usable", output), output
     complete = [trial for trial in trials_of(root) if trial.state.name == "COMPLETE"]
