@@ -35,7 +35,27 @@ class Race(TypedDict):
     gap_by_chance: float | None  # half width of the prediction interval for one training
 
 
-class Examination(TypedDict):
+class Skills(TypedDict):
+    """How much better models predict the test part than others."""
+
+    best_baseline: list[str]  # for each target, chosen on the validation part
+    skill: list[Skill]  # of the network over that baseline, for each target
+    skill_home: NotRequired[list[Skill]]  # of what goes home, over the best baseline
+    skill_over_mean: dict[str, list[Skill]]  # by model, for each target
+
+
+class PromisedIntervals(TypedDict):
+    """Intervals of what goes home: calibrated on the validation part, tried on the test part."""
+
+    n_val_units: NotRequired[int]  # independent units of the validation part
+    intervals: dict[str, Any] | None  # as in ``spread.Calibration``
+    spread_confidence: float  # level to which the intervals are calibrated
+    coverage: list[Coverage] | None  # for each target
+    # share of samples of which all targets lie within the joint intervals
+    joint_coverage: NotRequired[float | None]
+
+
+class Examination(Skills, PromisedIntervals):
     """Results of the winner and the baselines on the held-out parts."""
 
     scores: dict[str, float | None]  # on val and test, by the study's score function
@@ -45,21 +65,11 @@ class Examination(TypedDict):
     validation: dict[str, TargetMetrics]  # the network's metrics, by target
     # by model and target; ``TAKE_HOME`` is there if what goes home is a mixture
     test: dict[str, dict[str, TargetMetrics]]
-    best_baseline: list[str]  # for each target, chosen on the validation part
-    skill: list[Skill]  # of the network over that baseline, for each target
-    skill_over_mean: dict[str, list[Skill]]  # by model, for each target
     shares: NotRequired[dict[str, list[float]]]  # of each model in what goes home, by target
-    skill_home: NotRequired[list[Skill]]  # of what goes home, over the best baseline
     merit: NotRequired[dict[str, Merit]]  # of what goes home, by target
     single_r2: list[list[float | None]]  # of each member, for each target
-    intervals: dict[str, Any] | None  # as in ``spread.Calibration``
-    spread_confidence: float  # level to which the intervals are calibrated
-    coverage: list[Coverage] | None  # for each target
-    # share of samples of which all targets lie within the joint intervals
-    joint_coverage: NotRequired[float | None]
     violations: dict[str, dict[str, float]]  # by model and rule, on the validation part
     constant: NotRequired[dict[str, list[str]]]  # targets that do not vary, by part
-    n_val_units: NotRequired[int]  # independent units of the validation part
     without_onnx: NotRequired[str | None]  # why ``model.onnx`` is missing; None if it exists
 
 

@@ -30,7 +30,7 @@ from hpo_utils.scores.skill import (
 )
 from hpo_utils.scores.spread import calibrate_spread, coverage, share_inside_together, spread_of
 from hpo_utils.scores.yardstick import create_yardstick
-from hpo_utils.winner.evaluation import Evaluation, Examination
+from hpo_utils.winner.evaluation import Evaluation, Examination, PromisedIntervals, Skills
 
 
 def examine(
@@ -49,23 +49,12 @@ def examine(
     names, groups, units = data.target_names, data.groups("test"), data.independent_units("test")
     y_val, y_test = predictions["val_true"], predictions["test_true"]
     val_pred, test_pred = predictions["val"].mean(axis=0), predictions["test"].mean(axis=0)
-    on_scale = data.target_scaler.on_scale  # on which models are compared
-    best = best_baselines(baselines, data)
-    truth = on_scale(y_test)
-    reference, mean = on_scale(joined_test(best)), on_scale(training_mean(baselines))
     shares, home = taken_home(take_home, data, baselines, predictions)
     home_pred = home["test"].mean(axis=0)
     models = {NETWORK: test_pred, **{b.name: b.test_pred for b in baselines}}
     if len(shares) > 1:
         models[TAKE_HOME] = home_pred
-    n_models = len(models) - 1  # that might beat the mean by chance
     singles = [target_metrics(y_test, member, names) for member in predictions["test"]]
-    val_units = data.independent_units("val")
-    calibration = calibrate_spread(
-        y_val, home["val"], confidence, val_units, data.target_scaler.logarithmic
-    )
-    n_val_units = count_units(len(y_val), val_units)
-    promised = min(confidence, n_val_units / (n_val_units + 1))
     on_validation = {NETWORK: val_pred, **{b.name: b.val_pred for b in baselines}}
     return {
         "scores": scores_of_parts(
@@ -76,17 +65,8 @@ def examine(
         "n_test_units": count_units(len(y_test), units),
         "validation": target_metrics(y_val, val_pred, names),
         "test": errors_with_intervals(y_test, models, names, units, confidence),
-        "best_baseline": [b.name for b in best],
-        "skill": skill_with_intervals(truth, on_scale(test_pred), reference, units, confidence),
         "shares": shares,
-        "skill_home": skill_with_intervals(
-            truth, on_scale(home_pred), reference, units, confidence
-        ),
-        "skill_over_mean": {
-            model: skill_with_intervals(truth, on_scale(y_pred), mean, units, confidence, n_models)
-            for model, y_pred in models.items()
-            if model != MEAN
-        },
+        **_skills(data, baselines, models, y_test, home_pred, confidence),
         "merit": figures_of_merit(
             y_test,
             home_pred,
@@ -102,19 +82,72 @@ def examine(
             part: [name for name, known in zip(names, varies(y), strict=True) if not known]
             for part, y in (("val", y_val), ("test", y_test))
         },
+        **_intervals(data, home, y_val, y_test, confidence),
+        "violations": {
+            model: violations(y_pred, data.physics, names)
+            for model, y_pred in on_validation.items()
+        },
+        "without_onnx": None,  # until the file is written
+    }
+
+
+def _skills(
+    data: PreparedData,
+    baselines: list[Baseline],
+    models: Mapping[str, Array],
+    y_test: Array,
+    home_pred: Array,
+    confidence: float,
+) -> Skills:
+    """Compare network and what goes home with the best baselines, and all models with the mean."""
+    units, on_scale = data.independent_units("test"), data.target_scaler.on_scale
+    best = best_baselines(baselines, data)
+    truth, mean = on_scale(y_test), on_scale(training_mean(baselines))
+    reference = on_scale(joined_test(best))
+    n_models = len(models) - 1  # that might beat the mean by chance
+    network, home = (
+        skill_with_intervals(truth, on_scale(y_pred), reference, units, confidence)
+        for y_pred in (models[NETWORK], home_pred)
+    )
+    return {
+        "best_baseline": [b.name for b in best],
+        "skill": network,
+        "skill_home": home,
+        "skill_over_mean": {
+            model: skill_with_intervals(truth, on_scale(y_pred), mean, units, confidence, n_models)
+            for model, y_pred in models.items()
+            if model != MEAN
+        },
+    }
+
+
+def _intervals(
+    data: PreparedData,
+    home: Mapping[str, Array],
+    y_val: Array,
+    y_test: Array,
+    confidence: float,
+) -> PromisedIntervals:
+    """Calibrate intervals of what goes home on the validation part, and try them on the test part.
+
+    ``home`` holds what goes home predicts of both, (n_members, n_samples, n_targets).
+    """
+    val_units, home_pred = data.independent_units("val"), home["test"].mean(axis=0)
+    calibration = calibrate_spread(
+        y_val, home["val"], confidence, val_units, data.target_scaler.logarithmic
+    )
+    n_val_units = count_units(len(y_val), val_units)
+    # n units allow a level of n / (n + 1) at most: Lei et al. 2018, sec. 2.2
+    promised = min(confidence, n_val_units / (n_val_units + 1))
+    return {
         "n_val_units": n_val_units,
         "intervals": asdict(calibration),
-        # n units allow a level of n / (n + 1) at most: Lei et al. 2018, sec. 2.2
         "spread_confidence": promised,
         "coverage": coverage(y_test, home["test"], calibration, promised),
         "joint_coverage": share_inside_together(
             np.abs(home_pred - y_test),
             calibration.joint_half_width(spread_of(home["test"]), home_pred),
         ),
-        "violations": {
-            model: violations(y_pred, data.physics, names)
-            for model, y_pred in on_validation.items()
-        },
     }
 
 
