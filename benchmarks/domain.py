@@ -6,6 +6,7 @@ import argparse
 
 import numpy as np
 from numpy.typing import NDArray
+from record import keep
 
 from hpo_utils.baselines.domain import Domain, distances
 
@@ -52,8 +53,11 @@ if __name__ == "__main__":
     n_repeats = parser.parse_args().repeats
     print(f"| held out | groups of {PER_GROUP} | {' | '.join(CHANGES)} |")
     print("|---" * (2 + len(CHANGES)) + "|")
+    runs = []
     for n_val in (24, 96, 400):
         for grouped in (False, True):
             found = shares_outside(n_val, grouped, n_repeats)
+            runs.append({"held_out": n_val, "grouped": grouped, "shares_outside": found})
             row = " | ".join(f"{share:.1%}" for share in found.values())
             print(f"| {n_val} | {'yes' if grouped else 'no'} | {row} |", flush=True)
+    keep("domain", runs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from record import keep
 
 from hpo_utils.report.verdict import surely_worse
 from hpo_utils.winner.contenders import Contender
@@ -40,7 +41,11 @@ def false_calls(n_contenders: int, n_seeds: int, n_samples: int) -> float:
 
 if __name__ == "__main__":
     print("| contenders | seeds | samples | called surely worse |\n|---|---|---|---|")
+    runs = []
     for n_contenders, n_seeds in ((2, 5), (6, 5), (11, 10)):
         for n_samples in (24, 96, 400):
             share = false_calls(n_contenders, n_seeds, n_samples)
+            case = {"contenders": n_contenders, "seeds": n_seeds, "samples": n_samples}
+            runs.append({**case, "surely_worse": share})
             print(f"| {n_contenders} | {n_seeds} | {n_samples} | {share:.1%} |", flush=True)
+    keep("false_calls", runs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from record import keep
 
 from hpo_utils.scores.spread import calibrate, share_inside, share_inside_together
 
@@ -46,9 +47,13 @@ def held(n_samples: int, n_targets: int, grouped: bool) -> tuple[float, float]:
 
 if __name__ == "__main__":
     print("| samples | groups of 6 | targets | each target | all at once |\n|---|---|---|---|---|")
+    runs = []
     for n_samples in (24, 96, 400):
         for grouped in (False, True):
             for n_targets in (1, 6):
                 alone, together = held(n_samples, n_targets, grouped)
+                case = {"samples": n_samples, "grouped": grouped, "targets": n_targets}
+                runs.append({**case, "each_target": alone, "all_at_once": together})
                 said = "yes" if grouped else "no"
                 print(f"| {n_samples} | {said} | {n_targets} | {alone:.1%} | {together:.1%} |")
+    keep("interval_coverage", runs)

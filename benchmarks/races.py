@@ -6,6 +6,7 @@ import argparse
 
 import numpy as np
 from numpy.typing import NDArray
+from record import keep
 
 from hpo_utils.trials.budget import race_trainings, remaining
 
@@ -49,9 +50,14 @@ if __name__ == "__main__":
     parser.add_argument("--n-best", type=int, nargs="+", default=[1, 2, 3, 5])
     print("| noise | best trials | trainings | alike | worse, short | worse, full |")
     print("|---|---|---|---|---|---|")
+    runs = []
     for noise in (0.03, 0.1, 0.3, 1.0):
         for n_best in parser.parse_args().n_best:
             found = simulate(noise, n_best, np.random.default_rng(0))
+            case = {"noise": noise, "best_trials": n_best}
+            names = ("alike", "worse_short", "worse_full")
+            runs.append({**case, **dict(zip(names, map(float, found), strict=True))})
             row = [str(noise), str(n_best), str(race_trainings(n_best + 1, N_SEEDS))]
             row += [f"{found[0]:.1%}", *(f"{each:.2f}" for each in found[1:])]
             print(f"| {' | '.join(row)} |")
+    keep("races", runs)

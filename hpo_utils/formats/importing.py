@@ -31,7 +31,7 @@ from hpo_utils.data.sources import sha256
 from hpo_utils.data.split import part_words
 from hpo_utils.formats.endings import ARRAYS, CASES, RECORDINGS, TABLES, ending
 from hpo_utils.formats.recordings import Axis, Loaders, Recording, read_recording, recordings_by_id
-from hpo_utils.formats.references import References, read_references, shared_column
+from hpo_utils.formats.references import Named, References, read_references, shared_column
 from hpo_utils.formats.request import Request
 from hpo_utils.formats.samples import (
     Samples,
@@ -63,6 +63,7 @@ class Imported:
     target_units: list[str] = field(default_factory=list)
     n_groups: int | None = None
     has_split: bool = False
+    has_weights: bool = False
     partly_measured: bool = False
     remarks: list[str] = field(default_factory=list)
 
@@ -156,9 +157,7 @@ def _import_samples(request: Request, file: Path, found: Imported, directory: Pa
         request = replace(request, id_column=shared_column(file, request.targets))
     given = _references(request)
     if ending(file) in TABLES:
-        columns = () if given else request.target_columns
-        own_split = None if given else request.split_column
-        samples = samples_of_table(file, request.id_column, columns, own_split)
+        samples = samples_of_table(file, Named(request.id_column) if given else request.named)
     elif ending(file) in CASES:
         samples = samples_of_cases(file)
     elif ending(file) in ARRAYS:
@@ -222,7 +221,7 @@ def _write_targets(
     rows: NDArray[np.int64],
     found: Imported,
 ) -> None:
-    """Write the targets of the samples and, if a column tells it, the part of each."""
+    """Write the targets of the samples and, if columns tell it, part and weight of each."""
     write_npy(directory / "t_train.npy", _as_float32(t, "targets"))
     found.n_samples = len(t)
     found.partly_measured = bool(np.isnan(t).any())
@@ -231,6 +230,9 @@ def _write_targets(
         words = part_words(np.array(references.split)[rows], len(rows))
         write_npy(directory / "split.npy", words)
         found.has_split = True
+    if references.weights is not None:
+        write_npy(directory / "weights.npy", references.weights[rows])
+        found.has_weights = True
 
 
 def _import_recordings(
@@ -316,10 +318,7 @@ def _references(request: Request) -> References | None:
         return None
     if not request.targets.is_file():
         raise DataError(f"--targets must name a file, got {request.targets}")
-    return read_references(
-        request.targets, request.target_key, request.id_column, request.target_columns,
-        request.split_column,
-    )  # fmt: skip
+    return read_references(request.targets, request.target_key, request.named)
 
 
 def _as_float32(values: NDArray[np.float64], what: str) -> NDArray[np.float32]:
@@ -359,6 +358,8 @@ def _params(found: Imported) -> dict[str, Any]:
         dataset["partly_measured"] = True
     if found.has_split:
         dataset["split"] = f"{folder}/split.npy"
+    if found.has_weights:
+        dataset["weights"] = f"{folder}/weights.npy"
     if found.axis is not None:
         dataset["axis_names"] = [found.axis.name]
         dataset["axis_ranges"] = [[found.axis.first, found.axis.last]]

@@ -13,7 +13,7 @@ from hpo_utils.base.errors import DataError
 from hpo_utils.formats.arrays import choose_array, read_arrays
 from hpo_utils.formats.endings import ARRAYS, CASES, NUMPY, RECORDINGS, TABLES, TIFF, ending
 from hpo_utils.formats.recordings import read_recording
-from hpo_utils.formats.references import read_references
+from hpo_utils.formats.references import Named, read_references
 from hpo_utils.formats.samples import holds_samples, samples_of_cases, samples_of_table
 from hpo_utils.formats.windows import cut
 
@@ -39,7 +39,7 @@ def read_inputs(
     if suffix in CASES:
         values = samples_of_cases(path).values
     elif suffix in TABLES and holds_samples(path):
-        samples = samples_of_table(path, id_column)
+        samples = samples_of_table(path, Named(id_column))
         values, ids = samples.values, samples.ids
     elif suffix in ARRAYS:
         values = choose_array(read_arrays(path), key, "--x-key", path)
@@ -100,7 +100,7 @@ def read_measured(
         return found.values
     if ending(path) not in TABLES:
         return choose_array(read_arrays(path), key, "--t-key", path)
-    references = read_references(path, None, id_column, names)
+    references = read_references(path, None, Named(id_column, names))
     if ids is None or references.ids is None:
         return references.values
     if not set(ids) <= set(references.ids):  # windows, of which a table names the recording

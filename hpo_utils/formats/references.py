@@ -31,6 +31,7 @@ class References:
     units: list[str]
     ids: list[str] | None
     split: list[str] | None = None
+    weights: NDArray[np.float64] | None = None
 
     def rows_of(self, names: Sequence[str]) -> NDArray[np.int64]:
         """Return the row of each of these ids, which may lack the ending of a file's name.
@@ -57,13 +58,22 @@ class References:
         return np.array([known[stems[name]] for name in names], dtype=np.int64)
 
 
-def read_references(
-    path: Path,
-    key: str | None = None,
-    id_column: str | None = None,
-    target_columns: Sequence[str] = (),
-    split_column: str | None = None,
-) -> References:
+@dataclass(frozen=True)
+class Named:
+    """Names of the columns of a table that were told, by what they hold.
+
+    Without ``ids`` the first column of text names the rows, if there is one. Without ``targets``
+    all columns of numbers are targets, but the others named here. ``split`` holds the words train,
+    val and test; ``weights`` how much each sample counts.
+    """
+
+    ids: str | None = None
+    targets: Sequence[str] = ()
+    split: str | None = None
+    weights: str | None = None
+
+
+def read_references(path: Path, key: str | None = None, named: Named = Named()) -> References:
     """Read targets from a table, or from a file of arrays, whose order of rows then counts.
 
     Parameters
@@ -72,17 +82,13 @@ def read_references(
         The file.
     key
         Name of the array in a file that holds several.
-    id_column
-        The column of ids; None: the first column of text, if there is one.
-    target_columns
-        The columns that are targets; none: all columns of numbers but the ids.
-    split_column
-        The column of the words train, val and test.
+    named
+        The columns of a table that were told.
 
     Raises
     ------
     DataError
-        If the file cannot be read, or a target is no number.
+        If the file cannot be read, a target is no number, or a weight no positive number.
     """
     if ending(path) not in TABLES:
         values = choose_array(read_arrays(path), key, "--target-key", path).astype(np.float64)
@@ -93,7 +99,7 @@ def read_references(
             )
         names = [f"target {k}" for k in range(columns.shape[1])]
         return References(path, columns, names, ["-"] * len(names), None)
-    return references_among(read_table(path), path, id_column, target_columns, split_column)
+    return references_among(read_table(path), path, named)
 
 
 def shared_column(one: Path, other: Path) -> str | None:
@@ -107,26 +113,20 @@ def shared_column(one: Path, other: Path) -> str | None:
     return next((column.name for column in read_table(one) if column.name in names), None)
 
 
-def references_among(
-    columns: Sequence[Column],
-    path: Path,
-    id_column: str | None,
-    target_columns: Sequence[str],
-    split_column: str | None = None,
-) -> References:
+def references_among(columns: Sequence[Column], path: Path, named: Named) -> References:
     """Return the targets among the columns of a table; see ``read_references``."""
     by_name = {column.name: column for column in columns}
-    for wanted in (*target_columns, id_column, split_column):
+    for wanted in (*named.targets, named.ids, named.split, named.weights):
         if wanted is not None and wanted not in by_name:
             raise DataError(
                 f"a column must be one of {', '.join(by_name)} in {path.name}, got {wanted!r}"
             )
-    apart = (*target_columns, split_column)
-    ids = by_name[id_column] if id_column else _first_text(columns, apart)
-    taken = [by_name[name] for name in target_columns] or [
+    apart = (named.split, named.weights)
+    ids = by_name[named.ids] if named.ids else _first_text(columns, (*named.targets, *apart))
+    taken = [by_name[name] for name in named.targets] or [
         column
         for column in columns
-        if column is not ids and column.name != split_column and column.numbers is not None
+        if column is not ids and column.name not in apart and column.numbers is not None
     ]
     if text := [column for column in taken if column.numbers is None]:
         raise DataError(
@@ -139,8 +139,20 @@ def references_among(
     return References(
         path, values, [c.name for c in taken], [c.unit or "-" for c in taken],
         None if ids is None else ids.cells,
-        by_name[split_column].cells if split_column else None,
+        by_name[named.split].cells if named.split else None,
+        _weights(by_name[named.weights], path) if named.weights else None,
     )  # fmt: skip
+
+
+def _weights(column: Column, path: Path) -> NDArray[np.float64]:
+    """Return the numbers of a column of weights."""
+    numbers = column.numbers
+    if numbers is None or not (numbers > 0).all() or not np.isfinite(numbers).all():
+        wrong = column.cells if numbers is None else numbers[~(numbers > 0) | ~np.isfinite(numbers)]
+        raise DataError(
+            f"weights must be positive numbers, got {wrong[0]} in {column.name} of {path.name}"
+        )
+    return numbers
 
 
 def _first_text(columns: Sequence[Column], but: Sequence[str | None]) -> Column | None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hpo_utils.base.paths import resolve
 from hpo_utils.data.outliers import without_codes
+from hpo_utils.formats.references import Named
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Request:
     id_column: str | None = None
     target_columns: Sequence[str] = ()
     split_column: str | None = None
+    weight_column: str | None = None
     window: int | None = None
     step: int | None = None
     rate: float | None = None
@@ -33,6 +35,11 @@ class Request:
     partly_measured: bool = False
     pad: bool = False
     replace: bool = False
+
+    @property
+    def named(self) -> Named:
+        """The columns that are named."""
+        return Named(self.id_column, self.target_columns, self.split_column, self.weight_column)
 
     def without_codes(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """Return values as float64, NaN in place of the codes that stand for missing ones."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hpo_utils.base.errors import DataError
 from hpo_utils.formats.arrays import choose_array, read_arrays
 from hpo_utils.formats.recordings import Axis
-from hpo_utils.formats.references import References, references_among
+from hpo_utils.formats.references import Named, References, references_among
 from hpo_utils.formats.tables import Column, read_table
 
 PLACE = re.compile(r"(?P<name>.*?)[ _]?(?P<place>[-+]?\d+([.,]\d+)?)\s*(?P<unit>[a-zA-Zµ/%-]*\d?)")
@@ -37,12 +37,7 @@ class Samples:
     remarks: list[str] = field(default_factory=list)
 
 
-def samples_of_table(
-    path: Path,
-    id_column: str | None = None,
-    target_columns: Sequence[str] = (),
-    split_column: str | None = None,
-) -> Samples:
+def samples_of_table(path: Path, named: Named) -> Samples:
     """Read a table with a sample in each row and a wavelength or time in each of many columns.
 
     These columns are named by numbers alone (``850``, ``850.5 nm``) or by one word and a number
@@ -72,12 +67,12 @@ def samples_of_table(
     others = [column for column in columns if column.name not in inside]
     found, ids = None, None
     if others:
-        has_numbers = any(c.numbers is not None and c.name != id_column for c in others)
+        has_numbers = any(c.numbers is not None and c.name != named.ids for c in others)
         if has_numbers:
-            found = references_among(others, path, id_column, target_columns, split_column)
+            found = references_among(others, path, named)
             ids = found.ids
         else:
-            ids = next(c for c in others if id_column in (None, c.name)).cells
+            ids = next(c for c in others if named.ids in (None, c.name)).cells
     falls = next(iter(places)) != order[0]
     first, last = places[order[0]], places[order[-1]]
     steps = np.diff([places[each] for each in order])

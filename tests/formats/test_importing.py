@@ -105,6 +105,39 @@ def test_a_column_may_tell_the_split(tmp_path):
     assert data.sample_numbers("val").tolist() == list(range(3, 20, 4))
 
 
+def test_a_column_may_tell_how_much_each_sample_counts(tmp_path):
+    lines = "\n".join(f"s{k},{k + 1},{k}" for k in range(12))
+    spectra_table(tmp_path / "meat.csv", 12)
+    (tmp_path / "lab.csv").write_text(f"sample,repeats,protein\n{lines}\n")
+    found = run(
+        tmp_path / "meat.csv",
+        targets=tmp_path / "lab.csv",
+        out=tmp_path / "meat",
+        weight_column="repeats",
+    )
+    assert found.target_names == ["protein"]
+    np.testing.assert_array_equal(np.load(tmp_path / "meat/weights.npy"), np.arange(12) + 1)
+    cfg = load_config(found.params_file, **{"paths.outputs_root": str(tmp_path / "runs")})
+    data = prepare_data(cfg)
+    counts = data.sample_numbers("train") + 1
+    assert data.weights("train") == pytest.approx(counts / counts.mean())
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "", "many"])
+def test_a_weight_must_be_a_positive_number(tmp_path, wrong):
+    lines = "\n".join(f"s{k},{wrong if k == 3 else 1},{k}" for k in range(12))
+    spectra_table(tmp_path / "meat.csv", 12)
+    (tmp_path / "lab.csv").write_text(f"sample,repeats,protein\n{lines}\n")
+    with pytest.raises(DataError, match=r"weights must be positive numbers, got .* in repeats"):
+        run(
+            tmp_path / "meat.csv",
+            targets=tmp_path / "lab.csv",
+            out=tmp_path / "meat",
+            weight_column="repeats",
+        )
+    assert not (tmp_path / "meat").exists()
+
+
 def test_numbers_may_be_ids_if_both_tables_have_them(tmp_path):
     """Otherwise they would be taken for a target, and the rows joined by their order."""
     x, _ = spectra_table(tmp_path / "meat.csv", 12, **{f"{k},0": str(k) for k in range(12)})
