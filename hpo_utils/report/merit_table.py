@@ -62,14 +62,14 @@ def uncertainty_table(
             _("of the reference"): _number(found.get("repeatability")),
             _("of the model"): _number(found.get("own_error")),
             _("of it, the seeds"): _number(spread.get(name)),
-            EXPANDED: _number(found.get("expanded")),
-            _("largest R² possible"): _number(found.get("r2_ceiling"), ".3f"),
         }
         if passed_on is not None:
-            scatter, limit = passed_on[name]
-            cells[_("of it, the inputs' noise")] = _number(scatter)
-            can_be_none = found["reference"][0] >= 0
-            cells[_("limit of detection")] = _number(limit if can_be_none else None)
+            cells[_("of it, the inputs' noise")] = _number(passed_on[name][0])
+        cells[EXPANDED] = _number(found.get("expanded"))
+        cells[_("largest R² possible")] = _number(found.get("r2_ceiling"), ".3f")
+        if passed_on is not None:
+            can_be_zero = found["reference"][0] >= 0
+            cells[_("limit of detection")] = _number(passed_on[name][1] if can_be_zero else None)
         return cells
 
     return _by_target(units, {name: row(name, found) for name, found in merits.items()})

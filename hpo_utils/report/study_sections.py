@@ -149,7 +149,7 @@ def show_importances(report: Report, study: optuna.Study) -> None:
     n_trials = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
     importances = parameter_importances(study)
     if importances.empty:
-        few = _("{n} complete trials are too few to say which parameters mattered.")
+        few = _("To say which parameters mattered takes more complete trials than {n}.")
         report.show(few.format(n=n_trials))
         return
     report.show(plot_importances(importances, n_trials), _("Importance of each parameter"))
@@ -254,7 +254,7 @@ def show_weights(report: Report, study: optuna.Study) -> None:
         return
     effects = weight_effects(trials, held)
     if effects.empty:
-        few = _("{n} trials are too few to say what the weights of the loss do.")
+        few = _("To say what the weights of the loss do takes more trials than {n}.")
         report.show(few.format(n=len(shares)))
         return
     report.show(

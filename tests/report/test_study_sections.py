@@ -42,7 +42,7 @@ def test_a_study_without_a_complete_trial(report, make_config, capsys, make):
     study_sections.show_weights(report, study)
     said = capsys.readouterr().out
     assert said.count("No trial of this study is complete yet") >= 3
-    assert "0 complete trials are too few" in said
+    assert "takes more complete trials than 0" in said
     assert "No trial of this study says where its time went" in said
     assert "The weights of the targets in the loss were not searched" in said
 
@@ -73,7 +73,9 @@ def test_what_trials_are_worth_for_each_target(report, capsys, n_targets, n_tria
     said = capsys.readouterr().out
     assert said.count("[figure: ") == n_figures
     assert ("nothing to trade" in said) == (n_targets == 1)
-    assert ("too few to say what the weights" in said) == (n_targets > 1 and n_trials < 8)
+    assert ("To say what the weights of the loss do takes" in said) == (
+        n_targets > 1 and n_trials < 8
+    )
 
 
 def test_a_real_study(report, make_config, capsys, tmp_path):
