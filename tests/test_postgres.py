@@ -132,7 +132,7 @@ def test_two_machines_share_a_study_and_one_is_killed(address, tmp_path):
             "shared" in names
         ) else []  # fmt: skip
 
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while not any(t.state.is_finished() for t in trials()):
         assert time.monotonic() < until
         time.sleep(0.1)

@@ -22,6 +22,7 @@ from ray.cluster_utils import Cluster  # noqa: E402
 from hpo_utils.workers import cluster  # noqa: E402
 
 RAY = {"study.executor": "ray"}
+PATIENCE = 300  # seconds for two workers to begin: Ray starts slowly where other tests work
 SLOW = ("training.epochs=20", "training.patience=null", "study.checkpoint_every_s=0")
 
 
@@ -56,7 +57,7 @@ def test_a_study_outlives_a_node(nodes, make_config):
 
     def kill_when_both_work():
         """Kill the second node when each worker has trained a few epochs of its trial."""
-        until = time.monotonic() + 300  # Ray starts slowly where other tests work
+        until = time.monotonic() + PATIENCE
         while time.monotonic() < until and not killed:
             time.sleep(0.1)
             try:
@@ -116,21 +117,24 @@ def test_stopping_it_stops_all_workers(tmp_path):
         "signal.signal(signal.SIGINT, signal.default_int_handler);"
         "run_study(load_config('params/smoke.yaml', sys.argv[1:]))"
     )
-    root = f"paths.outputs_root={tmp_path}/runs"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *SLOW, root, "training.epochs=1000", "study.executor=ray",
-         "study.n_workers=2", "study.n_trials=4"],
-        cwd=project_root(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
     logs = tmp_path / "runs"
-    until = time.monotonic() + 120
-    while len(list(logs.glob("20*/*/logs/train.log"))) < 2:
-        assert time.monotonic() < until
-        assert process.poll() is None
-        time.sleep(0.1)
-    family = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(2)
-    output, _ = process.communicate(timeout=60)
+    settings = [*SLOW, f"paths.outputs_root={logs}", "training.epochs=1000", "study.executor=ray",
+                "study.n_workers=2", "study.n_trials=4"]  # fmt: skip
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *settings],
+        cwd=project_root(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    ) as process:  # fmt: skip
+        try:
+            until = time.monotonic() + PATIENCE
+            while len(list(logs.glob("20*/*/logs/train.log"))) < 2:
+                assert time.monotonic() < until
+                assert process.poll() is None
+                time.sleep(0.1)
+            family = psutil.Process(process.pid).children(recursive=True)
+            process.send_signal(2)
+            output, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
     _, alive = psutil.wait_procs(family, timeout=30)
     assert not alive
     assert "KeyboardInterrupt" in output
