@@ -202,8 +202,9 @@ def _table(
         at_home = name_at_home(bundle.layout.shares or {NETWORK: []})
         of_test = [promised[at_home][name][measure] for name in names]
         columns[f"{MEASURES[measure]} of the test part"] = of_test
+    groups = units if counted == "group" else None  # samples of a block are no replicates
     merits = figures_of_merit(
-        y_true, found.y, names, units, confidence, None, bundle.layout.logarithmic, units
+        y_true, found.y, names, units, confidence, None, bundle.layout.logarithmic, groups
     )
     for measure, title in OF_MERIT.items():
         columns[title] = [merits[name][measure] for name in names]  # type: ignore[literal-required]

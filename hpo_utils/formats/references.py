@@ -147,12 +147,12 @@ def references_among(columns: Sequence[Column], path: Path, named: Named) -> Ref
 def _weights(column: Column, path: Path) -> NDArray[np.float64]:
     """Return the numbers of a column of weights."""
     numbers = column.numbers
-    if numbers is None or not (numbers > 0).all() or not np.isfinite(numbers).all():
-        wrong = column.cells if numbers is None else numbers[~(numbers > 0) | ~np.isfinite(numbers)]
-        raise DataError(
-            f"weights must be positive numbers, got {wrong[0]} in {column.name} of {path.name}"
-        )
-    return numbers
+    if numbers is not None and (good := np.isfinite(numbers) & (numbers > 0)).all():
+        return numbers
+    wrong = _first_word(column) if numbers is None else column.cells[int(good.argmin())]
+    raise DataError(
+        f"weights must be positive numbers, got {wrong!r} in {column.name} of {path.name}"
+    )
 
 
 def _first_text(columns: Sequence[Column], but: Sequence[str | None]) -> Column | None:

@@ -91,8 +91,9 @@ def figures_of_merit(
         truth, predicted = (y[known, k].astype(np.float64) for y in (y_true, y_pred))
         merit = _of_one(truth, predicted, count_units(len(truth), own), confidence)
         _add_reference(merit, truth, scatter[k])
-        if groups is not None and (own_scatter := _repeated(truth, predicted, groups[known])):
-            merit["repeated"] = own_scatter
+        repeated = None if groups is None else _repeated(truth, predicted, groups[known])
+        if repeated is not None:
+            merit["repeated"] = repeated
         if k in logarithmic and len(truth):
             log_predicted, log_truth = logarithms(np.stack([predicted, truth], 1), (0, 1)).T
             off = float(np.sqrt(np.mean((log_predicted - log_truth) ** 2)))

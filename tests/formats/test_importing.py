@@ -128,7 +128,7 @@ def test_a_weight_must_be_a_positive_number(tmp_path, wrong):
     lines = "\n".join(f"s{k},{wrong if k == 3 else 1},{k}" for k in range(12))
     spectra_table(tmp_path / "meat.csv", 12)
     (tmp_path / "lab.csv").write_text(f"sample,repeats,protein\n{lines}\n")
-    with pytest.raises(DataError, match=r"weights must be positive numbers, got .* in repeats"):
+    with pytest.raises(DataError, match=f"must be positive numbers, got '{wrong}' in repeats"):
         run(
             tmp_path / "meat.csv",
             targets=tmp_path / "lab.csv",

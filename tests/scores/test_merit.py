@@ -61,6 +61,7 @@ def test_replicates_show_the_repeatability_of_the_predictions():
     predicted = np.array([[5.1, 4.9, 7, 6.7, 7.3, 20, 9]]).T
     groups = np.array([0, 0, 1, 1, 1, 2, 3])
     assert merit(truth, predicted, groups=groups)["repeated"] == pytest.approx((0.2 / 3) ** 0.5)
+    assert merit(truth, truth, groups=groups)["repeated"] == 0
     assert "repeated" not in merit(truth, predicted, groups=np.arange(7))
     assert "repeated" not in merit(truth, predicted)
 
