@@ -235,6 +235,20 @@ def predict(
     )
 
 
+def predict_standardised(
+    bundle: Bundle, z: Tensor, device: torch.device | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return mean and spread in units, (n_samples, n_targets) each, of standardised inputs.
+
+    ``z`` has shape (n_samples, n_channels, ...); ``device`` is that of the models, if None the
+    processor.
+    """
+    place = device or torch.device("cpu")
+    models = bundle.model.models
+    found = predict_z(models, z.to(place), evaluation_batch(bundle.cfg, z), device=place)
+    return bundle.model.combine(found.cpu())
+
+
 def _predict_piece(
     bundle: Bundle, piece: NDArray[Any], device: torch.device
 ) -> tuple[NDArray[Any], ...]:
@@ -243,9 +257,7 @@ def _predict_piece(
     z = model.standardize(torch.from_numpy(piece))
     domain = [] if model.domain is None else [model.domain(z).numpy().astype(np.float32)]
     is_new = layout.known.leaves_out(model.models.thinned(z).numpy())
-    z = z.to(device)
-    found = predict_z(model.models, z, evaluation_batch(bundle.cfg, z), device=device)
-    mean, spread = model.combine(found.cpu())
+    mean, spread = predict_standardised(bundle, z, device)
     y = mean.numpy()
     return y, spread.numpy(), is_new | is_far(y, layout), *domain
 

@@ -14,7 +14,7 @@ from hpo_utils.base.language import _
 from hpo_utils.base.style import with_unit
 from hpo_utils.baselines.fitted import fit_baselines
 from hpo_utils.baselines.take_home import mixed, name_at_home
-from hpo_utils.bundle.bundle import Bundle, load_bundle
+from hpo_utils.bundle.bundle import Bundle, load_bundle, predict_standardised
 from hpo_utils.data.labels import axis_positions
 from hpo_utils.data.prepared import PreparedData, input_scaler
 from hpo_utils.insight.data_plots import plot_inputs
@@ -24,7 +24,6 @@ from hpo_utils.insight.residuals import error_correlations, errors_by_group, wor
 from hpo_utils.insight.sensitivity import N_SAMPLES, channel_losses, sensitivity
 from hpo_utils.insight.winner_plots import plot_error_correlations, plot_residuals, plot_sensitivity
 from hpo_utils.network.models import evaluation_batch
-from hpo_utils.network.models import predict as predict_z
 from hpo_utils.report.merit_table import merit_table, uncertainty_table
 from hpo_utils.report.page import Report
 from hpo_utils.report.tables import metrics_table, worst_table
@@ -113,12 +112,11 @@ def _through_the_model(
     rows = _spread_out(data, "test", 1, N_NOISY)
     x = torch.from_numpy(np.ascontiguousarray(data.inputs("test")[rows]))
 
-    def predict(z: torch.Tensor) -> torch.Tensor:
-        models = predict_z(bundle.model.models, z, evaluation_batch(bundle.cfg, z))
-        return bundle.model.combine(models)[0]
+    def predicted(z: torch.Tensor) -> torch.Tensor:
+        return predict_standardised(bundle, z)[0]
 
-    found = noise_of_predictions(predict, x, used)
-    limits = detection_limits(found, predict(x).numpy().astype(np.float64))
+    found = noise_of_predictions(predicted, x, used)
+    limits = detection_limits(found, predicted(x).numpy().astype(np.float64))
     scatter = np.sqrt((found**2).mean(axis=0))
     pairs = zip(scatter.tolist(), limits.tolist(), strict=True)
     return dict(zip(data.target_names, pairs, strict=True))

@@ -69,8 +69,13 @@ def train_all(
     name = companion_name(storage, study.study_name, suffix, root)
     retrained = optuna.create_study(study_name=name, storage=storage, load_if_exists=True)
     retrained.set_user_attr(MARK, study.study_name)
-    without = {"study.pruner": "none", "study.timeout": None, "study.budget": None}
-    cfg = updated(cfg, {**without, "study.trial_figures": False})
+    cfg = updated(
+        cfg,
+        {
+            "study.pruner": "none", "study.timeout": None, "study.budget": None,
+            "study.trial_figures": False,
+        },
+    )  # fmt: skip
     retrained.pruner = create_pruner(cfg)
     names = {settings_key(settings): name for name, settings in wanted.items()}
     search = Search(cfg, widened(space), data, create_stop(cfg), queued_only=True)
