@@ -1,6 +1,7 @@
 """Time all four notebooks of this build and of an earlier one, in turns, on the same machine.
 
-The earlier build is a clone of this repository at another commit; both run in this environment.
+The earlier build is a clone of this repository at another commit; both run in this environment. The
+results go to benchmarks/results/against_before_<study>.json.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
+
+import record
 
 from hpo_utils.base.paths import project_root
 
@@ -39,6 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("before", type=Path, help="a clone at an earlier commit")
     parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--name", default="demo", help="ends the name of the file of results")
     options, given = parser.parse_known_args()
     builds = {"before": options.before.absolute(), "now": project_root()}
     rows = []
@@ -48,9 +52,21 @@ def main() -> None:
         for name in list(builds)[:: 1 if pair % 2 == 0 else -1]:
             with tempfile.TemporaryDirectory() as outputs:
                 took[name] = seconds_of(builds[name], given, outputs)
-        rows.append((took["before"], took["now"], took["before"] / took["now"]))
-        print(f"| {pair + 1} | {' | '.join(f'{each:.3g}' for each in rows[-1])} |", flush=True)
-    print(f"| median | {' | '.join(f'{median(each):.3g}' for each in zip(*rows, strict=True))} |")
+        rows.append(
+            {
+                "before_s": took["before"],
+                "now_s": took["now"],
+                "ratio": took["before"] / took["now"],
+            }
+        )
+        print(f"| {pair + 1} | {_cells(list(rows[-1].values())[:3])} |", flush=True)
+    middle = [median(row[key] for row in rows) for key in ("before_s", "now_s", "ratio")]
+    print(f"| median | {_cells(middle)} |")
+    record.keep(f"against_before_{options.name}", rows)
+
+
+def _cells(values: list[float]) -> str:
+    return " | ".join(f"{value:.3g}" for value in values)
 
 
 if __name__ == "__main__":

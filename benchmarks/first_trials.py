@@ -1,4 +1,7 @@
-"""The best validation error after so many trials: with the given first trials, and without."""
+"""The best validation error after so many trials: with the given first trials, and without.
+
+The results go to benchmarks/results/first_trials.json.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import record
 from numpy.typing import NDArray
 
 from hpo_utils import run_study
@@ -74,7 +78,7 @@ if __name__ == "__main__":
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2])
     options = parser.parse_args()
-    rows = []
+    rows, runs = [], []
     for name in options.sets:
         for seed in options.seeds:
             for given in (True, False):
@@ -82,6 +86,9 @@ if __name__ == "__main__":
                     found = best_after(name, seed, given, Path(directory))
                 how = "given" if given else "random"
                 rows.append([name, str(seed), how, *(f"{value:.3f}" for value in found)])
+                best = {f"after_{n}": value for n, value in zip(AFTER, found, strict=True)}
+                runs.append({"data": name, "seed": seed, "first_trials": how, **best})
     print(f"| data | seed | first trials | {' | '.join(f'after {n}' for n in AFTER)} |")
     print("|---" * (3 + len(AFTER)) + "|")
     print("\n".join(f"| {' | '.join(row)} |" for row in rows))
+    record.keep("first_trials", runs)
