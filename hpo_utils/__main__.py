@@ -54,6 +54,13 @@ def main(arguments: list[str] | None = None) -> int:
     except HpoError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as error:  # where only predictions are made, see docs/formats.md
+        print(
+            f"`{options.command}` must have the package {(error.name or '').partition('.')[0]}, which is not installed:"
+            " install hpo_utils with all that it depends on, as the README says",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
         print("interrupted: the same command goes on where it was", file=sys.stderr)
         return INTERRUPTED

@@ -1,6 +1,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from scipy.io import savemat
 from hpo_utils.__main__ import main
 from hpo_utils.base.errors import BundleError, DataError
 from hpo_utils.base.formatting import percent
+from hpo_utils.base.paths import project_root
 from hpo_utils.baselines.fitted import fit_baselines
 from hpo_utils.baselines.take_home import mixed
 from hpo_utils.bundle.bundle import load_bundle, predict
@@ -288,6 +290,37 @@ def test_files_of_other_programs_predict_and_are_compared(home, tmp_path, capsys
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), known.y, rtol=1e-4, atol=1e-5)
     assert main(["evaluate", *files, str(tmp_path / "t.csv")]) == 0
     assert "Gas Velocity" in capsys.readouterr().out
+
+
+PREDICTS = project_root() / "requirements-predict.txt"
+MODULES = {"pyyaml": "yaml"}  # where a package is not called as its module
+
+
+def test_the_command_needs_only_what_is_named_for_it(home, tmp_path):
+    bundle, raw, _ = home
+    np.save(tmp_path / "x.npy", raw[:5])
+    lines = [line for line in PREDICTS.read_text().splitlines() if not line.startswith("#")]
+    packages = [line.partition(">=")[0] for line in lines]
+    allowed = {"hpo_utils", *(MODULES.get(package, package) for package in packages)}
+    program = f"""
+import sys
+from importlib.metadata import packages_distributions
+installed = set(packages_distributions()) - {allowed!r} - {{"google", "flatbuffers", "packaging"}}
+sys.modules.update(dict.fromkeys(installed))
+from hpo_utils.__main__ import main
+assert main(["predict", {str(bundle)!r}, "x.npy", "--out", "y.csv"]) == 0
+sys.exit(main(["run"]))
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert re.fullmatch(
+        r"`run` must have the package \w+, which is not installed: .*", done.stderr.splitlines()[-1]
+    )
+    header, *rows = (tmp_path / "y.csv").read_text().splitlines()
+    assert header.startswith("Solid Velocity [m/s],Gas Velocity [m/s]")
+    found = np.array([row.split(",")[:6] for row in rows], dtype=float)
+    np.testing.assert_allclose(found, predict(bundle, raw[:5]).y, rtol=1e-3, atol=1e-4)
 
 
 def test_its_own_program_gives_the_same_without_this_package_and_pytorch(home, tmp_path):
