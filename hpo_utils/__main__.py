@@ -55,11 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:  # where only predictions are made, see docs/formats.md
-        print(
-            f"`{options.command}` must have the package {(error.name or '').partition('.')[0]}, which is not installed:"
-            " install hpo_utils with all that it depends on, as the README says",
-            file=sys.stderr,
-        )
+        advice = "is not installed: install all that the README says"
+        print(f"{options.command} needs a package: {error.name} {advice}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted: the same command goes on where it was", file=sys.stderr)
@@ -179,8 +176,8 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
 
 
 def _import(options: argparse.Namespace) -> None:
-    from hpo_utils.formats.importing import import_files
-    from hpo_utils.formats.request import Request
+    from hpo_utils.importing.importing import import_files
+    from hpo_utils.importing.request import Request
 
     given = {
         name: value for name, value in vars(options).items() if name in Request.__annotations__

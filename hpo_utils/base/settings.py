@@ -30,17 +30,18 @@ class DatasetConfig:
     """The source arrays, their names, and which channels and samples to use."""
 
     name: str = "demo"  # names the prepared data: letters, digits, '-', '_'
-    # .npy, .npz, HDF5, NetCDF 4 or MATLAB 7.3; (N, L), (N, C, L) or (N, C, H, W); null: demo data
+    # (N, L), (N, C, L) or (N, C, H, W): .npy, .npz, HDF5, NetCDF, MATLAB, a stack of TIFF images, .ts,
+    # or a table (CSV, Excel, ODS, Parquet) with a column for each wavelength; null: demo data
     x_train: str | None = None
     t_train: str | None = None  # the same kinds of files; (N, n_targets) or (N,)
     x_key: str | None = None  # name of the input array inside a file with several
-    t_key: str | None = None  # name of the target array inside a file with several
+    t_key: str | None = None  # name of the target array inside a file with several, or of a column
     groups: str | None = None  # ids (numbers or names), (N,): each group stays in one part
-    groups_key: str | None = None  # name of the group array inside an .npz with several
+    groups_key: str | None = None  # name of the group array inside a file with several, or a column
     # the part of each sample, (N,): train, val or test, as a data sheet gives them; without val, it
     # is cut from train by data_split's ratios. null: data_split decides
     split: str | None = None
-    split_key: str | None = None  # name of that array inside an .npz with several
+    split_key: str | None = None  # name of that array inside a file with several, or of a column
     # positive numbers, (N,): how much each sample counts in what is learnt and in what is chosen
     weights: str | None = None
     weights_key: str | None = None  # name of that array inside an .npz with several

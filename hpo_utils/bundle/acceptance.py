@@ -18,8 +18,8 @@ from hpo_utils.bundle.bundle import Bundle, load_bundle, predict
 from hpo_utils.bundle.layout import Prediction
 from hpo_utils.data.checks import real_array, representable
 from hpo_utils.data.outliers import refuse_far_from, without_codes
-from hpo_utils.data.sources import open_array
 from hpo_utils.data.split import MIN_UNITS, group_ids, time_blocks
+from hpo_utils.formats.opening import open_array
 from hpo_utils.scores.intervals import count_units
 from hpo_utils.scores.merit import figures_of_merit
 from hpo_utils.scores.metrics import measured, varies

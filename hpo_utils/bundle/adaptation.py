@@ -27,7 +27,7 @@ from hpo_utils.bundle.bundle import DOMAIN, Bundle, load_bundle, predict, replac
 from hpo_utils.bundle.layout import Prediction
 from hpo_utils.bundle.onnx_file import write_onnx
 from hpo_utils.bundle.onnx_prediction import ONNX_FILE
-from hpo_utils.data.sources import open_array
+from hpo_utils.formats.opening import open_array
 from hpo_utils.scores.intervals import count_units
 from hpo_utils.scores.metrics import mean_of_measured, measured
 from hpo_utils.scores.spread import calibrate

@@ -20,7 +20,7 @@ from hpo_utils.bundle.bundle import Bundle, predict
 from hpo_utils.bundle.members import Member, predict_samples
 from hpo_utils.data.prepared import PreparedData, input_scaler
 from hpo_utils.data.scaling import Standardizer
-from hpo_utils.data.sources import open_array
+from hpo_utils.formats.opening import open_array
 from hpo_utils.scores.skill import NETWORK
 
 N_SAMPLES = 16

@@ -22,7 +22,8 @@ from hpo_utils.data.checks import real_array, representable
 from hpo_utils.data.outliers import is_missing, refuse_far_from, without_codes
 from hpo_utils.data.prepared import PreparedData, input_scaler
 from hpo_utils.data.scaling import MEAN, Standardizer
-from hpo_utils.data.sources import CHUNK_BYTES, open_array
+from hpo_utils.formats.opening import open_array
+from hpo_utils.formats.sources import CHUNK_BYTES
 from hpo_utils.scores.calibration import Calibration
 from hpo_utils.scores.metrics import NETWORK
 

@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from hpo_utils.base.errors import DataError
 from hpo_utils.data.outliers import FarValues, is_missing, refuse_outliers, without_codes
 from hpo_utils.data.scaling import RunningStatistics, Standardizer, logarithms
-from hpo_utils.data.sources import ArraySource, wrong_kind
 from hpo_utils.data.split import PART_NAMES
+from hpo_utils.formats.opening import wrong_kind
+from hpo_utils.formats.sources import ArraySource
 
 COARSE = 1e-3  # largest float32 rounding step of a target, in its standard deviations
 FAULTY_CHANNELS = [1, 3]  # excluded by default if there are four channels: a saturated amplifier

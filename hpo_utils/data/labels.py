@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hpo_utils.base.config import Config
 from hpo_utils.base.errors import DataError
 from hpo_utils.data.physics import Physics, find_physics
-from hpo_utils.data.sources import ArraySource
+from hpo_utils.formats.sources import ArraySource
 
 CARD = (  # entries of ``dataset.card``
     "description", "creator", "instrument", "recorded", "published", "license",
@@ -33,7 +33,7 @@ def find_labels(cfg: Config, x: ArraySource, t: ArraySource) -> dict[str, Any]:
     cfg
         Its section ``dataset`` is read.
     x, t
-        Inputs and targets; only their shapes are used.
+        Inputs and targets; their shapes are used, and the labels that their files give.
 
     Returns
     -------
@@ -59,8 +59,10 @@ def find_labels(cfg: Config, x: ArraySource, t: ArraySource) -> dict[str, Any]:
         "target_units": ["-"] * n_targets,
         "axis_names": axes,
     }
+    told = {**x.labels, **t.labels}
     for key, default in expected.items():
         given = getattr(cfg.dataset, key)
+        given = told.get(key) if given is None else given
         if given is not None and len(given) != len(default):
             raise DataError(
                 f"dataset.{key} must have {len(default)} entries to match the arrays, got"
@@ -94,7 +96,9 @@ def find_labels(cfg: Config, x: ArraySource, t: ArraySource) -> dict[str, Any]:
     expected["target_repeatability"] = _repeatability(cfg, expected["target_names"])
     expected["input_noise"] = _input_noise(cfg, expected["channel_names"])
     expected["card"] = _card(cfg)
-    expected["axis_ranges"] = _axis_ranges(cfg.dataset.axis_ranges, len(axes))
+    expected["axis_ranges"] = _axis_ranges(
+        cfg.dataset.axis_ranges or told.get("axis_ranges"), len(axes)
+    )
     return expected
 
 

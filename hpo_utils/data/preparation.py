@@ -15,6 +15,7 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from hpo_utils.base.config import Config, as_dict, updated
+from hpo_utils.base.errors import DataError
 from hpo_utils.base.paths import (
     read_mapping,
     resolve,
@@ -39,8 +40,9 @@ from hpo_utils.data.outliers import without_codes
 from hpo_utils.data.physics import check_positive, check_targets
 from hpo_utils.data.prepared import MANIFEST_VERSION, PreparedData, input_scaler, is_whole, opens
 from hpo_utils.data.scaling import in_blocks
-from hpo_utils.data.sources import ArraySource, describe, open_array, sha256
 from hpo_utils.data.split import PARTS, group_ids, part_words, split_indices
+from hpo_utils.formats.opening import open_array
+from hpo_utils.formats.sources import ArraySource, describe, sha256
 
 RATIOS = ("train_ratio", "val_ratio", "test_ratio")
 DECISIVE = ("name", "x_key", "t_key", "groups_key", "exclude_channels", "limit")
@@ -173,6 +175,11 @@ def _open_source(cfg: Config) -> Source:
     cfg = with_source(cfg)
     x = open_array(resolve(str(cfg.dataset.x_train)), cfg.dataset.x_key, "dataset.x_train")
     t = open_array(resolve(str(cfg.dataset.t_train)), cfg.dataset.t_key, "dataset.t_train")
+    if x.ids and t.ids and x.ids != t.ids:
+        raise DataError(
+            f"{x.path.name} and {t.path.name} must name the same samples in the same order, but do"
+            " not: python -m hpo_utils import joins them by their ids"
+        )
     check_shapes(x, t, cfg.dataset.downsample_factor, cfg.dataset.channel_names)
     arrays = [x, t]
     if cfg.dataset.groups is not None:
@@ -234,6 +241,8 @@ def _prepare(source: Source) -> PreparedData:
     """Check the arrays, compute the statistics, then write the parts."""
     cfg, names, settings = source.cfg, source.labels, _settings(source)
     x, t, *groups = source.arrays
+    for remark in x.remarks:
+        print(f"{x.path.name}: {remark}", flush=True)
     n_samples = min(x.shape[0], cfg.dataset.limit or x.shape[0])
     channels = channel_indices(x, cfg.dataset.exclude_channels)
     meant = _meant(cfg)

@@ -27,8 +27,8 @@ from hpo_utils.base.settings import DataSplitConfig
 from hpo_utils.data.labels import labelled_physics
 from hpo_utils.data.physics import Physics
 from hpo_utils.data.scaling import Standardizer, thinned
-from hpo_utils.data.sources import sha256
 from hpo_utils.data.split import PARTS, further_folds, time_blocks
+from hpo_utils.formats.sources import sha256
 
 MANIFEST_VERSION = 2
 POOLED = ("train", "val")  # parts that may be dealt out anew

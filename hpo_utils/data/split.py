@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hpo_utils.base.errors import DataError
 from hpo_utils.base.settings import DataSplitConfig
 from hpo_utils.data.labels import is_no_label
-from hpo_utils.data.sources import wrong_kind
+from hpo_utils.formats.opening import wrong_kind
 
 PARTS = ("train", "val", "test")
 PART_NAMES = {"train": "training", "val": "validation", "test": "test"}

@@ -1,1 +1,1 @@
-"""Files of other programs: tables, arrays and recordings, read as arrays to train on."""
+"""Files: arrays, tables, recordings and spectra, as NumPy and other programs write them, read."""

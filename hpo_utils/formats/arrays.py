@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
-from hpo_utils.data.sources import NUMBERS, in_units
 from hpo_utils.formats.endings import MATLAB, NUMPY, TIFF, ending
+from hpo_utils.formats.sources import NUMBERS, in_units
 
 OBJECT = 0xDD000000  # with which MATLAB marks a reference to an object in a file of version 7.3
 Array = NDArray[Any]

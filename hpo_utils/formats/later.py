@@ -14,7 +14,7 @@ from hpo_utils.formats.arrays import choose_array, read_arrays
 from hpo_utils.formats.endings import ARRAYS, CASES, NUMPY, RECORDINGS, TABLES, TIFF, ending
 from hpo_utils.formats.recordings import read_recording
 from hpo_utils.formats.references import Named, read_references
-from hpo_utils.formats.samples import holds_samples, samples_of_cases, samples_of_table
+from hpo_utils.formats.samples import holds_samples, read_samples, samples_of_cases
 from hpo_utils.formats.windows import cut
 
 
@@ -35,14 +35,9 @@ def read_inputs(
     suffix = ending(path)
     if suffix in NUMPY:
         return path, None
-    ids = None
-    if suffix in CASES:
-        values = samples_of_cases(path).values
-    elif suffix in TABLES and holds_samples(path):
-        samples = samples_of_table(path, Named(id_column))
+    if suffix in (*ARRAYS, *CASES) or (suffix in TABLES and holds_samples(path)):
+        samples = read_samples(path, Named(id_column), key, option="--x-key")
         values, ids = samples.values, samples.ids
-    elif suffix in ARRAYS:
-        values = choose_array(read_arrays(path), key, "--x-key", path)
     elif suffix in RECORDINGS:
         values, ids = _windows(path, raw_shape[-1])
     else:

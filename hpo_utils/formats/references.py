@@ -73,7 +73,12 @@ class Named:
     weights: str | None = None
 
 
-def read_references(path: Path, key: str | None = None, named: Named = Named()) -> References:
+def read_references(
+    path: Path,
+    key: str | None = None,
+    named: Named = Named(),
+    option: str = "--target-key",
+) -> References:
     """Read targets from a table, or from a file of arrays, whose order of rows then counts.
 
     Parameters
@@ -81,7 +86,7 @@ def read_references(path: Path, key: str | None = None, named: Named = Named()) 
     path
         The file.
     key
-        Name of the array in a file that holds several.
+        Name of the array in a file that holds several; ``option`` is how it is given.
     named
         The columns of a table that were told.
 
@@ -91,7 +96,7 @@ def read_references(path: Path, key: str | None = None, named: Named = Named()) 
         If the file cannot be read, a target is no number, or a weight no positive number.
     """
     if ending(path) not in TABLES:
-        values = choose_array(read_arrays(path), key, "--target-key", path).astype(np.float64)
+        values = choose_array(read_arrays(path), key, option, path).astype(np.float64)
         columns = np.atleast_2d(values).T if values.ndim == 1 else values
         if columns.ndim != 2:
             raise DataError(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
 from hpo_utils.formats.arrays import choose_array, read_arrays
+from hpo_utils.formats.endings import ARRAYS, CASES, TABLES, ending
 from hpo_utils.formats.recordings import Axis
 from hpo_utils.formats.references import Named, References, references_among
 from hpo_utils.formats.tables import Column, read_table
@@ -35,6 +36,43 @@ class Samples:
     axis: Axis | None
     references: References | None
     remarks: list[str] = field(default_factory=list)
+
+
+def read_samples(
+    path: Path,
+    named: Named,
+    key: str | None = None,
+    n_samples: int | None = None,
+    option: str = "--key",
+) -> Samples:
+    """Read the samples of one table, file of arrays or file of cases.
+
+    Parameters
+    ----------
+    path
+        The file.
+    named
+        The columns of a table that were told.
+    key
+        Name of the array in a file that holds several; ``option`` is how it is given.
+    n_samples
+        Length of the axis of an array that counts the samples; None if it is the first.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, or holds a recording instead of samples.
+    """
+    if ending(path) in TABLES:
+        return samples_of_table(path, named)
+    if ending(path) in CASES:
+        return samples_of_cases(path)
+    if ending(path) in ARRAYS:
+        return _samples_of_arrays(path, key, n_samples, option)
+    raise DataError(
+        f"samples in one file must be a table or an array, got {path.name}: several recordings, or"
+        " one cut by --window, are turned into samples by python -m hpo_utils import"
+    )
 
 
 def samples_of_table(path: Path, named: Named) -> Samples:
@@ -90,15 +128,9 @@ def holds_samples(path: Path) -> bool:
     return len(_longest_axis(read_table(path))[1]) >= LEAST
 
 
-def samples_of_arrays(path: Path, key: str | None, n_samples: int | None) -> Samples:
-    """Read an array of samples; its axis of length ``n_samples`` is moved to the front.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be read, or no axis has that length.
-    """
-    values, remarks = choose_array(read_arrays(path), key, "--key", path), []
+def _samples_of_arrays(path: Path, key: str | None, n_samples: int | None, option: str) -> Samples:
+    """Read an array of samples; its axis of length ``n_samples`` is moved to the front."""
+    values, remarks = choose_array(read_arrays(path), key, option, path), []
     if values.ndim < 2:
         raise DataError(f"inputs must have two axes at least, got {values.shape} in {path.name}")
     if n_samples is not None and values.shape[0] != n_samples:

@@ -315,7 +315,7 @@ sys.exit(main(["run"]))
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2
     assert re.fullmatch(
-        r"`run` must have the package \w+, which is not installed: .*", done.stderr.splitlines()[-1]
+        r"run needs a package: [\w.]+ is not installed: .*", done.stderr.splitlines()[-1]
     )
     header, *rows = (tmp_path / "y.csv").read_text().splitlines()
     assert header.startswith("Solid Velocity [m/s],Gas Velocity [m/s]")

@@ -5,11 +5,12 @@ import pytest
 
 from hpo_utils.base.config import updated
 from hpo_utils.base.errors import DataError, HpoError
-from hpo_utils.data import preparation, sources
+from hpo_utils.data import preparation
 from hpo_utils.data.checks import channel_indices
 from hpo_utils.data.labels import axis_positions
 from hpo_utils.data.preparation import prepare_data
 from hpo_utils.data.split import PARTS
+from hpo_utils.formats import sources
 
 
 def all_files(directory):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from hpo_utils.base.formatting import with_units
-from hpo_utils.formats.importing import Imported
+from hpo_utils.importing.importing import Imported
 
 N_FIRST = 8
 

@@ -1,11 +1,11 @@
-"""Source arrays: open NumPy, HDF5 and MATLAB 7.3 files and read them in pieces, without pickle."""
+"""Source arrays: read in pieces from NumPy, HDF5 and MATLAB 7.3 files, whole from others."""
 
 from __future__ import annotations
 
 import hashlib
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,7 +26,9 @@ CHUNK_BYTES = 64 * 2**20  # bytes to read at a time
 class ArraySource:
     """One numeric array in a file; only its header is read at first.
 
-    ``key`` is the array's name inside a file of several, None for ``.npy``.
+    ``key`` is the array's name inside a file of several, None for ``.npy``. ``labels`` are names,
+    units and axes that the file itself gives, by their settings in ``dataset``; ``ids`` name its
+    samples; ``remarks`` say what was changed in reading.
     """
 
     path: Path
@@ -34,6 +36,9 @@ class ArraySource:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     fortran_order: bool
+    labels: dict[str, Any] = field(default_factory=dict)
+    ids: list[str] | None = None
+    remarks: list[str] = field(default_factory=list)
 
     def chunks(self) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield (index of the first sample, samples) in order, about ``CHUNK_BYTES`` at a time."""
@@ -44,8 +49,8 @@ class ArraySource:
             for start in range(0, n_samples, step):
                 yield start, np.ascontiguousarray(whole[start : start + step])
             return
-        with _open_member(self.path, self.key) as file:
-            _read_header(file)
+        with open_member(self.path, self.key) as file:
+            read_header(file)
             for start in range(0, n_samples, step):
                 count = min(step, n_samples - start)
                 data = file.read(count * sample_bytes)
@@ -105,6 +110,22 @@ class ArraySource:
         }
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LoadedSource(ArraySource):
+    """An array of a file that is read as a whole, such as a table; ``values`` is all of it."""
+
+    values: NDArray[Any]
+
+    def chunks(self) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield (index of the first sample, samples) in order, about ``CHUNK_BYTES`` at a time."""
+        for start in range(0, self.shape[0], self._at_once):
+            yield start, self.values[start : start + self._at_once]
+
+    def rows(self, numbers: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the samples with the given numbers."""
+        return np.asarray(self.values[numbers])
+
+
 class Hdf5Source(ArraySource):
     """An array in an HDF5 file, in units; ``fortran_order`` says that MATLAB turned its axes."""
 
@@ -122,41 +143,6 @@ class Hdf5Source(ArraySource):
                     yield start, np.ascontiguousarray(in_units(piece, stored.attrs))
         except OSError as error:
             raise DataError(f"{self.path.name} must be whole, but: {error}") from None
-
-
-def _open_hdf5(path: Path, key: str | None, name: str, kinds: str) -> Hdf5Source:
-    """Return an array of an HDF5 file, by its name or as the only one; see ``open_array``."""
-    import h5py
-
-    found: dict[str, Hdf5Source] = {}
-
-    def visit(where: str, item: Any) -> None:
-        if (
-            isinstance(item, h5py.Dataset)
-            and item.dtype.kind in set(kinds) & set(NUMBERS)
-            and item.shape
-        ):
-            turned = "MATLAB_class" in item.attrs
-            packed = {*PACKED, *MISSING} & set(item.attrs)
-            shape = item.shape[::-1] if turned else item.shape
-            dtype = np.dtype(np.float64) if packed else item.dtype
-            found[where] = Hdf5Source(path, where, shape, dtype, turned)
-
-    try:
-        with h5py.File(path, "r") as content:
-            content.visititems(visit)
-    except (OSError, RuntimeError) as error:
-        raise DataError(f"{name} must be a whole file, got {path.name}: {error}") from None
-    if key is None and len(found) == 1:
-        return next(iter(found.values()))
-    wanted = str(key) if key in found else str(key).replace(".", "/")
-    if wanted not in found:
-        known = ", ".join(f"{n.replace('/', '.')} {s.shape}" for n, s in found.items()) or "none"
-        raise DataError(
-            f"{_key_setting(name)} must name one of the arrays of numbers in {path.name}, got"
-            f" {key}: {known}"
-        )
-    return found[wanted]
 
 
 def in_units(values: NDArray[Any], attributes: Mapping[str, Any]) -> NDArray[Any]:
@@ -177,77 +163,6 @@ def in_units(values: NDArray[Any], attributes: Mapping[str, Any]) -> NDArray[Any
     return found
 
 
-def open_array(path: Path, key: str | None, name: str, kinds: str = NUMBERS) -> ArraySource:
-    """Read the header of an array file.
-
-    Parameters
-    ----------
-    path
-        An ``.npy`` or ``.npz`` file, or one of HDF5, NetCDF 4 or MATLAB 7.3.
-    key
-        Name of the array inside a file of several, groups joined by dots; None if it holds only
-        one.
-    name
-        The setting that contains the path, for messages.
-    kinds
-        NumPy kind letters of the accepted dtypes.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, is not such a file, or has a dtype that is not accepted.
-    """
-    if not path.is_file():
-        raise DataError(f"{name} must name an existing .npy or .npz file, got {path}")
-    with path.open("rb") as file:
-        start = file.read(HDF5_AT + len(HDF5))
-    if start.startswith(HDF5) or start.endswith(HDF5):  # MATLAB writes half a kilobyte before it
-        return _open_hdf5(path, key, name, kinds)
-    if key is not None and path.suffix == ".npy":
-        raise DataError(
-            f"{_key_setting(name)} names an array inside an .npz file, but {path.name} is an .npy,"
-            f" which holds one alone: got {key!r}, leave it out"
-        )
-    try:
-        member = _npz_member(path, key, name) if zipfile.is_zipfile(path) else None
-        with _open_member(path, member) as file:
-            shape, fortran_order, dtype = _read_header(file)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(
-            f"{name} must be an array saved by numpy.save or numpy.savez, got {path.name}:"
-            f" {reason}; save it again as .npy, or let python -m hpo_utils import read it"
-        ) from None
-    if dtype.kind not in kinds:
-        raise DataError(wrong_kind(dtype, name, kinds, f" in {path.name}"))
-    return ArraySource(path, member, shape, dtype, fortran_order)
-
-
-def wrong_kind(dtype: np.dtype[Any], name: str, kinds: str, where: str = "") -> str:
-    """Return the message for an array of a wrong dtype, with advice on how to convert it.
-
-    ``kinds`` are the NumPy kind letters of the accepted dtypes, with ``U`` if names are accepted.
-    """
-    if "U" in kinds:
-        advice = "save one of its fields" if dtype.kind == "V" else "save it with astype(str)"
-        return f"{name} must hold numbers or names, got dtype {dtype}{where}: {advice}"
-    of_targets = name.rpartition(".")[2].startswith("t")
-    plural, v = ("targets", "t") if of_targets else ("channels", "x")
-    advice = {
-        "c": f"save real and imaginary part, or magnitude and phase, as two {plural}",
-        "M": f"save seconds, ({v} - {v}.min()) / np.timedelta64(1, 's')",
-        "m": f"save seconds, {v} / np.timedelta64(1, 's')",
-        "V": f"save its fields as {plural}, np.lib.recfunctions.structured_to_unstructured({v})",
-        "O": f"save np.array({v}.tolist(), dtype='float64')"
-        + ("" if of_targets else "; signals of unequal length must be cut or padded to one first"),
-    }.get(
-        dtype.kind,
-        "replace text that is no number, and decimal commas by points, then save it with"
-        " astype('float64')",
-    )
-    return f"{name} must hold real numbers, got dtype {dtype}{where}: {advice}"
-
-
 def sha256(path: Path) -> str:
     """Return the SHA-256 digest of a file, read piece by piece."""
     with path.open("rb") as file:
@@ -256,33 +171,15 @@ def sha256(path: Path) -> str:
 
 def describe(source: ArraySource) -> dict[str, Any]:
     """Return the source's stamp with its shape, dtype and digest, for the manifest."""
-    known = asdict(source)
     return {
         **source.stamp(),
-        "shape": list(known["shape"]),
+        "shape": list(source.shape),
         "dtype": str(source.dtype),
         "sha256": sha256(source.path),
     }
 
 
-def _npz_member(path: Path, key: str | None, name: str) -> str:
-    with zipfile.ZipFile(path) as archive:
-        keys = [entry.removesuffix(".npy") for entry in archive.namelist()]
-    if key is None and len(keys) == 1:
-        return keys[0]
-    if key not in keys:
-        raise DataError(
-            f"{_key_setting(name)} must name one of the arrays {', '.join(keys)} in {path.name},"
-            f" got {key}"
-        )
-    return key
-
-
-def _key_setting(name: str) -> str:
-    return name.replace("_train", "") + "_key"
-
-
-def _open_member(path: Path, key: str | None) -> IO[bytes]:
+def open_member(path: Path, key: str | None) -> IO[bytes]:
     """Open a stream of an ``.npy`` file or of one array of an ``.npz`` file."""
     if key is None:
         return path.open("rb")
@@ -290,7 +187,8 @@ def _open_member(path: Path, key: str | None) -> IO[bytes]:
     return zipfile.ZipFile(path).open(f"{key}.npy")
 
 
-def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return shape, Fortran order and dtype of an ``.npy`` stream."""
     version = npy_format.read_magic(file)
     if version == (1, 0):
         return npy_format.read_array_header_1_0(file)

@@ -14,9 +14,9 @@ from hpo_utils.base.config import load_config
 from hpo_utils.base.errors import DataError
 from hpo_utils.base.paths import project_root
 from hpo_utils.data.preparation import prepare_data
-from hpo_utils.formats.importing import import_files
-from hpo_utils.formats.preview import first_samples, first_targets
-from hpo_utils.formats.request import Request, request_of
+from hpo_utils.importing.importing import import_files
+from hpo_utils.importing.preview import first_samples, first_targets
+from hpo_utils.importing.request import Request, request_of
 
 RNG = np.random.default_rng(0)
 

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from hpo_utils.base.errors import DataError
-from hpo_utils.data import sources
-from hpo_utils.data.sources import open_array, sha256
+from hpo_utils.formats import sources
+from hpo_utils.formats.opening import open_array
+from hpo_utils.formats.sources import sha256
 
 ARRAY = np.arange(60, dtype=np.float32).reshape(5, 3, 4)
 
@@ -60,8 +61,8 @@ def test_what_is_no_array_of_numbers_is_said(tmp_path):
         "text": "real numbers, got dtype <U1",
         "words": "saved by numpy.save",
         "empty": "saved by numpy.save",
-        "folder": "existing .npy or .npz",
-        "missing": "existing .npy or .npz",
+        "folder": "must name an existing file",
+        "missing": "must name an existing file",
     }
     for name, message in cases.items():
         with pytest.raises(DataError, match=message) as caught:

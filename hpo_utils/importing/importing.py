@@ -27,20 +27,14 @@ from hpo_utils.base.paths import (
     write_npy,
     write_text,
 )
-from hpo_utils.data.sources import sha256
 from hpo_utils.data.split import part_words
-from hpo_utils.formats.endings import ARRAYS, CASES, RECORDINGS, TABLES, ending
+from hpo_utils.formats.endings import RECORDINGS, TABLES, ending
 from hpo_utils.formats.recordings import Axis, Loaders, Recording, read_recording, recordings_by_id
 from hpo_utils.formats.references import Named, References, read_references, shared_column
-from hpo_utils.formats.request import Request
-from hpo_utils.formats.samples import (
-    Samples,
-    holds_samples,
-    samples_of_arrays,
-    samples_of_cases,
-    samples_of_table,
-)
+from hpo_utils.formats.samples import Samples, holds_samples, read_samples
+from hpo_utils.formats.sources import sha256
 from hpo_utils.formats.windows import at_rate, cut
+from hpo_utils.importing.request import Request
 
 SOURCES = "sources.json"
 HEADER = """# Written by `python -m hpo_utils import`. Search with it:
@@ -156,17 +150,9 @@ def _import_samples(request: Request, file: Path, found: Imported, directory: Pa
     if request.targets is not None and request.id_column is None:
         request = replace(request, id_column=shared_column(file, request.targets))
     given = _references(request)
-    if ending(file) in TABLES:
-        samples = samples_of_table(file, Named(request.id_column) if given else request.named)
-    elif ending(file) in CASES:
-        samples = samples_of_cases(file)
-    elif ending(file) in ARRAYS:
-        samples = samples_of_arrays(file, request.key, None if given is None else len(given.values))
-    else:
-        raise DataError(
-            f"samples in one file must be a table or an array, got {file.name}: give several"
-            " recordings, or cut it by --window"
-        )
+    named = Named(request.id_column) if given else request.named
+    n_samples = None if given is None else len(given.values)
+    samples = read_samples(file, named, request.key, n_samples)
     references = given or samples.references
     if references is None:
         raise DataError(f"targets must be given by --targets, got none beside {file.name}")

@@ -1,0 +1,1 @@
+"""Measured files turned into arrays to train on, with the params file of their study."""
