@@ -30,7 +30,7 @@ class DatasetConfig:
     """The source arrays, their names, and which channels and samples to use."""
 
     name: str = "demo"  # names the prepared data: letters, digits, '-', '_'
-    # (N, L), (N, C, L) or (N, C, H, W): .npy, .npz, HDF5, NetCDF, MATLAB, a stack of TIFF images, .ts,
+    # (N, L), (N, C, L) or (N, C, H, W): .npy, .npz, HDF5, NetCDF, MATLAB, TIFF (a stack of images), .ts
     # or a table (CSV, Excel, ODS, Parquet) with a column for each wavelength; null: demo data
     x_train: str | None = None
     t_train: str | None = None  # the same kinds of files; (N, n_targets) or (N,)
@@ -44,7 +44,7 @@ class DatasetConfig:
     split_key: str | None = None  # name of that array inside a file with several, or of a column
     # positive numbers, (N,): how much each sample counts in what is learnt and in what is chosen
     weights: str | None = None
-    weights_key: str | None = None  # name of that array inside an .npz with several
+    weights_key: str | None = None  # name of that array inside a file with several, or of a column
     channel_names: list[str] | None = None  # names of all channels in the file
     target_names: list[str] | None = None
     target_units: list[str] | None = None
