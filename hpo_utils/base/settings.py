@@ -30,7 +30,7 @@ class DatasetConfig:
     """The source arrays, their names, and which channels and samples to use."""
 
     name: str = "demo"  # names the prepared data: letters, digits, '-', '_'
-    # (N, L), (N, C, L) or (N, C, H, W): .npy, .npz, HDF5, NetCDF, MATLAB, TIFF (a stack of images), .ts
+    # (N, L), (N, C, L) or (N, C, H, W): .npy, .npz, HDF5, NetCDF, MATLAB, TIFF stacks, .ts
     # or a table (CSV, Excel, ODS, Parquet) with a column for each wavelength; null: demo data
     x_train: str | None = None
     t_train: str | None = None  # the same kinds of files; (N, n_targets) or (N,)
