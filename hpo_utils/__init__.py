@@ -29,7 +29,7 @@ _PLACES = {
     "settle_winner": "winner.settle",
     "load_bundle": "bundle.bundle",
     "predict": "bundle.bundle",
-    "evaluate": "bundle.acceptance",
+    "evaluate": "upkeep.acceptance",
 }
 
 __all__ = [*_PLACES]

@@ -303,7 +303,7 @@ def _predicted(options: argparse.Namespace) -> tuple[Any, Any, list[str] | None]
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from hpo_utils.bundle.acceptance import evaluate
+    from hpo_utils.upkeep.acceptance import evaluate
 
     table = evaluate(**_compared(options)[0], accept_outliers=options.accept_outliers)
     print(table.to_string(float_format="{:.4g}".format))
@@ -312,19 +312,19 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _adapt(options: argparse.Namespace) -> None:
-    from hpo_utils.bundle.adaptation import adapt
+    from hpo_utils.upkeep.adaptation import adapt
 
     found = adapt(**_compared(options)[0], out=options.out.absolute())
     print(found.table.to_string(float_format="{:.4g}".format))
     print(
-        "no correction is shown to help: nothing was written"
+        "nothing is shown to help: nothing was written"
         if found.directory is None
-        else f"the corrected bundle: {options.out}"
+        else f"the adapted bundle: {options.out}"
     )
 
 
 def _monitor(options: argparse.Namespace) -> None:
-    from hpo_utils.monitoring import monitor
+    from hpo_utils.upkeep.monitoring import monitor
 
     given, ids = _compared(options)
     table = monitor(**given, ids=ids, accept_outliers=options.accept_outliers)

@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 
 from hpo_utils.base.errors import BundleError, DataError
-from hpo_utils.bundle.acceptance import evaluate
-from hpo_utils.bundle.adaptation import adapt
 from hpo_utils.bundle.bundle import predict
 from hpo_utils.bundle.onnx_prediction import load_onnx, predict_by_onnx
 from hpo_utils.data.preparation import prepare_data
@@ -16,6 +14,8 @@ from hpo_utils.data.scaling import Standardizer
 from hpo_utils.report.data_sections import sentence_on_decades
 from hpo_utils.scores.spread import calibrate_spread, coverage
 from hpo_utils.study.search import run_study
+from hpo_utils.upkeep.acceptance import evaluate
+from hpo_utils.upkeep.adaptation import adapt
 from hpo_utils.winner.settle import settle_winner, winner_directory
 
 LOGARITHMIC = {"dataset.target_names": ["level", "count"], "dataset.logarithmic": ["count"]}

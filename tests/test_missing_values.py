@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from hpo_utils.base.errors import DataError
-from hpo_utils.bundle.acceptance import evaluate
 from hpo_utils.bundle.bundle import predict
 from hpo_utils.bundle.onnx_prediction import load_onnx, predict_by_onnx
 from hpo_utils.data.outliers import is_missing, without_codes
 from hpo_utils.data.preparation import prepare_data
 from hpo_utils.study.search import run_study
+from hpo_utils.upkeep.acceptance import evaluate
 from hpo_utils.winner.settle import settle_winner, winner_directory
 
 RNG = np.random.default_rng(0)

@@ -10,7 +10,6 @@ from hpo_utils.baselines.linear import fit_ridge
 from hpo_utils.baselines.pls import fit_pls
 from hpo_utils.baselines.take_home import choose_shares
 from hpo_utils.baselines.trees import fit_boosting, fit_extra_trees
-from hpo_utils.bundle.acceptance import evaluate
 from hpo_utils.data.audit import FINE, audit_leakage
 from hpo_utils.data.preparation import prepare_data
 from hpo_utils.data.scaling import Standardizer
@@ -21,6 +20,7 @@ from hpo_utils.scores.skill import errors_with_intervals, skill_with_intervals
 from hpo_utils.scores.spread import calibrate_spread, coverage
 from hpo_utils.scores.yardstick import Yardstick
 from hpo_utils.study.search import run_study
+from hpo_utils.upkeep.acceptance import evaluate
 from hpo_utils.winner.settle import settle_winner, winner_directory
 
 RNG = np.random.default_rng(0)

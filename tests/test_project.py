@@ -85,7 +85,7 @@ def test_asking_for_help_imports_neither_pytorch_nor_optuna():
 
 FOLDERS = [  # of the package, each importing only those before it; the command line imports all
     "base", "formats", "data", "importing", "scores", "baselines", "network", "training", "bundle",
-    "trials", "workers", "study", "winner", "insight", "report",
+    "upkeep", "trials", "workers", "study", "winner", "insight", "report",
 ]  # fmt: skip
 MOST_MODULES = 12  # in a folder
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from hpo_utils.base.errors import DataError
-from hpo_utils.bundle.acceptance import evaluate
 from hpo_utils.bundle.bundle import load_bundle, predict
 from hpo_utils.data.outliers import FarValues
 from hpo_utils.data.preparation import prepare_data
+from hpo_utils.upkeep.acceptance import evaluate
 from hpo_utils.winner.settle import winner_directory
 
 CODES = [-9999, -999, -999.25, 99999, -8888, 9.96921e36, 1e20, -1e30, 3.4e38, 2.0**31,

@@ -11,7 +11,7 @@ from hpo_utils.__main__ import main
 from hpo_utils.base.config import updated
 from hpo_utils.base.errors import BundleError
 from hpo_utils.bundle.bundle import load_bundle, predict
-from hpo_utils.monitoring import DECISION, chart, monitor
+from hpo_utils.upkeep.monitoring import DECISION, chart, monitor
 
 # NIST/SEMATECH e-Handbook of Statistical Methods, 6.3.2.3: target 325, slack 0.3175
 NIST = [

@@ -7,9 +7,9 @@ from sklearn.metrics import mean_absolute_error, r2_score
 from hpo_utils.__main__ import main
 from hpo_utils.base.errors import BundleError, DataError
 from hpo_utils.base.paths import resolve
-from hpo_utils.bundle.acceptance import evaluate
 from hpo_utils.bundle.bundle import load_bundle, predict
 from hpo_utils.data.preparation import prepare_data
+from hpo_utils.upkeep.acceptance import evaluate
 from hpo_utils.winner.settle import load_evaluation, winner_directory
 
 

@@ -1,8 +1,8 @@
 """Adapt a bundle to another instrument, season or rig, by a few new samples with reference values.
 
 Its predictions are corrected by an offset, or by a line, for each target: the standard first step
-of calibration transfer (Feudale et al., Chemom. Intell. Lab. Syst. 64 (2002), 181-192). The
-networks are not trained further.
+of calibration transfer (Feudale et al., Chemom. Intell. Lab. Syst. 64 (2002), 181-192). Where that
+is shown to be too little, the networks are trained further, first their last layers, then all.
 """
 
 from __future__ import annotations
@@ -15,25 +15,31 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from hpo_utils.base.errors import BundleError
 from hpo_utils.base.paths import whole_directory, write_json, write_text
 from hpo_utils.baselines.linear import folds
-from hpo_utils.bundle.acceptance import compared
 from hpo_utils.bundle.agreement import why_not_onnx
 from hpo_utils.bundle.bundle import DOMAIN, Bundle, load_bundle, predict, replace_arrays
-from hpo_utils.bundle.layout import Prediction
+from hpo_utils.bundle.layout import Prediction, raw_pieces
 from hpo_utils.bundle.onnx_file import write_onnx
 from hpo_utils.bundle.onnx_prediction import ONNX_FILE
 from hpo_utils.formats.opening import open_array
 from hpo_utils.scores.intervals import count_units
 from hpo_utils.scores.metrics import mean_of_measured, measured
 from hpo_utils.scores.spread import calibrate
+from hpo_utils.upkeep.acceptance import compared
+from hpo_utils.upkeep.finetuning import Tuning, fine_tuned, held_out, networks_of
 
 AS_IS, OFFSET, LINE = "as it is", "offset", "line"
 NEEDED = {AS_IS: 1, OFFSET: 3, LINE: 8}  # independent samples or groups that a correction needs
+NEEDED_TO_TRAIN = 20  # independent samples or groups, for networks to be trained further
+SURE = (
+    2.0  # standard errors of the gain that this takes; a correction, which changes less, takes one
+)
 MAX_FOLDS = 10
 N_COMPARED = 16  # samples on which the ONNX file is compared
 Line = tuple[float, float]  # slope and offset
@@ -44,7 +50,7 @@ class Adaptation:
     """What adapting a bundle gave.
 
     ``directory`` is that of the adapted bundle, None if no correction helped. ``table`` has a row
-    for each target: the correction, and the RMSE without and with it, by cross-validation.
+    for each target: what was done, and the RMSE without and with it, by cross-validation.
     """
 
     directory: Path | None
@@ -65,7 +71,8 @@ def adapt(
     """Correct a bundle's predictions by new samples; write the corrected bundle to ``out``.
 
     For each target, the correction is an offset or a line only if cross-validation on the new
-    samples, which leaves out whole groups, shows it to be better by more than a standard error.
+    samples, which leaves out whole groups, shows it to be better by more than a standard error. If
+    the networks trained further are better than that by more than two, they take its place.
     Intervals are calibrated again on the samples left out, if all targets of all of them were
     measured; else they stay, and the model card says so. The limits of the domain are widened until
     they hold for the new samples. The old bundle stays as it is.
@@ -93,20 +100,24 @@ def adapt(
             " learnt as a logarithm (dataset.logarithmic)"
         )
     y_true, found, units = compared(known, x, t, groups, device, x_key, t_key, groups_key, True)
-    kinds, lines, held_out = [], [], np.full(y_true.shape, np.nan)
+    kinds, lines, corrected = [], [], np.full(y_true.shape, np.nan)
     for k, rows in enumerate(measured(y_true).T):
         own = None if units is None else units[rows]
-        kind, line, predicted = _choose(
+        kind, line, left_out = _choose(
             found.y[rows, k].astype(np.float64), y_true[rows, k].astype(np.float64), own
         )
         kinds.append(kind)
         lines.append(line)
-        held_out[rows, k] = predicted
-    table = _table(known, kinds, lines, found.y, held_out, y_true)
+        corrected[rows, k] = left_out
+    tuned, tuning, predicted = _trained_further(known, x, x_key, y_true, units, corrected)
+    if tuning is not None:
+        kinds, lines = [str(tuning)] * len(kinds), [(1.0, 0.0)] * len(lines)
+    table = _table(known, kinds, lines, found.y, predicted, y_true)
     if set(kinds) == {AS_IS}:
         return Adaptation(None, table)
-    adapted = _corrected(known, lines, found, np.abs(held_out - y_true), units)
-    arrays = {}
+    now = found if tuning is None else predict(tuned, x, "cpu", x_key, accept_outliers=True)
+    adapted = _corrected(tuned, lines, now, np.abs(predicted - y_true), units)
+    arrays = {} if tuning is None else networks_of(tuned)
     if known.model.domain is not None and found.domain is not None:
         arrays[f"{DOMAIN}.limits"] = known.model.domain.wider_limits(found.domain)
     _write(adapted, known, arrays, out, table, _first(x, x_key))
@@ -120,19 +131,59 @@ def _choose(
 
     ``y`` and ``truth`` have shape (n_samples,).
     """
-    numbers = np.arange(len(y)) if units is None else np.unique(units, return_inverse=True)[1]
     n_units = count_units(len(y), units) if len(y) else 0
     chosen, predicted = AS_IS, y
     for kind in (OFFSET, LINE):
         if n_units < NEEDED[kind]:
             break
         left_out = _left_out(kind, y, truth, units)
-        gain = (predicted - truth) ** 2 - (left_out - truth) ** 2
-        of_units = np.bincount(numbers, gain) / np.bincount(numbers)
-        error = float(np.std(of_units, ddof=1)) / len(of_units) ** 0.5
-        if of_units.mean() > error:
+        if _gain_in_errors((predicted - truth) ** 2 - (left_out - truth) ** 2, units) > 1:
             chosen, predicted = kind, left_out
     return chosen, _fitted(chosen, y, truth), predicted
+
+
+def _gain_in_errors(gain: NDArray[np.float64], units: NDArray[np.int64] | None) -> float:
+    """Return the mean of a gain (n_samples,) in its standard errors, by whole units."""
+    numbers = np.arange(len(gain)) if units is None else np.unique(units, return_inverse=True)[1]
+    of_units = np.bincount(numbers, gain) / np.bincount(numbers)
+    error = float(np.std(of_units, ddof=1)) / len(of_units) ** 0.5
+    return float(of_units.mean() / max(error, 1e-30))
+
+
+def _trained_further(
+    bundle: Bundle,
+    x: NDArray[Any] | str | Path,
+    x_key: str | None,
+    y_true: NDArray[Any],
+    units: NDArray[np.int64] | None,
+    corrected: NDArray[np.float64],
+) -> tuple[Bundle, Tuning | None, NDArray[np.float64]]:
+    """Return the bundle with networks trained further, how far, and predictions of what was held.
+
+    If that does not do better than the ``corrected`` predictions, these and the bundle return.
+    """
+    known = np.asarray(measured(y_true).any(axis=1))  # others teach nothing
+    groups = None if units is None else units[known]
+    if not bundle.layout.has_network or count_units(int(known.sum()), groups) < NEEDED_TO_TRAIN:
+        return bundle, None, corrected
+    pieces = raw_pieces(x, x_key, bundle.layout, bundle.layout.channel_names)
+    all_z = torch.cat([bundle.model.standardize(torch.from_numpy(piece)) for piece in pieces])
+    z = all_z[torch.from_numpy(known)]
+    t = y_true[known].astype(np.float64)
+    print(f"trying the networks trained further on {len(t)} samples", flush=True)
+    chosen, predicted = None, corrected[known]
+    for tuning, found in held_out(bundle, z, t, groups).items():
+        before, after = (
+            mean_of_measured((((y - t) / bundle.layout.target_std) ** 2).T)
+            for y in (predicted, found)
+        )
+        if _gain_in_errors(before - after, groups) > SURE:
+            chosen, predicted = tuning, found
+    if chosen is None:
+        return bundle, None, corrected
+    whole = np.full(y_true.shape, np.nan)
+    whole[known] = np.where(measured(t), predicted, np.nan)
+    return fine_tuned(bundle, z, t, chosen), chosen, whole
 
 
 def _left_out(
@@ -161,10 +212,10 @@ def _table(
     kinds: list[str],
     lines: list[Line],
     y: NDArray[Any],
-    held_out: NDArray[np.float64],
+    predicted: NDArray[np.float64],
     y_true: NDArray[Any],
 ) -> pd.DataFrame:
-    before, after = (np.sqrt(mean_of_measured((each - y_true) ** 2)) for each in (y, held_out))
+    before, after = (np.sqrt(mean_of_measured((each - y_true) ** 2)) for each in (y, predicted))
     columns = {
         "samples": measured(y_true).sum(axis=0),
         "correction": kinds,
@@ -252,18 +303,25 @@ def _section(table: pd.DataFrame, renewed: bool) -> str:
         "intervals are calibrated on them" if renewed else "intervals are not calibrated anew"
     )
     lines = [
-        f"| {name} | {row['samples']} | {row['slope']:.4g} · y + {row['offset']:.3g} |"
+        f"| {name} | {row['samples']} | {_in_words(row)} |"
         f" {row['RMSE as it is']:.3g} | {row['RMSE corrected']:.3g} | {row['unit']} |"
         for name, row in table.iterrows()
     ]
     return "\n".join(
         [
             "\n## Adapted\n",
-            "The predictions y of the model described above are corrected by new samples. Errors of"
-            f" the correction are those of samples that were left out of it; {intervals}.\n",
+            "The predictions y of the model described above are corrected by new samples, or its"
+            " networks are trained further on them. Errors after that are those of samples that"
+            f" were left out of it; {intervals}.\n",
             "| target | samples | correction | RMSE as it is | RMSE corrected | unit |",
             "|---|---|---|---|---|---|",
             *lines,
             "",
         ]
     )
+
+
+def _in_words(row: pd.Series) -> str:
+    """Return the correction of a target, for the model card."""
+    is_line = row["correction"] in (AS_IS, OFFSET, LINE)
+    return f"{row['slope']:.4g} · y + {row['offset']:.3g}" if is_line else row["correction"]

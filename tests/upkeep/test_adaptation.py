@@ -8,9 +8,9 @@ import pytest
 
 from hpo_utils.__main__ import main
 from hpo_utils.base.errors import BundleError
-from hpo_utils.bundle.adaptation import AS_IS, LINE, OFFSET, _choose, adapt
 from hpo_utils.bundle.bundle import load_bundle, predict
 from hpo_utils.bundle.onnx_prediction import load_onnx, predict_by_onnx
+from hpo_utils.upkeep.adaptation import AS_IS, LINE, OFFSET, _choose, adapt
 
 RNG = np.random.default_rng(0)
 
@@ -61,7 +61,7 @@ def test_an_adapted_bundle_predicts_alike_in_all_ways(home, tmp_path, capsys):
     before = {file.name: file.read_bytes() for file in bundle.iterdir()}
     files = [str(tmp_path / name) for name in ("x.npy", "t.xlsx")]
     assert main(["adapt", str(bundle), *files, "--out", str(tmp_path / "new")]) == 0
-    assert "the corrected bundle" in capsys.readouterr().out
+    assert "the adapted bundle" in capsys.readouterr().out
     assert {file.name: file.read_bytes() for file in bundle.iterdir()} == before
     adapted = tmp_path / "new"
     found = predict(adapted, x)

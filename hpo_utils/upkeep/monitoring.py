@@ -22,8 +22,8 @@ from hpo_utils.base.errors import BundleError
 from hpo_utils.base.formatting import with_units
 from hpo_utils.base.paths import write_text
 from hpo_utils.base.style import GREY, save_figure, styled, target_color, with_unit
-from hpo_utils.bundle.acceptance import compared, examined
 from hpo_utils.bundle.bundle import Bundle
+from hpo_utils.upkeep.acceptance import compared, examined
 
 WARNING, ACTION = 2.0, 3.0  # SEP from the bias of the test part
 # a lasting shift of one SEP is found after ten samples, on average; a false alarm comes once in 465

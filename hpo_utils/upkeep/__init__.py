@@ -1,0 +1,1 @@
+"""A bundle in use: compared with later data, adapted to another instrument, monitored."""
