@@ -117,6 +117,7 @@ class ModelConfig:
     )
     linear_start: bool = True  # begin at ridge regression on views of the inputs
     use_views: bool = True  # a dense network on statistics, quantiles and spectra stands beside
+    use_positions: bool = False  # also show the convolutions where along each axis a value lies
     use_statistics: bool = False  # also feed each channel's mean, spread and range to the head
     constrain_outputs: bool = True  # enforce dataset.fractions and dataset.non_negative
 

@@ -174,7 +174,11 @@ def _open_source(cfg: Config) -> Source:
     """Open the arrays of a configuration and check their headers; simulate demo data if needed."""
     cfg = with_source(cfg)
     x = open_array(resolve(str(cfg.dataset.x_train)), cfg.dataset.x_key, "dataset.x_train")
-    t = open_array(resolve(str(cfg.dataset.t_train)), cfg.dataset.t_key, "dataset.t_train")
+    own = cfg.dataset
+    beside = [(own.groups, own.groups_key), (own.split, own.split_key),
+              (own.weights, own.weights_key)]  # fmt: skip
+    apart = [key for file, key in beside if key is not None and file == own.t_train]
+    t = open_array(resolve(str(own.t_train)), own.t_key, "dataset.t_train", apart=apart)
     if x.ids and t.ids and x.ids != t.ids:
         raise DataError(
             f"{x.path.name} and {t.path.name} must name the same samples in the same order, but do"

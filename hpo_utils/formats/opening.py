@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,9 @@ from hpo_utils.formats.tables import read_table
 OTHERS = {*ARRAYS, *CASES, *RECORDINGS} - {*NUMPY}  # endings of files of other programs
 
 
-def open_array(path: Path, key: str | None, name: str, kinds: str = NUMBERS) -> ArraySource:
+def open_array(
+    path: Path, key: str | None, name: str, kinds: str = NUMBERS, apart: Sequence[str] = ()
+) -> ArraySource:
     """Read the header of an array file.
 
     Parameters
@@ -47,6 +50,8 @@ def open_array(path: Path, key: str | None, name: str, kinds: str = NUMBERS) -> 
         if its last word begins with x, targets with t.
     kinds
         NumPy kind letters of the accepted dtypes.
+    apart
+        Columns of a table that are no targets, such as that of the groups.
 
     Raises
     ------
@@ -60,7 +65,7 @@ def open_array(path: Path, key: str | None, name: str, kinds: str = NUMBERS) -> 
     if start.startswith(HDF5) or start.endswith(HDF5):  # MATLAB writes half a kilobyte before it
         return _open_hdf5(path, key, name, kinds)
     if ending(path) in OTHERS:
-        loaded = _load_other(path, key, name)
+        loaded = _load_other(path, key, name, apart)
         if loaded.dtype.kind not in kinds:
             raise DataError(wrong_kind(loaded.dtype, name, kinds, f" in {path.name}"))
         return loaded
@@ -84,7 +89,7 @@ def open_array(path: Path, key: str | None, name: str, kinds: str = NUMBERS) -> 
     return ArraySource(path, member, shape, dtype, fortran_order)
 
 
-def _load_other(path: Path, key: str | None, name: str) -> LoadedSource:
+def _load_other(path: Path, key: str | None, name: str, apart: Sequence[str]) -> LoadedSource:
     """Read a file of another program for what the setting ``name`` says; see ``open_array``."""
     what = name.rpartition(".")[2]
     if what.startswith("x"):
@@ -96,8 +101,12 @@ def _load_other(path: Path, key: str | None, name: str) -> LoadedSource:
         return _loaded(path, key, samples.values, labels, samples.ids, samples.remarks)
     if what.startswith("t"):
         found = _references(path, key, name)
-        labels = {"target_names": found.names, "target_units": found.units}
-        return _loaded(path, key, found.values, labels, found.ids, [])
+        kept = [k for k, each in enumerate(found.names) if each not in apart]
+        labels = {
+            "target_names": [found.names[k] for k in kept],
+            "target_units": [found.units[k] for k in kept],
+        }
+        return _loaded(path, key, found.values[:, kept], labels, found.ids, [])
     columns = read_table(path) if ending(path) in TABLES else []
     chosen = [column for column in columns if key in (None, column.name)]
     if len(chosen) != 1:

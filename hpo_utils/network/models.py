@@ -26,6 +26,7 @@ from hpo_utils.network.pretreatment import NONE, Pretreatment
 from hpo_utils.network.with_views import WithViews
 
 EVALUATION_VALUES = 2**24  # limit of the first layer's output without gradients: 64 MB in float32
+UNIFORM = 3**0.5  # ends of a uniform distribution of variance 1 about zero
 STAGE_WIDTHS = (1, 2, 4, 4)  # channels of the residual stages, in multiples of `hidden`
 
 
@@ -99,6 +100,22 @@ class ChannelStatistics(nn.Module):
         return out
 
 
+class Positions(nn.Module):
+    """The inputs, and a channel for each axis that says where along it a value lies.
+
+    Pooling over all places forgets where a shape was found, and so when an echo came back. From
+    such a channel convolutions learn it (Liu et al., "CoordConv", NeurIPS 2018).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, n_channels, ...) to (B, n_channels + n_axes, ...); positions have variance 1."""
+        positions = [torch.zeros_like(x[:, :1]) for _ in range(x.ndim - 2)]
+        for axis, empty in enumerate(positions, 2):
+            ramp = torch.linspace(-UNIFORM, UNIFORM, x.shape[axis], dtype=x.dtype, device=x.device)
+            positions[axis - 2] = empty + ramp.reshape((-1, *[1] * (x.ndim - 1 - axis)))
+        return torch.cat([x, *positions], 1)
+
+
 class ResidualCNN(nn.Module):
     """Strided 7-wide stem, pooling, four residual stages, global average pooling, two-layer head.
 
@@ -114,6 +131,8 @@ class ResidualCNN(nn.Module):
         Dropout probability of the features before each layer of the head.
     use_statistics
         Whether the head gets ``ChannelStatistics`` of the inputs next to the pooled features.
+    use_positions
+        Whether the first convolution gets ``Positions``.
     """
 
     def __init__(
@@ -124,12 +143,14 @@ class ResidualCNN(nn.Module):
         hidden: int,
         dropout_rate: float,
         use_statistics: bool,
+        use_positions: bool,
     ) -> None:
         super().__init__()
         self.pretreatment: nn.Module = nn.Identity()
-        layers = LAYERS[n_axes]
+        self.positions: nn.Module = Positions() if use_positions else nn.Identity()
+        layers, n_inputs = LAYERS[n_axes], n_channels + n_axes * use_positions
         self.stem = nn.Sequential(
-            layers.conv(n_channels, hidden, 7, stride=2, padding=3, bias=False),
+            layers.conv(n_inputs, hidden, 7, stride=2, padding=3, bias=False),
             layers.norm(hidden),
             layers.max_pool(3, stride=2, padding=1),
             nn.ReLU(inplace=True),
@@ -154,7 +175,8 @@ class ResidualCNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, n_channels, L) or (B, n_channels, H, W) to (B, n_targets)."""
-        features = self.pool(self.stages(self.stem(self.pretreatment(x))))  # (B, 4 * hidden)
+        placed = self.positions(self.pretreatment(x))
+        features = self.pool(self.stages(self.stem(placed)))  # (B, 4 * hidden)
         out: Tensor = self.head(_with_statistics(features, x, self.statistics))
         return out
 
@@ -173,12 +195,14 @@ class PlainCNN(nn.Module):
         hidden: int,
         dropout_rate: float,
         use_statistics: bool,
+        use_positions: bool,
     ) -> None:
         super().__init__()
         self.pretreatment: nn.Module = nn.Identity()
-        layers = LAYERS[n_axes]
+        self.positions: nn.Module = Positions() if use_positions else nn.Identity()
+        layers, n_inputs = LAYERS[n_axes], n_channels + n_axes * use_positions
         self.features = nn.Sequential(
-            layers.conv(n_channels, hidden, 3, padding=1, bias=False),
+            layers.conv(n_inputs, hidden, 3, padding=1, bias=False),
             layers.norm(hidden),
             layers.max_pool(2, ceil_mode=True),
             nn.ReLU(inplace=True),
@@ -195,7 +219,7 @@ class PlainCNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, n_channels, L) or (B, n_channels, H, W) to (B, n_targets)."""
-        features = self.features(self.pretreatment(x))  # (B, hidden)
+        features = self.features(self.positions(self.pretreatment(x)))  # (B, hidden)
         out: Tensor = self.head(_with_statistics(features, x, self.statistics))
         return out
 
@@ -245,6 +269,7 @@ def create_model(
         cfg.model.hidden,
         cfg.model.dropout_rate,
         cfg.model.use_statistics,
+        cfg.model.use_positions,
     )
     if cfg.model.pretreatment != NONE:
         model.pretreatment = Pretreatment(cfg.model.pretreatment, tuple(x_sample.shape[1:]))

@@ -12,7 +12,7 @@ RNG = np.random.default_rng(0)
 N, LENGTH = 40, 12
 X = RNG.normal(size=(N, LENGTH)).round(4)
 T = np.column_stack([X[:, :3].sum(axis=1), X[:, 3]]).round(4)
-RIG = [f"rig {k % 8}" for k in range(N)]
+RIG = [k % 8 for k in range(N)]
 HEADER = ["sample", *(f"{850 + 2 * k} nm" for k in range(LENGTH)), "Fat [%]", "Water [%]", "rig"]
 ROWS = [[f"s{k}", *X[k], *T[k], RIG[k]] for k in range(N)]
 
@@ -118,7 +118,7 @@ def test_tables_in_another_order_are_not_joined_by_chance(tmp_path, make_config)
     ("setting", "key", "message"),
     [
         ("dataset.groups", "lot", r"dataset.groups_key must name one of the columns of a.csv, got"),
-        ("dataset.t_train", "rig", r"targets must be numbers, got text in rig of a.csv"),
+        ("dataset.t_train", "sample", r"targets must be numbers, got text in sample of a.csv"),
         ("dataset.t_train", "lot", r"a column must be one of sample, .*, got 'lot'"),
     ],
 )

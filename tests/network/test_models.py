@@ -14,6 +14,7 @@ from hpo_utils.network.constraints import PhysicalOutput
 from hpo_utils.network.convolutions import Conv1d, Conv2d
 from hpo_utils.network.models import (
     PlainCNN,
+    Positions,
     ResidualCNN,
     create_model,
     create_network,
@@ -79,6 +80,42 @@ def test_the_head_sees_the_levels_that_convolutions_lose(residual, shape):
     np.testing.assert_allclose(seen["out"].detach(), np.concatenate(expected, 1), rtol=1e-4)
     model.train()(x).square().mean().backward()
     assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5), (2, 3, 5, 4)])
+def test_positions_are_channels_of_variance_one(shape):
+    x = torch.randn(shape)
+    placed = Positions()(x)
+    torch.testing.assert_close(placed[:, :3], x)
+    assert placed.shape[1] == 3 + len(shape) - 2
+    for axis in range(2, len(shape)):
+        position = placed[:, 1 + axis]
+        steps = position.diff(dim=axis - 1)  # a channel of its own axis rises evenly
+        torch.testing.assert_close(steps, torch.full_like(steps, 2 * 3**0.5 / (shape[axis] - 1)))
+        assert position.mean().abs() < 1e-6
+
+
+def test_with_positions_a_network_learns_when_an_echo_comes_back():
+    """Pooled over all places, an echo is the same wherever it is."""
+    generator = torch.Generator().manual_seed(0)
+    places = torch.rand(256, generator=generator)
+    grid = torch.arange(128) / 128
+    x = torch.exp(-(((grid - 0.1 - 0.8 * places[:, None]) / 0.02) ** 2))[:, None]
+    errors = {}
+    for use_positions in (False, True):
+        torch.manual_seed(0)
+        cfg = config(residual=False)
+        cfg.model.use_positions = use_positions
+        model = create_model(cfg, x, out_dim=1)
+        optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+        for _ in range(15):
+            for rows in torch.randperm(192, generator=generator).split(16):
+                optimizer.zero_grad()
+                (model(x[rows])[:, 0] - places[rows]).square().mean().backward()
+                optimizer.step()
+        found = predict(model, x[192:], 64)[:, 0]
+        errors[use_positions] = float((found - places[192:]).square().mean().sqrt())
+    assert errors[True] < 0.5 * errors[False]
 
 
 def test_dropout_acts_in_training_only():
