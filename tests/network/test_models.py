@@ -95,6 +95,17 @@ def test_positions_are_channels_of_variance_one(shape):
         assert position.mean().abs() < 1e-6
 
 
+@pytest.mark.parametrize("residual", [True, False])
+@pytest.mark.parametrize("shape", [(6, 2, 40), (6, 2, 16, 20)])
+def test_onnx_knows_the_positions(residual, shape, run_onnx):
+    cfg = config(residual)
+    cfg.model.use_positions = True
+    x = torch.randn(shape)
+    model = create_model(cfg, x, out_dim=3).eval()
+    with torch.no_grad():
+        np.testing.assert_allclose(run_onnx(model, x), model(x), atol=1e-4)
+
+
 def test_with_positions_a_network_learns_when_an_echo_comes_back():
     """Pooled over all places, an echo is the same wherever it is."""
     generator = torch.Generator().manual_seed(0)
