@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from mixtures import configurations
+from numpy.typing import NDArray
 from record import keep
 
-from hpo_utils.base.config import Config, updated
+from hpo_utils.base.config import Config, load_config, updated
 from hpo_utils.baselines.components import sight_of
 from hpo_utils.data.preparation import prepare_data
 from hpo_utils.training.directory import create_trial_output_dir
@@ -26,7 +27,7 @@ from hpo_utils.training.train import train_trial
 
 SEEDS = (42, 1)
 SETS = ("tecator, fold 1", "tecator, fold 3", "riser, seed 42", "riser, seed 43",
-        "echo", "chirp", "scatter", "steps")  # fmt: skip
+        "echo", "chirp", "scatter", "steps", "A-scans", "A-scans, convolutions alone")  # fmt: skip
 TRIED: dict[str, tuple[dict[str, float], ...]] = {
     "augmentation": (
         {}, {"augmentation.noise": 0.05}, {"augmentation.noise": 0.2}, {"augmentation.gain": 0.1},
@@ -37,6 +38,34 @@ TRIED: dict[str, tuple[dict[str, float], ...]] = {
 }  # fmt: skip
 
 CONFIGURATIONS: dict[str, Config] = {}  # by set, for the processes that are forked
+
+
+def a_scans() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return echoes in two sensors, (350, 2, 1024), and their delay, height and distance."""
+    rng, n, t = np.random.default_rng(5), 350, np.arange(1024)
+    delay, height = rng.uniform(200, 700, (n, 1)), rng.uniform(0.1, 1, (n, 1))
+    apart, frequency = rng.uniform(20, 120, (n, 1)), 0.05 * (1 + 0.1 * rng.normal(size=(n, 1)))
+
+    def pulse(at: NDArray[np.float64] | float) -> NDArray[np.float64]:
+        return np.exp(-(((t - at) / 18) ** 2)) * np.cos(2 * np.pi * frequency * (t - at))
+
+    echo = pulse(80.0) + height * (pulse(delay) - 0.6 * pulse(delay + apart))
+    echo = echo * rng.uniform(0.7, 1.4, (n, 1))
+    x = np.stack([echo, 0.7 * np.roll(echo, 30, axis=1)], axis=1)
+    return x + 0.08 * rng.normal(size=x.shape), np.hstack([delay, height, apart])
+
+
+def added(directory: Path) -> dict[str, Config]:
+    """Return the configurations of the A-scans, with views of the inputs and without."""
+    files = {f"dataset.{key}_train": str(directory / f"scans_{key}.npy") for key in "xt"}
+    for file, values in zip(files.values(), a_scans(), strict=True):
+        np.save(file, values.astype(np.float32))
+    given = {**files, "paths.outputs_root": str(directory), "dataset.name": "scans"}
+    alone = {"model.linear_start": False, "model.use_views": False}
+    return {
+        "A-scans": load_config("params/signals.yaml", **given),
+        "A-scans, convolutions alone": load_config("params/signals.yaml", **given, **alone),
+    }
 
 
 def score(job: tuple[str, dict[str, float], int]) -> dict[str, object]:
@@ -58,7 +87,8 @@ def main() -> None:
     options = parser.parse_args()
     tried = TRIED[options.what]
     with tempfile.TemporaryDirectory() as directory:
-        sets = {n: cfg for n, cfg in configurations(Path(directory)).items() if n in options.sets}
+        known = {**configurations(Path(directory)), **added(Path(directory))}
+        sets = {name: cfg for name, cfg in known.items() if name in options.sets}
         CONFIGURATIONS.update(sets)
         for cfg in sets.values():
             sight_of(cfg, prepare_data(cfg))
