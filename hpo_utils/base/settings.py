@@ -21,7 +21,7 @@ BEFORE: dict[str, Any] = {
     "model.linear_start": False, "model.use_views": False, "model.pretreatment": "none",
     "dataset.thinning": "pick", "augmentation.noise": 0.0, "augmentation.gain": 0.0,
     "augmentation.offset": 0.0, "augmentation.slope": 0.0, "augmentation.shift": 0.0,
-    "augmentation.mixup": 0.0, "data_split.val_fold": None,
+    "augmentation.mixup": 0.0, "data_split.val_fold": None, "model.use_positions": False,
 }  # fmt: skip
 
 
