@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from hpo_utils.base.config import updated
+from hpo_utils.base.config import load_config, updated
 from hpo_utils.base.errors import DataError, HpoError
 from hpo_utils.data import preparation
 from hpo_utils.data.checks import channel_indices
@@ -366,3 +366,14 @@ def test_the_repeatability_of_the_reference_is_kept_and_checked(make_config, mak
         cfg = make_config(**make_arrays(**{"dataset.target_repeatability": wrong}))
         with pytest.raises(DataError, match="or null, for each of 2 targets"):
             prepare_data(cfg)
+
+
+@pytest.mark.parametrize("shape", [(40, 30), (40, 2, 30), (40, 1, 12, 10)])
+def test_the_params_of_signals_take_images_as_well(tmp_path, shape):
+    x, t = np.random.default_rng(0).normal(size=shape), np.arange(40.0)
+    files = {f"dataset.{key}_train": str(tmp_path / f"{key}.npy") for key in "xt"}
+    for file, values in zip(files.values(), (x, t), strict=True):
+        np.save(file, values)
+    cfg = load_config("params/signals.yaml", **files, **{"paths.outputs_root": str(tmp_path)})
+    data = prepare_data(cfg)
+    assert len(data.manifest["axis_names"]) == (2 if len(shape) == 4 else 1)
