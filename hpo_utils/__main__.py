@@ -114,10 +114,10 @@ def _add_bundle_commands(commands: Any) -> None:
             "--groups",
             type=Path,
             default=None,
-            help=".npy or .npz: which recording each sample is from; its samples err together",
+            help="array of the recording that each sample is from; its samples err together",
         )
         command.add_argument(
-            "--groups-key", default=None, help="name of the group array inside the .npz"
+            "--groups-key", default=None, help="name of the group array inside its file"
         )
     adapt.add_argument("--out", type=Path, required=True, help="new directory for the bundle")
 

@@ -107,7 +107,8 @@ def write_bundle(
 
 def replace_arrays(directory: Path, arrays: Mapping[str, Tensor]) -> str:
     """Write other values into the weights of a bundle; return the digest for ``bundle.json``."""
-    (directory / WEIGHTS).write_bytes(save({**load_file(directory / WEIGHTS), **arrays}))
+    new = {name: values.contiguous() for name, values in arrays.items()}
+    (directory / WEIGHTS).write_bytes(save({**load_file(directory / WEIGHTS), **new}))
     return _sha256(directory)
 
 

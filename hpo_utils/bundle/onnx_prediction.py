@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,10 @@ def load_onnx(directory: Path, device: str) -> OnnxBundle | None:
     """Return the part of a bundle that predicts by its ONNX file, on a processor.
 
     None if there is no such file, a graphics card may be meant, or a file cannot be read: loading
-    the whole bundle says what is wrong.
+    the whole bundle says what is wrong. Without PyTorch there is no other way.
     """
-    on_cpu = device == "cpu" or (device == "auto" and shutil.which("nvidia-smi") is None)
+    no_card = shutil.which("nvidia-smi") is None or find_spec("torch") is None
+    on_cpu = device == "cpu" or (device == "auto" and no_card)
     if not on_cpu or not (directory / ONNX_FILE).is_file():
         return None
     import onnxruntime

@@ -24,6 +24,7 @@ from hpo_utils.base.paths import (
     write_json,
     write_npy,
 )
+from hpo_utils.base.settings import DatasetConfig
 from hpo_utils.data import synthetic
 from hpo_utils.data.checks import (
     channel_indices,
@@ -42,6 +43,7 @@ from hpo_utils.data.prepared import MANIFEST_VERSION, PreparedData, input_scaler
 from hpo_utils.data.scaling import in_blocks
 from hpo_utils.data.split import PARTS, group_ids, part_words, split_indices
 from hpo_utils.formats.opening import open_array
+from hpo_utils.formats.references import Named, shared_column
 from hpo_utils.formats.sources import ArraySource, describe, sha256
 
 RATIOS = ("train_ratio", "val_ratio", "test_ratio")
@@ -173,12 +175,11 @@ def _simulated(cfg: Config) -> Path:
 def _open_source(cfg: Config) -> Source:
     """Open the arrays of a configuration and check their headers; simulate demo data if needed."""
     cfg = with_source(cfg)
-    x = open_array(resolve(str(cfg.dataset.x_train)), cfg.dataset.x_key, "dataset.x_train")
     own = cfg.dataset
-    beside = [(own.groups, own.groups_key), (own.split, own.split_key),
-              (own.weights, own.weights_key)]  # fmt: skip
-    apart = [key for file, key in beside if key is not None and file == own.t_train]
-    t = open_array(resolve(str(own.t_train)), own.t_key, "dataset.t_train", apart=apart)
+    files = [resolve(str(file)).resolve() for file in (own.x_train, own.t_train)]
+    named = _columns(own, *files)
+    x = open_array(files[0], own.x_key, "dataset.x_train", named=named)
+    t = open_array(files[1], own.t_key, "dataset.t_train", named=named, inputs=files[0])
     if x.ids and t.ids and x.ids != t.ids:
         raise DataError(
             f"{x.path.name} and {t.path.name} must name the same samples in the same order, but do"
@@ -198,6 +199,18 @@ def _open_source(cfg: Config) -> Source:
         file, key = resolve(cfg.dataset.weights), cfg.dataset.weights_key
         weights = sample_weights(open_array(file, key, "dataset.weights").read(), x.shape[0])
     return Source(cfg, arrays, find_labels(cfg, x, t), split, weights)
+
+
+def _columns(own: DatasetConfig, x: Path, t: Path) -> Named:
+    """Return what is known of the columns, where inputs and targets are in tables."""
+    beside = [(own.groups, own.groups_key), (own.split, own.split_key),
+              (own.weights, own.weights_key)]  # fmt: skip
+    others = [
+        key for file, key in beside
+        if file is not None and key is not None and resolve(file).resolve() in (x, t)
+    ]  # fmt: skip
+    shared = shared_column(x, t) if x.is_file() and t.is_file() else None
+    return Named(ids=shared, targets=own.target_names or (), others=others)
 
 
 def _settings(source: Source) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
+from hpo_utils.formats.arrays import choose_array, read_arrays
 from hpo_utils.formats.endings import ARRAYS, CASES, NUMPY, RECORDINGS, TABLES, ending
 from hpo_utils.formats.references import Named, References, read_references
 from hpo_utils.formats.samples import holds_samples, read_samples
@@ -32,9 +33,14 @@ OTHERS = {*ARRAYS, *CASES, *RECORDINGS} - {*NUMPY}  # endings of files of other 
 
 
 def open_array(
-    path: Path, key: str | None, name: str, kinds: str = NUMBERS, apart: Sequence[str] = ()
+    path: Path,
+    key: str | None,
+    name: str,
+    kinds: str = NUMBERS,
+    named: Named = Named(),  # noqa: B008 - frozen
+    inputs: Path | None = None,
 ) -> ArraySource:
-    """Read the header of an array file.
+    """Read the header of an array file, or the whole of a file of another program.
 
     Parameters
     ----------
@@ -50,8 +56,10 @@ def open_array(
         if its last word begins with x, targets with t.
     kinds
         NumPy kind letters of the accepted dtypes.
-    apart
-        Columns of a table that are no targets, such as that of the groups.
+    named
+        Columns of a table that are known; its targets count if the table has all of them.
+    inputs
+        The file of the inputs, if ``path`` holds targets: a table of both has columns of both.
 
     Raises
     ------
@@ -65,7 +73,7 @@ def open_array(
     if start.startswith(HDF5) or start.endswith(HDF5):  # MATLAB writes half a kilobyte before it
         return _open_hdf5(path, key, name, kinds)
     if ending(path) in OTHERS:
-        loaded = _load_other(path, key, name, apart)
+        loaded = _load_other(path, key, name, named, inputs)
         if loaded.dtype.kind not in kinds:
             raise DataError(wrong_kind(loaded.dtype, name, kinds, f" in {path.name}"))
         return loaded
@@ -89,24 +97,30 @@ def open_array(
     return ArraySource(path, member, shape, dtype, fortran_order)
 
 
-def _load_other(path: Path, key: str | None, name: str, apart: Sequence[str]) -> LoadedSource:
+def _load_other(
+    path: Path, key: str | None, name: str, named: Named, inputs: Path | None
+) -> LoadedSource:
     """Read a file of another program for what the setting ``name`` says; see ``open_array``."""
     what = name.rpartition(".")[2]
     if what.startswith("x"):
-        samples = read_samples(path, Named(), key, option=_key_setting(name))
+        if key is not None and ending(path) in TABLES:
+            raise DataError(
+                f"{_key_setting(name)} names an array inside a file of several, but {path.name} is"
+                f" a table: got {key!r}, leave it out"
+            )
+        samples = read_samples(path, replace(named, targets=()), key, option=_key_setting(name))
         labels: dict[str, Any] = {"channel_names": samples.channels}
         if samples.axis is not None:
             labels["axis_names"] = [samples.axis.name]
             labels["axis_ranges"] = [[samples.axis.first, samples.axis.last]]
         return _loaded(path, key, samples.values, labels, samples.ids, samples.remarks)
     if what.startswith("t"):
-        found = _references(path, key, name)
-        kept = [k for k, each in enumerate(found.names) if each not in apart]
-        labels = {
-            "target_names": [found.names[k] for k in kept],
-            "target_units": [found.units[k] for k in kept],
-        }
-        return _loaded(path, key, found.values[:, kept], labels, found.ids, [])
+        found = _references(path, key, name, named, path == inputs)
+        labels = {"target_names": found.names, "target_units": found.units}
+        return _loaded(path, key, found.values, labels, found.ids, [])
+    if ending(path) in ARRAYS:
+        values = choose_array(read_arrays(path), key, _key_setting(name), path)
+        return _loaded(path, key, values, {}, None, [])
     columns = read_table(path) if ending(path) in TABLES else []
     chosen = [column for column in columns if key in (None, column.name)]
     if len(chosen) != 1:
@@ -118,16 +132,24 @@ def _load_other(path: Path, key: str | None, name: str, apart: Sequence[str]) ->
     return _loaded(path, key, np.array(cells) if numbers is None else numbers, {}, None, [])
 
 
-def _references(path: Path, key: str | None, name: str) -> References:
+def _references(
+    path: Path, key: str | None, name: str, named: Named, with_inputs: bool
+) -> References:
     """Return the targets that a file of another program holds."""
-    in_table = ending(path) in TABLES
-    if ending(path) in CASES or (in_table and key is None and holds_samples(path)):
-        found = read_samples(path, Named()).references
-        if found is None:
-            raise DataError(f"{name} must name a file with targets, got {path.name} without any")
-        return found
-    columns = Named(targets=[key]) if in_table and key is not None else Named()
-    return read_references(path, key, columns, _key_setting(name))
+    if ending(path) in TABLES:
+        asked = [key] if key is not None else list(named.targets)
+        known = {column.name for column in read_table(path)}
+        told = replace(named, targets=asked if key is not None or set(asked) <= known else ())
+        if not (with_inputs and holds_samples(path)):
+            return read_references(path, None, told, _key_setting(name))
+        found = read_samples(path, told).references
+    elif ending(path) in CASES:
+        found = read_samples(path, named).references
+    else:
+        return read_references(path, key, named, _key_setting(name))
+    if found is None:
+        raise DataError(f"{name} must name a file with targets, got {path.name} without any")
+    return found
 
 
 def _loaded(

@@ -64,13 +64,14 @@ class Named:
 
     Without ``ids`` the first column of text names the rows, if there is one. Without ``targets``
     all columns of numbers are targets, but the others named here. ``split`` holds the words train,
-    val and test; ``weights`` how much each sample counts.
+    val and test; ``weights`` how much each sample counts; ``others`` what is neither id nor target.
     """
 
     ids: str | None = None
     targets: Sequence[str] = ()
     split: str | None = None
     weights: str | None = None
+    others: Sequence[str] = ()
 
 
 def read_references(
@@ -126,7 +127,7 @@ def references_among(columns: Sequence[Column], path: Path, named: Named) -> Ref
             raise DataError(
                 f"a column must be one of {', '.join(by_name)} in {path.name}, got {wanted!r}"
             )
-    apart = (named.split, named.weights)
+    apart = (named.split, named.weights, *named.others)
     ids = by_name[named.ids] if named.ids else _first_text(columns, (*named.targets, *apart))
     taken = [by_name[name] for name in named.targets] or [
         column

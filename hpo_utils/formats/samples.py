@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
 from hpo_utils.formats.arrays import choose_array, read_arrays
-from hpo_utils.formats.endings import ARRAYS, CASES, TABLES, ending
+from hpo_utils.formats.endings import ARRAYS, CASES, TABLES, TIFF, ending
 from hpo_utils.formats.recordings import Axis
 from hpo_utils.formats.references import Named, References, references_among
 from hpo_utils.formats.tables import Column, read_table
 
 PLACE = re.compile(r"(?P<name>.*?)[ _]?(?P<place>[-+]?\d+([.,]\d+)?)\s*(?P<unit>[a-zA-Zµ/%-]*\d?)")
+COLOURS = (3, 4)  # values of a pixel: red, green, blue, and what shines through
 LEAST = 8  # columns of one name with rising or falling numbers that make an axis
 
 
@@ -131,6 +132,10 @@ def holds_samples(path: Path) -> bool:
 def _samples_of_arrays(path: Path, key: str | None, n_samples: int | None, option: str) -> Samples:
     """Read an array of samples; its axis of length ``n_samples`` is moved to the front."""
     values, remarks = choose_array(read_arrays(path), key, option, path), []
+    if ending(path) in TIFF and values.ndim == 3:  # pages of grey values
+        values = values[:, None]
+    elif ending(path) in TIFF and values.ndim == 4 and values.shape[-1] in COLOURS:
+        values = np.moveaxis(values, -1, 1)
     if values.ndim < 2:
         raise DataError(f"inputs must have two axes at least, got {values.shape} in {path.name}")
     if n_samples is not None and values.shape[0] != n_samples:

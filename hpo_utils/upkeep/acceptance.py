@@ -19,6 +19,7 @@ from hpo_utils.bundle.layout import Prediction
 from hpo_utils.data.checks import real_array, representable
 from hpo_utils.data.outliers import refuse_far_from, without_codes
 from hpo_utils.data.split import MIN_UNITS, group_ids, time_blocks
+from hpo_utils.formats.endings import TABLES, ending
 from hpo_utils.formats.opening import open_array
 from hpo_utils.scores.intervals import count_units
 from hpo_utils.scores.merit import figures_of_merit
@@ -226,6 +227,8 @@ def _units(
     if groups is None:
         return None
     if isinstance(groups, str | Path):
+        if ending(Path(groups)) in TABLES:  # whose rows may be in another order
+            raise DataError(f"groups must be an array, such as .npy, got the table {groups}")
         groups = open_array(Path(groups).expanduser(), key, "groups", kinds="iufbUS").read()
     return np.unique(group_ids(np.asarray(groups), n_samples, "groups"), return_inverse=True)[1]
 

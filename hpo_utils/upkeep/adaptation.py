@@ -49,12 +49,25 @@ Line = tuple[float, float]  # slope and offset
 class Adaptation:
     """What adapting a bundle gave.
 
-    ``directory`` is that of the adapted bundle, None if no correction helped. ``table`` has a row
+    ``directory`` is that of the adapted bundle, None if nothing helped. ``table`` has a row
     for each target: what was done, and the RMSE without and with it, by cross-validation.
     """
 
     directory: Path | None
     table: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class _Further:
+    """A bundle with networks trained further, and mean and spread predicted of what was left out.
+
+    ``predicted`` and ``spread`` have shape (n_samples, n_targets), NaN where nothing was measured.
+    """
+
+    bundle: Bundle
+    tuning: Tuning
+    predicted: NDArray[np.float64]
+    spread: NDArray[np.float64]
 
 
 def adapt(
@@ -109,15 +122,18 @@ def adapt(
         kinds.append(kind)
         lines.append(line)
         corrected[rows, k] = left_out
-    tuned, tuning, predicted = _trained_further(known, x, x_key, y_true, units, corrected)
-    if tuning is not None:
-        kinds, lines = [str(tuning)] * len(kinds), [(1.0, 0.0)] * len(lines)
+    tuned, predicted, spread = known, corrected, found.spread
+    further = _trained_further(known, x, x_key, y_true, units, corrected)
+    if further is not None:
+        tuned, predicted = further.bundle, further.predicted
+        spread = None if spread is None else further.spread.astype(np.float32)
+        kinds, lines = [str(further.tuning)] * len(kinds), [(1.0, 0.0)] * len(lines)
     table = _table(known, kinds, lines, found.y, predicted, y_true)
     if set(kinds) == {AS_IS}:
         return Adaptation(None, table)
-    now = found if tuning is None else predict(tuned, x, "cpu", x_key, accept_outliers=True)
-    adapted = _corrected(tuned, lines, now, np.abs(predicted - y_true), units)
-    arrays = {} if tuning is None else networks_of(tuned)
+    found = replace(found, spread=spread)
+    adapted = _corrected(tuned, lines, found, np.abs(predicted - y_true), units)
+    arrays = {} if further is None else networks_of(tuned)
     if known.model.domain is not None and found.domain is not None:
         arrays[f"{DOMAIN}.limits"] = known.model.domain.wider_limits(found.domain)
     _write(adapted, known, arrays, out, table, _first(x, x_key))
@@ -157,33 +173,40 @@ def _trained_further(
     y_true: NDArray[Any],
     units: NDArray[np.int64] | None,
     corrected: NDArray[np.float64],
-) -> tuple[Bundle, Tuning | None, NDArray[np.float64]]:
-    """Return the bundle with networks trained further, how far, and predictions of what was held.
+) -> _Further | None:
+    """Return the networks trained further, or None if the ``corrected`` predictions are as good.
 
-    If that does not do better than the ``corrected`` predictions, these and the bundle return.
+    They are better if the mean gain over all targets is sure and no target's error rises; each
+    target must have been measured often enough for that.
     """
     known = np.asarray(measured(y_true).any(axis=1))  # others teach nothing
     groups = None if units is None else units[known]
-    if not bundle.layout.has_network or count_units(int(known.sum()), groups) < NEEDED_TO_TRAIN:
-        return bundle, None, corrected
+    counts = [
+        count_units(int(rows.sum()), None if units is None else units[rows])
+        for rows in measured(y_true).T
+        if rows.any()
+    ]
+    enough = len(counts) == y_true.shape[1] and min(counts) >= NEEDED_TO_TRAIN
+    if not (bundle.layout.has_network and enough):
+        return None
     pieces = raw_pieces(x, x_key, bundle.layout, bundle.layout.channel_names)
     all_z = torch.cat([bundle.model.standardize(torch.from_numpy(piece)) for piece in pieces])
     z = all_z[torch.from_numpy(known)]
     t = y_true[known].astype(np.float64)
     print(f"trying the networks trained further on {len(t)} samples", flush=True)
-    chosen, predicted = None, corrected[known]
+    chosen, best = None, (corrected[known], np.empty(0))
     for tuning, found in held_out(bundle, z, t, groups).items():
-        before, after = (
-            mean_of_measured((((y - t) / bundle.layout.target_std) ** 2).T)
-            for y in (predicted, found)
-        )
-        if _gain_in_errors(before - after, groups) > SURE:
-            chosen, predicted = tuning, found
+        before, after = (((y - t) / bundle.layout.target_std) ** 2 for y in (best[0], found[0]))
+        gain = mean_of_measured((before - after).T)
+        none_worse = (mean_of_measured(after) <= mean_of_measured(before)).all()
+        if none_worse and _gain_in_errors(gain, groups) > SURE:
+            chosen, best = tuning, found
     if chosen is None:
-        return bundle, None, corrected
-    whole = np.full(y_true.shape, np.nan)
-    whole[known] = np.where(measured(t), predicted, np.nan)
-    return fine_tuned(bundle, z, t, chosen), chosen, whole
+        return None
+    whole = [np.full(y_true.shape, np.nan) for _ in best]
+    for values, part in zip(whole, best, strict=True):
+        values[known] = np.where(measured(t), part, np.nan)
+    return _Further(fine_tuned(bundle, z, t, chosen), chosen, *whole)
 
 
 def _left_out(

@@ -24,6 +24,9 @@ MAX_FOLDS = 4
 SLOWER = 0.1  # of the training's learning rate: the weights are near what is wanted
 
 
+Predicted = tuple[NDArray[np.float64], NDArray[np.float64]]  # mean and spread, in units
+
+
 @dataclass(frozen=True)
 class Tuning:
     """How far networks are trained further."""
@@ -42,7 +45,7 @@ TUNINGS = [  # from what changes little to what changes much
 
 def held_out(
     bundle: Bundle, z: Tensor, t: NDArray[np.float64], units: NDArray[np.int64] | None
-) -> dict[Tuning, NDArray[np.float64]]:
+) -> dict[Tuning, Predicted]:
     """Return predictions of each sample by networks trained further without its fold.
 
     Parameters
@@ -56,11 +59,14 @@ def held_out(
     units
         The group of each sample, (n_samples,), which stays in one fold; None if there are none.
     """
-    found = {tuning: np.full(t.shape, np.nan) for tuning in TUNINGS}
+    found = {each: (np.full(t.shape, np.nan), np.full(t.shape, np.nan)) for each in TUNINGS}
     for rest, held in folds(len(t), units, MAX_FOLDS):
         for last_only in (True, False):
             for tuning, tuned in _trained(bundle, z[rest], t[rest], last_only):
-                found[tuning][held] = predict_standardised(tuned, z[held])[0].numpy()
+                for values, part in zip(
+                    found[tuning], predict_standardised(tuned, z[held]), strict=True
+                ):
+                    values[held] = part.numpy()
     return found
 
 

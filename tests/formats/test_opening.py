@@ -114,9 +114,55 @@ def test_tables_in_another_order_are_not_joined_by_chance(tmp_path, make_config)
         prepare_data(make_config(**files))
 
 
+def test_ids_may_be_numbers(tmp_path, make_config):
+    head = [["id", *HEADER[1 : LENGTH + 1]], ["id", "Fat", "Water"]]
+    x = [[k, *X[k]] for k in range(N)]
+    t = [[k, *T[k]] for k in range(N)]
+    files = {f"dataset.{key}_train": str(tmp_path / f"{key}.csv") for key in "xt"}
+    write_csv(tmp_path / "x.csv", head[0], x)
+    write_csv(tmp_path / "t.csv", head[1], t)
+    assert prepare_data(make_config(**files)).target_names == ["Fat", "Water"]
+    write_csv(tmp_path / "t.csv", head[1], t[::-1])
+    with pytest.raises(DataError, match="must name the same samples"):
+        prepare_data(make_config(**files))
+
+
+def test_names_of_targets_choose_among_the_columns(tmp_path, make_config):
+    file = str(write_csv(tmp_path / "a.csv"))
+    files = {"dataset.x_train": file, "dataset.t_train": file}
+    data = prepare_data(make_config(**files, **{"dataset.target_names": ["Water", "Fat"]}))
+    np.testing.assert_allclose(
+        data.targets("test"), T[data.sample_numbers("test")][:, ::-1], rtol=1e-6
+    )
+
+
+def test_many_targets_of_one_word_are_no_spectrum(tmp_path):
+    table = [[f"s{k}", *T[k], *X[k, :9]] for k in range(N)]
+    header = ["sample", "Fat", "Water", *(f"C{10 + k}" for k in range(9))]
+    file = write_csv(tmp_path / "t.csv", header, table)
+    assert open_array(file, None, "dataset.t_train").shape == (N, 11)
+
+
+def test_a_file_of_several_arrays_holds_groups_too(tmp_path):
+    savemat(tmp_path / "rig.mat", {"x": X, "t": T, "g": np.array(RIG)})
+    groups = open_array(tmp_path / "rig.mat", "g", "dataset.groups", kinds="iufbUS")
+    np.testing.assert_array_equal(groups.read(), RIG)
+
+
+@pytest.mark.parametrize("shape", [(N, 9, 9), (N, 5, 6, 3)])
+def test_pages_are_images_and_not_channels(tmp_path, shape):
+    pages = RNG.integers(0, 255, shape).astype(np.uint8)
+    colours = "rgb" if len(shape) == 4 else "minisblack"
+    tifffile.imwrite(tmp_path / "x.tif", pages, photometric=colours)
+    found = open_array(tmp_path / "x.tif", None, "dataset.x_train").read()
+    expected = pages[:, None] if len(shape) == 3 else np.moveaxis(pages, -1, 1)
+    np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize(
     ("setting", "key", "message"),
     [
+        ("dataset.x_train", "nir", r"dataset.x_key names an array .* a.csv is a table"),
         ("dataset.groups", "lot", r"dataset.groups_key must name one of the columns of a.csv, got"),
         ("dataset.t_train", "sample", r"targets must be numbers, got text in sample of a.csv"),
         ("dataset.t_train", "lot", r"a column must be one of sample, .*, got 'lot'"),
@@ -137,4 +183,4 @@ def test_a_file_without_targets_is_said(tmp_path):
     header = HEADER[: LENGTH + 1]
     file = write_csv(tmp_path / "a.csv", header, [row[: LENGTH + 1] for row in ROWS])
     with pytest.raises(DataError, match=r"must name a file with targets, got a.csv without any"):
-        open_array(file, None, "dataset.t_train")
+        open_array(file, None, "dataset.t_train", inputs=file)

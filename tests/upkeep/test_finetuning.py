@@ -1,13 +1,14 @@
 """Networks trained further: where a line cannot help, only there, and as cross-validation said."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
 from hpo_utils.base.config import load_config
-from hpo_utils.bundle.bundle import load_bundle, predict
+from hpo_utils.bundle.bundle import load_bundle, predict, replace_arrays
 from hpo_utils.bundle.onnx_prediction import load_onnx, predict_by_onnx
 from hpo_utils.study.search import run_study
 from hpo_utils.upkeep.adaptation import adapt
@@ -72,6 +73,22 @@ def test_what_is_right_but_for_noise_is_left_as_it_is(bundle, tmp_path):
     assert adapt(bundle, x, predict(bundle, x).y + noise, tmp_path / "new").directory is None
 
 
+def test_a_target_that_was_not_measured_keeps_its_network(bundle, tmp_path, capsys):
+    x, t = spectra(1, 32, interferent=0.5)
+    t[8:, 1] = np.nan
+    adapt(bundle, x, t, tmp_path / "new")
+    assert "trained further" not in capsys.readouterr().out
+
+
+def test_networks_of_images_can_be_written_again(home, tmp_path):
+    """Their weights lie channels last."""
+    copy = shutil.copytree(home[0], tmp_path / "copy")
+    digest = replace_arrays(copy, networks_of(load_bundle(copy)))
+    content = json.loads((copy / "bundle.json").read_text())
+    (copy / "bundle.json").write_text(json.dumps({**content, "sha256": digest}))
+    np.testing.assert_array_equal(predict(copy, home[1][:3]).y, predict(home[0], home[1][:3]).y)
+
+
 def test_few_samples_train_nothing(bundle, tmp_path, capsys):
     found = adapt(bundle, *spectra(1, 12, interferent=0.5), tmp_path / "new")
     assert "trained further" not in capsys.readouterr().out
@@ -84,7 +101,7 @@ def test_no_sample_is_predicted_by_what_has_seen_it(bundle):
     x, t = spectra(4, 24)
     noise = np.random.default_rng(0).normal(size=t.shape)
     z = known.model.standardize(torch.from_numpy(x))
-    for found in held_out(known, z, t + noise, np.repeat(np.arange(8), 3)).values():
+    for found, _ in held_out(known, z, t + noise, np.repeat(np.arange(8), 3)).values():
         assert np.isfinite(found).all()
         assert ((found - t - noise) ** 2).mean() > 0.9 * (noise**2).mean()
 
