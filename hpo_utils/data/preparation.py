@@ -176,8 +176,8 @@ def _open_source(cfg: Config) -> Source:
     """Open the arrays of a configuration and check their headers; simulate demo data if needed."""
     cfg = with_source(cfg)
     own = cfg.dataset
-    files = [resolve(str(file)).resolve() for file in (own.x_train, own.t_train)]
-    named = _columns(own, *files)
+    files = [resolve(str(file)) for file in (own.x_train, own.t_train)]
+    named = _columns(own, *(file.resolve() for file in files))  # whichever way they are written
     x = open_array(files[0], own.x_key, "dataset.x_train", named=named)
     t = open_array(files[1], own.t_key, "dataset.t_train", named=named, inputs=files[0])
     if x.ids and t.ids and x.ids != t.ids:

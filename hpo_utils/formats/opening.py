@@ -115,7 +115,7 @@ def _load_other(
             labels["axis_ranges"] = [[samples.axis.first, samples.axis.last]]
         return _loaded(path, key, samples.values, labels, samples.ids, samples.remarks)
     if what.startswith("t"):
-        found = _references(path, key, name, named, path == inputs)
+        found = _references(path, key, name, named, inputs)
         labels = {"target_names": found.names, "target_units": found.units}
         return _loaded(path, key, found.values, labels, found.ids, [])
     if ending(path) in ARRAYS:
@@ -133,13 +133,14 @@ def _load_other(
 
 
 def _references(
-    path: Path, key: str | None, name: str, named: Named, with_inputs: bool
+    path: Path, key: str | None, name: str, named: Named, inputs: Path | None
 ) -> References:
     """Return the targets that a file of another program holds."""
     if ending(path) in TABLES:
         asked = [key] if key is not None else list(named.targets)
         known = {column.name for column in read_table(path)}
         told = replace(named, targets=asked if key is not None or set(asked) <= known else ())
+        with_inputs = inputs is not None and inputs.resolve() == path.resolve()
         if not (with_inputs and holds_samples(path)):
             return read_references(path, None, told, _key_setting(name))
         found = read_samples(path, told).references

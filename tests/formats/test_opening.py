@@ -36,7 +36,8 @@ def test_one_table_is_inputs_targets_and_groups(tmp_path, make_config, name, wri
     data = prepare_data(
         make_config(
             **{
-                "dataset.x_train": file, "dataset.t_train": file, "dataset.groups": file,
+                "dataset.x_train": file, "dataset.groups": file,
+                "dataset.t_train": str(tmp_path / ".." / tmp_path.name / name),
                 "dataset.groups_key": "rig",
             }
         )
