@@ -1,7 +1,7 @@
 """Time all four notebooks of this build and of an earlier one, in turns, on the same machine.
 
 The earlier build is a clone of this repository at another commit; both run in this environment. The
-results go to benchmarks/results/against_before_<study>.json.
+results go to benchmarks/results/against_before_<name>.json.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 
@@ -59,13 +60,12 @@ def main() -> None:
                 "ratio": took["before"] / took["now"],
             }
         )
-        print(f"| {pair + 1} | {_cells(list(rows[-1].values())[:3])} |", flush=True)
-    middle = [median(row[key] for row in rows) for key in ("before_s", "now_s", "ratio")]
-    print(f"| median | {_cells(middle)} |")
+        print(f"| {pair + 1} | {_cells(rows[-1].values())} |", flush=True)
+    print(f"| median | {_cells(median(row[key] for row in rows) for key in rows[0])} |")
     record.keep(f"against_before_{options.name}", rows)
 
 
-def _cells(values: list[float]) -> str:
+def _cells(values: Iterable[float]) -> str:
     return " | ".join(f"{value:.3g}" for value in values)
 
 

@@ -1,1 +1,1 @@
-"""The exported model: write, load, predict with and evaluate a bundle."""
+"""The exported model: write, load and predict with a bundle."""

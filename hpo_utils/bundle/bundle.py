@@ -205,11 +205,11 @@ def predict(
         Directory of a bundle, or a bundle returned by ``load_bundle``.
     x
         Raw inputs of shape (n_samples, *raw_shape) with all recorded channels, including those that
-        the model does not use; or an .npy or .npz file with them, read in chunks.
+        the model does not use; or a file with them, as ``formats.opening`` reads it.
     device
         Device to predict on, whichever device trained: ``auto``, ``cpu``, ``cuda``, ….
     x_key
-        Name of the array in an .npz file; None if the file holds only one.
+        Name of the array in a file of several; None if it holds only one.
     accept_outliers
         Whether values far outside the training range, such as -9999, are measurements.
 

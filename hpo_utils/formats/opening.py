@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hpo_utils.base.errors import DataError
 from hpo_utils.formats.arrays import choose_array, read_arrays
 from hpo_utils.formats.endings import ARRAYS, CASES, NUMPY, RECORDINGS, TABLES, ending
-from hpo_utils.formats.references import Named, References, read_references
+from hpo_utils.formats.references import Named, References, read_references, references_among
 from hpo_utils.formats.samples import holds_samples, read_samples
 from hpo_utils.formats.sources import (
     HDF5,
@@ -138,11 +138,12 @@ def _references(
     """Return the targets that a file of another program holds."""
     if ending(path) in TABLES:
         asked = [key] if key is not None else list(named.targets)
-        known = {column.name for column in read_table(path)}
+        columns = read_table(path)
+        known = {column.name for column in columns}
         told = replace(named, targets=asked if key is not None or set(asked) <= known else ())
         with_inputs = inputs is not None and inputs.resolve() == path.resolve()
         if not (with_inputs and holds_samples(path)):
-            return read_references(path, None, told, _key_setting(name))
+            return references_among(columns, path, told)
         found = read_samples(path, told).references
     elif ending(path) in CASES:
         found = read_samples(path, named).references

@@ -52,9 +52,9 @@ def evaluate(
         As for ``bundle.predict``.
     t
         Targets of shape (n_samples, n_targets), or (n_samples,) for a single target, in the
-        bundle's units; or an .npy or .npz file with them.
+        bundle's units; or a file with them, but no table.
     t_key, groups_key
-        Name of the array in an .npz file; None if the file holds only one.
+        Name of the array in a file of several; None if it holds only one.
     groups
         Recording of each sample, as numbers or names of shape (n_samples,), or a file with them.
         Errors within a recording are correlated, which widens the intervals.
