@@ -21,6 +21,7 @@ from hpo_utils.data.outliers import refuse_far_from, without_codes
 from hpo_utils.data.split import MIN_UNITS, group_ids, time_blocks
 from hpo_utils.formats.endings import TABLES, ending
 from hpo_utils.formats.opening import open_array
+from hpo_utils.formats.sources import NUMBERS
 from hpo_utils.scores.intervals import count_units
 from hpo_utils.scores.merit import figures_of_merit
 from hpo_utils.scores.metrics import measured, varies
@@ -220,6 +221,16 @@ def _table(
     return table
 
 
+def _read(file: str | Path, key: str | None, name: str, kinds: str) -> NDArray[Any]:
+    """Return the array of a file; a table is refused, since its rows may be in another order."""
+    if ending(Path(file)) in TABLES:
+        raise DataError(
+            f"{name} must be an array, such as .npy, got the table {file}: python -m hpo_utils"
+            " evaluate joins a table of measured values by ids and names"
+        )
+    return open_array(Path(file).expanduser(), key, name, kinds).read()
+
+
 def _units(
     groups: NDArray[Any] | str | Path | None, key: str | None, n_samples: int
 ) -> NDArray[np.int64] | None:
@@ -227,9 +238,7 @@ def _units(
     if groups is None:
         return None
     if isinstance(groups, str | Path):
-        if ending(Path(groups)) in TABLES:  # whose rows may be in another order
-            raise DataError(f"groups must be an array, such as .npy, got the table {groups}")
-        groups = open_array(Path(groups).expanduser(), key, "groups", kinds="iufbUS").read()
+        groups = _read(groups, key, "groups", "iufbUS")
     return np.unique(group_ids(np.asarray(groups), n_samples, "groups"), return_inverse=True)[1]
 
 
@@ -252,7 +261,7 @@ def _measured(t: NDArray[Any] | str | Path, key: str | None, bundle: Bundle) -> 
     """
     names, partly = bundle.layout.target_names, bundle.cfg.dataset.partly_measured
     if isinstance(t, str | Path):
-        t = open_array(Path(t).expanduser(), key, "t").read()
+        t = _read(t, key, "t", NUMBERS)
     y_true = without_codes(real_array(t, "t"), bundle.layout.codes)
     if y_true.ndim == 1:
         y_true = y_true[:, None]  # (n_samples,) -> (n_samples, 1)

@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from hpo_utils.base.config import load_config
+from hpo_utils.base.errors import DataError
 from hpo_utils.bundle.bundle import load_bundle, predict, replace_arrays
 from hpo_utils.bundle.onnx_prediction import load_onnx, predict_by_onnx
 from hpo_utils.study.search import run_study
+from hpo_utils.upkeep.acceptance import evaluate
 from hpo_utils.upkeep.adaptation import adapt
 from hpo_utils.upkeep.finetuning import TUNINGS, fine_tuned, held_out, networks_of
 from hpo_utils.winner.settle import settle_winner, winner_directory
@@ -87,6 +89,16 @@ def test_networks_of_images_can_be_written_again(home, tmp_path):
     content = json.loads((copy / "bundle.json").read_text())
     (copy / "bundle.json").write_text(json.dumps({**content, "sha256": digest}))
     np.testing.assert_array_equal(predict(copy, home[1][:3]).y, predict(home[0], home[1][:3]).y)
+
+
+@pytest.mark.parametrize("name", ["t", "groups"])
+def test_a_table_is_not_paired_by_the_order_of_its_rows(bundle, tmp_path, name):
+    x, t = spectra(6, 30)
+    file = tmp_path / "a.csv"
+    file.write_text("\n".join(["id,value", *(f"{k},{k % 5}" for k in range(30))]))
+    given = {"t": t, name: file}
+    with pytest.raises(DataError, match=f"{name} must be an array, such as .npy, got the table"):
+        evaluate(bundle, x, **given)
 
 
 def test_few_samples_train_nothing(bundle, tmp_path, capsys):
