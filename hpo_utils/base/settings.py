@@ -39,7 +39,8 @@ class DatasetConfig:
     groups: str | None = None  # ids (numbers or names), (N,): each group stays in one part
     groups_key: str | None = None  # name of the group array inside a file with several, or a column
     # the part of each sample, (N,): train, val or test, as a data sheet gives them; without val, it
-    # is cut from train by data_split's ratios. null: data_split decides
+    # is cut from train by data_split's ratios. Or the number of each sample's fold, beside
+    # data_split.n_folds. null: data_split decides
     split: str | None = None
     split_key: str | None = None  # name of that array inside a file with several, or of a column
     # positive numbers, (N,): how much each sample counts in what is learnt and in what is chosen

@@ -36,7 +36,7 @@ from hpo_utils.data.prepared import Judged, PreparedData, Redealt
 from hpo_utils.data.scaling import in_blocks
 from hpo_utils.scores.metrics import mean_of_measured
 
-FILE = "baselines-8{mark}.pt"  # change the number if other baselines are fitted
+FILE = "baselines-9{mark}.pt"  # change the number if other baselines are fitted
 MEAN, RIDGE, PLS = "training mean", "ridge on views", "PLS on views"
 PROCESS, FOREST, BOOSTING = "Gaussian process", "extra trees", "gradient boosting"
 KINDS: dict[str, type[Arrays]] = {
@@ -228,7 +228,7 @@ def _fit(data: PreparedData, names: Iterable[str] = ()) -> dict[str, dict[str, T
         state["curvature"] = Components.of(curvature[0])
         curves = state["curvature"](torch.from_numpy(curvature[0])).numpy()
     state[RIDGE], _ = fit_ridge(inputs, z, groups, weights)
-    state[PLS] = fit_pls(inputs, z, groups)
+    state[PLS] = fit_pls(inputs, z, groups, weights)
     state[PROCESS] = fit_gaussian_process(inputs, curves, z, weights)
     state[FOREST] = fit_extra_trees(features, z, weights)
     if len(z) >= MIN_BOOSTED or BOOSTING in names:

@@ -193,7 +193,7 @@ def _open_source(cfg: Config) -> Source:
     split = None
     if cfg.dataset.split is not None:
         file, key = resolve(cfg.dataset.split), cfg.dataset.split_key
-        split = part_words(open_array(file, key, "dataset.split", kinds="US").read(), x.shape[0])
+        split = part_words(open_array(file, key, "dataset.split", kinds="iufUS").read(), x.shape[0])
     weights = None
     if cfg.dataset.weights is not None:
         file, key = resolve(cfg.dataset.weights), cfg.dataset.weights_key

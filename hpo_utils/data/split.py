@@ -25,6 +25,7 @@ WORDS = {
     "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing", "prediction"),
 }  # what people call the parts
+MIN_FOLDS = 3  # one tests, one validates, the rest trains
 MIN_UNITS = 8  # minimum samples, groups or blocks of a part; fewer make intervals far too narrow
 
 Indices = NDArray[np.int64]
@@ -49,8 +50,8 @@ def split_indices(
         Group id of each sample, of shape (n_samples,). Without groups, or with ``method`` random,
         every sample is its own group. With ``method`` time, a group is placed at its first sample.
     given
-        The part of each sample, as ``part_words`` returns it; None: ``cfg`` decides. Without a
-        validation part, one is cut from the training part.
+        The part or fold of each sample, as ``part_words`` returns it; None: ``cfg`` decides.
+        Without a validation part, one is cut from the training part.
 
     Returns
     -------
@@ -61,8 +62,8 @@ def split_indices(
     Raises
     ------
     DataError
-        If a part would be empty, the method is ``group`` without groups, or there is a gap but the
-        method is not ``time``.
+        If a part would be empty, the method is ``group`` without groups, there is a gap but the
+        method is not ``time``, or ``given`` does not go with ``cfg``.
     """
     if cfg.method == "group" and groups is None:
         raise DataError(
@@ -144,6 +145,9 @@ def group_ids(ids: NDArray[Any], n_samples: int, name: str = "dataset.groups") -
 def part_words(words: NDArray[Any], n_samples: int) -> NDArray[np.str_]:
     """Return the part of each sample, ``train``, ``val`` or ``test``, from the words for them.
 
+    Of whole numbers, or words like ``fold 3``, it returns the fold of each sample, which is
+    ``fold 0`` for the lowest number.
+
     Raises
     ------
     DataError
@@ -153,11 +157,23 @@ def part_words(words: NDArray[Any], n_samples: int) -> NDArray[np.str_]:
         raise DataError(
             f"dataset.split must hold a word for each of {n_samples} samples, got {words.shape}"
         )
+    if words.dtype.kind == "f" and np.isfinite(words).all() and (words == words.round()).all():
+        words = words.astype(np.int64)  # a column of numbers
     part_of = {word: part for part, known in WORDS.items() for word in known}
     asked = np.char.lower(np.char.strip(words.astype(str)))
+    folds = [word.removeprefix("fold").lstrip() for word in asked.tolist()]
+    if folds and all(map(str.isdecimal, folds)):
+        numbers, of_sample = np.unique(list(map(int, folds)), return_inverse=True)
+        if len(numbers) < MIN_FOLDS:
+            raise DataError(
+                f"dataset.split must number {MIN_FOLDS} folds or more, got {len(numbers)}: write"
+                f" the words {', '.join(PARTS)} for parts"
+            )
+        return np.array([f"fold {k}" for k in range(len(numbers))])[of_sample]
     if unknown := sorted(set(asked.tolist()) - part_of.keys()):
         raise DataError(
-            f"dataset.split must hold the words {', '.join(PARTS)}, got {', '.join(unknown[:5])}"
+            f"dataset.split must hold the words {', '.join(PARTS)} or numbers of folds, got"
+            f" {', '.join(unknown[:5])}"
         )
     found = np.array([part_of[word] for word in asked.tolist()], dtype=np.str_)
     if missing := {"train", "test"} - set(found.tolist()):
@@ -167,14 +183,25 @@ def part_words(words: NDArray[Any], n_samples: int) -> NDArray[np.str_]:
     return found
 
 
+def n_folds_of(given: NDArray[Any]) -> int | None:
+    """Return the number of folds that ``part_words`` found; None where it found parts."""
+    return len(set(given.tolist())) if given[0].startswith("fold") else None
+
+
 def _as_given(
     given: NDArray[Any], cfg: DataSplitConfig, groups: NDArray[Any] | None
 ) -> dict[str, Indices]:
     """Return the samples of each given part; cut a validation part from training if it is none."""
-    if cfg.n_folds is not None or cfg.gap:
+    if cfg.gap:
         raise DataError(
-            "dataset.split must stand alone, got data_split.n_folds or data_split.gap beside it:"
-            " leave one of the two out"
+            "dataset.split must stand alone, got data_split.gap beside it: leave one of the two out"
+        )
+    if n_folds_of(given) is not None:
+        return _as_given_folds(given, cfg)
+    if cfg.n_folds is not None:
+        raise DataError(
+            "dataset.split must hold numbers of folds where data_split.n_folds is set, got the"
+            " words train, val and test: set data_split.n_folds to null"
         )
     found = {part: np.flatnonzero(given == part) for part in PARTS}
     if len(found["val"]):
@@ -186,6 +213,19 @@ def _as_given(
     by_time = cfg.method == "time"
     dealt = _in_order(members, shares) if by_time else _at_random(members, shares, cfg.seed)
     return {**found, **{part: rows[positions] for part, positions in dealt.items()}}
+
+
+def _as_given_folds(given: NDArray[Any], cfg: DataSplitConfig) -> dict[str, Indices]:
+    """Return the samples of each part, where the fold of each sample is given."""
+    names = sorted(set(given.tolist()), key=lambda name: int(name.split()[1]))
+    if cfg.n_folds != len(names):
+        raise DataError(
+            f"dataset.split numbers {len(names)} folds, but data_split.n_folds is"
+            f" {'null' if cfg.n_folds is None else cfg.n_folds}: set it to {len(names)}"
+        )
+    folds = {name: np.flatnonzero(given == name) for name in names}
+    part_of = _parts_of_folds(folds, cfg)
+    return {part: _sorted([folds[f] for f in folds if part_of[f] == part]) for part in PARTS}
 
 
 def further_folds(

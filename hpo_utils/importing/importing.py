@@ -27,7 +27,7 @@ from hpo_utils.base.paths import (
     write_npy,
     write_text,
 )
-from hpo_utils.data.split import part_words
+from hpo_utils.data.split import n_folds_of, part_words
 from hpo_utils.formats.endings import RECORDINGS, TABLES, ending
 from hpo_utils.formats.recordings import Axis, Loaders, Recording, read_recording, recordings_by_id
 from hpo_utils.formats.references import Named, References, read_references, shared_column
@@ -57,6 +57,7 @@ class Imported:
     target_units: list[str] = field(default_factory=list)
     n_groups: int | None = None
     has_split: bool = False
+    n_folds: int | None = None
     has_weights: bool = False
     partly_measured: bool = False
     remarks: list[str] = field(default_factory=list)
@@ -216,6 +217,7 @@ def _write_targets(
         words = part_words(np.array(references.split)[rows], len(rows))
         write_npy(directory / "split.npy", words)
         found.has_split = True
+        found.n_folds = n_folds_of(words)
     if references.weights is not None:
         write_npy(directory / "weights.npy", references.weights[rows])
         found.has_weights = True
@@ -350,8 +352,10 @@ def _params(found: Imported) -> dict[str, Any]:
         dataset["axis_names"] = [found.axis.name]
         dataset["axis_ranges"] = [[found.axis.first, found.axis.last]]
     dataset |= {"target_names": found.target_names, "target_units": found.target_units}
+    folds = {"data_split": {"n_folds": found.n_folds}} if found.n_folds else {}
     return {
         "dataset": dataset,
+        **folds,
         "model": {"hidden": 32},
         "training": {"epochs": 60},
         "study": {

@@ -52,6 +52,26 @@ def test_partial_least_squares_are_those_of_scikit_learn():
     np.testing.assert_allclose(longer[0], weight, atol=1e-8)  # the first variables stay
 
 
+def test_a_weight_of_three_is_a_sample_measured_three_times():
+    counts = RNG.integers(1, 4, len(X))
+    rows = np.repeat(np.arange(len(X)), counts)
+    weighted = _pls_path(X, Z[:, 0], [1, 3, 5], counts.astype(np.float32))
+    repeated = _pls_path(X[rows], Z[rows, 0], [1, 3, 5])
+    for (weight, bias), known in zip(weighted, repeated, strict=True):
+        np.testing.assert_allclose(weight, known[0], atol=1e-8)
+        assert bias == pytest.approx(known[1], abs=1e-8)
+
+
+def test_samples_that_hardly_count_do_not_bend_partial_least_squares():
+    bad = np.arange(80) < 20
+    z = np.where(bad, -5 * X[:, 0], X[:, 0])[:, None]
+    model = fit_pls(X, z, None, np.where(bad, 1e-6, 1.0).astype(np.float32))
+    found = model(torch.from_numpy(X))[~bad, 0].numpy()
+    np.testing.assert_allclose(found, X[~bad, 0], atol=1e-3)
+    unweighted = fit_pls(X, z, None)(torch.from_numpy(X))[~bad, 0].numpy()
+    assert np.abs(unweighted - X[~bad, 0]).max() > 1
+
+
 def test_latent_variables_stop_where_samples_or_components_end():
     few = fit_pls(X[:5, :2], Z[:5], None)
     assert few.weight.shape == (2, 2)

@@ -342,7 +342,7 @@ def test_data_that_come_with_their_split_keep_it(make_config, make_arrays, tmp_p
     assert prepare_data(cfg).directory == data.directory
     np.save(tmp_path / "split.npy", words[::-1])
     assert prepare_data(cfg).dataset_id != data.dataset_id
-    with pytest.raises(DataError, match=r"must stand alone, got data_split.n_folds"):
+    with pytest.raises(DataError, match=r"set data_split.n_folds to null"):
         prepare_data(updated(cfg, {"data_split.n_folds": 4}))
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hpo_utils.base.errors import DataError
 from hpo_utils.base.settings import DataSplitConfig
-from hpo_utils.data.split import PARTS, part_words, split_indices
+from hpo_utils.data.split import PARTS, n_folds_of, part_words, split_indices
 
 
 def split_config(seed=42, train=0.70, val=0.15, test=0.15, **more):
@@ -185,9 +185,46 @@ def test_without_a_given_validation_part_one_is_cut_from_training(method):
 
 
 @pytest.mark.parametrize(
+    "numbers",
+    [
+        [3, 1, 2, 1, 4],
+        [3.0, 1.0, 2.0, 1.0, 4.0],
+        list("31214"),
+        ["fold 3", "Fold 1", "fold2", "fold 1", "fold 14"],
+    ],
+)
+def test_each_given_fold_tests_once_and_the_one_before_it_validates(numbers):
+    given = part_words(np.array(numbers), 5)
+    assert n_folds_of(given) == 4
+    members = [[1, 3], [2], [0], [4]]
+    for fold in range(4):
+        split = split_indices(5, split_config(n_folds=4, fold=fold), given=given)
+        assert split["test"].tolist() == members[fold]
+        assert split["val"].tolist() == members[fold - 1]
+        assert sorted(np.concatenate(list(split.values())).tolist()) == list(range(5))
+
+
+def test_given_folds_and_settings_must_agree():
+    folds, parts = (
+        part_words(np.array(words), 4) for words in ([0, 1, 2, 2], ["train", "val", "test", "test"])
+    )
+    with pytest.raises(DataError, match="numbers 3 folds, but data_split.n_folds is null: set it"):
+        split_indices(4, split_config(), given=folds)
+    with pytest.raises(DataError, match="numbers 3 folds, but data_split.n_folds is 4: set it"):
+        split_indices(4, split_config(n_folds=4), given=folds)
+    with pytest.raises(DataError, match=r"got the words .*: set data_split.n_folds to null"):
+        split_indices(4, split_config(n_folds=4), given=parts)
+    with pytest.raises(DataError, match="got data_split.gap beside it"):
+        split_indices(4, split_config(n_folds=3, method="time", gap=1), given=folds)
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         (["train", "maybe", "test"], "got maybe"),
+        ([0, 1, 1], "must number 3 folds or more, got 2"),
+        ([0.5, 1.0, 2.0], "got 0.5"),
+        ([0, -1, 2], "got -1"),
         (["train", "val", "val"], "got none to test"),
         (["train", "test"], "for each of 3 samples"),
     ],

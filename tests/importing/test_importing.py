@@ -86,8 +86,9 @@ def test_rows_are_joined_by_their_ids_in_whatever_order(tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "meat/x_train.npy")[:, 0], x, rtol=1e-6)
 
 
-def test_a_column_may_tell_the_split(tmp_path):
-    words = ["test", "train", "train", "val"] * 5
+@pytest.mark.parametrize("words", [["test", "train", "train", "val"], [1, 2, 3, 4]])
+def test_a_column_may_tell_the_split_or_the_folds(tmp_path, words):
+    words = words * 5
     lines = "\n".join(f"s{k},{w},{k}" for k, w in enumerate(words))
     spectra_table(tmp_path / "meat.csv", 20)
     (tmp_path / "lab.csv").write_text(f"sample,set,protein\n{lines}\n")
