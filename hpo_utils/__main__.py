@@ -98,7 +98,7 @@ def _add_bundle_commands(commands: Any) -> None:
     )
     predict.add_argument(
         "--domain", type=Path, default=None,
-        help=".npy, .csv or .xlsx for Hotelling's T² and Q of the inputs over their limits",
+        help=".npy, .csv or .xlsx for T², Q and the nearest neighbour of the inputs over limits",
     )  # fmt: skip
     predict.add_argument(
         "--joint",
@@ -241,6 +241,7 @@ def _proxy(options: argparse.Namespace) -> None:
 def _predict(options: argparse.Namespace) -> None:
     _check_outputs([options.out, options.half_width, options.domain], [options.x])
     from hpo_utils.base.formatting import with_units
+    from hpo_utils.bundle.layout import DISTANCES
 
     layout, found, ids = _predicted(options)
     named = with_units(layout.target_names, layout.target_units)
@@ -264,7 +265,8 @@ def _predict(options: argparse.Namespace) -> None:
                 f"a bundle must know its domain for --domain, got {options.bundle}, which does not:"
                 " settle its study again, or leave out --domain"
             )
-        outputs[options.domain] = found.domain, ["T² / limit", "Q / limit"]
+        named = [f"{distance} / limit" for distance in DISTANCES[: found.domain.shape[1]]]
+        outputs[options.domain] = found.domain, named
     for path, (array, columns) in outputs.items():
         try:
             _write_predictions(path.absolute(), array, columns, ids)

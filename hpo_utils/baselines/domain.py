@@ -1,10 +1,11 @@
 """The domain of application: how far a sample's inputs lie from those of the training part.
 
-Chemometrics asks it by two numbers on principal components of the inputs (ASTM E1655; Jackson,
+Chemometrics asks it by three numbers on principal components of the inputs (ASTM E1655; Jackson,
 A User's Guide to Principal Components, 1991): Hotelling's T² is the distance within the directions
-in which the training part varies, and Q, the squared residual (DModX), that beyond them. Here each
-feature's residual counts in its own standard deviations, so that a small peak where none was shows
-beside features that are noisy.
+in which the training part varies, Q, the squared residual (DModX), that beyond them, and the
+distance to the nearest neighbour shows a sample that lies amid the training part where it has a
+gap. In Q each feature's residual counts in its own standard deviations, so that a small peak where
+none was shows beside features that are noisy.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ N_BANDS = {1: 32, 2: 8}  # along each axis, of signals and of images
 MAX_FEATURES = 1024  # of many channels, bands get wider
 EXPLAINED, MAX_COMPONENTS = 0.95, 20  # share of the variance that the components explain, at most
 SAMPLES_PER_COMPONENT = 5  # of the training part
-FALSE_ALARMS = 0.05  # share of like samples that lie beyond one of the two limits
+MAX_NEIGHBOURS = 1000  # of the training part, spread evenly
+LEAST_GAP = 0.5  # standard deviations of the leading components; dense samples have smaller ones
+FALSE_ALARMS = 0.05  # share of like samples that lie beyond one of the limits
 LEAST_NOISE = 1e-3  # standard deviations of a feature
 FLOOR = 1e-3  # standard deviations of a channel, added to the spread within a band
 
@@ -38,7 +41,9 @@ class Domain(Arrays):
 
     ``mean`` and ``scale`` (n_features,) standardise the features, ``projection`` (n_features, n)
     leads to the components, whose variances are ``variances`` (n,); ``noise`` (n_features,) are the
-    standard deviations of what the components leave; ``limits`` (2,) are those of T² and Q.
+    standard deviations of what the components leave; ``neighbours`` (m, k) are training samples by
+    the leading components, whitened; ``limits`` (3,) are those of T², Q and the squared distance to
+    the nearest.
     """
 
     mean: Tensor
@@ -46,6 +51,7 @@ class Domain(Arrays):
     projection: Tensor
     variances: Tensor
     noise: Tensor
+    neighbours: Tensor
     limits: Tensor
 
     @classmethod
@@ -67,44 +73,59 @@ class Domain(Arrays):
         most = max(1, min(MAX_COMPONENTS, len(train) // SAMPLES_PER_COMPONENT))
         projection = np.ascontiguousarray(axes[:, : min(enough, most)])
         rest = standard - standard @ projection @ projection.T
+        variances = np.maximum(variances[: projection.shape[1]], 1e-12)
+        rows = np.linspace(0, len(train) - 1, min(len(train), MAX_NEIGHBOURS)).astype(np.int64)
+        k = _n_leading(variances, len(mean))
+        neighbours = torch.from_numpy((standard[rows] @ projection / np.sqrt(variances))[:, :k])
         arrays = {
-            "mean": mean, "scale": scale, "projection": projection,
-            "variances": np.maximum(variances[: projection.shape[1]], 1e-12),
-            "noise": np.maximum(rest.std(axis=0), LEAST_NOISE), "limits": np.ones(2),
+            "mean": mean, "scale": scale, "projection": projection, "variances": variances,
+            "noise": np.maximum(rest.std(axis=0), LEAST_NOISE), "limits": np.ones(3),
         }  # fmt: skip
-        found = cls({name: torch.from_numpy(values) for name, values in arrays.items()})
+        named = {name: torch.from_numpy(values) for name, values in arrays.items()}
+        found = cls({**named, "neighbours": neighbours})
+        of_train, of_val = (
+            found.of_features(torch.from_numpy(part)).numpy() for part in (train, val)
+        )
+        apart = _squared_distances(neighbours, neighbours).fill_diagonal_(torch.inf)
+        of_train[rows, 2] = apart.amin(1).numpy()  # no sample is its own neighbour
         # held-out samples keep the promise; of few, the components hold some of their own chance,
         # and the training part itself lies farther within them than any other
-        own = (_limits(found.of_features(torch.from_numpy(part)).numpy()) for part in (train, val))
-        found.limits.copy_(torch.from_numpy(np.maximum(*own)))
+        limits = np.maximum(_limits(of_train), _limits(of_val))
+        limits[2] = max(limits[2], LEAST_GAP**2)
+        found.limits.copy_(torch.from_numpy(limits))
         return found
 
     def of_features(self, features: Tensor) -> Tensor:
-        """Return T² and Q over their limits (B, 2), for features (B, n_features)."""
+        """Return T², Q and neighbour over their limits (B, 3), of features (B, n_features)."""
         standard = (features - self.mean) / self.scale
         components = standard @ self.projection
-        within = (components.square() / self.variances).sum(1)
         beyond = ((standard - components @ self.projection.T) / self.noise).square().sum(1)
-        return torch.stack([within, beyond], 1) / self.limits
+        found = [(components.square() / self.variances).sum(1), beyond]
+        if len(self.limits) > len(found):
+            k = self.neighbours.shape[1]
+            leading = components[:, :k] / self.variances[:k].sqrt()
+            found.append(_squared_distances(leading, self.neighbours).amin(1))
+        return torch.stack(found, 1) / self.limits
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return T² and Q over their limits (B, 2), for standardised inputs (B, n_channels, ...).
+        """Return T², Q and neighbour over their limits (B, 3).
 
-        A sample is within the domain if both are at most one.
+        ``x`` are standardised inputs (B, n_channels, ...). A sample is within the domain if all are
+        at most one.
         """
         return self.of_features(features(x))
 
     def wider_limits(self, ratios: NDArray[Any]) -> Tensor:
-        """Return limits (2,) that hold for other samples, too.
+        """Return limits (3,) that hold for other samples, too.
 
-        ``ratios`` (n_samples, 2) are T² and Q of these over the limits that hold so far.
+        ``ratios`` (n_samples, 3) are T², Q and neighbour of these over the limits so far.
         """
         own = _limits(ratios.astype(np.float64))
         return self.limits * torch.from_numpy(np.maximum(own, 1.0))
 
 
 def distances(domain: Domain, x: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return T² and Q over their limits (n_samples, 2) of standardised inputs."""
+    """Return T², Q and neighbour over their limits (n_samples, 3) of standardised inputs."""
     return _in_pieces(domain, x)
 
 
@@ -124,6 +145,22 @@ def features(x: Tensor) -> Tensor:
     return torch.cat([level.flatten(1), (spread + FLOOR).log().flatten(1)], 1)
 
 
+def _n_leading(variances: NDArray[np.float64], n_features: int) -> int:
+    """Return how many components exceed the pieces of a stick broken at random, at least one.
+
+    So much a component of noise would explain (Jackson, Ecology 74 (1993), 2204-2214). Many of
+    noise would hide a gap in the few that matter.
+    """
+    pieces = (1 / np.arange(n_features, 0, -1)).cumsum()[::-1][: len(variances)]
+    return max(1, int((variances > pieces).cumprod().sum()))
+
+
+def _squared_distances(points: Tensor, others: Tensor) -> Tensor:
+    """Return the squared distance of each of the points (B, n) from each of the others (m, n)."""
+    squares = points.square().sum(1)[:, None] + others.square().sum(1)
+    return (squares - 2.0 * points @ others.T).clamp(min=0.0)
+
+
 def _band_means(x: Tensor, axis: int, n_bands: int) -> Tensor:
     """Return the means of so many bands along an axis, as equal in width as they can be."""
     length = int(x.shape[axis])
@@ -140,9 +177,9 @@ def _in_pieces(function: Callable[[Tensor], Tensor], x: NDArray[np.float32]) -> 
 
 
 def _limits(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the limits (2,) that ``FALSE_ALARMS`` of like samples exceed in one of the two.
+    """Return the limits that ``FALSE_ALARMS`` of like samples exceed in one of the columns.
 
-    ``values`` (n_samples, 2) are those of samples that the components were not fitted to. How the
+    ``values`` (n_samples, 3) are those of samples that the components were not fitted to. How the
     limits compare is that of multiples of chi-squared with their means and variances (Box, Ann.
     Math. Statist. 25 (1954), 290-302; Nomikos and MacGregor, Technometrics 37 (1995), 41-59). A
     common factor makes the promise hold whatever the distribution, if there are 19 samples or more
@@ -151,7 +188,9 @@ def _limits(values: NDArray[np.float64]) -> NDArray[np.float64]:
     n = len(values)
     mean = np.maximum(values.mean(axis=0), 1e-12)
     variance = np.maximum(values.var(axis=0), 1e-6 * mean**2)
-    balanced = variance / (2 * mean) * chdtri(2 * mean**2 / variance, FALSE_ALARMS / 2)
+    balanced = (
+        variance / (2 * mean) * chdtri(2 * mean**2 / variance, FALSE_ALARMS / values.shape[1])
+    )
     rank = min(n, math.ceil((n + 1) * (1 - FALSE_ALARMS)))
     found: NDArray[np.float64] = balanced * np.sort((values / balanced).max(axis=1))[rank - 1]
     return found

@@ -28,6 +28,7 @@ from hpo_utils.scores.calibration import Calibration
 from hpo_utils.scores.metrics import NETWORK
 
 VERSION, READABLE = 7, (4, 5, 6, 7)
+DISTANCES = ("T²", "Q", "neighbour")  # of inputs from the training part's; the last may be missing
 FAR = 5.0  # SDs from the mean; at most 4 % of any training part lie beyond (Chebyshev's inequality)
 
 
@@ -88,8 +89,9 @@ class Prediction:
     of the interval that contained the true value for ``confidence`` of the validation part. Both
     are None with a single member. ``joint_half_width`` is wider, so that all targets of a sample
     lie within it with that ``confidence``; None in bundles of version 0.3 and earlier.
-    ``domain`` (n_samples, 2) are Hotelling's T² and Q of the inputs over their limits; beyond one,
-    the intervals are wider by the root of the larger. None in bundles before version 7.
+    ``domain`` (n_samples, 3) are Hotelling's T² and Q of the inputs and their squared distance to
+    the nearest neighbour, over their limits; beyond one, the intervals are wider by the root of the
+    largest. The neighbour is missing where a bundle does not know it, all before version 7.
     """
 
     y: NDArray[np.float32]

@@ -24,9 +24,9 @@ def write_onnx(path: Path, model: RawModel, layout: Layout) -> None:
     """Write ``model``, including its standardisation, as an ONNX file.
 
     The input ``x`` is float32 of shape (n_samples, *raw_shape); the outputs ``y`` and ``spread``
-    are float32 of shape (n_samples, n_targets), and ``domain`` (n_samples, 2) are T² and Q over
-    their limits. The file's metadata contain the names, the units
-    and the calibration that turns the spread into intervals (``Calibration``).
+    are float32 of shape (n_samples, n_targets), and ``domain`` (n_samples, 3) are
+    ``layout.DISTANCES`` over their limits. The file's metadata contain the names, the units and the
+    calibration that turns the spread into intervals (``Calibration``).
 
     PyTorch's older exporter writes it, in a twentieth of the newer one's time
     (docs/decisions/onnx_exporter.md).

@@ -152,7 +152,7 @@ class RawModel(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Map raw (B, *raw_shape) to mean and spread in units, (B, n_targets) each.
 
-        Where the domain is known, T² and Q over their limits (B, 2) follow.
+        Where the domain is known, ``layout.DISTANCES`` over their limits (B, 3) follow.
         """
         z = self.standardize(x)
         found = self.combine(self.models(z))

@@ -35,7 +35,7 @@ def predict(
         half_width = np.hypot(spread, calibration["residual"]) * calibration["factors"]
         for k in logarithmic:  # errors of logarithms
             half_width[:, k] = y[:, k] * np.expm1(half_width[:, k])
-    for distances in domain:  # T² and Q over their limits: wider outside the domain
+    for distances in domain:  # over their limits: wider outside the domain
         half_width *= np.sqrt(np.maximum(1.0, distances.max(axis=1, keepdims=True)))
     pairs = zip(known["target_names"], known["target_units"], strict=True)
     return [name if unit == "-" else f"{name} [{unit}]" for name, unit in pairs], y, half_width

@@ -30,6 +30,7 @@ from hpo_utils.scores.metrics import measured
 from hpo_utils.scores.skill import NETWORK, TargetMetrics
 from hpo_utils.winner.evaluation import AllFolds, Standing
 
+LEAST_DRAWN = 1e-3  # of a distance over its limit, so that a twin's of zero has a logarithm
 MARKERS = ("o", "s", "^", "D", "P", "v", "X", "*")  # of the network, baselines, what goes home
 
 
@@ -196,20 +197,23 @@ def plot_residuals(
 
 @styled
 def plot_domain(parts: Mapping[str, NDArray[np.float64]], names: Mapping[str, str]) -> Figure:
-    """Draw T² and Q over their limits (n_samples, 2) for the samples of each part, by its name."""
-    figure, (axes,) = grid(1, 1, 3.2)
-    for color, (part, values) in zip((GREY, PALETTE[0]), parts.items(), strict=False):
-        axes.scatter(
-            values[:, 0], values[:, 1], s=16, color=color, alpha=0.7, linewidth=0, label=names[part]
-        )
-    for line in (axes.axvline, axes.axhline):
-        line(1.0, color="black", linestyle="--", linewidth=1)
-    axes.set(xscale="log", yscale="log")
-    axes.set_xlabel(_("T² over its limit: distance within what varied"))
-    axes.set_ylabel(_("Q over its limit: beyond it"))
-    for axis in (axes.xaxis, axes.yaxis):
-        plain_log_ticks(axis)
-    figure.legend(loc="outside right upper", fontsize=8)
+    """Draw T², Q and the nearest neighbour of each part's samples over their limits.
+
+    ``parts`` have them, (n_samples, 3), ``names`` what the parts are called.
+    """
+    figure, panels = grid(2, 2, 3.2)
+    others = {1: _("Q over its limit: beyond it"), 2: _("nearest neighbour over its limit")}
+    for axes, (column, label) in zip(panels, others.items(), strict=True):
+        for color, (part, values) in zip((GREY, PALETTE[0]), parts.items(), strict=False):
+            x, y = values[:, 0], np.maximum(values[:, column], LEAST_DRAWN)
+            axes.scatter(x, y, s=16, color=color, alpha=0.7, linewidth=0, label=names[part])
+        for line in (axes.axvline, axes.axhline):
+            line(1.0, color="black", linestyle="--", linewidth=1)
+        axes.set(xscale="log", yscale="log", ylabel=label)
+        axes.set_xlabel(_("T² over its limit: distance within what varied"))
+        for axis in (axes.xaxis, axes.yaxis):
+            plain_log_ticks(axis)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     return figure
 
 

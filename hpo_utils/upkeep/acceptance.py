@@ -69,7 +69,8 @@ def evaluate(
         ``attrs["merit"]`` holds all figures of merit (``scores.merit``) by target,
         ``attrs["promises"]`` compares bias, spread and coverage with those of the test part
         (``scores.promises``), and a remark says which were not kept;
-        ``attrs["domain"]`` T² and Q over their limits (n_samples, 2), None of an older bundle;
+        ``attrs["domain"]`` ``layout.DISTANCES`` over their limits (n_samples, 3), None of an older
+        bundle;
         ``attrs["remarks"]`` says what cannot be judged because the samples are too few or do not
         vary.
 
@@ -178,7 +179,8 @@ def _on_domain(found: Prediction) -> list[str]:
         return []
     return [
         f"{found.is_outside.sum()} of {len(found.y)} samples lie outside the domain of the training"
-        f" inputs, by Hotelling's T² or by Q; of like samples {percent(FALSE_ALARMS)} do"
+        f" inputs, by Hotelling's T², Q or the nearest neighbour; of like samples"
+        f" {percent(FALSE_ALARMS)} do"
     ]
 
 

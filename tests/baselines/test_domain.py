@@ -1,4 +1,4 @@
-"""The domain of application: T² and Q of the inputs, and how often they call falsely."""
+"""The domain of application: T², Q and neighbour of the inputs, and how often they call falsely."""
 
 from itertools import pairwise
 
@@ -7,6 +7,7 @@ import pytest
 import torch
 from sklearn.covariance import EmpiricalCovariance
 from sklearn.decomposition import PCA
+from sklearn.neighbors import NearestNeighbors
 
 from hpo_utils.baselines import domain
 from hpo_utils.baselines.domain import Domain, features
@@ -58,7 +59,7 @@ def test_many_channels_have_wider_bands(shape, n_bands):
     assert features(torch.zeros(shape)).shape == (2, 2 * shape[1] * n_bands)
 
 
-def test_t2_and_q_are_those_of_scikit_learn(prepared):
+def test_distances_are_those_of_scikit_learn(prepared):
     data = prepared(signals(300, np.random.default_rng(0)))
     model = Domain.of(data)
     x, new = (
@@ -73,7 +74,14 @@ def test_t2_and_q_are_those_of_scikit_learn(prepared):
     beyond = ((new_rest / rest.std(axis=0)) ** 2).sum(axis=1)
     expected = np.stack([distances.mahalanobis(pca.transform(scores)), beyond], axis=1)
     found = model(torch.from_numpy(data.inputs("test").copy())).numpy() * model.limits.numpy()
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    np.testing.assert_allclose(found[:, :2], expected, rtol=1e-6)
+    k = model.neighbours.shape[1]
+    white = PCA(k, whiten=True).fit(standard)  # by n - 1, the model by n
+    known, new = (
+        white.transform(each) * (len(x) / (len(x) - 1)) ** 0.5 for each in (standard, scores)
+    )
+    apart, _ = NearestNeighbors(n_neighbors=1).fit(known).kneighbors(new)
+    np.testing.assert_allclose(found[:, 2], apart[:, 0] ** 2, rtol=1e-6)
 
 
 @pytest.mark.parametrize("n", [150, 600])
@@ -101,6 +109,59 @@ def test_what_training_did_not_hold_is_outside(prepared):
     for changed in (known + 2 * bump, 4 * known, known + torch.randn(known.shape)):
         assert (model(changed) > 1).any(1).float().mean() > 0.8
     assert (model(known + 2 * bump)[:, 1] > 1).float().mean() > 0.8  # beyond what varied before
+
+
+def ring(n, radius, rng):
+    """Two modes whose heights lie on a circle, and little noise."""
+    axis, angle = np.linspace(0, 1, 96), rng.uniform(0, 2 * np.pi, n)
+    heights = radius * np.stack([np.cos(angle), np.sin(angle)], 1)
+    modes = np.stack([np.sin(2 * np.pi * axis), np.cos(2 * np.pi * axis)])
+    return (heights @ modes + 0.2 * rng.normal(size=(n, 96)))[:, None].astype(np.float32)
+
+
+def test_a_gap_amid_the_training_samples_is_outside_by_the_neighbour_alone():
+    rng = np.random.default_rng(3)
+    model = Domain.fitted(ring(300, 1.0, rng), ring(80, 1.0, rng))
+    like, amid = (domain.distances(model, ring(200, r, rng)) for r in (1.0, 0.3))
+    assert (like > 1).any(axis=1).mean() < 0.1
+    assert (amid[:, 2] > 1).mean() > 0.9
+    assert (amid[:, :2] > 1).any(axis=1).mean() < 0.1
+
+
+def test_a_small_gap_between_dense_samples_is_none():
+    rng = np.random.default_rng(6)
+    model = Domain.fitted(ring(2000, 1.0, rng), ring(500, 1.0, rng))
+    assert model.limits[2] == domain.LEAST_GAP**2
+    near = domain.distances(model, ring(300, 0.8, rng))
+    assert (near[:, 2] > 1).mean() < 0.02
+
+
+def test_a_domain_without_neighbours_is_that_of_an_older_bundle():
+    rng = np.random.default_rng(4)
+    x = signals(100, rng)
+    arrays = Domain.fitted(x, signals(40, rng)).arrays()
+    del arrays["neighbours"]
+    older = Domain({**arrays, "limits": arrays["limits"][:2]})
+    found, now = domain.distances(older, x), domain.distances(Domain.fitted(x, x[:40]), x)
+    assert found.shape == (100, 2)
+    assert now.shape == (100, 3)
+    assert len(older.wider_limits(2.0 * found)) == 2
+
+
+def test_no_training_sample_is_its_own_neighbour(monkeypatch):
+    rng = np.random.default_rng(5)
+    x = signals(60, rng)
+    for most in (1000, 20):
+        monkeypatch.setattr(domain, "MAX_NEIGHBOURS", most)
+        model = Domain.fitted(x, x)  # which tells the limits nothing of new samples
+        assert model.neighbours.shape[0] == min(60, most)
+        assert (domain.distances(model, signals(500, rng))[:, 2] > 1).mean() < 0.15
+
+
+def test_components_lead_if_they_exceed_a_broken_stick():
+    pieces = np.array([1 + 1 / 2 + 1 / 3 + 1 / 4, 1 / 2 + 1 / 3 + 1 / 4, 1 / 3 + 1 / 4, 1 / 4])
+    assert domain._n_leading(pieces + np.array([0.1, 0.1, -0.1, 0.1]), 4) == 2
+    assert domain._n_leading(pieces - 0.1, 4) == 1
 
 
 @pytest.mark.parametrize("shape", [(40, 4, 8, 12), (40, 16), (40, 2, 2)])

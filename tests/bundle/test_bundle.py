@@ -130,10 +130,9 @@ def test_outside_of_the_domain_intervals_are_wider(home, tmp_path, capsys):
     with contextlib.chdir(tmp_path):
         assert main([str(each) for each in arguments]) == 0
     table = pd.read_csv(tmp_path / "d.csv")
-    assert [name for name in table if "limit" in name] == ["T² / limit", "Q / limit"]
-    np.testing.assert_allclose(
-        table[["T² / limit", "Q / limit"]], near.domain, rtol=1e-3, atol=1e-4
-    )
+    named = ["T² / limit", "Q / limit", "neighbour / limit"]
+    assert [name for name in table if "limit" in name] == named
+    np.testing.assert_allclose(table[named], near.domain, rtol=1e-3, atol=1e-4)
 
 
 def test_others_may_read_the_bundle(home):
