@@ -2,6 +2,7 @@
 
     python benchmarks/memory.py arrays      # peak over the arrays that are trained on
     python benchmarks/memory.py trials      # after 200 trials against after 20
+    python benchmarks/memory.py gpu         # what a study leaves on the GPU
 
 ``arrays`` runs the same study on few and on many samples of one size, each in a process of its own;
 what the larger one takes more, over the bytes that it has more, is free of what network and
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+import torch
 from record import keep
 
 from hpo_utils.base.config import Config, load_config
@@ -32,7 +34,7 @@ FACTOR = 2  # of the downsampling
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["arrays", "trials", "study"])
+    parser.add_argument("what", choices=[*MEASURED, "study"])
     parser.add_argument("directory", nargs="?", type=Path, help="of 'study', one measurement")
     options = parser.parse_args()
     if options.what == "study":
@@ -40,7 +42,7 @@ def main() -> None:
         print(peak())
         return
     with tempfile.TemporaryDirectory() as scratch:
-        (of_arrays if options.what == "arrays" else of_trials)(Path(scratch))
+        MEASURED[options.what](Path(scratch))
 
 
 def peak() -> int:
@@ -103,6 +105,25 @@ def of_trials(scratch: Path) -> None:
     runs = [{"trials": n, "rss_bytes": rss} for n, rss in zip((20, 200), found, strict=True)]
     keep("memory_trials", runs)
 
+
+def of_gpu(scratch: Path) -> None:
+    if not torch.cuda.is_available():
+        print("no GPU, nothing to measure")
+        return
+    cfg = load_config(
+        "params/smoke.yaml", ["study.n_trials=5"], **{"paths.outputs_root": str(scratch / "runs")}
+    )
+    run_study(cfg)
+    gc.collect()
+    found = {
+        "peak_bytes": torch.cuda.max_memory_allocated(),
+        "left_bytes": torch.cuda.memory_allocated(), "reserved_bytes": torch.cuda.memory_reserved(),
+    }  # fmt: skip
+    print(", ".join(f"{name.split('_')[0]} {n / 1e6:.1f} MB" for name, n in found.items()))
+    keep("memory_gpu", [found])
+
+
+MEASURED = {"arrays": of_arrays, "trials": of_trials, "gpu": of_gpu}
 
 if __name__ == "__main__":
     main()

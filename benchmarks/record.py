@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shlex
 import sys
@@ -13,12 +14,12 @@ from typing import Any
 
 import psutil
 
-DIRECTORY = Path(__file__).parent / "results"
+DIRECTORY = Path(os.environ.get("BENCHMARK_RESULTS", Path(__file__).parent / "results"))
 
 
 def keep(name: str, runs: list[dict[str, Any]], **settings: Any) -> Path:
     """Write ``results/<name>.json`` and return its path; numbers are kept to four digits."""
-    DIRECTORY.mkdir(exist_ok=True)
+    DIRECTORY.mkdir(parents=True, exist_ok=True)
     path = DIRECTORY / f"{name}.json"
     script = Path(sys.argv[0]).name
     found = {

@@ -1,6 +1,6 @@
 """How close a training step comes to what the machine can multiply.
 
-    python benchmarks/step.py [--threads 1 2] [--precision auto]
+    python benchmarks/step.py [--threads 1 2] [--precision auto] [--repeats 9]
 
 For networks of several sizes, the time of one step (forward, backward, Adam, averaged weights) and
 its operations per second as a share of those of a large matrix product in the same precision. The
@@ -38,7 +38,7 @@ CASES = [
     (24, 32, 64, 128, False),
 ]
 FULL_SIZE = [(64, 8, 1400, 2500, True), (64, 8, 1400, 2500, False)]  # the flow's, on GPUs alone
-STEPS, REPEATS = 5, 9
+STEPS = 5
 
 
 def make_step(
@@ -70,6 +70,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, torch.get_num_threads()])
     parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
+    parser.add_argument("--repeats", type=int, default=9)
     options = parser.parse_args()
     device = select_device("auto")
     precision = select_precision(options.precision, device)
@@ -81,7 +82,7 @@ def main() -> None:
             steps, flops = make_step(case, device, precision)
             steps()
             times, shares = [], []
-            for _ in range(REPEATS):
+            for _ in range(options.repeats):
                 matrix_peak.cache_clear()
                 before = matrix_peak(device, precision, threads)
                 started = time.perf_counter()
