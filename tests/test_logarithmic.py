@@ -11,6 +11,7 @@ from hpo_utils.bundle.bundle import predict
 from hpo_utils.bundle.onnx_prediction import load_onnx, predict_by_onnx
 from hpo_utils.data.preparation import prepare_data
 from hpo_utils.data.scaling import Standardizer
+from hpo_utils.insight.data_plots import plot_target_histograms
 from hpo_utils.report.data_sections import sentence_on_decades
 from hpo_utils.scores.spread import calibrate_spread, coverage
 from hpo_utils.study.search import run_study
@@ -76,6 +77,14 @@ def test_01_names_targets_over_decades(make_config, make_arrays):
     assert "In target 1 a tenth" in sentence_on_decades(prepare_data(make_config(**arrays)))
     known = {**arrays, **LOGARITHMIC, "dataset.accept_outliers": None}
     assert sentence_on_decades(prepare_data(make_config(**known))) is None
+
+
+def test_01_draws_it_on_a_logarithmic_axis(make_config, make_arrays):
+    cfg = make_config(**make_arrays(*counts()), **LOGARITHMIC)
+    linear, logarithmic = plot_target_histograms(prepare_data(cfg)).axes
+    assert (linear.get_xscale(), logarithmic.get_xscale()) == ("linear", "log")
+    low, high = logarithmic.get_xlim()
+    assert low < 0.02 < 50 < high
 
 
 def test_intervals_grow_with_what_is_predicted_and_hold():

@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from hpo_utils.base.paths import write_with
@@ -128,11 +128,21 @@ def save_figure(path: Path, figure: Figure) -> None:
     write_with(path, lambda file: canvas.print_figure(file, format="png", dpi=DPI))
 
 
+def log_axes(axes: Axes) -> None:
+    """Make both axes logarithmic, labelled with plain numbers."""
+    axes.set(xscale="log", yscale="log")
+    for axis in (axes.xaxis, axes.yaxis):
+        plain_log_ticks(axis)
+
+
 def plain_log_ticks(axis: Axis) -> None:
     """Label a logarithmic axis with plain numbers, even if it spans less than a decade."""
     low, high = axis.get_view_interval()
-    narrow = high < 5 * low  # ticks at 1, 2 and 5 would give at most one label
-    locator = MaxNLocator(5) if narrow else LogLocator(subs=(1.0, 2.0, 5.0), numticks=8)
+    decades = math.log10(high / low)
+    if decades < math.log10(5):  # ticks at 1, 2 and 5 would give at most one label
+        locator: Locator = MaxNLocator(5)
+    else:
+        locator = LogLocator(subs=(1.0, 2.0, 5.0) if decades < 3 else (1.0,), numticks=6)
     axis.set_major_locator(locator)
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(NullLocator())

@@ -19,6 +19,7 @@ from hpo_utils.base.style import (
     PALETTE,
     grid,
     image_extent,
+    plain_log_ticks,
     styled,
     target_color,
     with_unit,
@@ -50,12 +51,15 @@ def plot_target_histograms(data: PreparedData) -> Figure:
         zip(panels, data.target_names, data.target_units, strict=True)
     ):
         values = np.concatenate([t[:, k] for t in targets.values()])
-        bins = np.histogram_bin_edges(values[measured(values)], 14)
+        known, logarithmic = values[measured(values)], k in data.target_scaler.logarithmic
+        bins = np.histogram_bin_edges(np.log10(known) if logarithmic else known, 14)
         for part, t in targets.items():
             sns.histplot(
                 x=t[:, k], ax=axes, color=target_color(k), element="step", stat="density",
-                bins=bins.tolist(), **PART_STYLES[part],
+                bins=bins.tolist(), log_scale=logarithmic, **PART_STYLES[part],
             )  # fmt: skip
+        if logarithmic:
+            plain_log_ticks(axes.xaxis)
         axes.set(title=name, xlabel=with_unit(_("value"), unit), ylabel=_("density"))
     handles = [
         Patch(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from hpo_utils.base.style import (
     PALETTE,
     grid,
     image_extent,
-    plain_log_ticks,
+    log_axes,
     styled,
     target_color,
     with_unit,
@@ -171,25 +171,32 @@ def _draw_r2(
 
 @styled
 def plot_residuals(
-    y_true: NDArray[Any], y_pred: NDArray[Any], names: Sequence[str], units: Sequence[str]
-) -> Figure:
+    y_true: NDArray[Any], y_pred: NDArray[Any], names: Sequence[str], units: Sequence[str],
+    logarithmic: Collection[int] = (),
+) -> Figure:  # fmt: skip
     """Draw prediction minus truth against the truth, one panel per target.
 
-    The black line joins the medians of up to six ranges that hold equally many samples each. Arrays
-    have shape (n_samples, n_targets) and are in the targets' units.
+    Of the targets in ``logarithmic`` it is their ratio, on logarithmic axes. The black line joins
+    the medians of up to six ranges that hold equally many samples each. Arrays have shape
+    (n_samples, n_targets) and are in the targets' units.
     """
     figure, panels = grid(len(names), 3, 2.7)
     for k, (axes, name, unit) in enumerate(zip(panels, names, units, strict=True)):
         known = measured(y_true[:, k])
         truth = y_true[known, k]
-        residual = y_pred[known, k] - truth
-        axes.axhline(0, color=GREY, linestyle="--", linewidth=1)
+        as_ratio = k in logarithmic
+        residual = y_pred[known, k] / truth if as_ratio else y_pred[known, k] - truth
+        axes.axhline(float(as_ratio), color=GREY, linestyle="--", linewidth=1)
         axes.scatter(truth, residual, s=16, color=target_color(k), alpha=0.75, linewidth=0)
         ranges = np.array_split(np.argsort(truth, kind="stable"), max(1, min(6, len(truth) // 5)))
         if len(ranges) > 1:
             middles = [(np.median(truth[i]), np.median(residual[i])) for i in ranges]
             axes.plot(*np.transpose(middles), color="black", linewidth=1.2, marker=".")
         axes.set(title=name, xlabel=with_unit(_("measured"), unit))
+        if as_ratio:
+            axes.set_ylabel(_("predicted / measured"))
+            log_axes(axes)
+            continue
         axes.set_ylabel(with_unit(_("predicted - measured"), unit))
         axes.locator_params(nbins=4)
     return figure
@@ -209,10 +216,8 @@ def plot_domain(parts: Mapping[str, NDArray[np.float64]], names: Mapping[str, st
             axes.scatter(x, y, s=16, color=color, alpha=0.7, linewidth=0, label=names[part])
         for line in (axes.axvline, axes.axhline):
             line(1.0, color="black", linestyle="--", linewidth=1)
-        axes.set(xscale="log", yscale="log", ylabel=label)
-        axes.set_xlabel(_("T² over its limit: distance within what varied"))
-        for axis in (axes.xaxis, axes.yaxis):
-            plain_log_ticks(axis)
+        axes.set(xlabel=_("T² over its limit: distance within what varied"), ylabel=label)
+        log_axes(axes)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     return figure
 

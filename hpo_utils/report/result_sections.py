@@ -44,7 +44,8 @@ def plot_at_home(settled: SettledStudy) -> Figure:
     evaluation, found = settled.evaluation, settled.examination
     errors = found["test"][name_at_home(shares_at_home(found))]
     names, units = evaluation["target_names"], evaluation["target_units"]
-    return plot_prediction_vs_truth(y_true, y_pred, names, units, errors)
+    logarithmic = settled.data.target_scaler.logarithmic
+    return plot_prediction_vs_truth(y_true, y_pred, names, units, errors, logarithmic)
 
 
 def result_table(evaluation: Evaluation) -> pd.DataFrame:

@@ -303,8 +303,9 @@ def show_predictions(report: Report, output_dir: Path, metrics: Metrics) -> None
     y_true, y_pred = (read_predictions(output_dir / f"y_{kind}.npy") for kind in ("true", "pred"))
     units, part = metrics["target_units"], metrics["part"]
     targets = metrics[f"{part}_targets"]
+    names, logarithmic = list(units), metrics.get("logarithmic", ())
     report.show(
-        plot_prediction_vs_truth(y_true, y_pred, list(units), list(units.values()), targets),
+        plot_prediction_vs_truth(y_true, y_pred, names, list(units.values()), targets, logarithmic),
         _("Prediction against truth in the {part} part, one panel per target").format(
             part=_(PART_NAMES[part])
         ),

@@ -71,6 +71,7 @@ def save_trial_results(
         "test_targets": errors.get("test"),
         "part": part,  # the part in y_true, y_pred and the figures
         "target_units": dict(zip(names, units, strict=True)),
+        "logarithmic": list(data.target_scaler.logarithmic),
         "n_parameters": result.n_parameters,
         **history,
     }

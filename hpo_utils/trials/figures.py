@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from hpo_utils.base.style import (
     GREY,
     PALETTE,
     fixed_grid,
+    log_axes,
     plain_log_ticks,
     save_figure,
     styled,
@@ -48,8 +49,9 @@ def draw_figures(output_dir: Path, metrics: dict[str, Any]) -> None:
         truth, prediction = (read_predictions(output_dir / f"y_{w}.npy") for w in ("true", "pred"))
         units, errors = metrics["target_units"], metrics[f"{metrics['part']}_targets"]
         scatter = plot_prediction_vs_truth(
-            truth, prediction, list(units), list(units.values()), errors
-        )
+            truth, prediction, list(units), list(units.values()), errors,
+            metrics.get("logarithmic", ()),
+        )  # fmt: skip
         save_figure(output_dir / SCATTER_FILE, scatter)
 
 
@@ -93,27 +95,29 @@ def plot_prediction_vs_truth(
     names: Sequence[str],
     units: Sequence[str],
     metrics: dict[str, dict[str, float | None]],
+    logarithmic: Collection[int] = (),
 ) -> Figure:
     """Scatter prediction against truth, one panel per target, with R², RMSE and MAE.
 
     Arrays have shape (n_samples, n_targets) and are in the targets' units. Many targets have small
-    panels, without room for the numbers.
+    panels, without room for the numbers. Axes of the targets in ``logarithmic`` are so.
     """
     many = len(names) > MANY
     figure, panels = fixed_grid(len(names), *((6, 1.9) if many else (3, 3.2)))
     for k, (axes, name, unit) in enumerate(zip(panels, names, units, strict=True)):
         known = measured(y_true[:, k])
         truth, prediction = y_true[known, k], y_pred[known, k]
-        low = float(min(truth.min(), prediction.min()))
-        high = float(max(truth.max(), prediction.max()))
-        margin = 0.05 * (high - low or 1.0)
-        limits = (low - margin, high + margin)
+        limits = _limits(np.concatenate([truth, prediction]), k in logarithmic)
         axes.plot(limits, limits, color=GREY, linewidth=1, linestyle="--")
         axes.scatter(
             truth, prediction, s=8 if many else 16, color=target_color(k), alpha=0.75, linewidth=0
         )
-        axes.set(xlim=limits, ylim=limits, aspect="equal", title=name)
-        axes.locator_params(nbins=2 if many else 4)
+        axes.set(xlim=limits, ylim=limits, title=name)
+        if k in logarithmic:
+            log_axes(axes)
+        else:
+            axes.locator_params(nbins=2 if many else 4)
+        axes.set_aspect("equal")
         axes.set_xlabel(with_unit(_("measured"), unit))
         axes.set_ylabel(with_unit(_("predicted"), unit))
         if many:
@@ -131,3 +135,13 @@ def plot_prediction_vs_truth(
             bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 2},
         )  # fmt: skip
     return figure
+
+
+def _limits(values: NDArray[Any], logarithmic: bool) -> tuple[float, float]:
+    """Return the limits of an axis that holds all values; a logarithmic one those above zero."""
+    if logarithmic:
+        low, high = _limits(np.log(values[values > 0]), False)
+        return float(np.exp(low)), float(np.exp(high))
+    low, high = float(values.min()), float(values.max())
+    margin = 0.05 * (high - low or 1.0)
+    return low - margin, high + margin

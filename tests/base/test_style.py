@@ -45,6 +45,18 @@ def test_predictions_have_a_panel_and_a_colour_per_target(n_targets):
     assert "measured [m]" in texts_of(figure)
 
 
+def test_a_logarithmic_target_has_logarithmic_axes():
+    y = np.column_stack([np.linspace(1, 2, 20), np.geomspace(1e-3, 1e3, 20)])
+    names = ["level", "count"]
+    figure = plot_prediction_vs_truth(y, y, names, ["-", "-"], target_metrics(y, y, names), [1])
+    assert [axes.get_xscale() for axes in figure.axes] == ["linear", "log"]
+    low, high = figure.axes[1].get_ylim()
+    assert 1e-4 < low < 1e-3 < 1e3 < high < 1e4
+    figure.canvas.draw()
+    labels = {label.get_text() for label in figure.axes[1].get_xticklabels()}
+    assert {"0.01", "1", "100"} <= labels
+
+
 def test_a_truth_that_does_not_vary_is_drawn():
     y = np.ones((1, 1))
     figure = plot_prediction_vs_truth(y, y, ["a"], ["-"], target_metrics(y, y, ["a"]))

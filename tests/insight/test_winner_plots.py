@@ -75,6 +75,18 @@ def test_residuals_have_units_and_a_line_where_there_are_enough_samples(n_target
     figure.canvas.draw()
 
 
+def test_errors_of_a_logarithmic_target_are_ratios():
+    y = np.geomspace(1e-3, 1e3, 30)[:, None]
+    figure = plot_residuals(y, 1.5 * y, ["counts"], ["1/l"], logarithmic=[0])
+    (axes,) = figure.axes
+    assert axes.get_ylabel() == "predicted / measured"
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    zero, medians = axes.lines
+    assert list(zero.get_ydata()) == [1.0, 1.0]
+    np.testing.assert_allclose(medians.get_ydata(), 1.5)
+    figure.canvas.draw()
+
+
 @pytest.mark.parametrize("n_targets", [2, 6, 12])
 def test_every_two_targets_have_a_square(n_targets):
     names = [f"target {k}" for k in range(n_targets)]
