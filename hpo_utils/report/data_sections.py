@@ -10,8 +10,8 @@ from hpo_utils.data.prepared import PreparedData
 from hpo_utils.data.split import MIN_UNITS, PART_NAMES, PARTS
 from hpo_utils.insight.correlations import plot_target_correlations, plot_target_pairs
 from hpo_utils.insight.data_plots import plot_samples, plot_target_histograms
+from hpo_utils.report.data_tables import audit_table, measured_table, parts_table
 from hpo_utils.report.page import Report
-from hpo_utils.report.tables import audit_table, measured_table, parts_table
 from hpo_utils.scores.intervals import count_units
 from hpo_utils.scores.metrics import measured, varies
 

@@ -7,6 +7,7 @@ from hpo_utils.base.language import _
 from hpo_utils.baselines.domain import FALSE_ALARMS, Domain, distances
 from hpo_utils.data.split import MIN_UNITS, PART_NAMES
 from hpo_utils.insight.winner_plots import plot_domain, plot_folds
+from hpo_utils.report.data_tables import tenths_table
 from hpo_utils.report.page import Report
 from hpo_utils.report.recorded import recorded
 from hpo_utils.report.tables import (
@@ -14,7 +15,6 @@ from hpo_utils.report.tables import (
     folds_table,
     physics_table,
     split_table,
-    tenths_table,
 )
 from hpo_utils.report.verdict import SettledStudy, described_units, when_settled
 from hpo_utils.winner.evaluation import Examination

@@ -14,7 +14,7 @@ from hpo_utils.base.style import save_figure, target_color, with_unit
 from hpo_utils.data.preparation import prepare_data
 from hpo_utils.insight import correlations, data_plots, study_plots, target_plots
 from hpo_utils.insight.importances import parameter_importances
-from hpo_utils.report import tables
+from hpo_utils.report import data_tables, tables
 from hpo_utils.scores.metrics import target_metrics
 from hpo_utils.trials.figures import plot_learning_curves, plot_prediction_vs_truth
 
@@ -95,8 +95,8 @@ def test_data_figures_and_tables_of_every_layout(make_config, make_arrays, shape
     ):
         assert isinstance(figure, Figure)
         assert any("target 1" in text.replace("\n", " ") for text in texts_of(figure))
-    assert tables.parts_table(data)["samples"].sum() == 30
-    assert len(tables.channels_table(data)) == (1 if len(shape) == 2 else 3)
+    assert data_tables.parts_table(data)["samples"].sum() == 30
+    assert len(data_tables.channels_table(data)) == (1 if len(shape) == 2 else 3)
 
 
 def test_of_many_channels_the_first_are_drawn(make_config, make_arrays):

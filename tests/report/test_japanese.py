@@ -16,11 +16,11 @@ from hpo_utils.data.audit import audit_leakage
 from hpo_utils.data.preparation import prepare_data
 from hpo_utils.report import (
     data_sections,
+    data_tables,
     page,
     recorded,
     result_sections,
     study_sections,
-    tables,
     trust_sections,
     verdict,
     winner_sections,
@@ -52,7 +52,7 @@ def test_what_leaks_is_said_without_english_but_for_names(japanese, make_config,
     findings = audit_leakage(data)
     assert any(finding.verdict == "leak" and "samples" not in finding.text for finding in findings)
     assert not english_words("".join(finding.text for finding in findings))
-    table = tables.audit_table(audit_leakage(data))  # as the file has them
+    table = data_tables.audit_table(audit_leakage(data))  # as the file has them
     assert not english_words("".join(table.to_numpy().ravel()) + "".join(table.index))
 
 
@@ -121,7 +121,7 @@ def test_all_that_a_report_shows_is_japanese(settled, monkeypatch):
         data_sections.show_samples,
     ):
         section(report, data)
-    report.show(tables.channels_table(data))
+    report.show(data_tables.channels_table(data))
     large = study_of(40, 5)
     study_sections.show_overview(report, large, cfg)
     for section in (study_sections.show_search, study_sections.show_importances,

@@ -1,15 +1,12 @@
 from datetime import datetime, timedelta
 
-import numpy as np
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_utils.data.preparation import prepare_data
 from hpo_utils.report.tables import (
     effort_table,
     folds_table,
     seconds_saved,
-    tenths_table,
     trials_table,
     with_effort,
 )
@@ -69,18 +66,3 @@ def test_a_row_of_all_folds_says_lowest_highest_and_how_often_ahead():
     assert row[["lowest fold", "highest fold", "all folds"]].tolist() == [0.4, 0.8, 0.6]
     assert row["ahead in"] == "1 of 3 folds"
     assert row["verdict"] == "not shown to beat the mean"
-
-
-def test_each_tenth_of_a_range_counts_the_training_samples_in_it(make_config, make_arrays):
-    """Of the values 0 to 99 each tenth holds ten; so it does of powers, by their logarithms."""
-    n, words = 100, np.array(["train"] * 120)
-    words[n:110], words[110:] = "val", "test"
-    t = np.stack([np.arange(n), np.geomspace(1, 1000, n)], axis=1).astype(np.float32)
-    x = np.random.default_rng(0).normal(size=(120, 1, 16)).astype(np.float32)
-    given = make_arrays(x, np.concatenate([t, t[:20]]))
-    np.save(split := given["dataset.x_train"].replace("x.npy", "split.npy"), words)
-    given |= {"dataset.split": split, "dataset.target_names": ["a", "b"]}
-    given["dataset.logarithmic"] = ["b"]
-    table = tenths_table(prepare_data(make_config(**given)))
-    assert table.loc["a"].tolist() == ["0", *[10] * 10, "99"]
-    assert table.loc["b"].tolist() == ["1", *[10] * 10, "1e+03"]
