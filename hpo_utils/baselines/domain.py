@@ -129,6 +129,16 @@ def distances(domain: Domain, x: NDArray[np.float32]) -> NDArray[np.float64]:
     return _in_pieces(domain, x)
 
 
+def leverages(domain: Domain, x: NDArray[np.float32], n_train: int) -> NDArray[np.float64]:
+    """Return the leverage (n_samples,) of standardised inputs in a calibration of ``n_train``.
+
+    That of the components: 1/n for the mean and, since the variances are those of the training
+    part, T²/n (ASTM E1655).
+    """
+    t2 = distances(domain, x)[:, 0] * float(domain.limits[0])
+    return np.asarray((1.0 + t2) / n_train)
+
+
 def features(x: Tensor) -> Tensor:
     """Return level and logarithm of the spread in bands (B, n_features), of (B, n_channels, ...).
 

@@ -50,9 +50,16 @@ def noise_of_predictions(
 
 
 def detection_limits(
-    noise: NDArray[np.float64], y_pred: NDArray[np.float64]
+    noise: NDArray[np.float64],
+    y_pred: NDArray[np.float64],
+    leverage: NDArray[np.float64],
+    reference: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Return the smallest value of each target that stands out from the inputs' noise.
+    """Return the smallest value of each target that stands out from noise.
+
+    The variance at a sample is that of the inputs' noise there, and the calibration's own: by the
+    sample's leverage, the noise of the inputs and of the reference values that it was fitted to
+    (IUPAC technical report, Pure and Applied Chemistry 78 (2006), 633-661).
 
     Parameters
     ----------
@@ -60,13 +67,18 @@ def detection_limits(
         What ``noise_of_predictions`` returns, (n_samples, n_targets).
     y_pred
         Predictions of the same samples. Those with the lowest stand for samples without analyte.
+    leverage
+        Of the same samples, (n_samples,): ``baselines.domain.leverages``.
+    reference
+        Standard deviation of one reference value of each target, (n_targets,); 0: exact.
 
     Returns
     -------
     array of shape (n_targets,)
-        In the unit of the target. Errors of the model itself are not in it.
+        In the unit of the target. What the model gets wrong without noise is not in it.
     """
     n_lowest = max(1, round(LOWEST * len(y_pred)))
     rows = np.argsort(y_pred, axis=0, kind="stable")[:n_lowest]
-    lowest = np.take_along_axis(noise, rows, axis=0)
-    return np.asarray(DETECTION * np.sqrt((lowest**2).mean(axis=0)))
+    by_sample = leverage[:, None]
+    variance = (1.0 + by_sample) * noise**2 + by_sample * reference**2
+    return np.asarray(DETECTION * np.sqrt(np.take_along_axis(variance, rows, axis=0).mean(axis=0)))

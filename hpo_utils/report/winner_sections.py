@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hpo_utils.base.language import _
 from hpo_utils.base.style import with_unit
+from hpo_utils.baselines.domain import leverages
 from hpo_utils.baselines.fitted import fit_baselines
 from hpo_utils.baselines.take_home import mixed, name_at_home
 from hpo_utils.bundle.bundle import Bundle, load_bundle, predict_standardised
@@ -116,7 +117,11 @@ def _through_the_model(
         return predict_standardised(bundle, z)[0]
 
     found = noise_of_predictions(predicted, x, used)
-    limits = detection_limits(found, predicted(x).numpy().astype(np.float64))
+    domain, n_train = bundle.model.domain, data.manifest["n_samples"]["train"]
+    leverage = np.zeros(len(x)) if domain is None else leverages(domain, x.numpy(), n_train)
+    known = data.manifest.get("target_repeatability") or [None] * data.n_targets
+    reference = np.array([each or 0.0 for each in known])
+    limits = detection_limits(found, predicted(x).numpy().astype(np.float64), leverage, reference)
     scatter = np.sqrt((found**2).mean(axis=0))
     pairs = zip(scatter.tolist(), limits.tolist(), strict=True)
     return dict(zip(data.target_names, pairs, strict=True))

@@ -111,6 +111,13 @@ def test_what_training_did_not_hold_is_outside(prepared):
     assert (model(known + 2 * bump)[:, 1] > 1).float().mean() > 0.8  # beyond what varied before
 
 
+def test_leverages_of_the_training_part_add_up_to_the_number_of_parameters():
+    x = signals(200, np.random.default_rng(7))
+    model = Domain.fitted(x, x)
+    found = domain.leverages(model, x, 200)
+    assert found.sum() == pytest.approx(1 + len(model.variances))
+
+
 def ring(n, radius, rng):
     """Two modes whose heights lie on a circle, and little noise."""
     axis, angle = np.linspace(0, 1, 96), rng.uniform(0, 2 * np.pi, n)
