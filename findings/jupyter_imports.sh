@@ -3,7 +3,8 @@
 # jupyter-events asks for that with its checks of formats, and since jsonschema 4.25 one of these is
 # rfc3987-syntax, which builds 38 parsers when it is imported. In an environment with JupyterLab every process
 # that touches a notebook (papermill, nbmake, nbconvert, each worker of pytest) pays for it before it begins,
-# more than for all the rest of nbformat. With jsonschema 4.24 the package is not installed.
+# more than for all the rest of nbformat; in the same environment so do Ray's processes, whose start takes more
+# than twice the CPU. With jsonschema 4.24 the package is not installed.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
