@@ -1,4 +1,4 @@
-"""Arrays by name in ``.npy``, ``.npz``, MATLAB (v5 to v7.3), HDF5, NetCDF and TIFF files.
+"""Arrays by name in ``.npy``, ``.npz``, MATLAB (v5 to v7.3), HDF5, NetCDF, Zarr and TIFF files.
 
 MATLAB writes the fields of a struct and HDF5 its groups: here they are dotted names. Objects of
 MATLAB's newer classes are refused, because readers turn them into something else without a word.
@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
-from hpo_utils.formats.endings import MATLAB, NUMPY, TIFF, ending
+from hpo_utils.formats.endings import MATLAB, NUMPY, TIFF, ZARR, ending
 from hpo_utils.formats.sources import NUMBERS, in_units
+from hpo_utils.formats.stores import arrays_in_store, is_store
 
 OBJECT = 0xDD000000  # with which MATLAB marks a reference to an object in a file of version 7.3
 Array = NDArray[Any]
@@ -34,7 +35,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
         If the file cannot be read or holds no numeric array.
     """
     suffix = ending(path)
-    if not path.is_file():
+    if not (path.is_file() or is_store(path)):
         raise DataError(f"a file of arrays must exist, got {path}")
     try:
         if suffix in NUMPY:
@@ -45,6 +46,8 @@ def read_arrays(path: Path) -> dict[str, Array]:
             found = dict(_of_matlab(path))
         elif suffix in TIFF:
             found = dict(_of_tiff(path))
+        elif suffix in ZARR:
+            found = {name: source.read() for name, source in arrays_in_store(path).items()}
         else:
             found = dict(_of_hdf5(path))
     except DataError:

@@ -12,12 +12,13 @@ TEXTS, SHEETS, PARQUET = (
 TABLES = (*TEXTS, *SHEETS, *PARQUET)
 NUMPY, MATLAB, TIFF = (".npy", ".npz"), (".mat",), (".tif", ".tiff")
 HDF5 = (".h5", ".hdf5", ".hdf", ".nc", ".nc4", ".cdf")  # and NetCDF
-ARRAYS = (*NUMPY, *MATLAB, *HDF5, *TIFF)
+ZARR = (".zarr",)
+ARRAYS = (*NUMPY, *MATLAB, *HDF5, *ZARR, *TIFF)
 CASES = (".ts",)  # of aeon and sktime
 WAV, TDMS, LVM, MDF = (".wav",), (".tdms",), (".lvm",), (".mf4", ".mdf")
 JCAMP, SPC, OPUS = (".jdx", ".dx", ".jcm"), (".spc",), (".0",)
 SPECTRA = (*JCAMP, *SPC, *OPUS)
-RECORDINGS = (*WAV, *TDMS, *LVM, *MDF, *SPECTRA, *TABLES, *NUMPY, *MATLAB, *HDF5)
+RECORDINGS = (*WAV, *TDMS, *LVM, *MDF, *SPECTRA, *TABLES, *NUMPY, *MATLAB, *HDF5, *ZARR)
 
 
 def ending(path: PurePath) -> str:

@@ -27,6 +27,7 @@ from hpo_utils.formats.sources import (
     open_member,
     read_header,
 )
+from hpo_utils.formats.stores import arrays_in_store, is_store
 from hpo_utils.formats.tables import read_table
 
 OTHERS = {*ARRAYS, *CASES, *RECORDINGS} - {*NUMPY}  # endings of files of other programs
@@ -45,9 +46,9 @@ def open_array(
     Parameters
     ----------
     path
-        An ``.npy`` or ``.npz`` file, or one of HDF5, NetCDF 4 or MATLAB 7.3; or a table, a MATLAB
-        file before 7.3, a NetCDF 3 file, a stack of images or a ``.ts`` file, which is read as a
-        whole.
+        An ``.npy`` or ``.npz`` file, one of HDF5, NetCDF 4 or MATLAB 7.3, or a Zarr store; or a
+        table, a MATLAB file before 7.3, a NetCDF 3 file, a stack of images or a ``.ts`` file, which
+        is read as a whole.
     key
         Name of the array inside a file of several, groups joined by dots, or of a table's column of
         targets, groups, words of a split or weights; None if there is only one.
@@ -66,6 +67,8 @@ def open_array(
     DataError
         If the file is missing, is not such a file, or has a dtype that is not accepted.
     """
+    if is_store(path):
+        return _named_array(path, dict(arrays_in_store(path)), key, name, kinds)
     if not path.is_file():
         raise DataError(f"{name} must name an existing file, got {path}")
     with path.open("rb") as file:
@@ -167,18 +170,14 @@ def _loaded(
     )
 
 
-def _open_hdf5(path: Path, key: str | None, name: str, kinds: str) -> Hdf5Source:
+def _open_hdf5(path: Path, key: str | None, name: str, kinds: str) -> ArraySource:
     """Return an array of an HDF5 file, by its name or as the only one; see ``open_array``."""
     import h5py
 
-    found: dict[str, Hdf5Source] = {}
+    found: dict[str, ArraySource] = {}
 
     def visit(where: str, item: Any) -> None:
-        if (
-            isinstance(item, h5py.Dataset)
-            and item.dtype.kind in set(kinds) & set(NUMBERS)
-            and item.shape
-        ):
+        if isinstance(item, h5py.Dataset) and item.dtype.kind in NUMBERS and item.shape:
             turned = "MATLAB_class" in item.attrs
             packed = {*PACKED, *MISSING} & set(item.attrs)
             shape = item.shape[::-1] if turned else item.shape
@@ -190,11 +189,20 @@ def _open_hdf5(path: Path, key: str | None, name: str, kinds: str) -> Hdf5Source
             content.visititems(visit)
     except (OSError, RuntimeError) as error:
         raise DataError(f"{name} must be a whole file, got {path.name}: {error}") from None
+    dotted = {where.replace("/", "."): source for where, source in found.items()}
+    return _named_array(path, dotted, key, name, kinds)
+
+
+def _named_array(
+    path: Path, arrays: dict[str, ArraySource], key: str | None, name: str, kinds: str
+) -> ArraySource:
+    """Return the array that ``key`` names, or the only one of an accepted dtype."""
+    found = {where: source for where, source in arrays.items() if source.dtype.kind in kinds}
     if key is None and len(found) == 1:
         return next(iter(found.values()))
-    wanted = str(key) if key in found else str(key).replace(".", "/")
+    wanted = str(key).replace("/", ".")
     if wanted not in found:
-        known = ", ".join(f"{n.replace('/', '.')} {s.shape}" for n, s in found.items()) or "none"
+        known = ", ".join(f"{where or 'it'} {s.shape}" for where, s in found.items()) or "none"
         raise DataError(
             f"{_key_setting(name)} must name one of the arrays of numbers in {path.name}, got"
             f" {key}: {known}"

@@ -101,12 +101,12 @@ class ArraySource:
 
     def stamp(self) -> dict[str, Any]:
         """Return path, key, size and mtime: a cheap way to detect that the file has changed."""
-        status = self.path.stat()
+        status = [file.stat() for file in _files(self.path)]
         return {
             "path": str(self.path),
             "key": self.key,
-            "bytes": status.st_size,
-            "mtime_ns": status.st_mtime_ns,
+            "bytes": sum(each.st_size for each in status),
+            "mtime_ns": max(each.st_mtime_ns for each in status),
         }
 
 
@@ -164,9 +164,22 @@ def in_units(values: NDArray[Any], attributes: Mapping[str, Any]) -> NDArray[Any
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 digest of a file, read piece by piece."""
+    """Return the SHA-256 digest of a file, read piece by piece.
+
+    That of a folder is of its files' names and digests, in the format of ``sha256sum``.
+    """
+    if path.is_dir():
+        lines = [f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in _files(path)]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _files(path: Path) -> list[Path]:
+    """Return the files of a folder in the order of their names, or the file itself."""
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.rglob("*") if file.is_file())
 
 
 def describe(source: ArraySource) -> dict[str, Any]:

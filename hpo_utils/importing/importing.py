@@ -33,6 +33,7 @@ from hpo_utils.formats.recordings import Axis, Loaders, Recording, read_recordin
 from hpo_utils.formats.references import Named, References, read_references, shared_column
 from hpo_utils.formats.samples import Samples, holds_samples, read_samples
 from hpo_utils.formats.sources import sha256
+from hpo_utils.formats.stores import is_store
 from hpo_utils.formats.windows import at_rate, cut
 from hpo_utils.importing.request import Request
 
@@ -122,12 +123,12 @@ def _listed(given: Sequence[Path]) -> list[Path]:
     """Return the files given, and the readable ones of folders given, sorted by name."""
     files: list[Path] = []
     for path in given:
-        if path.is_dir():
+        if path.is_dir() and not is_store(path):
             inside = sorted(f for f in path.iterdir() if ending(f) in RECORDINGS)
             if not inside:
                 raise DataError(f"a folder must hold one of {', '.join(RECORDINGS)}, got {path}")
             files += inside
-        elif path.is_file():
+        elif path.exists():
             files.append(path)
         else:
             raise DataError(f"files to import must exist, got {path}")
@@ -141,7 +142,7 @@ def _recordings(request: Request, files: Sequence[Path]) -> Loaders:
         in_long_form = recordings_by_id(file, request.id_column)
         if in_long_form:
             return in_long_form
-    if not others and request.window is None and not request.files[0].is_dir():
+    if not others and request.window is None and request.files[0] == file:
         return {}
     return {file.name: partial(read_recording, file, request.key) for file in files}
 
@@ -304,7 +305,7 @@ def _windows_of(
 def _references(request: Request) -> References | None:
     if request.targets is None:
         return None
-    if not request.targets.is_file():
+    if not (request.targets.is_file() or is_store(request.targets)):
         raise DataError(f"--targets must name a file, got {request.targets}")
     return read_references(request.targets, request.target_key, request.named)
 
