@@ -139,6 +139,8 @@ def _mime_bundle(item: Figure | pd.DataFrame | str, alt: str) -> dict[str, str]:
         numbers = item.map(lambda value: float("nan") if value is None else value).to_html(
             border=0, index_names=False, na_rep="–", float_format=lambda value: f"{value:.4g}"
         )
-        return {"text/plain": item.to_string(), "text/html": numbers}
+        # a browser may break a Japanese word anywhere, and narrow columns then stand on end
+        table = f'<div style="word-break: keep-all">{numbers}</div>'
+        return {"text/plain": item.to_string(), "text/html": table}
     # Markdown lets HTML through, and a name may be anything
     return {"text/plain": item, "text/markdown": item.replace("<", "&lt;")}

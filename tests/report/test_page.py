@@ -121,3 +121,9 @@ def test_a_cell_of_04_has_at_most_three_sentences_outside_what_folds_out():
             shown = re.sub(r"<details>.*?</details>", "", cell.source, flags=re.DOTALL)
             text = re.sub(r"^#.*$", "", shown, flags=re.MULTILINE)
             assert len(re.findall(r"[.?!](?=\s|$)", text)) <= 3, cell.source
+
+
+def test_no_word_of_a_table_is_broken_in_a_notebook():
+    html = _mime_bundle(pd.DataFrame({"済みエポック数": [6]}), "")["text/html"]
+    assert html.startswith('<div style="word-break: keep-all"><table')
+    assert html.endswith("</table></div>")
