@@ -37,7 +37,7 @@ def main() -> None:
         cfg = load_config("params/smoke.yaml", own)
         settle_winner(run_study(cfg), cfg)
         bundle = next(scratch.rglob("model.onnx")).parent
-        inputs = next(scratch.rglob("x_train.npy"))
+        inputs = next((scratch / "data" / "source").rglob("x_train.npy"))
         found = predict(load_bundle(bundle), np.load(inputs)).y
         commands = {
             "PyTorch": ["-c", PREDICT, bundle, inputs, scratch / "PyTorch.npy"],

@@ -1,9 +1,10 @@
 """Prepare an array of the real size, (108, 4, 1400, 2500) float32, and print the peak memory.
 
-    python benchmarks/large_file.py DIRECTORY [--study]
+    python benchmarks/large_file.py DIRECTORY [--study] [--matlab]
 
 The directory needs 10 GB. With ``--study`` three trials of two epochs at downsample factor 4 and
-hidden 32 follow, in this process.
+hidden 32 follow, in this process. With ``--matlab`` the arrays are those of one file as MATLAB 7.3
+writes it, not compressed, where the values of a sample lie apart.
 """
 
 from __future__ import annotations
@@ -38,15 +39,36 @@ def make_arrays(directory: Path) -> None:
     np.save(directory / "t_train.npy", rng.normal(size=(SHAPE[0], 6)).astype(np.float32))
 
 
+def make_matlab_file(directory: Path) -> None:
+    """Write noise and targets as MATLAB 7.3 does, with the axes turned round."""
+    import h5py
+
+    rng, path = np.random.default_rng(0), directory / "rig.mat"
+    with h5py.File(path, "w", userblock_size=512) as file:
+        x = file.create_dataset("x", SHAPE[::-1], "f4")
+        slab = rng.random(SHAPE[-2::-1], dtype=np.float32)
+        for column in range(SHAPE[-1]):
+            x[column] = slab * (1 + column % 7)
+        t = file.create_dataset("t", data=rng.normal(size=(6, SHAPE[0])))
+        for stored, kind in ((x, b"single"), (t, b"double")):
+            stored.attrs["MATLAB_class"] = np.bytes_(kind)
+    with path.open("r+b") as raw:
+        raw.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=Path)
     parser.add_argument("--study", action="store_true")
+    parser.add_argument("--matlab", action="store_true")
     options = parser.parse_args()
     options.directory.mkdir(parents=True, exist_ok=True)
-    if not (options.directory / "x_train.npy").is_file():
-        make_arrays(options.directory)
     names = {key: str(options.directory / f"{key}.npy") for key in ("x_train", "t_train")}
+    if options.matlab:
+        file = str(options.directory / "rig.mat")
+        names = {"x_train": file, "t_train": file, "x_key": "x", "t_key": "t"}
+    if not Path(names["x_train"]).is_file():
+        (make_matlab_file if options.matlab else make_arrays)(options.directory)
     cfg = load_config(
         "params/airlift.yaml",
         [
@@ -77,7 +99,7 @@ def main() -> None:
         seconds = time.perf_counter() - start
         runs.append({"what": "three trials of two epochs", "seconds": seconds, "peak_mb": peak()})
         print(f"study of 3 trials of 2 epochs: {seconds:.0f} s, peak {peak():.0f} MB")
-    keep("large_file", runs)
+    keep("large_file_matlab" if options.matlab else "large_file", runs)
 
 
 if __name__ == "__main__":

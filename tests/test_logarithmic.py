@@ -11,6 +11,7 @@ from hpo_utils.bundle.bundle import predict
 from hpo_utils.bundle.onnx_prediction import load_onnx, predict_by_onnx
 from hpo_utils.data.preparation import prepare_data
 from hpo_utils.data.scaling import Standardizer
+from hpo_utils.insight.correlations import plot_target_pairs
 from hpo_utils.insight.data_plots import plot_target_histograms
 from hpo_utils.report.data_sections import sentence_on_decades
 from hpo_utils.scores.spread import calibrate_spread, coverage
@@ -85,6 +86,9 @@ def test_01_draws_it_on_a_logarithmic_axis(make_config, make_arrays):
     assert (linear.get_xscale(), logarithmic.get_xscale()) == ("linear", "log")
     low, high = logarithmic.get_xlim()
     assert low < 0.02 < 50 < high
+    pairs = plot_target_pairs(prepare_data(cfg)).axes
+    assert [axes.get_yscale() for axes in pairs][2:] == ["log", "linear"]  # the last counts samples
+    assert [axes.get_xscale() for axes in pairs][2:] == ["linear", "log"]
 
 
 def test_intervals_grow_with_what_is_predicted_and_hold():

@@ -58,11 +58,21 @@ class Domain(Arrays):
     def of(cls, data: PreparedData) -> Self:
         """Fit to the training part of ``data``; the limits hold for the validation part, too."""
         data = data.as_given()  # in which no validation sample trains
-        return cls.fitted(*(some_of(data.inputs(part)) for part in ("train", "val")))
+        groups = data.groups("train")
+        own = None if groups is None else some_of(groups)
+        return cls.fitted(some_of(data.inputs("train")), some_of(data.inputs("val")), own)
 
     @classmethod
-    def fitted(cls, inputs: NDArray[np.float32], held_out: NDArray[np.float32]) -> Self:
-        """Fit to standardised inputs (n_samples, n_channels, ...), and the limits to both."""
+    def fitted(
+        cls,
+        inputs: NDArray[np.float32],
+        held_out: NDArray[np.float32],
+        groups: NDArray[np.int64] | None = None,
+    ) -> Self:
+        """Fit to standardised inputs (n_samples, n_channels, ...), and the limits to both.
+
+        ``groups`` (n_samples,) are those of the inputs: no neighbour is of the own group.
+        """
         train, val = (_in_pieces(features, part) for part in (inputs, held_out))
         mean, scale = train.mean(axis=0), train.std(axis=0)
         scale[scale <= 1e-9 * np.maximum(np.abs(mean), 1.0)] = 1.0
@@ -76,7 +86,8 @@ class Domain(Arrays):
         variances = np.maximum(variances[: projection.shape[1]], 1e-12)
         rows = np.linspace(0, len(train) - 1, min(len(train), MAX_NEIGHBOURS)).astype(np.int64)
         k = _n_leading(variances, len(mean))
-        neighbours = torch.from_numpy((standard[rows] @ projection / np.sqrt(variances))[:, :k])
+        white = torch.from_numpy((standard @ projection / np.sqrt(variances))[:, :k])
+        neighbours = white[torch.from_numpy(rows)]
         arrays = {
             "mean": mean, "scale": scale, "projection": projection, "variances": variances,
             "noise": np.maximum(rest.std(axis=0), LEAST_NOISE), "limits": np.ones(3),
@@ -86,8 +97,10 @@ class Domain(Arrays):
         of_train, of_val = (
             found.of_features(torch.from_numpy(part)).numpy() for part in (train, val)
         )
-        apart = _squared_distances(neighbours, neighbours).fill_diagonal_(torch.inf)
-        of_train[rows, 2] = apart.amin(1).numpy()  # no sample is its own neighbour
+        units = np.arange(len(train)) if groups is None or len(set(groups)) == 1 else groups
+        apart = _squared_distances(white, neighbours).numpy()
+        apart[units[:, None] == units[rows]] = np.inf  # none is its own neighbour
+        of_train[:, 2] = apart.min(axis=1)
         # held-out samples keep the promise; of few, the components hold some of their own chance,
         # and the training part itself lies farther within them than any other
         limits = np.maximum(_limits(of_train), _limits(of_val))

@@ -203,7 +203,14 @@ class PreparedData:
         train on.
         """
         n_train, n_val = (int(self.manifest["n_samples"][part]) for part in POOLED)
-        asked = cfg.evaluation.score_folds
+        asked, settings = cfg.evaluation.score_folds, self.manifest["settings"]
+        if "split" in settings["dataset"] and settings["data_split"].get("n_folds"):
+            if asked not in (None, 1):
+                raise DataError(
+                    "evaluation.score_folds must be 1 or null where dataset.split numbers folds,"
+                    f" which more validation parts would divide, got {asked}"
+                )
+            return 1
         if asked is None:
             by_time = self.manifest["settings"]["data_split"]["method"] == "time"
             asked = min(MOST, math.ceil(ENOUGH / n_val)) if n_val < FEW and not by_time else 1

@@ -25,7 +25,7 @@ WORDS = {
     "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing", "prediction"),
 }  # what people call the parts
-MIN_FOLDS = 3  # one tests, one validates, the rest trains
+MIN_FOLDS, MAX_FOLDS = 3, 1000  # one tests, one validates, the rest trains
 MIN_UNITS = 8  # minimum samples, groups or blocks of a part; fewer make intervals far too narrow
 
 Indices = NDArray[np.int64]
@@ -157,17 +157,15 @@ def part_words(words: NDArray[Any], n_samples: int) -> NDArray[np.str_]:
         raise DataError(
             f"dataset.split must hold a word for each of {n_samples} samples, got {words.shape}"
         )
-    if words.dtype.kind == "f" and np.isfinite(words).all() and (words == words.round()).all():
-        words = words.astype(np.int64)  # a column of numbers
     part_of = {word: part for part, known in WORDS.items() for word in known}
     asked = np.char.lower(np.char.strip(words.astype(str)))
-    folds = [word.removeprefix("fold").lstrip() for word in asked.tolist()]
+    folds = [word.removeprefix("fold").lstrip().removesuffix(".0") for word in asked.tolist()]
     if folds and all(map(str.isdecimal, folds)):
         numbers, of_sample = np.unique(list(map(int, folds)), return_inverse=True)
-        if len(numbers) < MIN_FOLDS:
+        if not MIN_FOLDS <= len(numbers) <= MAX_FOLDS:
             raise DataError(
-                f"dataset.split must number {MIN_FOLDS} folds or more, got {len(numbers)}: write"
-                f" the words {', '.join(PARTS)} for parts"
+                f"dataset.split must number {MIN_FOLDS} to {MAX_FOLDS} folds, got {len(numbers)}:"
+                f" write the words {', '.join(PARTS)} for parts"
             )
         return np.array([f"fold {k}" for k in range(len(numbers))])[of_sample]
     if unknown := sorted(set(asked.tolist()) - part_of.keys()):
@@ -220,8 +218,9 @@ def _as_given_folds(given: NDArray[Any], cfg: DataSplitConfig) -> dict[str, Indi
     names = sorted(set(given.tolist()), key=lambda name: int(name.split()[1]))
     if cfg.n_folds != len(names):
         raise DataError(
-            f"dataset.split numbers {len(names)} folds, but data_split.n_folds is"
-            f" {'null' if cfg.n_folds is None else cfg.n_folds}: set it to {len(names)}"
+            f"data_split.n_folds must be {len(names)}, the number of folds that dataset.split gives"
+            f" to the samples in use, got {'null' if cfg.n_folds is None else cfg.n_folds}"
+            + (": raise dataset.limit" if len(names) < MIN_FOLDS else "")
         )
     folds = {name: np.flatnonzero(given == name) for name in names}
     part_of = _parts_of_folds(folds, cfg)

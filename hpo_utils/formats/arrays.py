@@ -74,9 +74,10 @@ def choose_array(arrays: Mapping[str, Array], key: str | None, option: str, path
     """
     known = ", ".join(f"{n or 'it'} {a.shape}" for n, a in arrays.items())
     if key is not None:
-        if key not in arrays:
+        dotted = key if key in arrays else key.strip("/").replace("/", ".")
+        if dotted not in arrays:
             raise DataError(f"{option} must name an array of {path.name}, got {key!r}: {known}")
-        return arrays[key]
+        return arrays[dotted]
     candidates = [array for array in arrays.values() if array.size > 1]
     if len(candidates) != 1:
         raise DataError(f"{option} must say which array of {path.name} is meant: {known}")

@@ -21,8 +21,8 @@ MAX_NAMED = 5  # ids named in a message
 class References:
     """Targets (n_rows, n_targets), NaN where nothing was measured, and the id of each row.
 
-    ``ids`` is None where the order of the rows counts, ``split`` where no column tells the part of
-    each row.
+    ``ids`` is None where the order of the rows counts, ``split`` where no column tells the part
+    or fold of each row.
     """
 
     path: Path
@@ -64,7 +64,8 @@ class Named:
 
     Without ``ids`` the first column of text names the rows, if there is one. Without ``targets``
     all columns of numbers are targets, but the others named here. ``split`` holds the words train,
-    val and test; ``weights`` how much each sample counts; ``others`` what is neither id nor target.
+    val and test, or folds; ``weights`` how much each sample counts; ``others`` what is neither id
+    nor target.
     """
 
     ids: str | None = None

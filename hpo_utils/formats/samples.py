@@ -16,7 +16,6 @@ from hpo_utils.formats.arrays import choose_array, read_arrays
 from hpo_utils.formats.endings import ARRAYS, CASES, TABLES, TIFF, ending
 from hpo_utils.formats.recordings import Axis
 from hpo_utils.formats.references import Named, References, references_among
-from hpo_utils.formats.stores import gaps_of_store
 from hpo_utils.formats.tables import Column, read_table
 
 PLACE = re.compile(r"(?P<name>.*?)[ _]?(?P<place>[-+]?\d+([.,]\d+)?)\s*(?P<unit>[a-zA-Zµ/%-]*\d?)")
@@ -132,8 +131,7 @@ def holds_samples(path: Path) -> bool:
 
 def _samples_of_arrays(path: Path, key: str | None, n_samples: int | None, option: str) -> Samples:
     """Read an array of samples; its axis of length ``n_samples`` is moved to the front."""
-    values = choose_array(read_arrays(path), key, option, path)
-    remarks = gaps_of_store(path, key)
+    values, remarks = choose_array(read_arrays(path), key, option, path), []
     if ending(path) in TIFF and values.ndim == 3:  # pages of grey values
         values = values[:, None]
     elif ending(path) in TIFF and values.ndim == 4 and values.shape[-1] in COLOURS:

@@ -100,13 +100,18 @@ class ArraySource:
         return np.concatenate(found)
 
     def stamp(self) -> dict[str, Any]:
-        """Return path, key, size and mtime: a cheap way to detect that the file has changed."""
-        status = [file.stat() for file in _files(self.path)]
+        """Return path, key, size and mtime: a cheap way to detect that the file has changed.
+
+        Of a folder, a number for names, sizes and times of all its files takes the time's place.
+        """
+        listed = [(str(file), file.stat()) for file in _files(self.path)]
+        times = [(name, each.st_size, each.st_mtime_ns) for name, each in listed]
+        of_all = int(hashlib.sha256(repr(times).encode()).hexdigest()[:15], 16)
         return {
             "path": str(self.path),
             "key": self.key,
-            "bytes": sum(each.st_size for each in status),
-            "mtime_ns": max(each.st_mtime_ns for each in status),
+            "bytes": sum(each.st_size for _, each in listed),
+            "mtime_ns": of_all if self.path.is_dir() else listed[0][1].st_mtime_ns,
         }
 
 

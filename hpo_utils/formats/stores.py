@@ -25,17 +25,34 @@ class ZarrSource(ArraySource):
     """An array in a Zarr store, in units; ``key`` is empty for that of the store itself."""
 
     def chunks(self) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield (index of the first sample, samples) in order, about ``CHUNK_BYTES`` at a time."""
+        """Yield (index of the first sample, samples) in order, about ``CHUNK_BYTES`` at a time.
+
+        Raises
+        ------
+        DataError
+            If a chunk is damaged. If one is not there, unless what it reads as counts as missing:
+            Zarr leaves out chunks that hold its fill value alone, often zero, so that one that was
+            never written cannot be told from measured zeros.
+        """
         import zarr
 
-        step = self._at_once
+        step, name = self._at_once, self.path.name
         try:
             stored = zarr.open_array(self.path, path=str(self.key), mode="r")
+            absent = stored.nchunks - stored.nchunks_initialized
             attributes = dict(stored.attrs)
-            for start in range(0, self.shape[0], step):
-                yield start, in_units(np.asarray(stored[start : start + step]), attributes)
+            filled = in_units(np.array([stored.fill_value or 0]), attributes)
+            if not absent or np.isnan(filled).all():
+                for start in range(0, self.shape[0], step):
+                    yield start, in_units(np.asarray(stored[start : start + step]), attributes)
+                return
         except Exception as error:  # a damaged chunk raises what its codec does
-            raise DataError(f"{self.path.name} must be whole, but: {_said(error)}") from None
+            raise DataError(f"{name} must be whole, but: {_said(error)}") from None
+        raise DataError(
+            f"every chunk of {self.key or 'the array'} in {name} must be there, but {absent} of"
+            f" {stored.nchunks} are not and would read as {filled[0]:g}: write them with zarr's"
+            " array.write_empty_chunks, or save the array as .npy"
+        )
 
     def rows(self, numbers: NDArray[np.int64]) -> NDArray[Any]:
         """Return the samples with the given numbers, which must be ascending."""
@@ -48,9 +65,6 @@ class ZarrSource(ArraySource):
 
 def arrays_in_store(path: Path) -> dict[str, ZarrSource]:
     """Return the arrays of numbers in a store, by their names with groups joined by dots.
-
-    Zarr leaves chunks out that hold its fill value alone, so one that was never written cannot be
-    told from such a chunk: a remark counts them.
 
     Raises
     ------
@@ -66,34 +80,19 @@ def arrays_in_store(path: Path) -> dict[str, ZarrSource]:
     try:
         root = zarr.open(path, mode="r")
         named = {"": root} if isinstance(root, zarr.Array) else dict(root.members(max_depth=None))
-        arrays = {name: each for name, each in named.items() if isinstance(each, zarr.Array)}
-        found = {
+        return {
             name.replace("/", "."): _source(path, name, each)
-            for name, each in arrays.items()
-            if each.dtype.kind in NUMBERS and each.shape
+            for name, each in named.items()
+            if isinstance(each, zarr.Array) and each.dtype.kind in NUMBERS and each.shape
         }
     except Exception as error:  # what is damaged raises anything
         raise DataError(f"a .zarr folder must be whole, got {path.name}: {_said(error)}") from None
-    return found
-
-
-def gaps_of_store(path: Path, key: str | None) -> list[str]:
-    """Return what there is to say of an array in a store, or of all; nothing of other files."""
-    if not is_store(path):
-        return []
-    chosen = {name: each for name, each in arrays_in_store(path).items() if key in (None, name)}
-    return [remark for source in chosen.values() for remark in source.remarks]
 
 
 def _source(path: Path, name: str, array: Any) -> ZarrSource:
     is_packed = bool({*PACKED, *MISSING} & set(array.attrs))
     dtype = np.dtype(np.float64) if is_packed else array.dtype
-    missing = array.nchunks - array.nchunks_initialized
-    remarks = [
-        f"{missing} of {array.nchunks} chunks of {path.name} are not there and read as"
-        f" {array.fill_value:g}, as Zarr has it"
-    ] * (missing > 0)
-    return ZarrSource(path, name, array.shape, dtype, fortran_order=False, remarks=remarks)
+    return ZarrSource(path, name, array.shape, dtype, fortran_order=False)
 
 
 def _said(error: Exception) -> str:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hpo_utils.base.language import _
-from hpo_utils.base.style import GREY, WIDTH, styled, target_color
+from hpo_utils.base.style import GREY, WIDTH, plain_log_ticks, styled, target_color
 from hpo_utils.data.prepared import PreparedData
 
 MAX_NUMBERED = 12  # rows of a heat map
@@ -51,21 +51,31 @@ def plot_target_pairs(data: PreparedData) -> Figure:
     n = min(data.n_targets, MAX_PAIRED)
     values = data.all_targets()
     some = pd.DataFrame(values[:: -(-len(values) // MAX_DOTS), :n])
+    logarithmic = data.target_scaler.logarithmic
     figure = Figure(figsize=(WIDTH, WIDTH * (0.16 + 0.84 * n / (n + 1))))
     panels = figure.subplots(n, n, squeeze=False, sharex="col")
     for (row, column), axes in np.ndenumerate(panels):
         if row < column:
             axes.set_axis_off()
         elif row == column:
-            sns.histplot(x=some[row], ax=axes, color=target_color(row), bins=14, element="step")
+            sns.histplot(
+                x=some[row], ax=axes, color=target_color(row), bins=14, element="step",
+                log_scale=row in logarithmic,
+            )  # fmt: skip
         else:
             sns.scatterplot(x=some[column], y=some[row], ax=axes, color=GREY, s=9, linewidth=0)
+            if row in logarithmic:
+                axes.set_yscale("log")
         last, first = row == n - 1, column == 0 and row > 0
         axes.set(
             xlabel=_name(data, column) if last else "", ylabel=_name(data, row) if first else ""
         )
         axes.tick_params(labelleft=first, labelsize=7)
-        axes.locator_params(nbins=3)
+        for name, axis in (("x", axes.xaxis), ("y", axes.yaxis)):
+            if axis.get_scale() == "log":
+                plain_log_ticks(axis)
+            else:
+                axes.locator_params(axis=name, nbins=3)
     return figure
 
 

@@ -206,10 +206,13 @@ def plot_residuals(
 def plot_domain(parts: Mapping[str, NDArray[np.float64]], names: Mapping[str, str]) -> Figure:
     """Draw T², Q and the nearest neighbour of each part's samples over their limits.
 
-    ``parts`` have them, (n_samples, 3), ``names`` what the parts are called.
+    ``parts`` have them, (n_samples, 3), or (n_samples, 2) of a bundle that knows no neighbours;
+    ``names`` are what the parts are called.
     """
-    figure, panels = grid(2, 2, 3.2)
-    others = {1: _("Q over its limit: beyond it"), 2: _("nearest neighbour over its limit")}
+    labels = {1: _("Q over its limit: beyond it"), 2: _("nearest neighbour over its limit")}
+    known = next(iter(parts.values())).shape[1]
+    others = {column: label for column, label in labels.items() if column < known}
+    figure, panels = grid(len(others), 2, 3.2)
     for axes, (column, label) in zip(panels, others.items(), strict=True):
         for color, (part, values) in zip((GREY, PALETTE[0]), parts.items(), strict=False):
             x, y = values[:, 0], np.maximum(values[:, column], LEAST_DRAWN)

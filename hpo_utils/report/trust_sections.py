@@ -5,6 +5,7 @@ from __future__ import annotations
 from hpo_utils.base.formatting import percent
 from hpo_utils.base.language import _
 from hpo_utils.baselines.domain import FALSE_ALARMS, Domain, distances
+from hpo_utils.bundle.bundle import load_bundle
 from hpo_utils.data.split import MIN_UNITS, PART_NAMES
 from hpo_utils.insight.winner_plots import plot_domain, plot_folds
 from hpo_utils.report.data_tables import tenths_table
@@ -95,7 +96,7 @@ def show_uncertainty(report: Report, settled: SettledStudy) -> None:
 def show_domain(report: Report, settled: SettledStudy) -> None:
     """Show how far the test part's inputs lie from those of the training part."""
     data = settled.data
-    domain = Domain.of(data)
+    domain = load_bundle(settled.directory / "bundle").model.domain or Domain.of(data)
     found = {part: distances(domain, data.inputs(part)) for part in ("val", "test")}
     n, n_outside = len(found["test"]), int((found["test"].max(axis=1) > 1).sum())
     report.show(

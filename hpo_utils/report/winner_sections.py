@@ -134,7 +134,7 @@ def show_residuals(report: Report, settled: SettledStudy) -> None:
     names, units = settled.evaluation["target_names"], settled.evaluation["target_units"]
     report.show(
         plot_residuals(y_true, y_pred, names, units, settled.data.target_scaler.logarithmic),
-        _("Prediction minus truth against truth in the test part, one panel per target"),
+        _("Errors against truth in the test part, one panel per target"),
     )
     if len(names) > 1:
         report.show(

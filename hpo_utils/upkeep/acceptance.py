@@ -15,7 +15,7 @@ from hpo_utils.base.formatting import interval_text, percent
 from hpo_utils.baselines.domain import FALSE_ALARMS
 from hpo_utils.baselines.take_home import name_at_home
 from hpo_utils.bundle.bundle import Bundle, load_bundle, predict
-from hpo_utils.bundle.layout import Prediction
+from hpo_utils.bundle.layout import DISTANCES, Prediction
 from hpo_utils.data.checks import real_array, representable
 from hpo_utils.data.outliers import refuse_far_from, without_codes
 from hpo_utils.data.split import MIN_UNITS, group_ids, time_blocks
@@ -69,8 +69,8 @@ def evaluate(
         ``attrs["merit"]`` holds all figures of merit (``scores.merit``) by target,
         ``attrs["promises"]`` compares bias, spread and coverage with those of the test part
         (``scores.promises``), and a remark says which were not kept;
-        ``attrs["domain"]`` ``layout.DISTANCES`` over their limits (n_samples, 3), None of an older
-        bundle;
+        ``attrs["domain"]`` ``layout.DISTANCES`` over their limits (n_samples, 3), fewer or
+        None of an older bundle;
         ``attrs["remarks"]`` says what cannot be judged because the samples are too few or do not
         vary.
 
@@ -175,12 +175,12 @@ def _on_promises(compared: list[Promise], confidence: float) -> list[str]:
 
 def _on_domain(found: Prediction) -> list[str]:
     """Return a sentence on the samples outside of the domain, if there are any."""
-    if not found.is_outside.any():
+    if found.domain is None or not found.is_outside.any():
         return []
+    judged_by = " or ".join(DISTANCES[: found.domain.shape[1]])
     return [
         f"{found.is_outside.sum()} of {len(found.y)} samples lie outside the domain of the training"
-        f" inputs, by Hotelling's T², Q or the nearest neighbour; of like samples"
-        f" {percent(FALSE_ALARMS)} do"
+        f" inputs, by {judged_by}; of like samples {percent(FALSE_ALARMS)} do"
     ]
 
 

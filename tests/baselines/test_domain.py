@@ -155,6 +155,21 @@ def test_a_domain_without_neighbours_is_that_of_an_older_bundle():
     assert len(older.wider_limits(2.0 * found)) == 2
 
 
+def test_a_replicate_is_no_neighbour():
+    """Five spectra of each of 60 specimens, which are nearly the same."""
+    rng, shares = np.random.default_rng(8), []
+    for _ in range(6):
+        groups = np.repeat(np.arange(60), 5)
+        train = signals(60, rng)[groups] + 0.02 * rng.normal(size=(300, 2, 96)).astype(np.float32)
+        val, new = signals(40, rng), signals(400, rng)
+        told, untold = (Domain.fitted(train, val, known) for known in (groups, None))
+        assert told.limits[2] >= untold.limits[2]
+        shares.append((domain.distances(told, new) > 1).any(axis=1).mean())
+    assert np.mean(shares) < 0.08
+    one = Domain.fitted(train, val, np.zeros(300, dtype=int))  # nothing would be left
+    assert torch.isfinite(one.limits).all()
+
+
 def test_no_training_sample_is_its_own_neighbour(monkeypatch):
     rng = np.random.default_rng(5)
     x = signals(60, rng)

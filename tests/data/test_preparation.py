@@ -346,6 +346,20 @@ def test_data_that_come_with_their_split_keep_it(make_config, make_arrays, tmp_p
         prepare_data(updated(cfg, {"data_split.n_folds": 4}))
 
 
+def test_given_folds_are_divided_by_no_further_validation_part(make_config, make_arrays, tmp_path):
+    np.save(tmp_path / "folds.npy", np.repeat([1, 2, 3, 4], 10))
+    own = {"dataset.split": str(tmp_path / "folds.npy"), "data_split.n_folds": 4}
+    cfg = make_config(**make_arrays(), **own, **{"evaluation.score_folds": None})
+    for fold in range(4):
+        data = prepare_data(updated(cfg, {"data_split.fold": fold}))
+        assert data.sample_numbers("test").tolist() == list(range(10 * fold, 10 * fold + 10))
+        assert data.val_folds(cfg) == [data]
+    with pytest.raises(
+        DataError, match="score_folds must be 1 or null where dataset.split numbers"
+    ):
+        data.val_folds(updated(cfg, {"evaluation.score_folds": 3}))
+
+
 def test_the_noise_of_the_inputs_is_kept_and_checked(make_config, make_arrays):
     n_channels = len(prepare_data(make_config(**make_arrays())).manifest["channel_names"])
     noise = [0.5, *[0.0] * (n_channels - 1)]

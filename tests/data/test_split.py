@@ -190,6 +190,7 @@ def test_without_a_given_validation_part_one_is_cut_from_training(method):
         [3, 1, 2, 1, 4],
         [3.0, 1.0, 2.0, 1.0, 4.0],
         list("31214"),
+        ["3.0", "1.0", "2.0", "1.0", "4.0"],
         ["fold 3", "Fold 1", "fold2", "fold 1", "fold 14"],
     ],
 )
@@ -204,13 +205,19 @@ def test_each_given_fold_tests_once_and_the_one_before_it_validates(numbers):
         assert sorted(np.concatenate(list(split.values())).tolist()) == list(range(5))
 
 
+def test_folds_beyond_a_limit_are_said():
+    given = part_words(np.repeat(np.arange(4), 5), 20)[:10]
+    with pytest.raises(DataError, match="must be 2, .* got 4: raise dataset.limit"):
+        split_indices(10, split_config(n_folds=4), given=given)
+
+
 def test_given_folds_and_settings_must_agree():
     folds, parts = (
         part_words(np.array(words), 4) for words in ([0, 1, 2, 2], ["train", "val", "test", "test"])
     )
-    with pytest.raises(DataError, match="numbers 3 folds, but data_split.n_folds is null: set it"):
+    with pytest.raises(DataError, match=r"n_folds must be 3, .* got null"):
         split_indices(4, split_config(), given=folds)
-    with pytest.raises(DataError, match="numbers 3 folds, but data_split.n_folds is 4: set it"):
+    with pytest.raises(DataError, match=r"n_folds must be 3, .* got 4"):
         split_indices(4, split_config(n_folds=4), given=folds)
     with pytest.raises(DataError, match=r"got the words .*: set data_split.n_folds to null"):
         split_indices(4, split_config(n_folds=4), given=parts)
@@ -222,7 +229,7 @@ def test_given_folds_and_settings_must_agree():
     ("words", "said"),
     [
         (["train", "maybe", "test"], "got maybe"),
-        ([0, 1, 1], "must number 3 folds or more, got 2"),
+        ([0, 1, 1], "must number 3 to 1000 folds, got 2"),
         ([0.5, 1.0, 2.0], "got 0.5"),
         ([0, -1, 2], "got -1"),
         (["train", "val", "val"], "got none to test"),

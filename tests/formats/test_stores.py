@@ -9,7 +9,7 @@ import zarr
 from hpo_utils.base.errors import DataError
 from hpo_utils.data.preparation import prepare_data
 from hpo_utils.formats import sources
-from hpo_utils.formats.arrays import read_arrays
+from hpo_utils.formats.arrays import choose_array, read_arrays
 from hpo_utils.formats.opening import open_array
 from hpo_utils.importing.importing import import_files
 from hpo_utils.importing.request import Request
@@ -59,14 +59,55 @@ def test_values_are_in_units_and_codes_are_gaps(tmp_path):
     np.testing.assert_array_equal(read_arrays(tmp_path / "a.zarr")[""], expected)
 
 
-def test_chunks_that_are_not_there_are_counted(tmp_path):
+def test_a_slash_in_a_key_is_a_dot(store):
+    arrays = read_arrays(store)
+    assert choose_array(arrays, "run/x", "--key", store) is arrays["run.x"]
+
+
+def test_chunks_that_are_not_there_are_no_zeros(tmp_path):
     array = zarr.create_array(tmp_path / "a.zarr", shape=(40, 24), chunks=(10, 24), dtype="f4")
     array[:20] = X[:20, 0]
-    said = "2 of 4 chunks of a.zarr are not there and read as 0, as Zarr has it"
-    assert open_array(tmp_path / "a.zarr", None, "dataset.x_train").remarks == [said]
+    said = r"every chunk of the array in a.zarr must be there, but 2 of 4 are not and .* as 0"
+    with pytest.raises(DataError, match=said):
+        open_array(tmp_path / "a.zarr", None, "dataset.x_train").read()
     np.save(tmp_path / "t.npy", T)
-    found = import_files(Request([tmp_path / "a.zarr"], tmp_path / "rig", tmp_path / "t.npy"))
-    assert said in found.remarks
+    with pytest.raises(DataError, match=said):
+        import_files(Request([tmp_path / "a.zarr"], tmp_path / "rig", tmp_path / "t.npy"))
+    assert not (tmp_path / "rig").exists()
+
+
+@pytest.mark.parametrize(
+    ("fill", "attributes"),
+    [(np.nan, {}), (-99.0, {"_FillValue": -99.0}), (0.0, {"missing_value": 0})],
+)
+def test_chunks_that_count_as_missing_may_be_absent(tmp_path, fill, attributes):
+    shape = {"shape": (40, 24), "chunks": (10, 24), "dtype": "f4"}
+    array = zarr.create_array(tmp_path / "a.zarr", **shape, fill_value=fill)
+    array.attrs.update(attributes)
+    array[:20] = X[:20, 0]
+    found = open_array(tmp_path / "a.zarr", None, "dataset.x_train").read()
+    np.testing.assert_array_equal(found[:20], X[:20, 0])
+    assert np.isnan(found[20:]).all()
+
+
+def test_an_array_beside_without_a_fill_value_harms_nothing(tmp_path):
+    root = zarr.create_group(tmp_path / "a.zarr", zarr_format=2)
+    root.create_array("x", data=X)
+    root.create_array("time", data=np.arange(40), fill_value=None)
+    for name, known in (("x", X), ("time", np.arange(40))):
+        source = open_array(tmp_path / "a.zarr", name, "dataset.x_train")
+        np.testing.assert_array_equal(source.read(), known)
+
+
+def test_two_chunks_that_change_places_are_noticed(store):
+    before = open_array(store, "run.x", "dataset.x_train").stamp()
+    first, second, *_ = sorted(
+        p for p in (store / "run/x").rglob("*") if p.name[0].isdigit() and p.is_file()
+    )
+    first.rename(store / "aside")
+    second.rename(first)
+    (store / "aside").rename(second)
+    assert open_array(store, "run.x", "dataset.x_train").stamp() != before
 
 
 def test_what_is_no_store_is_one_sentence(store, tmp_path):
