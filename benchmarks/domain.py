@@ -40,7 +40,8 @@ def shares_outside(n_val: int, grouped: bool, n_repeats: int) -> dict[str, float
     found = dict.fromkeys(CHANGES, 0.0)
     for _ in range(n_repeats):
         train, val = (signals(n, grouped, rng) for n in (5 * n_val, n_val))
-        domain, new = Domain.fitted(train, val), signals(N_NEW, grouped, rng)
+        groups = np.arange(len(train)) // PER_GROUP if grouped else None
+        domain, new = Domain.fitted(train, val, groups), signals(N_NEW, grouped, rng)
         for name, change in CHANGES.items():
             outside = distances(domain, change(new, rng).astype(np.float32)).max(axis=1) > 1
             found[name] += float(outside.mean()) / n_repeats
