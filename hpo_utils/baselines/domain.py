@@ -73,34 +73,10 @@ class Domain(Arrays):
 
         ``groups`` (n_samples,) are those of the inputs: no neighbour is of the own group.
         """
-        train, val = (_in_pieces(features, part) for part in (inputs, held_out))
-        mean, scale = train.mean(axis=0), train.std(axis=0)
-        scale[scale <= 1e-9 * np.maximum(np.abs(mean), 1.0)] = 1.0
-        standard = (train - mean) / scale
-        variances, axes = np.linalg.eigh(standard.T @ standard / len(train))
-        variances, axes = np.maximum(variances[::-1], 0.0), axes[:, ::-1]
-        enough = int((variances.cumsum() < EXPLAINED * variances.sum()).sum()) + 1
-        most = max(1, min(MAX_COMPONENTS, len(train) // SAMPLES_PER_COMPONENT))
-        projection = np.ascontiguousarray(axes[:, : min(enough, most)])
-        rest = standard - standard @ projection @ projection.T
-        variances = np.maximum(variances[: projection.shape[1]], 1e-12)
-        rows = np.linspace(0, len(train) - 1, min(len(train), MAX_NEIGHBOURS)).astype(np.int64)
-        k = _n_leading(variances, len(mean))
-        white = torch.from_numpy((standard @ projection / np.sqrt(variances))[:, :k])
-        neighbours = white[torch.from_numpy(rows)]
-        arrays = {
-            "mean": mean, "scale": scale, "projection": projection, "variances": variances,
-            "noise": np.maximum(rest.std(axis=0), LEAST_NOISE), "limits": np.ones(3),
-        }  # fmt: skip
-        named = {name: torch.from_numpy(values) for name, values in arrays.items()}
-        found = cls({**named, "neighbours": neighbours})
-        of_train, of_val = (
-            found.of_features(torch.from_numpy(part)).numpy() for part in (train, val)
-        )
-        units = np.arange(len(train)) if groups is None or len(set(groups)) == 1 else groups
-        apart = _squared_distances(white, neighbours).numpy()
-        apart[units[:, None] == units[rows]] = np.inf  # none is its own neighbour
-        of_train[:, 2] = apart.min(axis=1)
+        train, val = (torch.from_numpy(_in_pieces(features, part)) for part in (inputs, held_out))
+        found = cls(_fit(train.numpy()))
+        of_train, of_val = (found.of_features(part).numpy() for part in (train, val))
+        of_train[:, 2] = found._to_others(train, groups)
         # held-out samples keep the promise; of few, the components hold some of their own chance,
         # and the training part itself lies farther within them than any other
         limits = np.maximum(_limits(of_train), _limits(of_val))
@@ -115,10 +91,23 @@ class Domain(Arrays):
         beyond = ((standard - components @ self.projection.T) / self.noise).square().sum(1)
         found = [(components.square() / self.variances).sum(1), beyond]
         if len(self.limits) > len(found):
-            k = self.neighbours.shape[1]
-            leading = components[:, :k] / self.variances[:k].sqrt()
-            found.append(_squared_distances(leading, self.neighbours).amin(1))
+            found.append(self._to_neighbours(components).amin(1))
         return torch.stack(found, 1) / self.limits
+
+    def _to_neighbours(self, components: Tensor) -> Tensor:
+        """Return the squared distances (B, m) to the neighbours, by the leading components."""
+        k = self.neighbours.shape[1]
+        points = components[:, :k] / self.variances[:k].sqrt()
+        squares = points.square().sum(1)[:, None] + self.neighbours.square().sum(1)
+        return (squares - 2.0 * points @ self.neighbours.T).clamp(min=0.0)
+
+    def _to_others(self, features: Tensor, groups: NDArray[np.int64] | None) -> NDArray[np.float64]:
+        """Return each training sample's squared distance to the nearest of another group."""
+        apart = self._to_neighbours((features - self.mean) / self.scale @ self.projection).numpy()
+        several = groups is not None and len(set(groups)) > 1
+        units = groups if several and groups is not None else np.arange(len(features))
+        apart[units[:, None] == units[_spread_rows(len(units))]] = np.inf
+        return np.asarray(apart.min(axis=1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return T², Q and neighbour over their limits (B, 3).
@@ -168,6 +157,32 @@ def features(x: Tensor) -> Tensor:
     return torch.cat([level.flatten(1), (spread + FLOOR).log().flatten(1)], 1)
 
 
+def _fit(train: NDArray[np.float64]) -> dict[str, Tensor]:
+    """Return the arrays of a domain for features (n_samples, n_features), with limits of one."""
+    mean, scale = train.mean(axis=0), train.std(axis=0)
+    scale[scale <= 1e-9 * np.maximum(np.abs(mean), 1.0)] = 1.0
+    standard = (train - mean) / scale
+    variances, axes = np.linalg.eigh(standard.T @ standard / len(train))
+    variances, axes = np.maximum(variances[::-1], 0.0), axes[:, ::-1]
+    enough = int((variances.cumsum() < EXPLAINED * variances.sum()).sum()) + 1
+    n = min(enough, max(1, min(MAX_COMPONENTS, len(train) // SAMPLES_PER_COMPONENT)))
+    projection, variances = np.ascontiguousarray(axes[:, :n]), np.maximum(variances[:n], 1e-12)
+    components = standard @ projection
+    k = _n_leading(variances, len(mean))
+    arrays = {
+        "mean": mean, "scale": scale, "projection": projection, "variances": variances,
+        "noise": np.maximum((standard - components @ projection.T).std(axis=0), LEAST_NOISE),
+        "neighbours": (components / np.sqrt(variances))[_spread_rows(len(train)), :k],
+        "limits": np.ones(3),
+    }  # fmt: skip
+    return {name: torch.from_numpy(np.ascontiguousarray(each)) for name, each in arrays.items()}
+
+
+def _spread_rows(n_samples: int) -> NDArray[np.int64]:
+    """Return the rows of the training samples that are kept as neighbours."""
+    return np.linspace(0, n_samples - 1, min(n_samples, MAX_NEIGHBOURS)).astype(np.int64)
+
+
 def _n_leading(variances: NDArray[np.float64], n_features: int) -> int:
     """Return how many components exceed the pieces of a stick broken at random, at least one.
 
@@ -176,12 +191,6 @@ def _n_leading(variances: NDArray[np.float64], n_features: int) -> int:
     """
     pieces = (1 / np.arange(n_features, 0, -1)).cumsum()[::-1][: len(variances)]
     return max(1, int((variances > pieces).cumprod().sum()))
-
-
-def _squared_distances(points: Tensor, others: Tensor) -> Tensor:
-    """Return the squared distance of each of the points (B, n) from each of the others (m, n)."""
-    squares = points.square().sum(1)[:, None] + others.square().sum(1)
-    return (squares - 2.0 * points @ others.T).clamp(min=0.0)
 
 
 def _band_means(x: Tensor, axis: int, n_bands: int) -> Tensor:
