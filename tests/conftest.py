@@ -38,8 +38,9 @@ SLOW = (
     "test_reevaluation", "test_settle", "test_at_home", "test_folds", "test_recipes",
     "test_bad_input", "test_by_hand", "test_checkpoints", "test_kinds", "test_agreement",
     "test_companions", "test_logarithmic", "test_budget", "test_out_of_memory", "test_kernel",
-    "test_partly_measured", "test_missing_values", "test_storage", "test_processes",
-    "test_real_data",
+    "test_partly_measured", "test_missing_values", "test_bundle", "test_adaptation",
+    "test_finetuning", "test_japanese", "test_storage", "test_processes", "test_weights",
+    "test_data_memory", "test_real_data",
 )  # fmt: skip
 PUBLIC_DATA = Path(os.environ.get("HPO_PUBLIC_DATA", project_root().parent / "shared" / "data"))
 
