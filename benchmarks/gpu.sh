@@ -11,27 +11,29 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python}
 if "$PYTHON" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
-    step=(--threads 1) trials=20 shorter=1 seeds=3 repeats=2
+    step=(--threads 1) plain=(--n-trials 20) workers=(--repeats 2) precision=(--seeds 3) longer=1
     export BENCHMARK_RESULTS=${BENCHMARK_RESULTS:-benchmarks/results/gpu}
     "$PYTHON" -c 'import torch; print(torch.cuda.get_device_name(), "· torch", torch.__version__)'
 else
     echo "no GPU: small sizes, which say nothing and are not kept"
     BENCHMARK_RESULTS=$(mktemp -d)
     export BENCHMARK_RESULTS
-    step=(--repeats 1 --threads 1) trials=2 shorter=10 seeds=1 repeats=1
+    step=(--threads 1 --repeats 1) plain=(--n-trials 2 --shorter 4) longer=4
+    workers=(--repeats 1 --n-trials 2) precision=(--seeds 2 --params-file params/smoke.yaml)
 fi
 failed=0
 
-section() {  # title, seconds at most, command
+section() {  # title, seconds at most on a GPU, command
+    local most=$(($2 * longer))
     echo "## $1"
-    timeout "$2" "${@:3}" || { echo "no result: exit status $? (124: cut off after $2 s)"; failed=1; }
+    timeout "$most" "${@:3}" || { echo "no result: exit status $? (124: after $most s)"; failed=1; }
 }
 
-section "A step" 120 "$PYTHON" benchmarks/step.py "${step[@]}"
+section "A step" 100 "$PYTHON" benchmarks/step.py "${step[@]}"
 section "The same configurations in the plain script" 150 "$PYTHON" benchmarks/against_plain.py \
-    same-configurations --n-trials "$trials" --repeats 1 --shorter "$shorter"
-section "Two workers" 60 "$PYTHON" benchmarks/workers.py --repeats "$repeats"
-section "bfloat16" 60 "$PYTHON" benchmarks/precision.py --seeds "$seeds"
+    same-configurations --repeats 1 "${plain[@]}"
+section "Two workers" 80 "$PYTHON" benchmarks/workers.py "${workers[@]}"
+section "bfloat16" 60 "$PYTHON" benchmarks/precision.py "${precision[@]}"
 section "Memory of the GPU" 30 "$PYTHON" benchmarks/memory.py gpu
 section "A bundle on a CPU" 60 "$PYTHON" benchmarks/bundle_on_cpu.py
 exit "$failed"

@@ -1,6 +1,6 @@
 """Trials per hour of one worker and of two, one thread each, on the same trials of the demo.
 
-    python benchmarks/workers.py [--repeats 3] [--executor ray]
+    python benchmarks/workers.py [--repeats 3] [--executor ray] [--n-trials 16]
 
 Settings are drawn by the trial's number alone and nothing is pruned, so both sides train the same
 networks. Counted is the time from the first trial's start to the last one's end; what it takes to
@@ -21,10 +21,9 @@ from record import keep
 from hpo_utils.base.config import load_config
 from hpo_utils.study.search import run_study
 
-N_TRIALS = 16
 SAME_TRIALS = [
     "training.n_threads=1", "training.epochs=4", "training.patience=null", "study.pruner=none",
-    "study.n_startup_trials=1000", f"study.n_trials={N_TRIALS}",
+    "study.n_startup_trials=1000",
 ]  # fmt: skip
 
 
@@ -32,12 +31,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--executor", default="in_process", choices=["in_process", "ray"])
+    parser.add_argument("--n-trials", type=int, default=16)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as root:
         run(root, options.executor, 1, "prepare", 1)  # prepare the data, warm the caches
         ratios, runs = [], []
         for repeat in range(options.repeats):
-            rates = {n: run(root, options.executor, n, f"{n}-{repeat}") for n in (1, 2)}
+            rates = {
+                n: run(root, options.executor, n, f"{n}-{repeat}", options.n_trials) for n in (1, 2)
+            }
             ratios.append(rates[2] / rates[1])
             runs.append({f"trials_an_hour_of_{n}": rate for n, rate in rates.items()})
             print(f"2 over 1: {ratios[-1]:.2f}", flush=True)
@@ -48,7 +50,7 @@ def main() -> None:
     keep(f"workers_{options.executor}", runs)
 
 
-def run(root: str, executor: str, n_workers: int, name: str, n_trials: int = N_TRIALS) -> float:
+def run(root: str, executor: str, n_workers: int, name: str, n_trials: int) -> float:
     """Run a study and return its trials per hour."""
     own = [f"study.n_workers={n_workers}", f"study.name={name}", f"study.executor={executor}"]
     settings = [*SAME_TRIALS, *own, f"paths.outputs_root={root}", f"study.n_trials={n_trials}"]

@@ -177,3 +177,11 @@ def test_both_readmes_have_the_same_commands_and_sections():
     assert commands[0] == commands[1]
     headings = [[h.count("#") for h in re.findall(r"^#+ ", text, re.M)] for text in texts]
     assert headings[0] == headings[1]
+
+
+def test_the_script_for_a_gpu_can_be_parsed_and_names_what_exists():
+    script = ROOT / "benchmarks" / "gpu.sh"
+    subprocess.run(["bash", "-n", str(script)], check=True)
+    named = re.findall(r"benchmarks/\w+\.py", script.read_text())
+    assert len(named) == 6
+    assert all((ROOT / name).is_file() for name in named)
