@@ -138,9 +138,7 @@ def _add_import(command: argparse.ArgumentParser) -> None:
     command.add_argument("--target-key", help="name of the targets in a file of several arrays")
     command.add_argument("--id-column", help="column that names samples or files")
     command.add_argument("--target-columns", nargs="+", default=(), help="columns to predict")
-    command.add_argument(
-        "--split-column", help="column of the words train, val and test, or of folds"
-    )
+    command.add_argument("--split-column", help="column of train, val and test, or of folds")
     command.add_argument("--weight-column", help="column of how much each sample counts")
     command.add_argument("--window", type=_count, help="values of each window of a recording")
     command.add_argument("--step", type=_count, help="values from window to window; default: one")

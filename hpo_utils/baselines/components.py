@@ -185,9 +185,9 @@ def measured_together(
         yield np.flatnonzero(known), np.flatnonzero(kind.ravel() == k)
 
 
-def some_of(values: NDArray[Any]) -> NDArray[Any]:
-    """Return at most ``MAX_SEEN`` rows of ``values``, spread evenly."""
-    rows = np.linspace(0, len(values) - 1, min(len(values), MAX_SEEN)).astype(np.int64)
+def some_of(values: NDArray[Any], most: int = MAX_SEEN) -> NDArray[Any]:
+    """Return at most ``most`` rows of ``values``, spread evenly."""
+    rows = np.linspace(0, len(values) - 1, min(len(values), most)).astype(np.int64)
     return values if len(rows) == len(values) else values[rows]
 
 

@@ -106,7 +106,7 @@ class Domain(Arrays):
         apart = self._to_neighbours((features - self.mean) / self.scale @ self.projection).numpy()
         several = groups is not None and len(set(groups)) > 1
         units = groups if several and groups is not None else np.arange(len(features))
-        apart[units[:, None] == units[_spread_rows(len(units))]] = np.inf
+        apart[units[:, None] == some_of(units, MAX_NEIGHBOURS)] = np.inf
         return np.asarray(apart.min(axis=1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -166,21 +166,16 @@ def _fit(train: NDArray[np.float64]) -> dict[str, Tensor]:
     variances, axes = np.maximum(variances[::-1], 0.0), axes[:, ::-1]
     enough = int((variances.cumsum() < EXPLAINED * variances.sum()).sum()) + 1
     n = min(enough, max(1, min(MAX_COMPONENTS, len(train) // SAMPLES_PER_COMPONENT)))
-    projection, variances = np.ascontiguousarray(axes[:, :n]), np.maximum(variances[:n], 1e-12)
+    projection, variances = axes[:, :n], np.maximum(variances[:n], 1e-12)
     components = standard @ projection
     k = _n_leading(variances, len(mean))
     arrays = {
         "mean": mean, "scale": scale, "projection": projection, "variances": variances,
         "noise": np.maximum((standard - components @ projection.T).std(axis=0), LEAST_NOISE),
-        "neighbours": (components / np.sqrt(variances))[_spread_rows(len(train)), :k],
+        "neighbours": some_of(components / np.sqrt(variances), MAX_NEIGHBOURS)[:, :k],
         "limits": np.ones(3),
     }  # fmt: skip
     return {name: torch.from_numpy(np.ascontiguousarray(each)) for name, each in arrays.items()}
-
-
-def _spread_rows(n_samples: int) -> NDArray[np.int64]:
-    """Return the rows of the training samples that are kept as neighbours."""
-    return np.linspace(0, n_samples - 1, min(n_samples, MAX_NEIGHBOURS)).astype(np.int64)
 
 
 def _n_leading(variances: NDArray[np.float64], n_features: int) -> int:

@@ -91,7 +91,7 @@ class Prediction:
     lie within it with that ``confidence``; None in bundles of version 0.3 and earlier.
     ``domain`` (n_samples, 3) are Hotelling's T² and Q of the inputs and their squared distance to
     the nearest neighbour, over their limits; beyond one, the intervals are wider by the root of the
-    largest. The neighbour is missing where a bundle does not know it, all before version 7.
+    largest. Some bundles know no neighbour, and those before version 7 none of the three.
     """
 
     y: NDArray[np.float32]

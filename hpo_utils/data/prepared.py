@@ -200,7 +200,7 @@ class PreparedData:
         """Return how many parts are to validate: ``evaluation.score_folds``, or as few data need.
 
         A split by time has one, unless more are asked for: earlier folds have fewer samples to
-        train on.
+        train on. So have folds that came with the data, which more would divide.
         """
         n_train, n_val = (int(self.manifest["n_samples"][part]) for part in POOLED)
         asked, settings = cfg.evaluation.score_folds, self.manifest["settings"]
@@ -212,7 +212,7 @@ class PreparedData:
                 )
             return 1
         if asked is None:
-            by_time = self.manifest["settings"]["data_split"]["method"] == "time"
+            by_time = settings["data_split"]["method"] == "time"
             asked = min(MOST, math.ceil(ENOUGH / n_val)) if n_val < FEW and not by_time else 1
         return max(1, min(asked, 1 + n_train // n_val))
 

@@ -151,7 +151,8 @@ def part_words(words: NDArray[Any], n_samples: int) -> NDArray[np.str_]:
     Raises
     ------
     DataError
-        If a word is not known, there is not one for each sample, or none trains or none tests.
+        If a word is not known, there is not one for each sample, none trains or none tests, or the
+        folds are fewer than ``MIN_FOLDS`` or more than ``MAX_FOLDS``.
     """
     if words.shape != (n_samples,):
         raise DataError(

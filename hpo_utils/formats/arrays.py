@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
 from hpo_utils.formats.endings import MATLAB, NUMPY, TIFF, ZARR, ending
-from hpo_utils.formats.sources import NUMBERS, in_units
+from hpo_utils.formats.sources import NUMBERS, in_one_line, in_units
 from hpo_utils.formats.stores import arrays_in_store, is_store
 
 OBJECT = 0xDD000000  # with which MATLAB marks a reference to an object in a file of version 7.3
@@ -58,8 +58,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
         ) from None
     except Exception as error:  # a damaged file raises anything
         raise DataError(
-            f"a file of arrays must be whole, got {path.name}: {type(error).__name__}:"
-            f" {' '.join(str(error).split())[:200]}"
+            f"a file of arrays must be whole, got {path.name}: {in_one_line(error)}"
         ) from None
     numeric = {name: array for name, array in found.items() if array.dtype.kind in NUMBERS}
     if not numeric:

@@ -104,14 +104,18 @@ class ArraySource:
 
         Of a folder, a number for names, sizes and times of all its files takes the time's place.
         """
-        listed = [(str(file), file.stat()) for file in _files(self.path)]
-        times = [(name, each.st_size, each.st_mtime_ns) for name, each in listed]
-        of_all = int(hashlib.sha256(repr(times).encode()).hexdigest()[:15], 16)
+        files = _files(self.path)
+        status = [file.stat() for file in files]
+        changed = self.path.stat().st_mtime_ns
+        if self.path.is_dir():
+            pairs = zip(files, status, strict=True)
+            listed = [(str(file), each.st_size, each.st_mtime_ns) for file, each in pairs]
+            changed = int(hashlib.sha256(repr(listed).encode()).hexdigest()[:15], 16)
         return {
             "path": str(self.path),
             "key": self.key,
-            "bytes": sum(each.st_size for _, each in listed),
-            "mtime_ns": of_all if self.path.is_dir() else listed[0][1].st_mtime_ns,
+            "bytes": sum(each.st_size for each in status),
+            "mtime_ns": changed,
         }
 
 
@@ -166,6 +170,11 @@ def in_units(values: NDArray[Any], attributes: Mapping[str, Any]) -> NDArray[Any
     found = values.astype(np.float64) * factor + offset
     found[missing] = np.nan
     return found
+
+
+def in_one_line(error: Exception) -> str:
+    """Return what a library says of a file that it cannot read, cut short."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def sha256(path: Path) -> str:

@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
 from hpo_utils.formats.endings import ZARR, ending
-from hpo_utils.formats.sources import MISSING, NUMBERS, PACKED, ArraySource, in_units
+from hpo_utils.formats.sources import (
+    MISSING,
+    NUMBERS,
+    PACKED,
+    ArraySource,
+    in_one_line,
+    in_units,
+)
 
 
 def is_store(path: Path) -> bool:
@@ -47,20 +54,12 @@ class ZarrSource(ArraySource):
                     yield start, in_units(np.asarray(stored[start : start + step]), attributes)
                 return
         except Exception as error:  # a damaged chunk raises what its codec does
-            raise DataError(f"{name} must be whole, but: {_said(error)}") from None
+            raise DataError(f"{name} must be whole, but: {in_one_line(error)}") from None
         raise DataError(
             f"every chunk of {self.key or 'the array'} in {name} must be there, but {absent} of"
             f" {stored.nchunks} are not and would read as {filled[0]:g}: write them with zarr's"
             " array.write_empty_chunks, or save the array as .npy"
         )
-
-    def rows(self, numbers: NDArray[np.int64]) -> NDArray[Any]:
-        """Return the samples with the given numbers, which must be ascending."""
-        found = []
-        for start, piece in self.chunks():
-            inside = (numbers >= start) & (numbers < start + len(piece))
-            found.append(piece[numbers[inside] - start])
-        return np.concatenate(found)
 
 
 def arrays_in_store(path: Path) -> dict[str, ZarrSource]:
@@ -86,14 +85,12 @@ def arrays_in_store(path: Path) -> dict[str, ZarrSource]:
             if isinstance(each, zarr.Array) and each.dtype.kind in NUMBERS and each.shape
         }
     except Exception as error:  # what is damaged raises anything
-        raise DataError(f"a .zarr folder must be whole, got {path.name}: {_said(error)}") from None
+        raise DataError(
+            f"a .zarr folder must be whole, got {path.name}: {in_one_line(error)}"
+        ) from None
 
 
 def _source(path: Path, name: str, array: Any) -> ZarrSource:
     is_packed = bool({*PACKED, *MISSING} & set(array.attrs))
     dtype = np.dtype(np.float64) if is_packed else array.dtype
     return ZarrSource(path, name, array.shape, dtype, fortran_order=False)
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
