@@ -130,33 +130,34 @@ def _add_import(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--out", type=Path, required=True, help="new directory, such as data/flow; its name is used"
     )
-    command.add_argument(
-        "--targets", type=Path, help="table or array of what was measured beside; may be left out"
-        " if a table of samples holds it"
-    )  # fmt: skip
-    command.add_argument("--key", help="name of the inputs in a file of several arrays")
-    command.add_argument("--target-key", help="name of the targets in a file of several arrays")
-    command.add_argument("--id-column", help="column that names samples or files")
-    command.add_argument("--target-columns", nargs="+", default=(), help="columns to predict")
-    command.add_argument("--split-column", help="column of train, val and test, or of folds")
-    command.add_argument("--weight-column", help="column of how much each sample counts")
-    command.add_argument("--window", type=_count, help="values of each window of a recording")
-    command.add_argument("--step", type=_count, help="values from window to window; default: one")
-    command.add_argument(
-        "--missing",
-        type=float,
-        nargs="+",
-        default=(),
-        help="codes for missing values, such as -9999",
-    )
-    command.add_argument(
-        "--pad", action="store_true", help="repeat the last value of recordings that are shorter"
-    )
-    command.add_argument(
-        "--partly-measured", action="store_true", help="keep samples that lack some of the targets"
-    )
-    command.add_argument("--replace", action="store_true", help="write over an earlier import")
-    command.add_argument("--rate", type=float, help="rate in Hz to resample recordings to")
+    for option, kind, meaning in (
+        ("--targets", Path, "table or array of what was measured beside; may be left out if a table"
+         " of samples holds it"),
+        ("--key", str, "name of the inputs in a file of several arrays"),
+        ("--target-key", str, "name of the targets in a file of several arrays"),
+        ("--test", Path, "table or array of the samples to test, if it is another file"),
+        ("--test-targets", Path, "their targets"),
+        ("--test-key", str, "as --key, of the samples to test"),
+        ("--test-target-key", str, "as --target-key, of the samples to test"),
+        ("--id-column", str, "column that names samples or files"),
+        ("--split-column", str, "column of train, val and test, or of folds"),
+        ("--weight-column", str, "column of how much each sample counts"),
+        ("--window", _count, "values of each window of a recording"),
+        ("--step", _count, "values from window to window; default: one window"),
+        ("--rate", float, "rate in Hz to resample recordings to"),
+    ):  # fmt: skip
+        command.add_argument(option, type=kind, help=meaning)
+    for option, kind, meaning in (
+        ("--target-columns", str, "columns to predict"),
+        ("--missing", float, "codes for missing values, such as -9999"),
+    ):
+        command.add_argument(option, type=kind, nargs="+", default=(), help=meaning)
+    for option, meaning in (
+        ("--pad", "repeat the last value of recordings that are shorter"),
+        ("--partly-measured", "keep samples that lack some of the targets"),
+        ("--replace", "write over an earlier import"),
+    ):
+        command.add_argument(option, action="store_true", help=meaning)
 
 
 def _count(text: str) -> int:
@@ -183,8 +184,8 @@ def _import(options: argparse.Namespace) -> None:
         name: value for name, value in vars(options).items() if name in Request.__annotations__
     }
     given |= {"files": [f.absolute() for f in options.files], "out": options.out.absolute()}
-    if options.targets is not None:
-        given["targets"] = options.targets.absolute()
+    for name in ("targets", "test", "test_targets"):
+        given[name] = given[name] and given[name].absolute()
     for line in import_files(Request(**given)).sentences():
         print(line)
 

@@ -17,14 +17,10 @@ from hpo_utils.base.errors import DataError
 from hpo_utils.base.settings import DataSplitConfig
 from hpo_utils.data.labels import is_no_label
 from hpo_utils.formats.opening import wrong_kind
+from hpo_utils.formats.references import parts_in
 
 PARTS = ("train", "val", "test")
 PART_NAMES = {"train": "training", "val": "validation", "test": "test"}
-WORDS = {
-    "train": ("train", "training", "cal", "calibration"),
-    "val": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing", "prediction"),
-}  # what people call the parts
 MIN_FOLDS, MAX_FOLDS = 3, 1000  # one tests, one validates, the rest trains
 MIN_UNITS = 8  # minimum samples, groups or blocks of a part; fewer make intervals far too narrow
 
@@ -158,7 +154,6 @@ def part_words(words: NDArray[Any], n_samples: int) -> NDArray[np.str_]:
         raise DataError(
             f"dataset.split must hold a word for each of {n_samples} samples, got {words.shape}"
         )
-    part_of = {word: part for part, known in WORDS.items() for word in known}
     asked = np.char.lower(np.char.strip(words.astype(str)))
     folds = [word.removeprefix("fold").lstrip().removesuffix(".0") for word in asked.tolist()]
     if folds and all(map(str.isdecimal, folds)):
@@ -169,12 +164,14 @@ def part_words(words: NDArray[Any], n_samples: int) -> NDArray[np.str_]:
                 f" write the words {', '.join(PARTS)} for parts"
             )
         return np.array([f"fold {k}" for k in range(len(numbers))])[of_sample]
-    if unknown := sorted(set(asked.tolist()) - part_of.keys()):
+    parts = parts_in(asked.tolist())
+    if parts is None:
+        unknown = sorted(word for word in set(asked.tolist()) if parts_in([word]) is None)
         raise DataError(
             f"dataset.split must hold the words {', '.join(PARTS)} or numbers of folds, got"
             f" {', '.join(unknown[:5])}"
         )
-    found = np.array([part_of[word] for word in asked.tolist()], dtype=np.str_)
+    found = np.array(parts, dtype=np.str_)
     if missing := {"train", "test"} - set(found.tolist()):
         raise DataError(
             f"dataset.split must name samples of each part, got none to {missing.pop()}"

@@ -2,6 +2,7 @@
 
 MATLAB writes the fields of a struct and HDF5 its groups: here they are dotted names. Objects of
 MATLAB's newer classes are refused, because readers turn them into something else without a word.
+A DataSet Object of PLS_Toolbox is its values, with ``axisscale`` and ``label`` of its columns.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ from hpo_utils.formats.sources import NUMBERS, in_one_line, in_units
 from hpo_utils.formats.stores import arrays_in_store, is_store
 
 OBJECT = 0xDD000000  # with which MATLAB marks a reference to an object in a file of version 7.3
+DATASET = {"data", "include", "axisscale", "label"}  # fields that make a DataSet Object
 Array = NDArray[Any]
 
 
-def read_arrays(path: Path) -> dict[str, Array]:
+def read_arrays(path: Path, *, with_text: bool = False) -> dict[str, Array]:
     """Return the numeric arrays of a file by their dotted names; that of ``.npy`` has none.
+
+    ``with_text`` adds the vectors of text of a MATLAB file, such as names of columns.
 
     Vectors that MATLAB stores as columns or rows have one axis. Arrays of HDF5 and NetCDF files are
     in their units, with NaN where a value is missing.
@@ -60,10 +64,10 @@ def read_arrays(path: Path) -> dict[str, Array]:
         raise DataError(
             f"a file of arrays must be whole, got {path.name}: {in_one_line(error)}"
         ) from None
-    numeric = {name: array for name, array in found.items() if array.dtype.kind in NUMBERS}
-    if not numeric:
+    if not any(array.dtype.kind in NUMBERS for array in found.values()):
         raise DataError(f"a file of arrays must hold numbers, got {path.name} without any")
-    return numeric
+    kinds = NUMBERS + ("U" if with_text else "")
+    return {name: array for name, array in found.items() if array.dtype.kind in kinds}
 
 
 def choose_array(arrays: Mapping[str, Array], key: str | None, option: str, path: Path) -> Array:
@@ -71,7 +75,8 @@ def choose_array(arrays: Mapping[str, Array], key: str | None, option: str, path
 
     ``option`` is the option of the command line that gives the key, for the message.
     """
-    known = ", ".join(f"{n or 'it'} {a.shape}" for n, a in arrays.items())
+    arrays = {name: array for name, array in arrays.items() if array.dtype.kind in NUMBERS}
+    known = ", ".join(f"{n or 'it'} {a.shape}" for n, a in arrays.items() if a.size > 1)
     if key is not None:
         dotted = key if key in arrays else key.strip("/").replace("/", ".")
         if dotted not in arrays:
@@ -103,12 +108,37 @@ def _flat(content: Mapping[str, Any], prefix: str, path: Path) -> Iterator[tuple
                 f" (table, datetime or string) at {dotted!r}: save table2array, posixtime or char"
                 " of it, or read it with the package mat-io"
             )
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value.keys() >= DATASET:
+            yield from _of_dataset(value, dotted)
+        elif isinstance(value, Mapping):
             yield from _flat(value, f"{dotted}.", path)
         elif isinstance(value, np.ndarray | int | float | np.number | bool):
             array = np.asarray(value)
             is_vector = array.ndim == 2 and 1 in array.shape
             yield dotted, array.ravel() if is_vector else array
+
+
+def _of_dataset(content: Mapping[str, Any], name: str) -> Iterator[tuple[str, Array]]:
+    """Yield values (n_samples, n_columns) of a DataSet Object, and what its columns are.
+
+    Its ``include`` counts from one. Samples that it leaves out are NaN, so that the others still
+    stand in the rows of other objects; columns that it leaves out are not there.
+    """
+    values = np.array(content["data"], dtype=np.float64)
+    values = values.reshape(len(values), -1)
+    rows, columns = (_first_set(content["include"][axis]).astype(int) - 1 for axis in (0, 1))
+    values[np.setdiff1d(np.arange(len(values)), rows)] = np.nan
+    yield name, values[:, columns]
+    for field in ("axisscale", "label"):
+        told = _first_set(content[field][1])
+        if told.shape == (values.shape[1],):
+            yield f"{name}.{field}", told[columns]
+
+
+def _first_set(cell: Any) -> Array:
+    """Return what a DataSet Object tells of one axis, of the first of its sets."""
+    told = np.atleast_1d(cell[0] if isinstance(cell, list) else cell)
+    return np.char.strip(told) if told.dtype.kind == "U" else told
 
 
 def _is_object(value: Any) -> bool:

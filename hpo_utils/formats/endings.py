@@ -9,6 +9,7 @@ TEXTS, SHEETS, PARQUET = (
     (".xlsx", ".xlsm", ".xls", ".xlsb", ".ods"),
     (".parquet",),
 )
+PACKED = ".gz"
 TABLES = (*TEXTS, *SHEETS, *PARQUET)
 NUMPY, MATLAB, TIFF = (".npy", ".npz"), (".mat",), (".tif", ".tiff")
 HDF5 = (".h5", ".hdf5", ".hdf", ".nc", ".nc4", ".cdf")  # and NetCDF
@@ -22,6 +23,11 @@ RECORDINGS = (*WAV, *TDMS, *LVM, *MDF, *SPECTRA, *TABLES, *NUMPY, *MATLAB, *HDF5
 
 
 def ending(path: PurePath) -> str:
-    """Return a file's ending in small letters; OPUS numbers its files: all count as ``.0``."""
+    """Return a file's ending in small letters; OPUS numbers its files: all count as ``.0``.
+
+    Tables of text may be packed: ``.csv.gz`` counts as ``.csv``.
+    """
     suffix = path.suffix.lower()
+    if suffix == PACKED and (inner := path.with_suffix("").suffix.lower()) in TEXTS:
+        return inner
     return OPUS[0] if suffix[1:].isdigit() else suffix

@@ -1,9 +1,12 @@
-"""Reference values: the targets of samples or recordings, by row or by an id."""
+"""Reference values: the targets of samples or recordings, by row or by an id.
+
+Columns that are not named are recognised: the part of each row, train, val or test, and its id.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -15,6 +18,17 @@ from hpo_utils.formats.endings import TABLES, ending
 from hpo_utils.formats.tables import Column, numbers_in, read_table
 
 MAX_NAMED = 5  # ids named in a message
+CALIBRATION = ("cal", "calib", "calibrate", "calibration")
+PART_WORDS = {
+    "train": ("train", "training", "learn", "learning", *CALIBRATION),
+    "val": ("val", "valid", "validate", "validation", "dev", "tune", "tuning"),
+    "test": ("test", "testing", "pred", "predict", "prediction", "holdout", "external"),
+}  # what people call the parts of a split
+PART_OF = {word: part for part, words in PART_WORDS.items() for word in words}
+YES, NO = ("true", "yes", "1"), ("false", "no", "0")
+ID_WORDS = ("", "id", "index", "sample", "sampleid", "sampleno", "specimen", "unnamed:0")
+MIN_IDS = 24  # groups that fill three parts; fewer ids name classes, unless there are few rows
+MAX_ROWS = 10  # rows of one id among few ids
 
 
 @dataclass(frozen=True)
@@ -32,6 +46,16 @@ class References:
     ids: list[str] | None
     split: list[str] | None = None
     weights: NDArray[np.float64] | None = None
+
+    def at(self, rows: NDArray[np.int64]) -> References:
+        """Return the references in these rows, without their ids."""
+        return replace(
+            self,
+            values=self.values[rows],
+            ids=None,
+            split=None if self.split is None else [self.split[row] for row in rows],
+            weights=None if self.weights is None else self.weights[rows],
+        )
 
     def rows_of(self, names: Sequence[str]) -> NDArray[np.int64]:
         """Return the row of each of these ids, which may lack the ending of a file's name.
@@ -62,10 +86,11 @@ class References:
 class Named:
     """Names of the columns of a table that were told, by what they hold.
 
-    Without ``ids`` the first column of text names the rows, if there is one. Without ``targets``
-    all columns of numbers are targets, but the others named here. ``split`` holds the words train,
-    val and test, or folds; ``weights`` how much each sample counts; ``others`` what is neither id
-    nor target.
+    Without ``ids`` the first column of text names the rows, unless its few words are those of
+    classes; else whole numbers under a word for ids, such as sample. Without ``targets`` all
+    columns of numbers are targets, but the others named here or recognised. ``split`` holds the
+    words train, val and test, or folds; without it, a column of such words tells the parts.
+    ``weights`` tells how much each sample counts; ``others`` are neither id nor target.
     """
 
     ids: str | None = None
@@ -98,13 +123,17 @@ def read_references(
         If the file cannot be read, a target is no number, or a weight no positive number.
     """
     if ending(path) not in TABLES:
-        values = choose_array(read_arrays(path), key, option, path).astype(np.float64)
+        arrays = read_arrays(path, with_text=True)
+        values = choose_array(arrays, key, option, path).astype(np.float64)
         columns = np.atleast_2d(values).T if values.ndim == 1 else values
         if columns.ndim != 2:
             raise DataError(
                 f"targets must be (n_samples, n_targets), got {values.shape} in {path.name}"
             )
         names = [f"target {k}" for k in range(columns.shape[1])]
+        labels = arrays.get(f"{key}.label")
+        if labels is not None and len(set(labels.tolist())) == len(names):
+            names = labels.tolist()
         return References(path, columns, names, ["-"] * len(names), None)
     return references_among(read_table(path), path, named)
 
@@ -112,12 +141,14 @@ def read_references(
 def shared_column(one: Path, other: Path) -> str | None:
     """Return the first column that two tables have in common, by which their rows belong together.
 
-    None if one of them is no table, or they have no column in common.
+    None if one of them is no table, or they have no column in common. Places, or the numbers of
+    columns without a header, are no names.
     """
     if not {ending(one), ending(other)} <= {*TABLES} or one == other:
         return None
     names = {column.name for column in read_table(other)}
-    return next((column.name for column in read_table(one) if column.name in names), None)
+    named = [column.name for column in read_table(one) if numbers_in([column.name]) is None]
+    return next((name for name in named if name in names), None)
 
 
 def references_among(columns: Sequence[Column], path: Path, named: Named) -> References:
@@ -128,8 +159,11 @@ def references_among(columns: Sequence[Column], path: Path, named: Named) -> Ref
             raise DataError(
                 f"a column must be one of {', '.join(by_name)} in {path.name}, got {wanted!r}"
             )
-    apart = (named.split, named.weights, *named.others)
-    ids = by_name[named.ids] if named.ids else _first_text(columns, (*named.targets, *apart))
+    told = (*named.targets, named.ids, named.split, named.weights, *named.others)
+    free = [column for column in columns if column.name not in told]
+    split = by_name[named.split] if named.split else _first_split(free)
+    apart = (split and split.name, named.weights, *named.others)
+    ids = by_name[named.ids] if named.ids else _first_ids([c for c in free if c is not split])
     taken = [by_name[name] for name in named.targets] or [
         column
         for column in columns
@@ -146,7 +180,7 @@ def references_among(columns: Sequence[Column], path: Path, named: Named) -> Ref
     return References(
         path, values, [c.name for c in taken], [c.unit or "-" for c in taken],
         None if ids is None else ids.cells,
-        by_name[named.split].cells if named.split else None,
+        None if split is None else parts_in(split.cells, split.name) or split.cells,
         _weights(by_name[named.weights], path) if named.weights else None,
     )  # fmt: skip
 
@@ -162,9 +196,55 @@ def _weights(column: Column, path: Path) -> NDArray[np.float64]:
     )
 
 
-def _first_text(columns: Sequence[Column], but: Sequence[str | None]) -> Column | None:
-    text = (column for column in columns if column.numbers is None and column.name not in but)
-    return next(text, None)
+def parts_in(cells: Sequence[str], name: str = "") -> list[str] | None:
+    """Return ``train``, ``val`` or ``test`` for each cell of a column; None if one is another word.
+
+    A column whose ``name`` is that of a part may hold yes and no, as words or numbers. A
+    calibration and a validation set without a third one are training and test part.
+    """
+    words = [_bare(cell).removesuffix("set").removesuffix(".0") for cell in cells]
+    own, found = PART_OF.get(_bare(name).removeprefix("is")), set(words)
+    if own in ("train", "test") and found <= {*YES, *NO}:
+        other = "test" if own == "train" else "train"
+        return [own if word in YES else other for word in words]
+    if not found <= PART_OF.keys():
+        return None
+    parts = [PART_OF[word] for word in words]
+    if set(parts) == {"train", "val"} and found & {*CALIBRATION}:
+        return ["test" if part == "val" else part for part in parts]
+    return parts
+
+
+def _bare(word: str) -> str:
+    """Return a word in small letters, without spaces, hyphens and underscores."""
+    return word.lower().translate({ord(mark): None for mark in " -_"})
+
+
+def _first_split(columns: Sequence[Column]) -> Column | None:
+    """Return the first column that tells which rows train and which test."""
+    for column in columns:
+        if {"train", "test"} <= set(parts_in(column.cells, column.name) or ()):
+            return column
+    return None
+
+
+def _first_ids(columns: Sequence[Column]) -> Column | None:
+    """Return the first column of text that names the rows, else one of numbers called so."""
+    text = [column for column in columns if column.numbers is None and _are_ids(column)]
+    numbers = [
+        column
+        for column in columns
+        if column.numbers is not None
+        and _bare(column.name) in ID_WORDS
+        and np.array_equal(column.numbers, np.round(column.numbers))
+    ]
+    return next(iter([*text, *numbers]), None)
+
+
+def _are_ids(column: Column) -> bool:
+    """Return whether the words of a column are too many for classes."""
+    n_words = len(set(column.cells))
+    return n_words >= MIN_IDS or n_words * MAX_ROWS >= len(column.cells)
 
 
 def _first_word(column: Column) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from hpo_utils.formats.recordings import Axis
 from hpo_utils.formats.references import Named, References, references_among
 from hpo_utils.formats.tables import Column, read_table
 
-PLACE = re.compile(r"(?P<name>.*?)[ _]?(?P<place>[-+]?\d+([.,]\d+)?)\s*(?P<unit>[a-zA-Zµ/%-]*\d?)")
+PLACE = re.compile(
+    r"(?P<name>.*?)[ _]?(?P<place>[-+]?\d+([.,]\d+)?([eE][-+]\d+)?)\s*(?P<unit>[a-zA-Zµ/%-]*\d?)"
+)
 COLOURS = (3, 4)  # values of a pixel: red, green, blue, and what shines through
 LEAST = 8  # columns of one name with rising or falling numbers that make an axis
 
@@ -131,7 +133,8 @@ def holds_samples(path: Path) -> bool:
 
 def _samples_of_arrays(path: Path, key: str | None, n_samples: int | None, option: str) -> Samples:
     """Read an array of samples; its axis of length ``n_samples`` is moved to the front."""
-    values, remarks = choose_array(read_arrays(path), key, option, path), []
+    arrays, remarks = read_arrays(path), []
+    values = choose_array(arrays, key, option, path)
     if ending(path) in TIFF and values.ndim == 3:  # pages of grey values
         values = values[:, None]
     elif ending(path) in TIFF and values.ndim == 4 and values.shape[-1] in COLOURS:
@@ -149,7 +152,31 @@ def _samples_of_arrays(path: Path, key: str | None, n_samples: int | None, optio
         values = np.moveaxis(values, axes[0], 0)
     n_channels = 1 if values.ndim == 2 else values.shape[1]
     channels = [f"channel {k}" for k in range(n_channels)]
-    return Samples(values, None, channels, None, None, remarks)
+    axis = _axis_beside(arrays, values.shape, key)
+    return Samples(values, None, channels, axis, None, remarks)
+
+
+def _axis_beside(
+    arrays: Mapping[str, NDArray[Any]], shape: Sequence[int], key: str | None
+) -> Axis | None:
+    """Return the axis along which samples of this shape were taken: the vector that rises or falls.
+
+    None if no other array of the file can be it, or several differ. The array's own comes first.
+    """
+    own = f"{key}.axisscale"
+    found: dict[tuple[float, float], str] = {}
+    for name, vector in arrays.items():
+        if vector.shape == (shape[-1],) != (shape[0],) and len(vector) >= LEAST:
+            steps = np.diff(vector.astype(np.float64))
+            if (steps > 0).all() or (steps < 0).all():
+                found[float(vector[0]), float(vector[-1])] = name
+    if own in found.values():
+        found = {ends: name for ends, name in found.items() if name == own}
+    if len(found) != 1:
+        return None
+    ends, name = found.popitem()
+    word = name.rpartition(".")[2]
+    return Axis("axis" if word == "axisscale" else word, *ends)
 
 
 def samples_of_cases(path: Path) -> Samples:

@@ -1,14 +1,17 @@
 """Tables: CSV, TSV, Excel, ODS and Parquet files as columns of numbers and of text.
 
-Every cell is read as text and then as a number, so that no library guesses: a comma may separate
-decimals, a table may begin with lines about the instrument, and its units may stand in a row.
-Parquet (extra ``formats``) says itself what is a number.
+Tables of text may be packed (``.csv.gz``). Every cell is read as text and then as a number, so that
+no library guesses: a comma may separate decimals, a table may begin with lines about the
+instrument, and its units may stand in a row. Parquet (extra ``formats``) says itself what is a
+number.
 """
 
 from __future__ import annotations
 
 import csv
+import gzip
 import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
-from hpo_utils.formats.endings import PARQUET, SHEETS, ending
+from hpo_utils.formats.endings import PACKED, PARQUET, SHEETS, ending
 
 MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "-"})
 NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)(e[-+]?\d+)?", re.IGNORECASE)
@@ -136,8 +139,11 @@ def _as_text(cell: object) -> str:
 def _rows_of_text(path: Path) -> list[list[str]]:
     try:
         content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"a table must be readable, got {path}: {error.strerror}") from None
+        if path.suffix.lower() == PACKED:
+            content = gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"a table must be readable, got {path}: {reason}") from None
     text = _decoded(content)
     if "\0" in text:
         raise DataError(f"a table must be text, got {path.name} with binary content")
@@ -145,11 +151,19 @@ def _rows_of_text(path: Path) -> list[list[str]]:
     if not lines:
         raise DataError(f"a table must hold rows of values, got {path.name} with none")
     # a comma may separate decimals, so it separates cells only where nothing else does
-    counts = {mark: sum(mark in line for line in lines) for mark in ("\t", ";", ",")}
+    counts = {mark: sum(mark in line for line in lines) for mark in ("\t", ";", "|", ",")}
     mark = next((m for m, count in counts.items() if 2 * count > len(lines)), None)
+    if mark == "," and _is_one_column(lines):
+        return [[line] for line in lines]
     if mark is None:
         return [line.split() for line in lines]
     return [list(row) for row in csv.reader(lines, delimiter=mark)]
+
+
+def _is_one_column(lines: list[str]) -> bool:
+    """Return whether one name without a comma stands above numbers that have a decimal comma."""
+    name, *body = (line.strip() for line in lines)
+    return "," not in name and numbers_in([name]) is None and numbers_in(body) is not None
 
 
 def _decoded(content: bytes) -> str:

@@ -30,11 +30,12 @@ from hpo_utils.base.paths import (
 from hpo_utils.data.split import n_folds_of, part_words
 from hpo_utils.formats.endings import RECORDINGS, TABLES, ending
 from hpo_utils.formats.recordings import Axis, Loaders, Recording, read_recording, recordings_by_id
-from hpo_utils.formats.references import Named, References, read_references, shared_column
-from hpo_utils.formats.samples import Samples, holds_samples, read_samples
+from hpo_utils.formats.references import References
+from hpo_utils.formats.samples import holds_samples
 from hpo_utils.formats.sources import sha256
 from hpo_utils.formats.stores import is_store
 from hpo_utils.formats.windows import at_rate, cut
+from hpo_utils.importing.joining import followed_by, references_of, samples_of
 from hpo_utils.importing.request import Request
 
 SOURCES = "sources.json"
@@ -57,7 +58,7 @@ class Imported:
     target_names: list[str] = field(default_factory=list)
     target_units: list[str] = field(default_factory=list)
     n_groups: int | None = None
-    has_split: bool = False
+    n_of_part: dict[str, int] = field(default_factory=dict)
     n_folds: int | None = None
     has_weights: bool = False
     partly_measured: bool = False
@@ -79,6 +80,9 @@ class Imported:
         ]
         if self.axis is not None:
             lines.append(f"{self.axis.name} from {self.axis.first:g} to {self.axis.last:g}")
+        if self.n_of_part:
+            parts = ", ".join(f"{n} in {part}" for part, n in self.n_of_part.items())
+            lines.append(f"given split: {parts}")
         return [*lines, *self.remarks, f"next: {command(self.params_file)}"]
 
 
@@ -104,10 +108,16 @@ def import_files(request: Request) -> Imported:
             " over an earlier import by --replace"
         )
     files = _listed(request.files)
-    sources = [*files, *([request.targets] if request.targets else [])]
+    asked = [request.targets, request.test, request.test_targets]
+    sources = [*files, *(path for path in asked if path is not None)]
     found = Imported(request.out, sources)
     with whole_directory(request.out, replace=request.out.exists()) as directory:
         if loaders := _recordings(request, files):
+            if request.of_test is not None:
+                raise DataError(
+                    "the test part must come from a file of samples, got recordings: tell the"
+                    " parts by a column of the table of targets"
+                )
             _import_recordings(request, loaders, found, directory)
         else:
             _import_samples(request, files[0], found, directory)
@@ -148,24 +158,14 @@ def _recordings(request: Request, files: Sequence[Path]) -> Loaders:
 
 
 def _import_samples(request: Request, file: Path, found: Imported, directory: Path) -> None:
-    """Write the samples of one table or array."""
-    if request.targets is not None and request.id_column is None:
-        request = replace(request, id_column=shared_column(file, request.targets))
-    given = _references(request)
-    named = Named(request.id_column) if given else request.named
-    n_samples = None if given is None else len(given.values)
-    samples = read_samples(file, named, request.key, n_samples)
-    references = given or samples.references
-    if references is None:
-        raise DataError(f"targets must be given by --targets, got none beside {file.name}")
-    by_id = given is not None and samples.ids is not None and references.ids is not None
-    found.remarks += samples.remarks
-    if by_id:
-        found.remarks.append(f"rows joined by {request.id_column or 'their ids'}")
-    rows = _rows(samples, references, by_id)
+    """Write the samples of one table or array, and those to test of another."""
+    samples, references = samples_of(request, file, found.remarks)
+    if (of_test := request.of_test) is not None:
+        joined = samples_of(of_test, of_test.files[0], found.remarks, "--test-targets")
+        samples, references = followed_by(samples, references, *joined)
     values, t = (
         request.without_codes(samples.values),
-        request.without_codes(references.values)[rows],
+        request.without_codes(references.values),
     )
     inputs_whole = np.isfinite(values).reshape(len(values), -1).all(axis=1)
     whole = inputs_whole & request.enough_measured(t)
@@ -175,23 +175,11 @@ def _import_samples(request: Request, file: Path, found: Imported, directory: Pa
     _check_left(int(whole.sum()))
     kept = _as_float32(values[whole], "inputs")
     write_npy(directory / "x_train.npy", kept[:, None] if kept.ndim == 2 else kept)
-    _write_targets(directory, t[whole], references, rows[whole], found)
+    _write_targets(directory, t[whole], references.at(np.flatnonzero(whole)), found)
     if samples.ids is not None:  # several spectra of one specimen stay together
         _write_groups(directory, np.unique(samples.ids, return_inverse=True)[1][whole], found)
     found.sample_shape = kept.shape[1:] if kept.ndim > 2 else (1, kept.shape[1])
     found.channels, found.axis = samples.channels, samples.axis
-
-
-def _rows(samples: Samples, references: References, by_id: bool) -> NDArray[np.int64]:
-    """Return the row of the targets of each sample, by its id or by its order."""
-    if by_id:
-        return references.rows_of(samples.ids or [])
-    if len(samples.values) != len(references.values):
-        raise DataError(
-            f"inputs and targets must have as many rows, got {len(samples.values)} and"
-            f" {len(references.values)}: name the rows of both by an id, or correct them"
-        )
-    return np.arange(len(samples.values))
 
 
 def _write_groups(directory: Path, numbers: NDArray[np.int64], found: Imported) -> None:
@@ -206,21 +194,22 @@ def _write_targets(
     directory: Path,
     t: NDArray[np.float64],
     references: References,
-    rows: NDArray[np.int64],
     found: Imported,
 ) -> None:
-    """Write the targets of the samples and, if columns tell it, part and weight of each."""
+    """Write the targets of the samples and, if it is told, part and weight of each."""
     write_npy(directory / "t_train.npy", _as_float32(t, "targets"))
     found.n_samples = len(t)
     found.partly_measured = bool(np.isnan(t).any())
     found.target_names, found.target_units = references.names, references.units
     if references.split is not None:
-        words = part_words(np.array(references.split)[rows], len(rows))
+        words = part_words(np.array(references.split), len(t))
         write_npy(directory / "split.npy", words)
-        found.has_split = True
+        found.n_of_part = {
+            part: words.tolist().count(part) for part in dict.fromkeys(words.tolist())
+        }
         found.n_folds = n_folds_of(words)
     if references.weights is not None:
-        write_npy(directory / "weights.npy", references.weights[rows])
+        write_npy(directory / "weights.npy", references.weights)
         found.has_weights = True
 
 
@@ -228,7 +217,7 @@ def _import_recordings(
     request: Request, loaders: Loaders, found: Imported, directory: Path
 ) -> None:
     """Write the windows of recordings one after the other, so that memory holds one at a time."""
-    references = _references(request)
+    references = references_of(request)
     if request.pad and request.window is not None:
         raise DataError("recordings must be cut or continued, got both --window and --pad")
     if references is None:
@@ -253,7 +242,7 @@ def _import_recordings(
         _check_left(len(groups))
         stream.seek(0)
         _write_header(stream, len(groups), found.sample_shape)
-    _write_targets(directory, t[groups], references, rows[groups], found)
+    _write_targets(directory, t[groups], references.at(rows[groups]), found)
     # files of one row are of one specimen, which counts by the first of them
     _, firsts, specimens = np.unique(rows, return_index=True, return_inverse=True)
     _write_groups(directory, firsts[specimens][groups], found)
@@ -302,14 +291,6 @@ def _windows_of(
     return windows
 
 
-def _references(request: Request) -> References | None:
-    if request.targets is None:
-        return None
-    if not (request.targets.is_file() or is_store(request.targets)):
-        raise DataError(f"--targets must name a file, got {request.targets}")
-    return read_references(request.targets, request.target_key, request.named)
-
-
 def _as_float32(values: NDArray[np.float64], what: str) -> NDArray[np.float32]:
     """Return values as float32, in the order of the axes."""
     largest = float(np.nanmax(np.abs(values), initial=0.0))
@@ -345,7 +326,7 @@ def _params(found: Imported) -> dict[str, Any]:
         dataset["groups"] = f"{folder}/groups.npy"
     if found.partly_measured:
         dataset["partly_measured"] = True
-    if found.has_split:
+    if found.n_of_part:
         dataset["split"] = f"{folder}/split.npy"
     if found.has_weights:
         dataset["weights"] = f"{folder}/weights.npy"

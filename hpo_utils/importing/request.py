@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,10 @@ class Request:
     target_columns: Sequence[str] = ()
     split_column: str | None = None
     weight_column: str | None = None
+    test: Path | None = None
+    test_targets: Path | None = None
+    test_key: str | None = None
+    test_target_key: str | None = None
     window: int | None = None
     step: int | None = None
     rate: float | None = None
@@ -40,6 +44,19 @@ class Request:
     def named(self) -> Named:
         """The columns that are named."""
         return Named(self.id_column, self.target_columns, self.split_column, self.weight_column)
+
+    @property
+    def of_test(self) -> Request | None:
+        """What to import as the test part, None if no file or array is told for it."""
+        if not any((self.test, self.test_targets, self.test_key, self.test_target_key)):
+            return None
+        return replace(
+            self,
+            files=[self.test or self.files[0]],
+            targets=self.test_targets or (self.targets if self.test_target_key else None),
+            key=self.test_key or self.key,
+            target_key=self.test_target_key or self.target_key,
+        )
 
     def without_codes(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """Return values as float64, NaN in place of the codes that stand for missing ones."""

@@ -172,6 +172,19 @@ def test_a_given_split_stays_whatever_the_ratios():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["Calibrate", "Validate", "Test"], ["train", "val", "test"]),
+        (["Training Set", "test_set", "TestSet"], ["train", "test", "test"]),
+        (["cal", "val", "cal"], ["train", "test", "train"]),
+    ],
+)
+def test_the_parts_are_known_by_what_people_call_them(words, parts):
+    """Calibration and validation alone are training and test part, as in chemometrics."""
+    assert part_words(np.array(words), 3).tolist() == parts
+
+
 @pytest.mark.parametrize("method", ["auto", "time"])
 def test_without_a_given_validation_part_one_is_cut_from_training(method):
     words = np.repeat(["train", "test"], [85, 15])

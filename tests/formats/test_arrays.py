@@ -38,6 +38,33 @@ def test_fields_of_a_struct_have_dotted_names(tmp_path):
     np.testing.assert_array_equal(found["run.flow"], X[:, 0])
 
 
+def dataset_object(values, include, **of_columns):
+    """Return a DataSet Object of PLS_Toolbox as MATLAB writes it; fields are cells (axis, set)."""
+    cells = {name: np.empty((2, 2), dtype=object) for name in ("include", "axisscale", "label")}
+    for name, cell in cells.items():
+        for place in np.ndindex(2, 2):
+            cell[place] = np.array(include[place[0]] if name == "include" else [])
+    for name, told in of_columns.items():
+        cells[name][1, 0] = told
+    return {"name": "a", "data": values, "date": np.arange(6.0), **cells}
+
+
+def test_a_dataset_object_brings_axis_and_labels_and_leaves_out_what_it_excludes(tmp_path):
+    values = np.arange(20.0).reshape(4, 5)
+    spectra = dataset_object(values, [[1, 2, 4], [1, 2, 3, 5]], axisscale=np.arange(1100.0, 1105.0))
+    labels = np.array(["fat    ", "protein"])
+    contents = dataset_object(values[:, :2], [[1, 2, 3, 4], [1, 2]], label=labels)
+    savemat(tmp_path / "data.mat", {"spectra": spectra, "contents": contents})
+    found = read_arrays(tmp_path / "data.mat", with_text=True)
+    expected = values[:, [0, 1, 2, 4]]
+    expected[2] = np.nan
+    np.testing.assert_array_equal(found["spectra"], expected)
+    assert found["spectra.axisscale"].tolist() == [1100, 1101, 1102, 1104]
+    np.testing.assert_array_equal(found["contents"], values[:, :2])
+    assert found["contents.label"].tolist() == ["fat", "protein"]
+    assert set(read_arrays(tmp_path / "data.mat")) == {"spectra", "spectra.axisscale", "contents"}
+
+
 def test_an_object_of_matlab_is_refused_by_name(tmp_path):
     reference = np.array([0xDD000000, 2, 1, 1, 1, 1], dtype=np.uint32)
     savemat(tmp_path / "data.mat", {"x": X, "when": reference})

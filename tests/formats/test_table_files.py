@@ -1,3 +1,5 @@
+import gzip
+
 import fastparquet
 import numpy as np
 import openpyxl
@@ -21,6 +23,7 @@ def written(tmp_path, text, name="table.csv", encoding="utf-8"):
         ("id;flow [L/min];void\na;1,5;0,1\nb;2;\n", "table.csv"),
         ("id\tflow [L/min]\tvoid\na\t1,5\t0.1\nb\t2\tn/a\n", "table.tsv"),
         ('id,flow [L/min],void\na,"1,5",0.1\nb,2,\n', "table.csv"),
+        ("id|flow [L/min]|void\na|1,5|0.1\nb|2|\n", "table.csv"),
         ("# rig 3\nid,flow (L/min),void\na,1.5,0.1\nb,2,NaN\n", "table.csv"),
         ("Instrument X\nid,flow,void\n,[L/min],[-]\na,1.5,0.1\nb,2,\n", "table.csv"),
     ],
@@ -31,6 +34,24 @@ def test_numbers_names_and_units_are_found_as_people_write_them(tmp_path, text, 
     assert (flow.name, flow.unit) == ("flow", "L/min")
     np.testing.assert_array_equal(flow.numbers, [1.5, 2.0])
     np.testing.assert_array_equal(void.numbers, [0.1, np.nan])
+
+
+def test_a_single_column_may_have_decimal_commas(tmp_path):
+    (column,) = read_table(written(tmp_path, "fat [%]\n18,27\n30,4\n"))
+    assert (column.name, column.numbers.tolist()) == ("fat", [18.27, 30.4])
+    assert [c.cells for c in read_table(written(tmp_path, "a,b\n18,27\n30,4\n"))] == [
+        ["18", "30"], ["27", "4"],
+    ]  # fmt: skip
+
+
+def test_a_packed_table_is_read_and_a_damaged_one_refused(tmp_path):
+    content = gzip.compress(b"id,flow\na,1.5\n")
+    (tmp_path / "table.csv.gz").write_bytes(content)
+    assert read_table(tmp_path / "table.csv.gz")[1].numbers.tolist() == [1.5]
+    for damaged in (content[:-9], b"id,flow\na,1.5\n"):
+        (tmp_path / "table.csv.gz").write_bytes(damaged)
+        with pytest.raises(DataError, match="a table must be readable, got .*table.csv.gz: "):
+            read_table(tmp_path / "table.csv.gz")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])

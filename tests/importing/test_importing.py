@@ -14,6 +14,7 @@ from hpo_utils.base.config import load_config
 from hpo_utils.base.errors import DataError
 from hpo_utils.base.paths import project_root
 from hpo_utils.data.preparation import prepare_data
+from hpo_utils.formats.recordings import Axis
 from hpo_utils.importing.importing import import_files
 from hpo_utils.importing.preview import first_samples, first_targets
 from hpo_utils.importing.request import Request, request_of
@@ -104,6 +105,108 @@ def test_a_column_may_tell_the_split_or_the_folds(tmp_path, words):
     )
     assert data.sample_numbers("test").tolist() == list(range(0, 20, 4))
     assert data.sample_numbers("val").tolist() == list(range(3, 20, 4))
+
+
+@pytest.mark.parametrize(
+    ("name", "cells"),
+    [
+        ("train", ["false", "true", "true", "true"]),
+        ("is_test", ["1", "0", "0", "0"]),
+        ("SampleType", ["Test", "Calibrate", "Calibrate", "Calibrate"]),
+    ],
+)
+def test_a_column_of_parts_is_recognised_and_said(tmp_path, name, cells):
+    """As true and false stand in a text column, it would be taken for ids, and rows for groups."""
+    lines = "\n".join(f"s{k},{cells[k % 4]},{k}" for k in range(20))
+    spectra_table(tmp_path / "meat.csv", 20)
+    (tmp_path / "lab.csv").write_text(f"sample,{name},protein\n{lines}\n")
+    found = run(tmp_path / "meat.csv", targets=tmp_path / "lab.csv", out=tmp_path / "meat")
+    assert found.target_names == ["protein"]
+    words = np.load(tmp_path / "meat/split.npy")
+    assert np.flatnonzero(words == "test").tolist() == list(range(0, 20, 4))
+    assert "given split: 5 in test, 15 in train" in found.sentences()
+
+
+def test_a_class_names_no_specimens_but_a_column_called_sample_does(tmp_path):
+    """Two kinds of meat are no two groups of forty samples; ten samples measured four times are."""
+    names = [f"a_{k}" for k in range(10)]
+    rows = [
+        ["pork" if k < 20 else "beef", k % 10, k, *np.arange(10.0) + k] for k in range(40)
+    ]  # fmt: skip
+    header = ["meat", "sample", "fat", *names]
+    text = "\n".join(",".join(map(str, row)) for row in [header, *rows])
+    (tmp_path / "meat.csv").write_text(text)
+    found = run(tmp_path / "meat.csv", out=tmp_path / "meat")
+    assert found.target_names == ["fat"]
+    assert found.n_groups == 10
+    assert np.load(tmp_path / "meat/groups.npy").tolist() == [k % 10 for k in range(40)]
+
+
+def test_a_test_part_may_stand_in_files_of_its_own(tmp_path):
+    known = [spectra_table(tmp_path / f"{part}.csv", n) for part, n in (("a", 20), ("b", 6))]
+    found = run(tmp_path / "a.csv", test=tmp_path / "b.csv", out=tmp_path / "meat")
+    x, t = (np.concatenate(each) for each in zip(*known, strict=True))
+    np.testing.assert_allclose(np.load(tmp_path / "meat/x_train.npy")[:, 0], x, rtol=1e-6)
+    np.testing.assert_allclose(np.load(tmp_path / "meat/t_train.npy"), t, rtol=1e-6)
+    cfg = load_config(found.params_file, **{"paths.outputs_root": str(tmp_path / "runs")})
+    assert prepare_data(cfg).sample_numbers("test").tolist() == list(range(20, 26))
+    sources = json.loads((tmp_path / "meat/sources.json").read_text())
+    assert list(sources["sha256"]) == [str(tmp_path / name) for name in ("a.csv", "b.csv")]
+
+
+def test_a_test_part_may_stand_in_arrays_of_the_same_file(tmp_path):
+    rng = np.random.default_rng(1)
+    arrays = {
+        "cal_x": rng.normal(size=(15, 12)), "cal_y": rng.normal(size=(15, 2)),
+        "val_x": rng.normal(size=(5, 12)), "val_y": rng.normal(size=(5, 2)),
+        "nm": np.arange(850.0, 874.0, 2.0),
+    }  # fmt: skip
+    savemat(tmp_path / "rig.mat", arrays)
+    path = tmp_path / "rig.mat"
+    found = run(
+        path, targets=path, key="cal_x", target_key="cal_y", test_key="val_x",
+        test_target_key="val_y", out=tmp_path / "rig",
+    )  # fmt: skip
+    x = np.load(tmp_path / "rig/x_train.npy")[:, 0]
+    np.testing.assert_allclose(x, np.concatenate([arrays["cal_x"], arrays["val_x"]]), rtol=1e-6)
+    assert found.n_of_part == {"train": 15, "test": 5}
+    assert found.axis == Axis("nm", 850.0, 872.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text.replace("850 nm", "848 nm"), "the same axis"),
+        (lambda text: text.replace("fat", "ash"), "the same targets"),
+        (lambda text: text.replace("water [%]", "water [g]"), "the same units"),
+    ],
+)
+def test_a_test_part_of_another_kind_is_refused(tmp_path, change, said):
+    spectra_table(tmp_path / "a.csv", 20)
+    spectra_table(tmp_path / "b.csv", 6)
+    (tmp_path / "b.csv").write_text(change((tmp_path / "b.csv").read_text()))
+    with pytest.raises(DataError, match=f"samples to test must have {said}"):
+        run(tmp_path / "a.csv", test=tmp_path / "b.csv", out=tmp_path / "meat")
+    assert not (tmp_path / "meat").exists()
+
+
+def test_tables_without_a_header_are_joined_by_their_order(tmp_path):
+    """Both have a column 0, which is no name."""
+    x = RNG.normal(size=(12, 10)).round(5)
+    np.savetxt(tmp_path / "x.csv", x, delimiter=";")
+    np.savetxt(tmp_path / "y.csv", np.arange(12.0))
+    run(tmp_path / "x.csv", targets=tmp_path / "y.csv", out=tmp_path / "meat")
+    assert np.load(tmp_path / "meat/t_train.npy")[:, 0].tolist() == list(range(12))
+
+
+def test_wavenumbers_with_exponents_are_an_axis(tmp_path):
+    places = [f"{value:.5e}cm-1" if value >= 1000 else f"{value:.5f}cm-1"
+              for value in range(995, 1005)]  # fmt: skip
+    rows = [",".join(map(str, RNG.normal(size=11).round(4))) for _ in range(12)]
+    (tmp_path / "raman.csv").write_text("\n".join([",".join(["PUFA", *places]), *rows]))
+    found = run(tmp_path / "raman.csv", out=tmp_path / "raman")
+    assert found.axis == Axis("axis [cm-1]", 995.0, 1004.0)
+    assert found.target_names == ["PUFA"]
 
 
 def test_a_column_may_tell_how_much_each_sample_counts(tmp_path):

@@ -1,0 +1,91 @@
+"""Samples of one file joined with their reference values, and with those to test of another."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpo_utils.base.errors import DataError
+from hpo_utils.formats.references import Named, References, read_references, shared_column
+from hpo_utils.formats.samples import Samples, read_samples
+from hpo_utils.formats.stores import is_store
+from hpo_utils.formats.tables import numbers_in
+from hpo_utils.importing.request import Request
+
+
+def samples_of(
+    request: Request, file: Path, remarks: list[str], option: str = "--targets"
+) -> tuple[Samples, References]:
+    """Return the samples of one file and the references of each, in their order."""
+    if request.targets is not None and request.id_column is None:
+        request = replace(request, id_column=shared_column(file, request.targets))
+    given = references_of(request)
+    named = Named(request.id_column) if given else request.named
+    n_samples = None if given is None else len(given.values)
+    samples = read_samples(file, named, request.key, n_samples)
+    references = given or samples.references
+    if references is None:
+        raise DataError(f"targets must be given by {option}, got none beside {file.name}")
+    by_id = given is not None and samples.ids is not None and references.ids is not None
+    remarks += samples.remarks
+    if by_id:
+        remarks.append(f"rows joined by {request.id_column or 'their ids'}")
+    return samples, references.at(_rows(samples, references, by_id))
+
+
+def followed_by(
+    samples: Samples, references: References, test: Samples, of_test: References
+) -> tuple[Samples, References]:
+    """Return samples and their references with those to test behind them."""
+    for what, own, wanted in (
+        ("shape", test.values.shape[1:], samples.values.shape[1:]),
+        ("channels", test.channels, samples.channels),
+        ("axis", test.axis, samples.axis),
+        ("targets", of_test.names, references.names),
+        ("units", of_test.units, references.units),
+        ("column of weights", of_test.weights is None, references.weights is None),
+    ):
+        if own != wanted:
+            raise DataError(
+                f"samples to test must have the same {what}, got {wanted} in"
+                f" {references.path.name} and {own} in {of_test.path.name}"
+            )
+    ids = None
+    if samples.ids is not None and test.ids is not None:
+        counted = numbers_in(samples.ids) is not None  # from one in each file
+        ids = [*samples.ids, *(f"test {each}" if counted else each for each in test.ids)]
+    values = np.concatenate([samples.values, test.values])
+    weights = None
+    if references.weights is not None and of_test.weights is not None:
+        weights = np.concatenate([references.weights, of_test.weights])
+    known = references.split or ["train"] * len(references.values)
+    return replace(samples, values=values, ids=ids), replace(
+        references,
+        values=np.concatenate([references.values, of_test.values]),
+        split=[*known, *["test"] * len(of_test.values)],
+        weights=weights,
+    )
+
+
+def _rows(samples: Samples, references: References, by_id: bool) -> NDArray[np.int64]:
+    """Return the row of the targets of each sample, by its id or by its order."""
+    if by_id:
+        return references.rows_of(samples.ids or [])
+    if len(samples.values) != len(references.values):
+        raise DataError(
+            f"inputs and targets must have as many rows, got {len(samples.values)} and"
+            f" {len(references.values)}: name the rows of both by an id, or correct them"
+        )
+    return np.arange(len(samples.values))
+
+
+def references_of(request: Request) -> References | None:
+    """Return the targets that stand in a file of their own; None if none is named."""
+    if request.targets is None:
+        return None
+    if not (request.targets.is_file() or is_store(request.targets)):
+        raise DataError(f"--targets must name a file, got {request.targets}")
+    return read_references(request.targets, request.target_key, request.named)
