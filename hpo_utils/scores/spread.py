@@ -16,6 +16,8 @@ from hpo_utils.scores.intervals import count_units
 from hpo_utils.scores.metrics import mean_of_measured, measured
 from hpo_utils.scores.skill import Array
 
+LARGEST_SHARE = 10  # by how much one unit may have raised a residual: some others may have none
+
 
 class Coverage(TypedDict):
     """Coverage of the prediction intervals of one target on the test part."""
@@ -65,10 +67,35 @@ def calibrate(
         _quantile(normalised[known, k], confidence, units if units is None else units[known])
         for k, known in enumerate(measured(error).T)
     ]
-    known = measured(normalised).any(axis=1)
-    largest = np.nanmax(normalised[known], axis=1)  # conformal, too: any score of a sample is
-    joint = _quantile(largest, confidence, units if units is None else units[known])
+    joint = factors[0]
+    if len(factors) > 1:
+        known = measured(error).any(axis=1)
+        own = np.maximum(_residual_without_own(error, units), residual / LARGEST_SHARE)
+        size = np.maximum(np.hypot(spread, own), np.finfo(np.float64).tiny)
+        largest = np.nanmax((error / size)[known], axis=1)
+        joint = _quantile(largest, confidence, units if units is None else units[known])
     return Calibration(factors, residual.tolist(), has_spread, joint)
+
+
+def _residual_without_own(
+    error: NDArray[np.float64], units: NDArray[np.int64] | None
+) -> NDArray[np.float64]:
+    """Return the root mean square error of each target over the samples of other units.
+
+    Errors of several targets are compared by their sizes. A later sample has no part in the
+    estimate of these, so none that calibrates may have one in its own; otherwise the joint
+    intervals of six targets by 24 samples hold in 92 % of cases where 95 % is nominal.
+    """
+    numbers = np.arange(len(error)) if units is None else np.unique(units, return_inverse=True)[1]
+    known = measured(error)
+    found = []
+    for values in (np.where(known, error, 0.0) ** 2, known.astype(np.float64)):
+        of_units = np.zeros((numbers.max() + 1, error.shape[1]))
+        np.add.at(of_units, numbers, values)
+        found.append(values.sum(axis=0) - of_units[numbers])
+    squares, counts = found
+    without: NDArray[np.float64] = np.sqrt(np.maximum(squares, 0.0) / np.maximum(counts, 1.0))
+    return without
 
 
 def _quantile(

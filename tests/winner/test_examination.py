@@ -125,6 +125,30 @@ def test_joint_intervals_hold_for_all_targets_at_once(shared):
     assert np.mean(found.factors) == pytest.approx(1.645, abs=0.1)
 
 
+@pytest.mark.parametrize("per_group", [1, 6])
+def test_joint_intervals_hold_where_few_samples_tell_the_sizes_of_the_errors(per_group):
+    """With sizes from all 24 samples, also a sample's own, 93 % would hold; 91 % with groups."""
+    rng = np.random.default_rng(0)
+    groups = np.arange(24) // per_group
+    held = []
+    for _ in range(200):
+        error = np.abs(rng.normal(size=(24, 6)) + rng.normal(size=(24, 6))[groups])
+        later = np.abs(rng.normal(size=(100, 6)) + rng.normal(size=(100, 6)))
+        units = None if per_group == 1 else groups
+        found = calibrate(error, np.zeros_like(error), 0.95, units, has_spread=False)
+        none = np.zeros_like(later)
+        held.append(share_inside_together(later, found.joint_half_width(none, none)))
+    assert 0.95 <= np.mean(held) <= 0.985
+
+
+def test_joint_intervals_stay_finite_where_only_one_sample_errs():
+    error = np.zeros((20, 2))
+    error[3] = 1.0
+    found = calibrate(error, np.zeros_like(error), 0.95, np.arange(20), has_spread=False)
+    assert 0 < found.joint < 100
+    assert calibrate(error, error, 0.95, np.zeros(20, dtype=int), has_spread=True).joint < 100
+
+
 def test_of_one_target_the_joint_interval_is_its_own():
     error = np.abs(np.random.default_rng(0).normal(size=(99, 1)))
     found = calibrate(error, 0 * error, 0.9, None, has_spread=False)
