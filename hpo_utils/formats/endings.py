@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePath
 
 TEXTS, SHEETS, PARQUET = (
-    (".csv", ".tsv", ".txt", ".dat"),
+    (".csv", ".tsv", ".txt", ".dat", ".asc", ".prn", ".xy", ".dpt"),
     (".xlsx", ".xlsm", ".xls", ".xlsb", ".ods"),
     (".parquet",),
 )

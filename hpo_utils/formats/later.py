@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
 from hpo_utils.formats.arrays import choose_array, read_arrays
-from hpo_utils.formats.endings import ARRAYS, CASES, NUMPY, RECORDINGS, TABLES, TIFF, ending
+from hpo_utils.formats.endings import ARRAYS, CASES, NUMPY, RECORDINGS, SPC, TABLES, TIFF, ending
 from hpo_utils.formats.recordings import read_recording
 from hpo_utils.formats.references import Named, read_references
 from hpo_utils.formats.samples import holds_samples, read_samples, samples_of_cases
@@ -35,7 +35,7 @@ def read_inputs(
     suffix = ending(path)
     if suffix in NUMPY:
         return path, None
-    if suffix in (*ARRAYS, *CASES) or (suffix in TABLES and holds_samples(path)):
+    if suffix in (*ARRAYS, *CASES, *SPC) or (suffix in TABLES and holds_samples(path)):
         samples = read_samples(path, Named(id_column), key, option="--x-key")
         values, ids = samples.values, samples.ids
     elif suffix in RECORDINGS:

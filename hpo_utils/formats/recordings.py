@@ -32,6 +32,11 @@ from hpo_utils.formats.endings import (
 from hpo_utils.formats.spectra import read_curve
 from hpo_utils.formats.tables import Column, read_table
 
+# what the places of a spectrum are called
+PLACES = re.compile(
+    r"wave|wvl|lambda|raman|shift|freq|pixel|2.?theta|m/z|nm$|cm-?1|1/cm|x([ _-]?(axis|values?))?$",
+    re.IGNORECASE,
+)
 TIME = re.compile(r"t|time|zeit|temps|tiempo|時間|時刻|seconds?|sec", re.IGNORECASE)
 IN_SECONDS = {"": 1.0, "s": 1.0, "sec": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "min": 60.0}
 EVEN = 1e-3  # of a step by which the steps of an even time axis may differ
@@ -289,19 +294,37 @@ def _of_table(path: Path) -> Recording:
 
 
 def _of_columns(columns: Sequence[Column], path: Path) -> Recording:
-    """Return columns as the channels of a recording, the first as its times if it is called so."""
+    """Return columns as the channels of a recording.
+
+    The first holds its times if it is called so; or the places of a spectrum, if it rises or falls
+    and is called wavelength or the like, or nothing.
+    """
     if text := [column.name for column in columns if column.numbers is None]:
         raise DataError(
             f"the columns of a recording must hold numbers, got text in {', '.join(text)} of"
             f" {path.name}"
         )
-    times, *others = columns
-    rate = _rate_of(times, path) if TIME.fullmatch(times.name) and others else None
-    kept = columns if rate is None else others
+    first, *others = columns
+    rate = _rate_of(first, path) if TIME.fullmatch(first.name) and others else None
+    axis = _axis_of(first) if rate is None and others else None
+    kept = columns if rate is None and axis is None else others
     values = np.stack([column.numbers for column in kept if column.numbers is not None])
-    return Recording(
-        path, values, [c.name for c in kept], [c.unit or "-" for c in kept], rate
-    )  # fmt: skip
+    if axis is not None and axis.first > axis.last:
+        values, axis = values[:, ::-1], Axis(axis.name, axis.last, axis.first)
+    names = [f"channel {k}" if c.name.isdigit() else c.name for k, c in enumerate(kept)]
+    return Recording(path, values, names, [c.unit or "-" for c in kept], rate, axis)
+
+
+def _axis_of(column: Column) -> Axis | None:
+    """Return the axis that a column of places tells; None if it holds values of a channel."""
+    if column.numbers is None or not (column.name.isdigit() or PLACES.match(column.name)):
+        return None
+    steps = np.diff(column.numbers)
+    if not len(steps) or not ((steps > 0).all() or (steps < 0).all()):
+        return None
+    name = "axis" if column.name.isdigit() else column.name
+    label = f"{name} [{column.unit}]" if column.unit else name
+    return Axis(label, float(column.numbers[0]), float(column.numbers[-1]))
 
 
 def _rate_of(times: Column, path: Path) -> float:

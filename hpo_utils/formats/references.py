@@ -22,11 +22,11 @@ CALIBRATION = ("cal", "calib", "calibrate", "calibration")
 PART_WORDS = {
     "train": ("train", "training", "learn", "learning", *CALIBRATION),
     "val": ("val", "valid", "validate", "validation", "dev", "tune", "tuning"),
-    "test": ("test", "testing", "pred", "predict", "prediction", "holdout", "external"),
+    "test": ("test", "testing", "pred", "predict", "prediction", "holdout", "external", "valext"),
 }  # what people call the parts of a split
 PART_OF = {word: part for part, words in PART_WORDS.items() for word in words}
 YES, NO = ("true", "yes", "1"), ("false", "no", "0")
-ID_WORDS = ("", "id", "index", "sample", "sampleid", "sampleno", "specimen", "unnamed:0")
+ID_WORDS = ("column0", "id", "index", "sample", "sampleid", "sampleno", "specimen", "unnamed:0")
 MIN_IDS = 24  # groups that fill three parts; fewer ids name classes, unless there are few rows
 MAX_ROWS = 10  # rows of one id among few ids
 
@@ -35,8 +35,8 @@ MAX_ROWS = 10  # rows of one id among few ids
 class References:
     """Targets (n_rows, n_targets), NaN where nothing was measured, and the id of each row.
 
-    ``ids`` is None where the order of the rows counts, ``split`` where no column tells the part
-    or fold of each row.
+    ``ids``, of ``id_column``, is None where the order of the rows counts, ``split`` where no column
+    tells the part or fold of each row.
     """
 
     path: Path
@@ -46,6 +46,7 @@ class References:
     ids: list[str] | None
     split: list[str] | None = None
     weights: NDArray[np.float64] | None = None
+    id_column: str | None = None
 
     def at(self, rows: NDArray[np.int64]) -> References:
         """Return the references in these rows, without their ids."""
@@ -151,8 +152,13 @@ def shared_column(one: Path, other: Path) -> str | None:
     return next((name for name in named if name in names), None)
 
 
-def references_among(columns: Sequence[Column], path: Path, named: Named) -> References:
-    """Return the targets among the columns of a table; see ``read_references``."""
+def references_among(
+    columns: Sequence[Column], path: Path, named: Named, *, needed: bool = True
+) -> References:
+    """Return the targets among the columns of a table; see ``read_references``.
+
+    If they are not ``needed``, there may be none.
+    """
     by_name = {column.name: column for column in columns}
     for wanted in (*named.targets, named.ids, named.split, named.weights):
         if wanted is not None and wanted not in by_name:
@@ -162,26 +168,30 @@ def references_among(columns: Sequence[Column], path: Path, named: Named) -> Ref
     told = (*named.targets, named.ids, named.split, named.weights, *named.others)
     free = [column for column in columns if column.name not in told]
     split = by_name[named.split] if named.split else _first_split(free)
-    apart = (split and split.name, named.weights, *named.others)
+    apart = (named.weights, *named.others)
     ids = by_name[named.ids] if named.ids else _first_ids([c for c in free if c is not split])
     taken = [by_name[name] for name in named.targets] or [
         column
         for column in columns
-        if column is not ids and column.name not in apart and column.numbers is not None
+        if column.numbers is not None
+        and column not in (ids, split)
+        and column.name not in apart
+        and not _is_count(column)
     ]
     if text := [column for column in taken if column.numbers is None]:
         raise DataError(
             f"targets must be numbers, got text in {text[0].name} of {path.name}, such as"
             f" {_first_word(text[0])!r}: correct it, or name the targets by --target-columns"
         )
-    if not taken:
+    if not taken and needed:
         raise DataError(f"a table of targets must have a column of numbers, got {path.name}")
-    values = np.stack([c.numbers for c in taken if c.numbers is not None], axis=1)
+    values = np.array([c.numbers for c in taken]).T.reshape(len(columns[0].cells), len(taken))
     return References(
         path, values, [c.name for c in taken], [c.unit or "-" for c in taken],
         None if ids is None else ids.cells,
         None if split is None else parts_in(split.cells, split.name) or split.cells,
         _weights(by_name[named.weights], path) if named.weights else None,
+        None if ids is None else ids.name,
     )  # fmt: skip
 
 
@@ -231,20 +241,23 @@ def _first_split(columns: Sequence[Column]) -> Column | None:
 def _first_ids(columns: Sequence[Column]) -> Column | None:
     """Return the first column of text that names the rows, else one of numbers called so."""
     text = [column for column in columns if column.numbers is None and _are_ids(column)]
-    numbers = [
-        column
-        for column in columns
-        if column.numbers is not None
+    return next(iter([*text, *filter(_is_count, columns)]), None)
+
+
+def _is_count(column: Column) -> bool:
+    """Return whether a column counts the rows or samples, by its name and whole numbers."""
+    numbers = column.numbers
+    return (
+        numbers is not None
         and _bare(column.name) in ID_WORDS
-        and np.array_equal(column.numbers, np.round(column.numbers))
-    ]
-    return next(iter([*text, *numbers]), None)
+        and np.array_equal(numbers, np.round(numbers))
+    )
 
 
 def _are_ids(column: Column) -> bool:
     """Return whether the words of a column are too many for classes."""
-    n_words = len(set(column.cells))
-    return n_words >= MIN_IDS or n_words * MAX_ROWS >= len(column.cells)
+    n_words, n_rows = len(set(column.cells)), len(column.cells)
+    return n_words >= MIN_IDS or n_words * MAX_ROWS >= n_rows > 1 < n_words or n_rows == 1
 
 
 def _first_word(column: Column) -> str:

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
 from hpo_utils.formats.arrays import choose_array, read_arrays
-from hpo_utils.formats.endings import ARRAYS, CASES, TABLES, TIFF, ending
+from hpo_utils.formats.endings import ARRAYS, CASES, SPC, TABLES, TIFF, ending
 from hpo_utils.formats.recordings import Axis
 from hpo_utils.formats.references import Named, References, references_among
+from hpo_utils.formats.spectra import read_curves
 from hpo_utils.formats.tables import Column, read_table
 
 PLACE = re.compile(
@@ -70,6 +71,8 @@ def read_samples(
         return samples_of_table(path, named)
     if ending(path) in CASES:
         return samples_of_cases(path)
+    if ending(path) in SPC:
+        return _samples_of_curves(path)
     if ending(path) in ARRAYS:
         return _samples_of_arrays(path, key, n_samples, option)
     raise DataError(
@@ -106,18 +109,18 @@ def samples_of_table(path: Path, named: Named) -> Samples:
             raise DataError(f"inputs must be numbers, got text in column {each} of {path.name}")
         values.append(numbers)
     others = [column for column in columns if column.name not in inside]
-    found, ids = None, None
-    if others:
-        has_numbers = any(c.numbers is not None and c.name != named.ids for c in others)
-        if has_numbers:
-            found = references_among(others, path, named)
-            ids = found.ids
-        else:
-            ids = next(c for c in others if named.ids in (None, c.name)).cells
+    found = references_among(others, path, named, needed=False) if others else None
+    ids = None if found is None else found.ids
+    remarks = []
+    if found is not None and ids is not None and len(set(ids)) < len(ids):
+        remarks.append(f"samples with the same {found.id_column} stay together")
+    if found is not None and not found.names:
+        found = None
     falls = next(iter(places)) != order[0]
     first, last = places[order[0]], places[order[-1]]
     steps = np.diff([places[each] for each in order])
-    remarks = [f"the axis falls from {last:g} to {first:g}: turned round"] if falls else []
+    if falls:
+        remarks.append(f"the axis falls from {last:g} to {first:g}: turned round")
     if len(steps) and steps.max() > 1.5 * steps.min():
         remarks.append(f"the steps of the axis are uneven, from {steps.min():g} to {steps.max():g}")
     label = f"axis [{unit}]" if unit else "axis"
@@ -126,14 +129,27 @@ def samples_of_table(path: Path, named: Named) -> Samples:
     )
 
 
+def _samples_of_curves(path: Path) -> Samples:
+    """Read the curves of an SPC file, a sample each."""
+    x, y, x_unit, y_unit = read_curves(path)
+    axis = Axis(f"axis [{x_unit}]" if x_unit else "axis", float(x[0]), float(x[-1]))
+    return Samples(y, None, [y_unit or "signal"], axis, None)
+
+
 def holds_samples(path: Path) -> bool:
     """Return whether a table has a sample in each row, and is not one recording over time."""
     return len(_longest_axis(read_table(path))[1]) >= LEAST
 
 
 def _samples_of_arrays(path: Path, key: str | None, n_samples: int | None, option: str) -> Samples:
-    """Read an array of samples; its axis of length ``n_samples`` is moved to the front."""
+    """Read an array of samples; its axis of length ``n_samples`` is moved to the front.
+
+    Vectors beside it with a value for each sample are taken for targets.
+    """
     arrays, remarks = read_arrays(path), []
+    if key is None:  # spectra beside vectors, such as contents and wavelengths
+        of_samples = [name for name, array in arrays.items() if array.ndim > 1]
+        key = of_samples[0] if len(of_samples) == 1 else None
     values = choose_array(arrays, key, option, path)
     if ending(path) in TIFF and values.ndim == 3:  # pages of grey values
         values = values[:, None]
@@ -153,7 +169,13 @@ def _samples_of_arrays(path: Path, key: str | None, n_samples: int | None, optio
     n_channels = 1 if values.ndim == 2 else values.shape[1]
     channels = [f"channel {k}" for k in range(n_channels)]
     axis = _axis_beside(arrays, values.shape, key)
-    return Samples(values, None, channels, axis, None, remarks)
+    found = {name: a for name, a in arrays.items() if name != key and a.shape == values.shape[:1]}
+    references = None
+    if found:
+        columns = np.stack([vector.astype(np.float64) for vector in found.values()], axis=1)
+        names = [name.rpartition(".")[2] for name in found]
+        references = References(path, columns, names, ["-"] * len(names), None)
+    return Samples(values, None, channels, axis, references, remarks)
 
 
 def _axis_beside(

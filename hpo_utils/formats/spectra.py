@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,16 @@ UNITS = {
     "XWAVEN": "1/cm",
     "XNMETR": "nm",
     "XUMETR": "µm",
+    "XRAMANS": "1/cm",
     "YABSRB": "absorbance",
     "YTRANS": "transmittance",
     "YREFLEC": "reflectance",
-    "YKMUNK": "Kubelka-Munk",
-}  # what SPC calls them
+    "YKMONK": "Kubelka-Munk",
+    "YLOGDR": "log(1/R)",
+    "YPERCNT": "%",
+    "YCOUNT": "counts",
+    "YINTENS": "intensity",
+}  # what spc_io calls them
 # what brukeropus calls spectra, the results before what was measured for them
 OPUS_KINDS = {
     "a": "absorbance",
@@ -35,16 +42,35 @@ OPUS_KINDS = {
     "sm": "intensity",
 }
 OPUS_UNITS = {"WN": "1/cm", "MI": "µm"}
-Curve = tuple[NDArray[np.float64], NDArray[np.float64], str, str]  # x, y, units of both
+Curves = tuple[NDArray[np.float64], NDArray[np.float64], str, str]  # x, y, units of both
+TOLERANCE = 0.01  # of the range by which values may differ from what a header says of them
 
 
-def read_curve(path: Path) -> Curve:
+def read_curve(path: Path) -> Curves:
     """Return axis (length,) in rising order, values (length,), and the units of both.
 
     Raises
     ------
     DataError
-        If the package that reads the file is missing, or the file cannot be read.
+        If the package that reads the file is missing, the file cannot be read, or it holds several
+        curves.
+    """
+    x, y, x_unit, y_unit = read_curves(path)
+    if len(y) != 1:
+        raise DataError(
+            f"a spectrum must be one curve, got {len(y)} in {path.name}: import this file alone, as"
+            " samples, or save its curves one by one"
+        )
+    return x, y[0], x_unit, y_unit
+
+
+def read_curves(path: Path) -> Curves:
+    """Return axis (length,) in rising order, values (n_curves, length), and the units of both.
+
+    Raises
+    ------
+    DataError
+        As ``read_curve``, or if the curves have several axes.
     """
     package, read = "brukeropus", _of_opus
     if ending(path) in JCAMP:
@@ -62,22 +88,35 @@ def read_curve(path: Path) -> Curve:
         raise DataError(
             f"a spectrum must be whole, got {path.name}: {type(error).__name__}: {error}"
         ) from None
-    if x.shape != y.shape or x.ndim != 1 or len(x) < 2:
-        raise DataError(f"a spectrum must be one curve, got {y.shape} values in {path.name}")
+    y = np.atleast_2d(y)
+    if x.shape != y.shape[1:] or len(x) < 2:
+        raise DataError(f"a spectrum must be a curve, got {y.shape[1:]} values in {path.name}")
     if x[0] > x[-1]:
-        x, y = x[::-1], y[::-1]
+        x, y = x[::-1], y[:, ::-1]
     return x, y, x_unit, y_unit
 
 
-def _of_jcamp(path: Path) -> Curve:
+def _of_jcamp(path: Path) -> Curves:
+    """Read a curve, the only one if the file is a folder of blocks.
+
+    jcamp prints what it finds wrong and goes on; so the values are compared with the header.
+    """
     import jcamp
 
-    found = jcamp.readfile(str(path))
-    x, y = (np.asarray(found[key], dtype=np.float64) for key in "xy")
-    return x, y, str(found.get("xunits", "")).lower(), str(found.get("yunits", "")).lower()
+    with redirect_stdout(StringIO()):
+        found = jcamp.readfile(str(path))
+    blocks = [each for each in (found, *found.get("children", [])) if len(each.get("x", []))]
+    if len(blocks) != 1:
+        raise ValueError(f"it holds {len(blocks) or 'no'} curves of values along an axis")
+    (block,) = blocks
+    x, y = (np.asarray(block[key], dtype=np.float64) for key in "xy")
+    for told, own in (("firsty", y[0]), ("maxy", y.max()), ("miny", y.min())):
+        if told in block and abs(float(block[told]) - own) > TOLERANCE * max(np.ptp(y), abs(own)):
+            raise ValueError(f"its header says {told.upper()} {block[told]:g}, its values {own:g}")
+    return x, y, str(block.get("xunits", "")).lower(), str(block.get("yunits", "")).lower()
 
 
-def _of_opus(path: Path) -> Curve:
+def _of_opus(path: Path) -> Curves:
     from brukeropus import read_opus
 
     found = read_opus(str(path))
@@ -89,14 +128,15 @@ def _of_opus(path: Path) -> Curve:
     return x, y, OPUS_UNITS.get(curve.dxu, ""), OPUS_KINDS[kinds[0]]
 
 
-def _of_spc(path: Path) -> Curve:
+def _of_spc(path: Path) -> Curves:
     import spc_io
 
     logging.getLogger("spc_io").setLevel(logging.ERROR)  # it warns of dates that nobody set
     with path.open("rb") as file:
         found = spc_io.SPC.from_bytes_io(file)
-    if len(found) != 1:
-        raise ValueError(f"it holds {len(found)} curves")
-    curve: Any = found[0]
-    x, y = (np.asarray(values, dtype=np.float64) for values in (curve.xarray, curve.yarray))
+    axes: list[Any] = [curve.xarray for curve in found]
+    if any(not np.array_equal(axis, axes[0]) for axis in axes):
+        raise ValueError(f"it holds {len(axes)} curves, each with an axis of its own")
+    x = np.asarray(axes[0], dtype=np.float64)
+    y = np.stack([np.asarray(curve.yarray, dtype=np.float64) for curve in found])
     return x, y, UNITS.get(found.xtype, ""), UNITS.get(found.ytype, "")

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from hpo_utils.base.errors import DataError
 from hpo_utils.formats.endings import PACKED, PARQUET, SHEETS, ending
 
+COMMENTS = (";", "%", "!")  # at the beginning of a line, beside #, where blanks separate cells
 MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "-"})
 NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)(e[-+]?\d+)?", re.IGNORECASE)
 INFINITE = frozenset({"inf", "+inf", "-inf", "infinity", "-infinity"})
@@ -62,6 +63,7 @@ def read_table(path: Path) -> list[Column]:
                 f"each row of a table must have as many cells as its header, {width}, got"
                 f" {len(row)} in row {number} of {path.name}"
             )
+    header = [name or f"column {number}" for number, name in enumerate(header)]
     named = [_name_and_unit(name, unit) for name, unit in zip(header, units, strict=True)]
     twice = sorted({name for name, _ in named if [n for n, _ in named].count(name) > 1})
     if twice:
@@ -156,7 +158,7 @@ def _rows_of_text(path: Path) -> list[list[str]]:
     if mark == "," and _is_one_column(lines):
         return [[line] for line in lines]
     if mark is None:
-        return [line.split() for line in lines]
+        return [line.split() for line in lines if not line.startswith(COMMENTS)]
     return [list(row) for row in csv.reader(lines, delimiter=mark)]
 
 
@@ -177,27 +179,40 @@ def _decoded(content: bytes) -> str:
 
 
 def _parts(rows: list[list[str]]) -> tuple[list[str], list[str], list[list[str]]]:
-    """Return header, units and body of rows; lines about the instrument before them are left out.
+    """Return header, units and body of rows; lines about the instrument around them are left out.
 
-    The header is the first row as wide as most rows. It is a row of text, or of wavelengths or
-    times that rise or fall. A table of numbers alone gets the numbers of its columns for a header.
+    The header is the first row as wide as most rows, but the last one of text before a body of
+    numbers alone. It is a row of text, or of wavelengths or times that rise or fall. A table of
+    numbers alone gets the numbers of its columns for a header.
     """
+    rows = [[cell.strip() for cell in row] for row in rows]
     widths = [len(row) for row in rows]
     width = max(set(widths), key=widths.count)
     start = widths.index(width)
+    while len(rows) > start + 1 and len(rows[-1]) != width and not _is_numbers(rows[-1]):
+        del rows[-1]
+    last_text = max((i for i, row in enumerate(rows) if not _is_numbers(row)), default=-1)
+    if last_text > start + 1 and len(rows) > last_text + 1:
+        start = last_text if widths[last_text] == width else last_text + 1
     header, body = rows[start], rows[start + 1 :]
     if (values := numbers_in(header)) is not None and not _is_axis(values):
         return [str(number) for number in range(width)], [""] * width, rows[start:]
     units = [""] * width
-    if len(body) > 1 and _is_row_of_units(body):
+    if len(body) > 1 and len(body[0]) == width and _is_row_of_units(body):
         units, body = [cell.strip(" []()") for cell in body[0]], body[1:]
-    return [cell.strip() for cell in header], units, body
+    return header, units, body
+
+
+def _is_numbers(row: list[str]) -> bool:
+    """Return whether a row holds numbers alone, or nothing."""
+    return numbers_in(row) is not None
 
 
 def _is_axis(values: NDArray[np.float64]) -> bool:
-    """Return whether a row of numbers is a header of wavelengths or times."""
-    steps = np.diff(values)
-    return len(values) > 8 and bool((steps > 0).all() or (steps < 0).all())
+    """Return whether a row of numbers, after empty cells, is a header of wavelengths or times."""
+    n_empty = int(np.isnan(values).argmin())
+    steps = np.diff(values[n_empty:])
+    return len(steps) > 7 and bool((steps > 0).all() or (steps < 0).all())
 
 
 def _is_row_of_units(body: list[list[str]]) -> bool:

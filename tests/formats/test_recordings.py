@@ -5,7 +5,7 @@ from nptdms import ChannelObject, RootObject, TdmsWriter
 from scipy.io import wavfile
 
 from hpo_utils.base.errors import DataError
-from hpo_utils.formats.recordings import read_recording
+from hpo_utils.formats.recordings import Axis, read_recording
 
 RNG = np.random.default_rng(0)
 
@@ -87,6 +87,35 @@ def test_uneven_times_are_refused(tmp_path, times, said):
     (tmp_path / "a.csv").write_text(f"t,p\n{lines}\n")
     with pytest.raises(DataError, match=said):
         read_recording(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "axis"),
+    [
+        (
+            "wavelength,counts,dark\n300.1,1,5\n300.4,2,6\n300.9,3,7\n",
+            Axis("wavelength", 300.1, 300.9),
+        ),
+        (
+            "Wave [nm];counts;dark\n300,1;1;5\n300,4;2;6\n300,9;3;7\n",
+            Axis("Wave [nm]", 300.1, 300.9),
+        ),
+        (
+            "Raman shift [1/cm],counts,dark\n9,3,7\n7,2,6\n4,1,5\n",
+            Axis("Raman shift [1/cm]", 4.0, 9.0),
+        ),
+        ("300.1\t1\t5\n300.4\t2\t6\n300.9\t3\t7\n", Axis("axis", 300.1, 300.9)),
+        ("level,counts,dark\n1,1,5\n2,2,6\n3,3,7\n", None),
+        ("wavelength,counts,dark\n1,1,5\n3,2,6\n2,3,7\n", None),
+    ],
+)
+def test_the_places_of_a_spectrum_are_its_axis_and_no_channel(tmp_path, text, axis):
+    """A column that does not rise, or is called otherwise, was measured."""
+    (tmp_path / "a.txt").write_text(text)
+    found = read_recording(tmp_path / "a.txt")
+    assert found.axis == axis
+    np.testing.assert_array_equal(found.values[-2:], [[1, 2, 3], [5, 6, 7]])
+    assert len(found.values) == (3 if axis is None else 2)
 
 
 def test_the_longer_axis_of_an_array_is_time(tmp_path):

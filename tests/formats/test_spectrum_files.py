@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hpo_utils.base.errors import DataError
+from hpo_utils.formats.later import read_inputs
 from hpo_utils.formats.recordings import Axis, read_recording
 from hpo_utils.importing.importing import import_files
 from hpo_utils.importing.request import Request
@@ -33,10 +34,15 @@ def write_jcamp(path, y=Y):
 
 
 def write_spc(path, y=Y):
-    """One curve of float32 over an even axis: header of 512 bytes, then 32, then the values."""
-    header = struct.pack("<BBBBiddi", 0, 0x4B, 0, 0x80, len(y), 4000.0, 3996.0, 1)
+    """Curves of float32 over an even axis: a header of 512 bytes; for each 32, then its values."""
+    curves = np.atleast_2d(y)
+    kind = 4 if len(curves) > 1 else 0  # several curves
+    header = struct.pack(
+        "<BBBBiddi", kind, 0x4B, 0, 0x80, curves.shape[1], 4000.0, 3996.0, len(curves)
+    )
     header += struct.pack("<BBBBi", 1, 2, 0, 0, 0)  # wavenumbers, absorbance, no date
-    path.write_bytes(header.ljust(512, b"\0") + bytes(32) + np.asarray(y, "<f4").tobytes())
+    body = b"".join(bytes(32) + np.asarray(curve, "<f4").tobytes() for curve in curves)
+    path.write_bytes(header.ljust(512, b"\0") + body)
 
 
 def write_opus(path, y=Y):
@@ -98,6 +104,42 @@ def test_spectra_of_one_specimen_that_opus_numbered_stay_together(tmp_path):
     x, t = np.load(tmp_path / "meat/x_train.npy"), np.load(tmp_path / "meat/t_train.npy")
     np.testing.assert_allclose(x[:, 0, -1], 0.1 * t[:, 0], atol=1e-6)
     np.testing.assert_array_equal(np.load(tmp_path / "meat/groups.npy"), 2 * t[:, 0])
+
+
+def test_curves_of_one_file_are_samples(tmp_path):
+    y = np.arange(60.0).reshape(12, 5)
+    write_spc(tmp_path / "a.spc", y)
+    (tmp_path / "lab.csv").write_text("fat\n" + "\n".join(map(str, range(12))))
+    asked = Request([tmp_path / "a.spc"], tmp_path / "meat", tmp_path / "lab.csv")
+    found = import_files(asked)
+    np.testing.assert_array_equal(np.load(tmp_path / "meat/x_train.npy")[:, 0], y[:, ::-1])
+    assert (found.channels, found.axis) == (["absorbance"], Axis("axis [1/cm]", 3996.0, 4000.0))
+    raw, _ = read_inputs(tmp_path / "a.spc", None, (1, 5))
+    np.testing.assert_array_equal(raw[:, 0], y[:, ::-1])
+    with pytest.raises(DataError, match="must be one curve, got 12 in a.spc: import this file"):
+        read_recording(tmp_path / "a.spc")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("##NPOINTS", "##MAXY=0.6\n##NPOINTS", "its header says MAXY 0.6, its values 0.5"),
+        (
+            "##XYDATA=(X++(Y..Y))\n4000 100 200 300 400 500",
+            "##PEAK TABLE=(XY..XY)\n4000,1",
+            "spectrum must be",
+        ),
+    ],
+)
+def test_a_jcamp_file_that_is_read_otherwise_than_its_header_says_is_refused(
+    tmp_path, old, new, said
+):
+    write_jcamp(tmp_path / "a.jdx")
+    text = (tmp_path / "a.jdx").read_text()
+    assert old in text
+    (tmp_path / "a.jdx").write_text(text.replace(old, new))
+    with pytest.raises(DataError, match=said):
+        read_recording(tmp_path / "a.jdx")
 
 
 @pytest.mark.parametrize("name", ["a.jdx", "a.spc", "a.0"])

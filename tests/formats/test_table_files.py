@@ -72,6 +72,32 @@ def test_a_workbook_is_read_as_it_was_written(tmp_path):
     np.testing.assert_array_equal(void.numbers, [0.1, np.nan])
 
 
+@pytest.mark.parametrize(
+    ("text", "names", "n_rows"),
+    [
+        # as spectrometers export: what they say before and after, in as many cells as the values
+        ("TITLE\tx\nDATE\ttoday\nXUNITS\tnm\nXYDATA\n300.1\t1\n300.3\t2\n", ["0", "1"], 2),
+        ("File\nUser: a\n300.1\t1\n300.3\t2\n300.5\t3\n300.7\t1\n>>>End<<<\n", ["0", "1"], 4),
+        ("Serial;7\nMode;fast\nWave;Sample\n300.1;1\n300.3;2\n", ["Wave", "Sample"], 2),
+        ("; ENVI output of a scan\n; Wavelength S0 S1\n300.1 1 5\n300.3 2 6\n", ["0", "1", "2"], 2),
+        (
+            "\t"
+            + "\t".join(str(100.5 + k) for k in range(9))
+            + "\n0.5"
+            + "\t1" * 9
+            + "\n1.5"
+            + "\t2" * 9,
+            ["column 0", *(str(100.5 + k) for k in range(9))],
+            2,
+        ),
+    ],
+)
+def test_what_instruments_write_around_their_numbers_is_left_out(tmp_path, text, names, n_rows):
+    columns = read_table(written(tmp_path, text, "table.txt"))
+    assert [column.name for column in columns] == names
+    assert all(len(column.numbers) == n_rows for column in columns)
+
+
 def test_a_header_of_wavelengths_is_told_from_numbers_without_one(tmp_path):
     axis = ",".join(str(850.5 + 2 * k) for k in range(10))
     columns = read_table(written(tmp_path, f"{axis}\n{','.join('1' * 10)}\n"))

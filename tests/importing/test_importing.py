@@ -173,6 +173,19 @@ def test_a_test_part_may_stand_in_arrays_of_the_same_file(tmp_path):
     assert found.axis == Axis("nm", 850.0, 872.0)
 
 
+@pytest.mark.parametrize("name", ["rig.mat", "rig.npz"])
+def test_vectors_beside_the_spectra_are_axis_and_targets(tmp_path, name):
+    x, fat = RNG.normal(size=(20, 12)), np.arange(20.0)
+    arrays = {"X": x, "fat": fat, "nm": np.arange(850.0, 874.0, 2.0), "year": 2026.0}
+    (savemat if name.endswith("mat") else lambda path, a: np.savez(path, **a))(
+        tmp_path / name, arrays
+    )
+    found = run(tmp_path / name, out=tmp_path / "rig")
+    assert (found.target_names, found.axis) == (["fat"], Axis("nm", 850.0, 872.0))
+    np.testing.assert_array_equal(np.load(tmp_path / "rig/t_train.npy")[:, 0], fat)
+    np.testing.assert_allclose(np.load(tmp_path / "rig/x_train.npy")[:, 0], x, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
