@@ -6,6 +6,7 @@ import logging
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -130,10 +131,16 @@ def _of_opus(path: Path) -> Curves:
 
 def _of_spc(path: Path) -> Curves:
     import spc_io
+    from spc_io.low_level import SpcRaw
 
     logging.getLogger("spc_io").setLevel(logging.ERROR)  # it warns of dates that nobody set
     with path.open("rb") as file:
-        found = spc_io.SPC.from_bytes_io(file)
+        raw = SpcRaw.from_bytes_io(file)
+    # a line of the log with two equals signs would end the reading
+    raw.log_book = SimpleNamespace(
+        disk_as_bytes=bytearray, binary_as_bytes=bytearray, txt_as_dict=dict
+    )
+    found = spc_io.SPC.from_spc_raw(raw)
     axes: list[Any] = [curve.xarray for curve in found]
     if any(not np.array_equal(axis, axes[0]) for axis in axes):
         raise ValueError(f"it holds {len(axes)} curves, each with an axis of its own")

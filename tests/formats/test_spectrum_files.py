@@ -42,7 +42,10 @@ def write_spc(path, y=Y):
     )
     header += struct.pack("<BBBBi", 1, 2, 0, 0, 0)  # wavenumbers, absorbance, no date
     body = b"".join(bytes(32) + np.asarray(curve, "<f4").tobytes() for curve in curves)
-    path.write_bytes(header.ljust(512, b"\0") + body)
+    text = b"W=Modified User=me\r\n\0"  # as GRAMS writes its log
+    header = header.ljust(248, b"\0") + struct.pack("<i", 512 + len(body))
+    log = struct.pack("<5i", 64 + len(text), 4096, 64, 0, 0).ljust(64, b"\0") + text
+    path.write_bytes(header.ljust(512, b"\0") + body + log)
 
 
 def write_opus(path, y=Y):
