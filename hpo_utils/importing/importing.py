@@ -107,7 +107,7 @@ def import_files(request: Request) -> Imported:
             f"--out must name a new directory, got {request.out}: choose another name, or write"
             " over an earlier import by --replace"
         )
-    files = _listed(request.files)
+    files = _listed(request.files, request.targets)
     asked = [request.targets, request.test, request.test_targets]
     sources = [*files, *(path for path in asked if path is not None)]
     found = Imported(request.out, sources)
@@ -129,12 +129,15 @@ def import_files(request: Request) -> Imported:
     return found
 
 
-def _listed(given: Sequence[Path]) -> list[Path]:
-    """Return the files given, and the readable ones of folders given, sorted by name."""
+def _listed(given: Sequence[Path], targets: Path | None) -> list[Path]:
+    """Return the files given, and the readable ones of folders given, sorted by name.
+
+    The table of targets may lie in the folder of the recordings, and is none of them.
+    """
     files: list[Path] = []
     for path in given:
         if path.is_dir() and not is_store(path):
-            inside = sorted(f for f in path.iterdir() if ending(f) in RECORDINGS)
+            inside = sorted(f for f in path.iterdir() if ending(f) in RECORDINGS and f != targets)
             if not inside:
                 raise DataError(f"a folder must hold one of {', '.join(RECORDINGS)}, got {path}")
             files += inside

@@ -342,6 +342,14 @@ def test_recordings_are_cut_into_windows_that_are_groups(tmp_path):
     assert prepare_data(load_config(found.params_file)).manifest["n_groups"] == 12
 
 
+def test_the_table_of_targets_may_lie_beside_the_recordings(tmp_path):
+    recordings(tmp_path / "rig")
+    found = run(
+        tmp_path / "rig", targets=tmp_path / "rig/flows.xlsx", window=50, out=tmp_path / "flow"
+    )
+    assert found.n_groups == 3
+
+
 def test_the_same_by_the_command_line(tmp_path, capsys):
     recordings(tmp_path / "runs", (50, 50, 50, 50))
     table = (tmp_path / "runs/flows.xlsx").rename(tmp_path / "flows.xlsx")
