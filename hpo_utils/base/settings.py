@@ -22,6 +22,7 @@ BEFORE: dict[str, Any] = {
     "dataset.thinning": "pick", "augmentation.noise": 0.0, "augmentation.gain": 0.0,
     "augmentation.offset": 0.0, "augmentation.slope": 0.0, "augmentation.shift": 0.0,
     "augmentation.mixup": 0.0, "data_split.val_fold": None, "model.use_positions": False,
+    "evaluation.race_folds": None,
 }  # fmt: skip
 
 
@@ -211,6 +212,10 @@ class EvaluationConfig:
     # part: a trial's score is their mean, and each seed of the race takes another; null: one, up to
     # five if it holds fewer than 50 samples and the split is not by time
     score_folds: int | None = _within(None, 1, 100)
+    # so many parts validate for the seeds of the race, each in its turn, where one validates in the
+    # search: the winner's networks and the baselines learn from all but their own, and intervals
+    # and shares follow from samples that chose nothing else; null: as in the search
+    race_folds: int | None = _within(None, 1, 100)
     n_best: int = _within(3, 1, 1000)  # best trials to retrain, besides the base configuration
     # new seeds for the winner, of which the others get fewer; 0: the best trial wins as it is
     n_seeds: int = _within(5, 0, 1000)

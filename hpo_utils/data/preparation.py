@@ -39,9 +39,10 @@ from hpo_utils.data.checks import (
 from hpo_utils.data.labels import find_labels, labelled_physics
 from hpo_utils.data.outliers import without_codes
 from hpo_utils.data.physics import check_positive, check_targets
-from hpo_utils.data.prepared import MANIFEST_VERSION, PreparedData, input_scaler, is_whole, opens
+from hpo_utils.data.prepared import MANIFEST_VERSION, PreparedData, input_scaler
 from hpo_utils.data.scaling import in_blocks
 from hpo_utils.data.split import PARTS, group_ids, part_words, split_indices
+from hpo_utils.data.whole import is_whole, opens
 from hpo_utils.formats.opening import open_array
 from hpo_utils.formats.references import Named, shared_column
 from hpo_utils.formats.sources import ArraySource, describe, sha256

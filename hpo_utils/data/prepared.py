@@ -28,7 +28,7 @@ from hpo_utils.data.labels import labelled_physics
 from hpo_utils.data.physics import Physics
 from hpo_utils.data.scaling import Standardizer, thinned
 from hpo_utils.data.split import PARTS, further_folds, time_blocks
-from hpo_utils.formats.sources import sha256
+from hpo_utils.data.whole import is_whole
 
 MANIFEST_VERSION = 2
 POOLED = ("train", "val")  # parts that may be dealt out anew
@@ -194,7 +194,7 @@ class PreparedData:
     def used_by(self, cfg: Config) -> PreparedData:
         """Return the data that a training with ``cfg`` uses; subclasses choose a fold."""
         number = cfg.data_split.val_fold
-        return self.val_folds(cfg)[number] if number else self
+        return self.race_folds(cfg)[number] if number else self
 
     def _n_val_folds(self, cfg: Config) -> int:
         """Return how many parts are to validate: ``evaluation.score_folds``, or as few data need.
@@ -205,11 +205,12 @@ class PreparedData:
         n_train, n_val = (int(self.manifest["n_samples"][part]) for part in POOLED)
         asked, settings = cfg.evaluation.score_folds, self.manifest["settings"]
         if "split" in settings["dataset"] and settings["data_split"].get("n_folds"):
-            if asked not in (None, 1):
-                raise DataError(
-                    "evaluation.score_folds must be 1 or null where dataset.split numbers folds,"
-                    f" which more validation parts would divide, got {asked}"
-                )
+            for name in ("score_folds", "race_folds"):
+                if (number := getattr(cfg.evaluation, name)) not in (None, 1):
+                    raise DataError(
+                        f"evaluation.{name} must be 1 or null where dataset.split numbers folds,"
+                        f" which more validation parts would divide, got {number}"
+                    )
             return 1
         if asked is None:
             by_time = settings["data_split"]["method"] == "time"
@@ -218,7 +219,19 @@ class PreparedData:
 
     def val_folds(self, cfg: Config) -> list[PreparedData]:
         """Return the data by the part that validates in its turn, first as they are split."""
-        n_folds = self._n_val_folds(cfg)
+        return self._dealt(self._n_val_folds(cfg))
+
+    def race_folds(self, cfg: Config) -> list[PreparedData]:
+        """Return the data by the part that validates for a seed of the race, as ``val_folds``.
+
+        Where one part validates in the search, ``evaluation.race_folds`` may say that more do here.
+        """
+        n_train, n_val = (int(self.manifest["n_samples"][part]) for part in POOLED)
+        n_folds, asked = self._n_val_folds(cfg), cfg.evaluation.race_folds or 1
+        return self._dealt(min(asked, 1 + n_train // n_val) if n_folds == 1 else n_folds)
+
+    def _dealt(self, n_folds: int) -> list[PreparedData]:
+        """Return the data by so many parts that validate, of about the same size."""
         if n_folds == 1:
             return [self]
         split = DataSplitConfig(**self.manifest["settings"]["data_split"])
@@ -296,11 +309,11 @@ def redealt(data: PreparedData, rows: Mapping[str, NDArray[np.int64]], mark: str
 
 
 def judged_on(data: PreparedData, cfg: Config, numbers: Iterable[int]) -> PreparedData:
-    """Return the data to judge trainings on that left out these of ``data.val_folds``."""
+    """Return the data to judge trainings on that left out these of ``data.race_folds``."""
     used = sorted(set(numbers))
     if used == [0]:
         return data
-    folds = data.val_folds(cfg)
+    folds = data.race_folds(cfg)
     n_pooled = sum(int(data.manifest["n_samples"][part]) for part in POOLED)
     val = np.sort(np.concatenate([_val_rows(folds[number]) for number in used]))
     rows = {"train": np.arange(n_pooled), "val": val}
@@ -360,40 +373,3 @@ def input_scaler(manifest: dict[str, Any]) -> Standardizer:
     statistics, channels = manifest["channel_statistics"], manifest["channels"]
     mean, std = (np.array([statistics[key][i] for i in channels]) for key in ("mean", "std"))
     return Standardizer(mean, std)
-
-
-def is_whole(directory: Path, manifest: dict[str, Any]) -> bool:
-    """Return whether all arrays of prepared data exist and are complete and unchanged."""
-    shape, n_targets = manifest["sample_shape"], len(manifest["target_names"])
-    by_sample = {"t": (n_targets,), "index": (), "group": (), "weight": ()}
-    digests = manifest.get("digests", {})
-    kinds = ["x", "t", "index"] + ["group"] * (manifest["n_groups"] is not None)
-    kinds += ["weight"] * bool(manifest.get("weighted"))
-    for part, n_samples in manifest["n_samples"].items():
-        for kind in kinds:
-            wanted = (n_samples, *by_sample.get(kind, shape))
-            file = directory / f"{kind}_{part}.npy"
-            array = _mapped(file)
-            if array is None:
-                return False
-            digest = digests.get(file.name)
-            if digest is not None and digest != sha256(file):
-                return False
-            is_number = kind in ("x", "t", "weight")
-            if array.shape != wanted or array.dtype.kind != ("f" if is_number else "i"):
-                return False
-    return True
-
-
-def opens(directory: Path) -> bool:
-    """Return whether the simulated arrays exist and are complete."""
-    return all(_mapped(directory / name) is not None for name in ("x_train.npy", "t_train.npy"))
-
-
-def _mapped(file: Path) -> NDArray[Any] | None:
-    """Return a memory-mapped array; None if the file is missing, truncated or has no header."""
-    try:
-        array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError):
-        return None
-    return array

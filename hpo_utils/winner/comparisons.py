@@ -75,7 +75,7 @@ def on_random_split(
     if not (cfg.evaluation.compare_random_split and seeds):
         return {"why_not": "Nothing was trained on a random split, to compare with."}
     dealt = split_at_random(data)
-    cfg = updated(cfg, {"evaluation.score_folds": 1})
+    cfg = updated(cfg, {"evaluation.score_folds": 1, "evaluation.race_folds": 1})
     variants: dict[str, Settings] = {"on a random split": {}}
     (at_random,) = train_winner(study, RANDOM_SPLIT, cfg, space, dealt, winner, seeds, variants)
     if not at_random:

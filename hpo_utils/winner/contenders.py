@@ -83,7 +83,7 @@ def train_winner(
 
     ``variants`` maps the name of each variant to its changed settings. The test part is not used.
     """
-    n_folds = len(data.val_folds(cfg))
+    n_folds = len(data.race_folds(cfg))
     space = in_turn(space, n_folds)
     searched = widened(space)
     settings = {

@@ -51,7 +51,7 @@ def reevaluate(
         The winner first: contenders with all seeds by mean score, then the beaten ones.
     """
     contenders, seeds = choose_contenders(study, cfg, space), fresh_seeds(cfg)
-    n_folds = len(data.val_folds(cfg))
+    n_folds = len(data.race_folds(cfg))
     space = in_turn(space, n_folds)
     print(f"retraining: {len(contenders)} contenders, up to {len(seeds)} fresh seeds for each")
     done = 0

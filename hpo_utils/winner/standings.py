@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,8 @@ def describe_race(
     sample_scores: SampleScores,
     units: NDArray[np.int64] | None,
     confidence: float,
+    *,
+    judged_alike: bool = True,
 ) -> Race:
     """Return intervals, tests against the winner, and the optimism of the study's best score.
 
@@ -52,6 +55,9 @@ def describe_race(
         Independent unit of each sample, as in ``PreparedData.units``.
     confidence
         Level of all intervals.
+    judged_alike
+        Whether the study judged its trials by all folds of the race. Else the optimism of its best
+        score is told by the trainings that left out the same fold, the given one.
     """
     winner, *others = contenders
     compared = [other for other in others if not other.beaten]
@@ -60,16 +66,24 @@ def describe_race(
     together = 1 - (1 - confidence) / n_pairs
     ratios = [_ratio_interval(c, winner, sample_scores, units, together) for c in compared]
     tests = {c.name: (p, r) for c, p, r in zip(compared, p_values, ratios, strict=True)}
-    best, scores = luckiest(contenders), list(winner.scores.values())
-    ahead = mean_lead(winner, best) if np.isfinite(winner.mean) else None
+    best = luckiest(contenders)
+    alike = {c.name: c if judged_alike else _on_given_fold(c) for c in (winner, best)}
+    first, scores = alike[winner.name], list(alike[winner.name].scores.values())
+    ahead = mean_lead(first, alike[best.name]) if np.isfinite(first.mean) else None
     return {
         "contenders": [
             _describe(c, tests.get(c.name, (None, (None, None))), confidence) for c in contenders
         ],
         "best_trial": best.trial,
-        "gap": None if ahead is None else winner.mean + ahead - (best.study_score or 0.0),
+        "gap": None if ahead is None else first.mean + ahead - (best.study_score or 0.0),
         "gap_by_chance": None if ahead is None else prediction_half_width(scores, confidence),
     }
+
+
+def _on_given_fold(contender: Contender) -> Contender:
+    """Return a contender with its trainings that left out the given validation part."""
+    scores = {s: score for s, score in contender.scores.items() if not contender.val_folds[s]}
+    return replace(contender, scores=scores)
 
 
 def _describe(

@@ -73,6 +73,18 @@ def test_a_small_validation_part_gets_further_folds_by_itself(
     assert len(prepare_data(cfg).val_folds(cfg)) == count
 
 
+@pytest.mark.parametrize(
+    ("in_search", "asked", "count"), [(1, None, 1), (1, 3, 3), (1, 100, 5), (2, 4, 2), (2, None, 2)]
+)
+def test_more_parts_may_validate_in_the_race(make_config, make_arrays, in_search, asked, count):
+    """Where several validate in the search, the race takes these."""
+    cfg = make_config(**make_arrays(signals(40)))
+    cfg.evaluation.score_folds, cfg.evaluation.race_folds = in_search, asked
+    data = prepare_data(cfg)
+    assert len(data.val_folds(cfg)) == in_search
+    assert len(data.race_folds(cfg)) == count
+
+
 def test_trainings_are_judged_on_the_samples_that_they_left_out(few):
     cfg, data = few
     assert judged_on(data, cfg, [0, 0]) is data

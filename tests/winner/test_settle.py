@@ -242,16 +242,20 @@ def test_the_same_seed_gives_the_same_metrics_here_in_a_worker_and_after_a_resum
     assert by_hand == stored
 
 
-def test_few_samples_validate_in_turn_and_every_one_is_judged_by_what_has_not_seen_it(make_config):
-    cfg = make_config(
-        *QUICK, "evaluation.score_folds=3", "evaluation.n_seeds=4", "study.n_trials=1"
-    )
+@pytest.mark.parametrize("in_search", [True, False])
+def test_samples_validate_in_turn_and_each_is_judged_by_what_has_not_seen_it(
+    make_config, in_search
+):
+    folds = "evaluation.score_folds=3" if in_search else "evaluation.race_folds=3"
+    cfg = make_config(*QUICK, folds, "evaluation.n_seeds=4", "study.n_trials=1")
     study = run_study(cfg)
     evaluation = settle_winner(study, cfg)
     root, data = resolve(cfg.paths.outputs_root), prepare_data(cfg)
     (trial,) = study.trials
-    assert trial.value == pytest.approx(np.mean(trial.user_attrs["fold_scores"]))
-    assert study.user_attrs["signature"]["score_folds"] == len(trial.user_attrs["fold_scores"]) == 3
+    scores = trial.user_attrs.get("fold_scores", [trial.value])
+    assert trial.value == pytest.approx(np.mean(scores))
+    n_folds = 3 if in_search else 1
+    assert study.user_attrs.get("signature", {}).get("score_folds", 1) == len(scores) == n_folds
     members = [load_member(root / each) for each in evaluation["members"]]
     assert folds_of(members) == [0, 1, 2, 0]
     judged = judged_on(data, cfg, folds_of(members))
@@ -261,6 +265,9 @@ def test_few_samples_validate_in_turn_and_every_one_is_judged_by_what_has_not_se
     saved = [np.load(root / each / "val_pred.npy") for each in evaluation["members"]]
     for k, expected in ((0, (saved[0] + saved[3]) / 2), (1, saved[1]), (2, saved[2])):
         np.testing.assert_allclose(held["val"][0, judged.places(k)], expected, rtol=1e-4, atol=1e-6)
+    raced = evaluation["contenders"][0]["scores"]
+    alike = raced if in_search else [raced[0], raced[3]]  # those that left out the given part
+    assert evaluation["gap"] == pytest.approx(np.mean(alike) - trial.value)
     examination = evaluation["examination"]
     assert examination["n_val_units"] == len(judged.targets("val"))
     assert not examination["intervals"]["has_spread"]
