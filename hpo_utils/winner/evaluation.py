@@ -18,7 +18,9 @@ class Standing(TypedDict):
     is_base: bool
     params: dict[str, Any]
     study_score: float | None
-    scores: list[float | None]  # on the fresh seeds; None where the training diverged
+    # on the fresh seeds, of one with fewer than the winner as they would be on all of its folds;
+    # None where the training diverged
+    scores: list[float | None]
     mean: float | None  # of the scores; None if any score is None
     interval: Interval
     p_value: float | None  # paired t test against the winner over the seeds

@@ -72,7 +72,8 @@ def describe_race(
     ahead = mean_lead(first, alike[best.name]) if np.isfinite(first.mean) else None
     return {
         "contenders": [
-            _describe(c, tests.get(c.name, (None, (None, None))), confidence) for c in contenders
+            _describe(c, winner, tests.get(c.name, (None, (None, None))), confidence)
+            for c in contenders
         ],
         "best_trial": best.trial,
         "gap": None if ahead is None else first.mean + ahead - (best.study_score or 0.0),
@@ -87,10 +88,13 @@ def _on_given_fold(contender: Contender) -> Contender:
 
 
 def _describe(
-    contender: Contender, tests: tuple[float | None, Interval], confidence: float
+    contender: Contender,
+    winner: Contender,
+    tests: tuple[float | None, Interval],
+    confidence: float,
 ) -> Standing:
     """Return a contender's row; ``tests`` are its p value and interval against the winner."""
-    scores = list(contender.scores.values())
+    scores = list(_on_all_folds(contender, winner).values())
     finite = bool(scores) and bool(np.isfinite(scores).all())
     low, high = mean_interval(scores, confidence) if finite else (None, None)
     return {
@@ -100,12 +104,24 @@ def _describe(
         "params": contender.params,
         "study_score": contender.study_score,
         "scores": [score if np.isfinite(score) else None for score in scores],
-        "mean": contender.mean if finite else None,
+        "mean": float(np.mean(scores)) if finite else None,
         "interval": (None if low is None else max(low, 0.0), high),  # scores are never negative
         "p_value": tests[0],
         "ratio_interval": tests[1],
         "beaten": contender.beaten,
     }
+
+
+def _on_all_folds(contender: Contender, winner: Contender) -> dict[int, float]:
+    """Return the scores of a contender by seed, as far as folds differ as they would be on all.
+
+    Where each seed leaves out another fold, one that was given up early was judged by some of
+    them, which may be easy: then its lead over the winner is added to the winner's mean.
+    """
+    fewer = len(contender.scores) < len(winner.scores)
+    if not fewer or len(set(winner.val_folds.values())) < 2 or not np.isfinite(winner.mean):
+        return contender.scores
+    return {s: score - winner.scores[s] + winner.mean for s, score in contender.scores.items()}
 
 
 def mean_lead(winner: Contender, other: Contender) -> float | None:

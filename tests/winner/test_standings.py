@@ -61,6 +61,16 @@ def test_the_luck_of_the_studys_best_is_told_from_chance():
     assert found["gap_by_chance"] == pytest.approx(4.303 * 0.01 * (4 / 3) ** 0.5, rel=1e-3)
 
 
+def test_one_given_up_on_an_easy_fold_does_not_look_better_than_the_winner():
+    """The winner was ahead of it there."""
+    winner, early = contender(1, 0.2, 0.4, 0.6), contender(2, 0.25, beaten=True)
+    winner.val_folds, early.val_folds = {0: 0, 1: 1, 2: 2}, {0: 0}
+    row = described(winner, early)["contenders"][1]
+    assert (row["mean"], row["scores"]) == (pytest.approx(0.45), [pytest.approx(0.45)])
+    winner.val_folds, early.val_folds = {0: 0, 1: 0, 2: 0}, {0: 0}
+    assert described(winner, early)["contenders"][1]["mean"] == 0.25
+
+
 def race(rng, factors=(1.0, 1.0), n_samples=96, n_seeds=5):
     """Return configurations, the winner first.
 
