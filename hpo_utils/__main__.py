@@ -291,7 +291,7 @@ def _predict(options: argparse.Namespace) -> None:
 def _predicted(options: argparse.Namespace) -> tuple[Any, Any, list[str] | None]:
     """Return layout, predictions and ids, by onnxruntime where it serves, else by PyTorch."""
     from hpo_utils.bundle.onnx_prediction import load_onnx, predict_by_onnx
-    from hpo_utils.formats.later import read_inputs
+    from hpo_utils.importing.later import read_inputs
 
     directory = options.bundle.absolute()
     asked = (options.x_key, options.accept_outliers)
@@ -338,8 +338,8 @@ def _monitor(options: argparse.Namespace) -> None:
 def _compared(options: argparse.Namespace) -> tuple[dict[str, Any], list[str] | None]:
     """Return bundle, inputs, measured values and groups as ``evaluate`` takes them, and the ids."""
     from hpo_utils.bundle.bundle import load_bundle
-    from hpo_utils.formats.later import read_inputs, read_measured
     from hpo_utils.formats.references import shared_column
+    from hpo_utils.importing.later import read_inputs, read_measured
 
     bundle = load_bundle(options.bundle.absolute())
     files, layout = (options.x.absolute(), options.t.absolute()), bundle.layout

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from hpo_utils.base.errors import DataError
 from hpo_utils.base.settings import DataSplitConfig
 from hpo_utils.data.labels import is_no_label
+from hpo_utils.formats.columns import parts_in
 from hpo_utils.formats.opening import wrong_kind
-from hpo_utils.formats.references import parts_in
 
 PARTS = ("train", "val", "test")
 PART_NAMES = {"train": "training", "val": "validation", "test": "test"}

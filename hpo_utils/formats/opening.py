@@ -152,7 +152,7 @@ def _references(
         found = read_samples(path, named).references
     else:
         return read_references(path, key, named, _key_setting(name))
-    if found is None:
+    if found is None or not found.names:
         raise DataError(f"{name} must name a file with targets, got {path.name} without any")
     return found
 

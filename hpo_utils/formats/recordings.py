@@ -30,11 +30,12 @@ from hpo_utils.formats.endings import (
     ending,
 )
 from hpo_utils.formats.spectra import read_curve
-from hpo_utils.formats.tables import Column, read_table
+from hpo_utils.formats.tables import NAMELESS, Column, read_table
 
 # what the places of a spectrum are called
 PLACES = re.compile(
-    r"wave|wvl|lambda|raman|shift|freq|pixel|2.?theta|m/z|nm$|cm-?1|1/cm|x([ _-]?(axis|values?))?$",
+    r"wave|wellen|wvl|w[ln]\b|lambda|λ|波長|波数|longitud|longueur|raman|shift|freq|pixel|2.?theta|"
+    r"m/z|nm$|cm-?1|1/cm|x([ _-]?(axis|values?))?$",
     re.IGNORECASE,
 )
 TIME = re.compile(r"t|time|zeit|temps|tiempo|時間|時刻|seconds?|sec", re.IGNORECASE)
@@ -317,12 +318,13 @@ def _of_columns(columns: Sequence[Column], path: Path) -> Recording:
 
 def _axis_of(column: Column) -> Axis | None:
     """Return the axis that a column of places tells; None if it holds values of a channel."""
-    if column.numbers is None or not (column.name.isdigit() or PLACES.match(column.name)):
+    nameless = column.name.isdigit() or column.name.startswith(NAMELESS)
+    if column.numbers is None or not (nameless or PLACES.match(column.name)):
         return None
     steps = np.diff(column.numbers)
     if not len(steps) or not ((steps > 0).all() or (steps < 0).all()):
         return None
-    name = "axis" if column.name.isdigit() else column.name
+    name = "axis" if nameless else column.name
     label = f"{name} [{column.unit}]" if column.unit else name
     return Axis(label, float(column.numbers[0]), float(column.numbers[-1]))
 

@@ -1,7 +1,4 @@
-"""Reference values: the targets of samples or recordings, by row or by an id.
-
-Columns that are not named are recognised: the part of each row, train, val or test, and its id.
-"""
+"""Reference values: the targets of samples or recordings, by row or by an id."""
 
 from __future__ import annotations
 
@@ -14,21 +11,11 @@ from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
 from hpo_utils.formats.arrays import choose_array, read_arrays
-from hpo_utils.formats.endings import TABLES, ending
+from hpo_utils.formats.columns import first_ids, first_split, is_count, is_mostly_numbers, parts_in
+from hpo_utils.formats.endings import RECORDINGS, TABLES, ending
 from hpo_utils.formats.tables import Column, numbers_in, read_table
 
 MAX_NAMED = 5  # ids named in a message
-CALIBRATION = ("cal", "calib", "calibrate", "calibration")
-PART_WORDS = {
-    "train": ("train", "training", "learn", "learning", *CALIBRATION),
-    "val": ("val", "valid", "validate", "validation", "dev", "tune", "tuning"),
-    "test": ("test", "testing", "pred", "predict", "prediction", "holdout", "external", "valext"),
-}  # what people call the parts of a split
-PART_OF = {word: part for part, words in PART_WORDS.items() for word in words}
-YES, NO = ("true", "yes", "1"), ("false", "no", "0")
-ID_WORDS = ("column0", "id", "index", "sample", "sampleid", "sampleno", "specimen", "unnamed:0")
-MIN_IDS = 24  # groups that fill three parts; fewer ids name classes, unless there are few rows
-MAX_ROWS = 10  # rows of one id among few ids
 
 
 @dataclass(frozen=True)
@@ -71,27 +58,30 @@ class References:
                 f"{self.path.name} must have a column that names the files, such as {names[0]}:"
                 " say which by --id-column"
             )
-        known = {_stem(each): row for row, each in enumerate(self.ids)}
-        # a file that OPUS numbered, such as a.0, may be named by the table without its number
-        stems = {n: s if (s := _stem(n)) in known else PurePath(s).stem for n in names}
-        if len(known) < len(self.ids):
+        own, wanted = self.ids, {name: name for name in names}
+        if not wanted.keys() <= set(own):  # names of files, with folders or other endings
             own = [_stem(each) for each in self.ids]
-            twice = {stem for stem in own if own.count(stem) > 1}
+            wanted = {name: _stem(name) for name in names}
+        known = {each: row for row, each in enumerate(own)}
+        # a file that OPUS numbered, such as a.0, may be named by the table without its number
+        wanted = {n: s if s in known else _without_number(s) for n, s in wanted.items()}
+        if len(known) < len(own):
+            twice = {each for each in own if own.count(each) > 1}
             _refuse("must name each once, but has twice", twice, self.path)
-        if missing := {name for name in names if stems[name] not in known}:
+        if missing := {name for name in names if wanted[name] not in known}:
             _refuse("must have a row for each, but lacks", missing, self.path)
-        return np.array([known[stems[name]] for name in names], dtype=np.int64)
+        return np.array([known[wanted[name]] for name in names], dtype=np.int64)
 
 
 @dataclass(frozen=True)
 class Named:
     """Names of the columns of a table that were told, by what they hold.
 
-    Without ``ids`` the first column of text names the rows, unless its few words are those of
-    classes; else whole numbers under a word for ids, such as sample. Without ``targets`` all
-    columns of numbers are targets, but the others named here or recognised. ``split`` holds the
-    words train, val and test, or folds; without it, a column of such words tells the parts.
-    ``weights`` tells how much each sample counts; ``others`` are neither id nor target.
+    Without ``ids`` a column called sample or the like names the rows, else the first column of text
+    whose words are no classes. Without ``targets`` all columns of numbers are targets, but the
+    others named here or recognised. ``split`` holds the words train, val and test, or folds;
+    without it, a column of such words tells the parts. ``weights`` tells how much each sample
+    counts; ``others`` are neither id nor target.
     """
 
     ids: str | None = None
@@ -132,9 +122,18 @@ def read_references(
                 f"targets must be (n_samples, n_targets), got {values.shape} in {path.name}"
             )
         names = [f"target {k}" for k in range(columns.shape[1])]
+        if key and len(names) == 1:
+            names = [key.strip("/").replace("/", ".").rpartition(".")[2]]
         labels = arrays.get(f"{key}.label")
         if labels is not None and len(set(labels.tolist())) == len(names):
             names = labels.tolist()
+        if unknown := [name for name in named.targets if name not in names]:
+            raise DataError(
+                f"a target must be one of {', '.join(names)} in {path.name}, got {unknown[0]!r}"
+            )
+        if named.targets:
+            columns = columns[:, [names.index(name) for name in named.targets]]
+            names = list(named.targets)
         return References(path, columns, names, ["-"] * len(names), None)
     return references_among(read_table(path), path, named)
 
@@ -142,14 +141,17 @@ def read_references(
 def shared_column(one: Path, other: Path) -> str | None:
     """Return the first column that two tables have in common, by which their rows belong together.
 
-    None if one of them is no table, or they have no column in common. Places, or the numbers of
-    columns without a header, are no names.
+    One that names each row of the other once comes before others. None if one of them is no table,
+    or they have no column in common. Places, or the numbers of columns without a header, are no
+    names.
     """
     if not {ending(one), ending(other)} <= {*TABLES} or one == other:
         return None
-    names = {column.name for column in read_table(other)}
+    cells = {column.name: column.cells for column in read_table(other)}
     named = [column.name for column in read_table(one) if numbers_in([column.name]) is None]
-    return next((name for name in named if name in names), None)
+    shared = [name for name in named if name in cells]
+    distinct = (name for name in shared if len(set(cells[name])) == len(cells[name]))
+    return next(distinct, shared[0] if shared else None)
 
 
 def references_among(
@@ -167,16 +169,16 @@ def references_among(
             )
     told = (*named.targets, named.ids, named.split, named.weights, *named.others)
     free = [column for column in columns if column.name not in told]
-    split = by_name[named.split] if named.split else _first_split(free)
+    split = by_name[named.split] if named.split else first_split(free)
     apart = (named.weights, *named.others)
-    ids = by_name[named.ids] if named.ids else _first_ids([c for c in free if c is not split])
+    ids = by_name[named.ids] if named.ids else first_ids([c for c in free if c is not split])
     taken = [by_name[name] for name in named.targets] or [
         column
         for column in columns
-        if column.numbers is not None
+        if (column.numbers is not None or is_mostly_numbers(column))
         and column not in (ids, split)
         and column.name not in apart
-        and not _is_count(column)
+        and not is_count(column)
     ]
     if text := [column for column in taken if column.numbers is None]:
         raise DataError(
@@ -206,68 +208,20 @@ def _weights(column: Column, path: Path) -> NDArray[np.float64]:
     )
 
 
-def parts_in(cells: Sequence[str], name: str = "") -> list[str] | None:
-    """Return ``train``, ``val`` or ``test`` for each cell of a column; None if one is another word.
-
-    A column whose ``name`` is that of a part may hold yes and no, as words or numbers. A
-    calibration and a validation set without a third one are training and test part.
-    """
-    words = [_bare(cell).removesuffix("set").removesuffix(".0") for cell in cells]
-    own, found = PART_OF.get(_bare(name).removeprefix("is")), set(words)
-    if own in ("train", "test") and found <= {*YES, *NO}:
-        other = "test" if own == "train" else "train"
-        return [own if word in YES else other for word in words]
-    if not found <= PART_OF.keys():
-        return None
-    parts = [PART_OF[word] for word in words]
-    if set(parts) == {"train", "val"} and found & {*CALIBRATION}:
-        return ["test" if part == "val" else part for part in parts]
-    return parts
-
-
-def _bare(word: str) -> str:
-    """Return a word in small letters, without spaces, hyphens and underscores."""
-    return word.lower().translate({ord(mark): None for mark in " -_"})
-
-
-def _first_split(columns: Sequence[Column]) -> Column | None:
-    """Return the first column that tells which rows train and which test."""
-    for column in columns:
-        if {"train", "test"} <= set(parts_in(column.cells, column.name) or ()):
-            return column
-    return None
-
-
-def _first_ids(columns: Sequence[Column]) -> Column | None:
-    """Return the first column of text that names the rows, else one of numbers called so."""
-    text = [column for column in columns if column.numbers is None and _are_ids(column)]
-    return next(iter([*text, *filter(_is_count, columns)]), None)
-
-
-def _is_count(column: Column) -> bool:
-    """Return whether a column counts the rows or samples, by its name and whole numbers."""
-    numbers = column.numbers
-    return (
-        numbers is not None
-        and _bare(column.name) in ID_WORDS
-        and np.array_equal(numbers, np.round(numbers))
-    )
-
-
-def _are_ids(column: Column) -> bool:
-    """Return whether the words of a column are too many for classes."""
-    n_words, n_rows = len(set(column.cells)), len(column.cells)
-    return n_words >= MIN_IDS or n_words * MAX_ROWS >= n_rows > 1 < n_words or n_rows == 1
-
-
 def _first_word(column: Column) -> str:
     return next(cell for cell in column.cells if numbers_in([cell]) is None)
 
 
 def _stem(name: str) -> str:
-    """Return an id without the folders and the ending of a file's name."""
+    """Return the name of a file without its folders and ending; other ids as they are."""
     path = PurePath(name.strip().replace("\\", "/"))
-    return path.stem if path.suffix and not path.suffix[1:].isdigit() else path.name
+    return path.stem if path.suffix.lower() in RECORDINGS else name.strip()
+
+
+def _without_number(name: str) -> str:
+    """Return a name without the number at its end; a number as it is."""
+    path = PurePath(name)
+    return path.stem if path.suffix[1:].isdigit() and not path.stem.isdigit() else name
 
 
 def _refuse(what: str, ids: set[str], path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hpo_utils.base.errors import DataError
 from hpo_utils.formats.arrays import choose_array, read_arrays
 from hpo_utils.formats.endings import ARRAYS, CASES, SPC, TABLES, TIFF, ending
-from hpo_utils.formats.recordings import Axis
+from hpo_utils.formats.recordings import PLACES, Axis
 from hpo_utils.formats.references import Named, References, references_among
 from hpo_utils.formats.spectra import read_curves
 from hpo_utils.formats.tables import Column, read_table
@@ -74,7 +74,7 @@ def read_samples(
     if ending(path) in SPC:
         return _samples_of_curves(path)
     if ending(path) in ARRAYS:
-        return _samples_of_arrays(path, key, n_samples, option)
+        return _samples_of_arrays(path, named, key, n_samples, option)
     raise DataError(
         f"samples in one file must be a table or an array, got {path.name}: several recordings, or"
         " one cut by --window, are turned into samples by python -m hpo_utils import"
@@ -93,11 +93,18 @@ def samples_of_table(path: Path, named: Named) -> Samples:
         If the file cannot be read, has no such columns, or holds text where numbers belong.
     """
     columns = read_table(path)
-    name, places, unit = _longest_axis(columns)
+    axes = _axes(columns)
+    name, places, unit = _longest(axes)
     if len(places) < LEAST:
         raise DataError(
             "a table of samples must have a column for each wavelength or time, named by it, got"
             f" {path.name} with {', '.join(c.name for c in columns[:LEAST])}"
+        )
+    several = [f"{word}…" for (word, _), each in axes.items() if len(each) >= LEAST]
+    if len(several) > 1 and not named.targets:
+        raise DataError(
+            f"a table of samples must have one axis, got {', '.join(several)} in {path.name}: name"
+            " the targets among these columns by --target-columns, or divide the table"
         )
     order = sorted(places, key=lambda column: places[column])
     inside = set(order)
@@ -113,9 +120,7 @@ def samples_of_table(path: Path, named: Named) -> Samples:
     ids = None if found is None else found.ids
     remarks = []
     if found is not None and ids is not None and len(set(ids)) < len(ids):
-        remarks.append(f"samples with the same {found.id_column} stay together")
-    if found is not None and not found.names:
-        found = None
+        remarks.append(f"samples with the same {found.id_column} are a group")
     falls = next(iter(places)) != order[0]
     first, last = places[order[0]], places[order[-1]]
     steps = np.diff([places[each] for each in order])
@@ -138,15 +143,17 @@ def _samples_of_curves(path: Path) -> Samples:
 
 def holds_samples(path: Path) -> bool:
     """Return whether a table has a sample in each row, and is not one recording over time."""
-    return len(_longest_axis(read_table(path))[1]) >= LEAST
+    return len(_longest(_axes(read_table(path)))[1]) >= LEAST
 
 
-def _samples_of_arrays(path: Path, key: str | None, n_samples: int | None, option: str) -> Samples:
+def _samples_of_arrays(
+    path: Path, named: Named, key: str | None, n_samples: int | None, option: str
+) -> Samples:
     """Read an array of samples; its axis of length ``n_samples`` is moved to the front.
 
-    Vectors beside it with a value for each sample are taken for targets.
+    Vectors beside it with a value for each sample are taken as the columns of a table are.
     """
-    arrays, remarks = read_arrays(path), []
+    arrays, remarks = read_arrays(path, with_text=True), []
     if key is None:  # spectra beside vectors, such as contents and wavelengths
         of_samples = [name for name, array in arrays.items() if array.ndim > 1]
         key = of_samples[0] if len(of_samples) == 1 else None
@@ -157,6 +164,7 @@ def _samples_of_arrays(path: Path, key: str | None, n_samples: int | None, optio
         values = np.moveaxis(values, -1, 1)
     if values.ndim < 2:
         raise DataError(f"inputs must have two axes at least, got {values.shape} in {path.name}")
+    front = 0
     if n_samples is not None and values.shape[0] != n_samples:
         axes = [axis for axis, length in enumerate(values.shape) if length == n_samples]
         if len(axes) != 1:
@@ -164,41 +172,88 @@ def _samples_of_arrays(path: Path, key: str | None, n_samples: int | None, optio
                 f"inputs and targets must have as many samples, got {values.shape} in {path.name}"
                 f" and {n_samples} targets"
             )
-        remarks.append(f"axis {axes[0]} of {values.shape} counts the samples: moved to the front")
-        values = np.moveaxis(values, axes[0], 0)
+        front = axes[0]
+    elif n_samples is None and _stands_in_columns(arrays, values.shape):
+        front = 1
+    if front:
+        remarks.append(f"axis {front} of {values.shape} counts the samples: moved to the front")
+        values = np.moveaxis(values, front, 0)
     n_channels = 1 if values.ndim == 2 else values.shape[1]
     channels = [f"channel {k}" for k in range(n_channels)]
-    axis = _axis_beside(arrays, values.shape, key)
-    found = {name: a for name, a in arrays.items() if name != key and a.shape == values.shape[:1]}
-    references = None
-    if found:
-        columns = np.stack([vector.astype(np.float64) for vector in found.values()], axis=1)
-        names = [name.rpartition(".")[2] for name in found]
-        references = References(path, columns, names, ["-"] * len(names), None)
-    return Samples(values, None, channels, axis, references, remarks)
+    axis, its_name = _axis_beside(arrays, values.shape, key)
+    columns = [
+        Column(name.rpartition(".")[2], "", list(map(_as_cell, vector)), _as_numbers(vector))
+        for name, vector in arrays.items()
+        if name not in (key, its_name) and vector.shape == values.shape[:1]
+    ]
+    known = [column.name for column in columns]
+    told = replace(
+        named,
+        ids=named.ids if named.ids in known else None,
+        targets=[name for name in named.targets if name in known],
+        split=named.split if named.split in known else None,
+        weights=named.weights if named.weights in known else None,
+    )
+    found = references_among(columns, path, told, needed=False) if columns else None
+    ids = None if found is None else found.ids
+    return Samples(values, ids, channels, axis, found, remarks)
+
+
+def _as_cell(value: Any) -> str:
+    is_whole = isinstance(value, np.number) and float(value).is_integer()
+    return str(int(value)) if is_whole else str(value)
+
+
+def _as_numbers(vector: NDArray[Any]) -> NDArray[np.float64] | None:
+    return None if vector.dtype.kind == "U" else vector.astype(np.float64)
+
+
+def _is_axis(vector: NDArray[Any]) -> bool:
+    """Return whether a vector rises or falls, as the places of a spectrum do."""
+    if vector.ndim != 1 or len(vector) < LEAST or vector.dtype.kind == "U":
+        return False
+    steps = np.diff(vector.astype(np.float64))
+    return bool((steps > 0).all() or (steps < 0).all())
+
+
+def _stands_in_columns(arrays: Mapping[str, NDArray[Any]], shape: Sequence[int]) -> bool:
+    """Return whether an array of two axes has a spectrum in each column, by the vectors beside it.
+
+    These are an axis along the first one, and a value for each along the last.
+    """
+    if len(shape) != 2 or shape[0] == shape[1]:
+        return False
+    along: dict[int, list[bool]] = {length: [] for length in shape}
+    for vector in arrays.values():
+        if vector.ndim == 1 and len(vector) in along:
+            along[len(vector)].append(_is_axis(vector))
+    first, last = along[shape[0]], along[shape[1]]
+    return first == [True] and bool(last) and not any(last)
 
 
 def _axis_beside(
     arrays: Mapping[str, NDArray[Any]], shape: Sequence[int], key: str | None
-) -> Axis | None:
-    """Return the axis along which samples of this shape were taken: the vector that rises or falls.
+) -> tuple[Axis | None, str]:
+    """Return the axis along which signals of this shape were taken, and the name of its vector.
 
-    None if no other array of the file can be it, or several differ. The array's own comes first.
+    It is the vector of that length that rises or falls. None if there is none, or several differ;
+    the array's own comes first. Where there are as many samples, it must be called so.
     """
     own = f"{key}.axisscale"
     found: dict[tuple[float, float], str] = {}
     for name, vector in arrays.items():
-        if vector.shape == (shape[-1],) != (shape[0],) and len(vector) >= LEAST:
-            steps = np.diff(vector.astype(np.float64))
-            if (steps > 0).all() or (steps < 0).all():
-                found[float(vector[0]), float(vector[-1])] = name
+        called = name == own or PLACES.match(name.rpartition(".")[2]) is not None
+        if len(shape) > 3 or vector.shape != (shape[-1],) or not _is_axis(vector):
+            continue
+        if called or shape[-1] != shape[0]:
+            found[float(vector[0]), float(vector[-1])] = name
     if own in found.values():
         found = {ends: name for ends, name in found.items() if name == own}
     if len(found) != 1:
-        return None
+        return None, ""
     ends, name = found.popitem()
     word = name.rpartition(".")[2]
-    return Axis("axis" if word == "axisscale" else word, *ends)
+    return Axis("axis" if word == "axisscale" else word, *ends), name
 
 
 def samples_of_cases(path: Path) -> Samples:
@@ -245,8 +300,8 @@ def _numbers(text: str) -> list[float]:
     return [np.nan if each.strip() == "?" else float(each) for each in text.split(",")]
 
 
-def _longest_axis(columns: Sequence[Column]) -> tuple[str, dict[str, float], str]:
-    """Return the common word, the place of each column, and the unit of the longest axis."""
+def _axes(columns: Sequence[Column]) -> dict[tuple[str, str], dict[str, float]]:
+    """Return the place of each column of each axis, by the axis's common word and unit."""
     axes: dict[tuple[str, str], dict[str, float]] = {}
     for column in columns:
         match = PLACE.fullmatch(column.name)
@@ -254,6 +309,11 @@ def _longest_axis(columns: Sequence[Column]) -> tuple[str, dict[str, float], str
             word, unit = match["name"].strip(), match["unit"] or column.unit
             place = float(match["place"].replace(",", "."))
             axes.setdefault((word, unit), {})[column.name] = place
+    return axes
+
+
+def _longest(axes: Mapping[tuple[str, str], dict[str, float]]) -> tuple[str, dict[str, float], str]:
+    """Return the common word, the place of each column, and the unit of the longest axis."""
     if not axes:
         return "", {}, ""
     (word, unit), places = max(axes.items(), key=lambda item: len(item[1]))

@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 from hpo_utils.base.errors import DataError
 from hpo_utils.formats.endings import PACKED, PARQUET, SHEETS, ending
 
-COMMENTS = (";", "%", "!")  # at the beginning of a line, beside #, where blanks separate cells
+COMMENTS = ("#", ";", "%", "!")  # at the beginning of a line, where blanks separate cells
 MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "-"})
 NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)(e[-+]?\d+)?", re.IGNORECASE)
 INFINITE = frozenset({"inf", "+inf", "-inf", "infinity", "-infinity"})
+NAMELESS = "column "  # begins the name of a column without one, before its number
 WITH_UNIT = re.compile(r"(?P<name>.*?)\s*(\[(?P<square>[^\]]*)\]|\((?P<round>[^)]*)\))\s*")
 
 
@@ -63,15 +64,15 @@ def read_table(path: Path) -> list[Column]:
                 f"each row of a table must have as many cells as its header, {width}, got"
                 f" {len(row)} in row {number} of {path.name}"
             )
-    header = [name or f"column {number}" for number, name in enumerate(header)]
+    header = [name or f"{NAMELESS}{number}" for number, name in enumerate(header)]
     named = [_name_and_unit(name, unit) for name, unit in zip(header, units, strict=True)]
     twice = sorted({name for name, _ in named if [n for n, _ in named].count(name) > 1})
     if twice:
         raise DataError(f"columns of a table must have different names, got {twice} in {path.name}")
     columns = []
     for (name, unit), cells in zip(named, zip(*body, strict=True), strict=True):
-        stripped = [cell.strip() for cell in cells]
-        columns.append(Column(name, unit, stripped, numbers_in(stripped)))
+        if any(cells) or not name.startswith(NAMELESS):
+            columns.append(Column(name, unit, list(cells), numbers_in(cells)))
     return columns
 
 
@@ -149,8 +150,8 @@ def _rows_of_text(path: Path) -> list[list[str]]:
     text = _decoded(content)
     if "\0" in text:
         raise DataError(f"a table must be text, got {path.name} with binary content")
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    if not lines:
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not any(not line.startswith("#") for line in lines):
         raise DataError(f"a table must hold rows of values, got {path.name} with none")
     # a comma may separate decimals, so it separates cells only where nothing else does
     counts = {mark: sum(mark in line for line in lines) for mark in ("\t", ";", "|", ",")}
@@ -158,8 +159,21 @@ def _rows_of_text(path: Path) -> list[list[str]]:
     if mark == "," and _is_one_column(lines):
         return [[line] for line in lines]
     if mark is None:
-        return [line.split() for line in lines if not line.startswith(COMMENTS)]
-    return [list(row) for row in csv.reader(lines, delimiter=mark)]
+        kept = [" ".join(line.split()) for line in lines if not line.startswith(COMMENTS)]
+        return _without_comments(list(csv.reader(kept, delimiter=" ")))
+    return _without_comments(list(csv.reader(lines, delimiter=mark)))
+
+
+def _without_comments(rows: list[list[str]]) -> list[list[str]]:
+    """Leave out rows that begin with #, unless they are as wide as most: a header, or an id."""
+    width = _width(rows)
+    return [row for row in rows if not row[0].startswith("#") or len(row) == width > 2]
+
+
+def _width(rows: list[list[str]]) -> int:
+    """Return the number of cells that most rows have."""
+    widths = [len(row) for row in rows]
+    return max(set(widths), key=widths.count)
 
 
 def _is_one_column(lines: list[str]) -> bool:
@@ -181,26 +195,62 @@ def _decoded(content: bytes) -> str:
 def _parts(rows: list[list[str]]) -> tuple[list[str], list[str], list[list[str]]]:
     """Return header, units and body of rows; lines about the instrument around them are left out.
 
-    The header is the first row as wide as most rows, but the last one of text before a body of
-    numbers alone. It is a row of text, or of wavelengths or times that rise or fall. A table of
+    The header is the first row as wide as most rows, or the last of such rows of text before a body
+    of numbers alone. It is a row of text, or of wavelengths or times that rise or fall. A table of
     numbers alone gets the numbers of its columns for a header.
     """
     rows = [[cell.strip() for cell in row] for row in rows]
-    widths = [len(row) for row in rows]
-    width = max(set(widths), key=widths.count)
-    start = widths.index(width)
+    rows = [row for row in rows if any(row)]
+    width = _width(rows)
+    start = next(i for i, row in enumerate(rows) if len(row) == width)
     while len(rows) > start + 1 and len(rows[-1]) != width and not _is_numbers(rows[-1]):
         del rows[-1]
-    last_text = max((i for i, row in enumerate(rows) if not _is_numbers(row)), default=-1)
-    if last_text > start + 1 and len(rows) > last_text + 1:
-        start = last_text if widths[last_text] == width else last_text + 1
+    start = _header_row(rows, start, width)
     header, body = rows[start], rows[start + 1 :]
-    if (values := numbers_in(header)) is not None and not _is_axis(values):
+    if start and _names_all_but_the_first(rows[start - 1], rows[start:]):
+        return ["", *rows[start - 1]], [""] * width, rows[start:]
+    values = numbers_in(header)
+    if values is not None and not _is_axis(values) and not _is_range(header):
         return [str(number) for number in range(width)], [""] * width, rows[start:]
     units = [""] * width
     if len(body) > 1 and len(body[0]) == width and _is_row_of_units(body):
         units, body = [cell.strip(" []()") for cell in body[0]], body[1:]
     return header, units, body
+
+
+def _header_row(rows: list[list[str]], start: int, width: int) -> int:
+    """Return the row of the header, or of the first numbers; ``start`` is the first of the width.
+
+    Rows about the instrument may be as wide as the table, as may a title with empty cells.
+    """
+    n_text = next((i for i, row in enumerate(rows[start:]) if _is_numbers(row)), 0)
+    if n_text and len(rows[start + n_text - 1]) != width:
+        return start + n_text
+    if n_text > 2 and not any(map(_is_number, rows[start + n_text - 1])):
+        return start + n_text - 1
+    title, header, first = (rows[start : start + 3] + [[]] * 3)[:3]
+    is_title = any(title[:1]) and sum(map(bool, title)) == 1 < sum(map(bool, header))
+    names = not any(map(_is_number, header)) and any(map(_is_number, first))
+    return start + 1 if is_title and names else start
+
+
+def _names_all_but_the_first(row: list[str], body: list[list[str]]) -> bool:
+    """Return whether a row is a header as R writes it: without a cell over the rows' names."""
+    firsts = [each[0] for each in body]
+    if len(row) != len(body[0]) - 1 or not any(map(_is_number, body[0][1:])):
+        return False
+    if firsts == [str(number) for number in range(1, len(firsts) + 1)]:
+        return True
+    return len(row) > 1 and not any(map(_is_number, row)) and len(set(firsts)) == len(firsts)
+
+
+def _is_number(cell: str) -> bool:
+    return NUMBER.fullmatch(cell) is not None
+
+
+def _is_range(header: list[str]) -> bool:
+    """Return whether numbers from zero stand over all columns but the first, as in pandas."""
+    return len(header) > 1 and header == ["", *map(str, range(len(header) - 1))]
 
 
 def _is_numbers(row: list[str]) -> bool:

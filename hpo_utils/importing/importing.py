@@ -251,7 +251,7 @@ def _import_recordings(
     _write_groups(directory, firsts[specimens][groups], found)
     found.remarks += request.left_out(t, "recordings")
     rate = request.rate or first.rate
-    found.axis = first.axis
+    found.axis = first.axis if length == first.values.shape[1] else None  # else windows of it
     if rate is not None:
         found.axis = Axis("time [s]", 0.0, float(f"{(length - 1) / rate:.9g}"))
     found.channels = with_units(first.channels, first.units)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpo_utils.base.errors import DataError
 from hpo_utils.base.paths import resolve
 from hpo_utils.data.outliers import without_codes
 from hpo_utils.formats.references import Named
@@ -50,6 +51,11 @@ class Request:
         """What to import as the test part, None if no file or array is told for it."""
         if not any((self.test, self.test_targets, self.test_key, self.test_target_key)):
             return None
+        if self.target_key and not (self.test or self.test_targets or self.test_target_key):
+            raise DataError(
+                "the targets to test must be another array than those to train, got --test-key"
+                f" {self.test_key} alone: name them by --test-target-key"
+            )
         return replace(
             self,
             files=[self.test or self.files[0]],

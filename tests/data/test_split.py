@@ -178,10 +178,11 @@ def test_a_given_split_stays_whatever_the_ratios():
         (["Calibrate", "Validate", "Test"], ["train", "val", "test"]),
         (["Training Set", "test_set", "TestSet"], ["train", "test", "test"]),
         (["cal", "val", "cal"], ["train", "test", "train"]),
+        (["Training", "Validation Set", "cal"], ["train", "test", "train"]),
     ],
 )
 def test_the_parts_are_known_by_what_people_call_them(words, parts):
-    """Calibration and validation alone are training and test part, as in chemometrics."""
+    """A validation part beside a training part alone is the test part, as in chemometrics."""
     assert part_words(np.array(words), 3).tolist() == parts
 
 
@@ -245,7 +246,7 @@ def test_given_folds_and_settings_must_agree():
         ([0, 1, 1], "must number 3 to 1000 folds, got 2"),
         ([0.5, 1.0, 2.0], "got 0.5"),
         ([0, -1, 2], "got -1"),
-        (["train", "val", "val"], "got none to test"),
+        (["train", "train", "train"], "got none to test"),
         (["train", "test"], "for each of 3 samples"),
     ],
 )

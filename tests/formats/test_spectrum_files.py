@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from hpo_utils.base.errors import DataError
-from hpo_utils.formats.later import read_inputs
 from hpo_utils.formats.recordings import Axis, read_recording
 from hpo_utils.importing.importing import import_files
+from hpo_utils.importing.later import read_inputs
 from hpo_utils.importing.request import Request
 
 Y = [0.1, 0.2, 0.3, 0.4, 0.5]

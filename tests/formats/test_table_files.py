@@ -98,6 +98,39 @@ def test_what_instruments_write_around_their_numbers_is_left_out(tmp_path, text,
     assert all(len(column.numbers) == n_rows for column in columns)
 
 
+@pytest.mark.parametrize(
+    ("text", "names", "cells"),
+    [
+        # a word among numbers is no header
+        (
+            "sample,fat\n1,10.5\n2,11.5\n3b,12.5\n4,13.5\n5,14.5",
+            ["sample", "fat"],
+            ["1", "2", "3b", "4", "5"],
+        ),
+        (
+            "sample,fat,ash\nBlank,1,5\nStd1,2,6\n1001,3,7\n1002,4,8",
+            ["sample", "fat", "ash"],
+            ["Blank", "Std1", "1001", "1002"],
+        ),
+        # as R writes it, without a cell over the names of the rows
+        ('"fat","ash"\n"1",10.5,3\n"2",11.5,4', ["column 0", "fat", "ash"], ["1", "2"]),
+        ('"fat"\n"1",10.5\n"2",11.5', ["column 0", "fat"], ["1", "2"]),
+        ('"fat" "ash"\n"1" 10.5 3\n"2" 11.5 4', ["column 0", "fat", "ash"], ["1", "2"]),
+        (",0,1\n0,12.5,3\n1,13.5,4", ["column 0", "0", "1"], ["0", "1"]),  # as pandas does
+        # titles, empty rows and columns, as worksheets have them
+        ("Lab results,\nsample,fat\na,10.5\nb,11.5", ["sample", "fat"], ["a", "b"]),
+        ("Lab results,,\nfat,ash,\n10.5,3,\n11.5,4,\n,,", ["fat", "ash"], ["10.5", "11.5"]),
+        # a mark that begins no comment
+        ("#,fat,ash\n1,10.5,3\n2,11.5,4", ["#", "fat", "ash"], ["1", "2"]),
+        ("id,fat,ash\n#S1,10.5,3\n#S2,11.5,4", ["id", "fat", "ash"], ["#S1", "#S2"]),
+    ],
+)
+def test_header_and_rows_are_where_a_reader_sees_them(tmp_path, text, names, cells):
+    columns = read_table(written(tmp_path, text))
+    assert [column.name for column in columns] == names
+    assert columns[0].cells == cells
+
+
 def test_a_header_of_wavelengths_is_told_from_numbers_without_one(tmp_path):
     axis = ",".join(str(850.5 + 2 * k) for k in range(10))
     columns = read_table(written(tmp_path, f"{axis}\n{','.join('1' * 10)}\n"))

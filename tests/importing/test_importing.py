@@ -173,6 +173,166 @@ def test_a_test_part_may_stand_in_arrays_of_the_same_file(tmp_path):
     assert found.axis == Axis("nm", 850.0, 872.0)
 
 
+def table(path, header, rows):
+    """Write spectra of ten values, and what stands before them in each row."""
+    names = [*header, *range(850, 870, 2)]
+    lines = [[*row, *(np.arange(10.0) + k)] for k, row in enumerate(rows)]
+    path.write_text("\n".join(",".join(map(str, line)) for line in [names, *lines]))
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "targets", "n_groups", "parts"),
+    [
+        (
+            ["operator", "sample", "fat"],
+            [["ab"[k % 2], f"s{k}", k / 2] for k in range(20)],
+            ["fat"],
+            None,
+            {},
+        ),
+        (
+            ["date", "Sample No.", "fat"],
+            [[f"{k}/2", k // 2, k / 2] for k in range(20)],
+            ["fat"],
+            10,
+            {},
+        ),
+        (
+            ["name", "Index", "fat"],
+            [[f"s{k}", k % 7, k / 2] for k in range(20)],
+            ["Index", "fat"],
+            None,
+            {},
+        ),
+        (
+            ["fold", "fat"],
+            [[k % 4, k / 2] for k in range(20)],
+            ["fat"],
+            None,
+            {f"fold {k}": 5 for k in range(4)},
+        ),
+        (
+            ["train", "fat"],
+            [["x" if k % 4 else "", k / 2] for k in range(20)],
+            ["fat"],
+            None,
+            {"test": 5, "train": 15},
+        ),
+        (
+            ["set", "fat"],
+            [["Training" if k % 4 else "Validation set", k / 2] for k in range(20)],
+            ["fat"],
+            None,
+            {"test": 5, "train": 15},
+        ),
+    ],
+)
+def test_what_columns_hold_is_seen_by_their_names(tmp_path, header, rows, targets, n_groups, parts):
+    table(tmp_path / "meat.csv", header, rows)
+    found = run(tmp_path / "meat.csv", out=tmp_path / "meat")
+    assert (found.target_names, found.n_groups, found.n_of_part) == (targets, n_groups, parts)
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "said"),
+    [
+        (["fat"], ["<0.5"], "got text in fat of meat.csv, such as '<0.5'"),
+        (["ash", "fat"], [3.5, "n.d."], "got text in fat of meat.csv, such as 'n.d.'"),
+        (["set", "fat"], ["outlier", 3.5], "must be train, val or test, got 'outlier' in set"),
+    ],
+)
+def test_a_cell_that_does_not_fit_its_column_is_named(tmp_path, header, cells, said):
+    rows = [["train" if name == "set" else k / 2 for name in header] for k in range(20)]
+    rows[5] = ["test" if name == "set" else 1.5 for name in header]
+    rows[7] = cells
+    table(tmp_path / "meat.csv", header, rows)
+    with pytest.raises(DataError, match=said):
+        run(tmp_path / "meat.csv", out=tmp_path / "meat")
+
+
+@pytest.mark.parametrize("split_column", [None, "set"])
+def test_the_parts_may_stand_beside_the_spectra_and_targets_elsewhere(tmp_path, split_column):
+    table(
+        tmp_path / "x.csv",
+        ["sample", "set"],
+        [[f"s{k}", "cal" if k % 4 else "val"] for k in range(20)],
+    )
+    rows = "\n".join(f"s{k},{k / 2}" for k in reversed(range(20)))
+    (tmp_path / "y.csv").write_text(f"sample,fat\n{rows}\n")
+    found = run(
+        tmp_path / "x.csv", targets=tmp_path / "y.csv", split_column=split_column,
+        out=tmp_path / "meat",
+    )  # fmt: skip
+    assert found.n_of_part == {"test": 5, "train": 15}
+    assert np.load(tmp_path / "meat/t_train.npy")[:, 0].tolist() == [k / 2 for k in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("ids", "known", "said"),
+    [
+        (["2023/1", "2023/2"], ["2024/1", "2024/2"], "lacks 2023/1, 2023/2"),
+        (["10", "10.5"], ["10", "20"], r"lacks 10\.5"),
+        (["P0.a", "P0.b"], ["P0.b", "P0.a"], None),
+        (["1/a", "2/a"], ["2/a", "1/a"], None),
+    ],
+)
+def test_ids_are_taken_as_they_are_written(tmp_path, ids, known, said):
+    """Only names of files may lack their folders and endings."""
+    table(tmp_path / "x.csv", ["sample"], [[each] for each in ids])
+    (tmp_path / "y.csv").write_text(
+        "sample,fat\n" + "\n".join(f"{each},{k}" for k, each in enumerate(known))
+    )
+    if said is None:
+        run(tmp_path / "x.csv", targets=tmp_path / "y.csv", out=tmp_path / "meat")
+        return
+    with pytest.raises(DataError, match=said):
+        run(tmp_path / "x.csv", targets=tmp_path / "y.csv", out=tmp_path / "meat")
+
+
+def test_groups_of_the_training_part_stay_if_the_test_part_has_no_ids(tmp_path):
+    table(tmp_path / "a.csv", ["sample", "fat"], [[f"s{k // 2}", k] for k in range(20)])
+    table(tmp_path / "b.csv", ["fat"], [[k] for k in range(6)])
+    run(tmp_path / "a.csv", test=tmp_path / "b.csv", out=tmp_path / "meat")
+    assert len(set(np.load(tmp_path / "meat/groups.npy").tolist())) == 10 + 6
+
+
+def test_parts_of_the_training_file_stay_beside_a_file_to_test(tmp_path):
+    table(tmp_path / "a.csv", ["set", "fat"], [["train" if k % 4 else "val", k] for k in range(20)])
+    table(tmp_path / "b.csv", ["fat"], [[k] for k in range(6)])
+    found = run(tmp_path / "a.csv", test=tmp_path / "b.csv", out=tmp_path / "meat")
+    assert found.n_of_part == {"val": 5, "train": 15, "test": 6}
+
+
+def test_two_axes_in_one_table_are_refused(tmp_path):
+    names = [f"{word}_{k}" for word in ("NIR", "MIR") for k in range(9)]
+    text = "\n".join(
+        ",".join(map(str, row)) for row in [["fat", *names], *np.ones((9, 19)).tolist()]
+    )
+    (tmp_path / "meat.csv").write_text(text)
+    with pytest.raises(DataError, match="must have one axis, got NIR…, MIR…"):
+        run(tmp_path / "meat.csv", out=tmp_path / "meat")
+
+
+def test_spectra_in_columns_are_turned_by_the_vectors_beside_them(tmp_path):
+    x, fat = RNG.normal(size=(12, 20)), RNG.normal(size=20)
+    np.savez(tmp_path / "a.npz", X=x, fat=fat, nm=np.arange(850.0, 874.0, 2.0))
+    found = run(tmp_path / "a.npz", out=tmp_path / "a")
+    assert (found.target_names, found.axis) == (["fat"], Axis("nm", 850.0, 872.0))
+    np.testing.assert_allclose(np.load(tmp_path / "a/x_train.npy")[:, 0], x.T, rtol=1e-6)
+
+
+def test_what_is_named_among_arrays_is_taken_and_no_more(tmp_path):
+    arrays = {"X": RNG.normal(size=(20, 12)), "fat": np.arange(20.0), "ash": np.arange(20.0) / 3,
+              "group": np.arange(20) // 2}  # fmt: skip
+    np.savez(tmp_path / "a.npz", **arrays)
+    by_name = run(tmp_path / "a.npz", target_columns=["ash"], out=tmp_path / "b")
+    by_key = run(tmp_path / "a.npz", key="X", target_key="ash", out=tmp_path / "c")
+    assert by_name.target_names == by_key.target_names == ["ash"]
+    assert by_name.n_groups == by_key.n_groups == 10
+    with pytest.raises(DataError, match="name them by --test-target-key"):
+        run(tmp_path / "a.npz", key="X", target_key="fat", test_key="X", out=tmp_path / "d")
+
+
 @pytest.mark.parametrize("name", ["rig.mat", "rig.npz"])
 def test_vectors_beside_the_spectra_are_axis_and_targets(tmp_path, name):
     x, fat = RNG.normal(size=(20, 12)), np.arange(20.0)
@@ -368,7 +528,10 @@ def test_the_same_by_the_command_line(tmp_path, capsys):
     [
         ("file,flow\nrun_0,1\nrun_1,2\n", "lacks run_2.tdms"),
         ("file,flow\nrun_0,1\nrun_1,2\nrun_2,3\nrun_2,4\n", "has twice run_2"),
-        ("file,flow\nrun_0,1\nrun_1,many\nrun_2,3\n", "a column of numbers"),
+        (
+            "file,flow\nrun_0,1\nrun_1,many\nrun_2,3\n",
+            "got text in flow of flows.csv, such as 'many'",
+        ),
         ("flow\n1\n2\n3\n", "--id-column"),
         ("", "rows of values"),
     ],

@@ -43,6 +43,9 @@ def read_inputs(
     else:
         known = ", ".join((*RECORDINGS, *TIFF, *CASES))
         raise DataError(f"inputs must be one of {known}, got {path.name}")
+    recorded = suffix in RECORDINGS and values.ndim == 2 < len(raw_shape) + 1
+    if recorded and suffix in ARRAYS and values.shape[0] == raw_shape[0] > 1:  # one, not many
+        values, ids = _windows(path, raw_shape[-1])
     wanted, found = (tuple(n for n in s if n > 1) for s in (raw_shape, values.shape[1:]))
     if wanted != found:
         raise DataError(
@@ -96,7 +99,7 @@ def read_measured(
     if ending(path) not in TABLES:
         return choose_array(read_arrays(path), key, "--t-key", path)
     references = read_references(path, None, Named(id_column, names))
-    if ids is None or references.ids is None:
+    if ids is None or references.ids is None or list(ids) == references.ids:
         return references.values
     if not set(ids) <= set(references.ids):  # windows, of which a table names the recording
         ids = [each.rpartition(":")[0] or each for each in ids]

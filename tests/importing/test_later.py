@@ -4,7 +4,7 @@ import pytest
 from scipy.io import savemat, wavfile
 
 from hpo_utils.base.errors import DataError
-from hpo_utils.formats.later import read_inputs, read_measured
+from hpo_utils.importing.later import read_inputs, read_measured
 
 RNG = np.random.default_rng(0)
 
@@ -76,3 +76,21 @@ def test_windows_have_the_targets_of_their_recording(tmp_path):
     (tmp_path / "clock.csv").write_text("when,flow\n10:30,1.5\n10:45,2.5\n")
     found = read_measured(tmp_path / "clock.csv", None, ["flow"], ["10:45", "10:30"])
     assert found.tolist() == [[2.5], [1.5]]
+
+
+def test_repeats_of_one_table_keep_their_order(tmp_path):
+    names = ",".join(map(str, range(850, 860)))
+    rows = "\n".join(f"s{k // 2},{k}" + f",{k}.5" * 10 for k in range(6))
+    (tmp_path / "a.csv").write_text(f"sample,fat,{names}\n{rows}\n")
+    x, ids = read_inputs(tmp_path / "a.csv", None, (1, 10))
+    t = read_measured(tmp_path / "a.csv", None, ["fat"], ids)
+    assert x[:, 0, 0].tolist() == [k + 0.5 for k in range(6)]
+    assert t[:, 0].tolist() == list(range(6))
+
+
+def test_a_matlab_recording_is_cut_into_windows_too(tmp_path):
+    values = np.arange(300.0).reshape(3, 100)
+    savemat(tmp_path / "r0.mat", {"x": values})
+    x, ids = read_inputs(tmp_path / "r0.mat", None, (3, 50))
+    np.testing.assert_array_equal(x, [values[:, :50], values[:, 50:]])
+    assert ids == ["r0:0", "r0:50"]
