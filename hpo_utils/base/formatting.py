@@ -10,10 +10,27 @@ def percent(share: float) -> str:
     return f"{100 * share:.3g}%"
 
 
+def significant(value: float, digits: int = 3) -> str:
+    """Return a number with so many significant digits, 12300 rather than 1.23e+04."""
+    short = f"{value:.{digits}g}"
+    rounded = float(short)
+    plain = 1e-4 <= abs(rounded) < 1e6
+    return f"{rounded:.9f}".rstrip("0").rstrip(".") if plain else short
+
+
+def number_text(value: float | None, form: str = ".3f") -> str:
+    """Return a number in format ``form``, ``.3g`` by ``significant``; a dash if it is None."""
+    if value is None:
+        return "–"
+    return significant(value, int(form[1:-1])) if form.endswith("g") else f"{value:{form}}"
+
+
 def interval_text(interval: Sequence[float | None], form: str = ".3f") -> str:
-    """Return an interval as text, its ends in format ``form``; a dash if there is no interval."""
+    """Return an interval as text, its ends as ``number_text``; a dash if there is no interval."""
     low, high = interval
-    return "–" if low is None or high is None else f"[{low:{form}}, {high:{form}}]"
+    if low is None or high is None:
+        return "–"
+    return f"[{number_text(low, form)}, {number_text(high, form)}]"
 
 
 def short_name(parameter: str) -> str:

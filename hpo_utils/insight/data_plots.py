@@ -13,6 +13,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from scipy.signal import welch
 
+from hpo_utils.base.formatting import significant
 from hpo_utils.base.language import _
 from hpo_utils.base.style import (
     GREY,
@@ -83,7 +84,9 @@ def plot_samples(data: PreparedData, target: int) -> Figure:
     ranks = np.linspace(0, measured(values).sum() - 1, N_SHOWN).round().astype(int)
     chosen = np.argsort(values, kind="stable")[ranks]
     unit = data.target_units[target].strip("-")
-    titles = [f"{data.target_names[target]} {values[i]:.3g} {unit}".rstrip() for i in chosen]
+    titles = [
+        f"{data.target_names[target]} {significant(values[i])} {unit}".rstrip() for i in chosen
+    ]
     return plot_inputs(data, "train", chosen, titles)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from hpo_utils.base.formatting import percent, with_units
+from hpo_utils.base.formatting import percent, significant, with_units
 from hpo_utils.base.language import _
 from hpo_utils.data.audit import Finding
 from hpo_utils.data.prepared import PreparedData
@@ -68,7 +68,7 @@ def tenths_table(data: PreparedData) -> pd.DataFrame:
     for values, on_scale, known in zip(y.T, scaled.T, measured(y).T, strict=True):
         counts = np.histogram(on_scale[known], N_TENTHS)[0]
         tenths = {str(i): int(n) for i, n in enumerate(counts, 1)}
-        lowest, highest = (f"{end(values[known]):.3g}" for end in (np.min, np.max))
+        lowest, highest = (significant(end(values[known])) for end in (np.min, np.max))
         rows.append({_("lowest"): lowest, **tenths, _("highest"): highest})
     labels = with_units(data.target_names, data.target_units)
     return pd.DataFrame(rows, pd.Index(labels, name=_("target")))

@@ -7,7 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from hpo_utils.base.formatting import interval_text, percent, with_units
+from hpo_utils.base.formatting import (
+    interval_text,
+    number_text,
+    percent,
+    significant,
+    with_units,
+)
 from hpo_utils.base.language import _
 from hpo_utils.scores.merit import Merit
 
@@ -21,22 +27,22 @@ def merit_table(merits: Mapping[str, Merit], units: Mapping[str, str]) -> pd.Dat
         cells = {
             "n": found["n"],
             _("range"): interval_text(found["reference"], ".3g"),
-            _("bias"): _number(found["bias"]),
-            _("its limit"): "–" if (b := found["bias_limit"]) is None else f"± {b:.3g}",
-            "SEP": _number(found["sep"]),
+            _("bias"): number_text(found["bias"], ".3g"),
+            _("its limit"): "–" if (b := found["bias_limit"]) is None else f"± {significant(b)}",
+            "SEP": number_text(found["sep"], ".3g"),
             _("slope"): interval_text(found["slope_interval"], ".3g"),
-            _("p of the line"): _number(found["line_p"], ".2g"),
-            "RPD": _number(found["rpd"]),
-            "RPIQ": _number(found["rpiq"]),
+            _("p of the line"): number_text(found["line_p"], ".2g"),
+            "RPD": number_text(found["rpd"], ".3g"),
+            "RPIQ": number_text(found["rpiq"], ".3g"),
             _("SEP of the range"): "–" if (s := found["sep_of_range"]) is None else percent(s),
-            EXPANDED: _number(found.get("expanded")),
+            EXPANDED: number_text(found.get("expanded"), ".3g"),
             _("limits of agreement"): interval_text(found["agreement"], ".3g"),
         }
         if has_relative:
             share = found.get("relative")
             cells[_("relative error")] = "–" if share is None else percent(share)
         if has_replicates:
-            cells[_("repeatability")] = _number(found.get("repeated"))
+            cells[_("repeatability")] = number_text(found.get("repeated"), ".3g")
         return cells
 
     has_replicates = any("repeated" in each for each in merits.values())
@@ -58,18 +64,20 @@ def uncertainty_table(
 
     def row(name: str, found: Merit) -> dict[str, str]:
         cells = {
-            "RMSEP": _number(found["rmsep"]),
-            _("of the reference"): _number(found.get("repeatability")),
-            _("of the model"): _number(found.get("own_error")),
-            _("of it, the seeds"): _number(spread.get(name)),
+            "RMSEP": number_text(found["rmsep"], ".3g"),
+            _("of the reference"): number_text(found.get("repeatability"), ".3g"),
+            _("of the model"): number_text(found.get("own_error"), ".3g"),
+            _("of it, the seeds"): number_text(spread.get(name), ".3g"),
         }
         if passed_on is not None:
-            cells[_("of it, the inputs' noise")] = _number(passed_on[name][0])
-        cells[EXPANDED] = _number(found.get("expanded"))
-        cells[_("largest R² possible")] = _number(found.get("r2_ceiling"), ".3f")
+            cells[_("of it, the inputs' noise")] = number_text(passed_on[name][0], ".3g")
+        cells[EXPANDED] = number_text(found.get("expanded"), ".3g")
+        cells[_("largest R² possible")] = number_text(found.get("r2_ceiling"), ".3f")
         if passed_on is not None:
             can_be_zero = found["reference"][0] >= 0
-            cells[_("limit of detection")] = _number(passed_on[name][1] if can_be_zero else None)
+            cells[_("limit of detection")] = number_text(
+                passed_on[name][1] if can_be_zero else None, ".3g"
+            )
         return cells
 
     return _by_target(units, {name: row(name, found) for name, found in merits.items()})
@@ -79,7 +87,3 @@ def _by_target(units: Mapping[str, str], rows: Mapping[str, dict[str, Any]]) -> 
     """Return a table of the rows, in the order of ``units`` and labelled with them."""
     labels = with_units(list(units), list(units.values()))
     return pd.DataFrame([rows[name] for name in units], pd.Index(labels, name=_("target")))
-
-
-def _number(value: float | None, form: str = ".3g") -> str:
-    return "–" if value is None else f"{value:{form}}"

@@ -6,6 +6,7 @@ import base64
 import html
 import io
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from hpo_utils.base.formatting import significant
 from hpo_utils.base.language import ENGLISH, _, use_language
 from hpo_utils.base.paths import project_root, write_text
 from hpo_utils.base.style import DPI
@@ -137,7 +139,7 @@ def _mime_bundle(item: Figure | pd.DataFrame | str, alt: str) -> dict[str, str]:
     if isinstance(item, pd.DataFrame):
         # pandas puts na_rep for NaN, not for None
         numbers = item.map(lambda value: float("nan") if value is None else value).to_html(
-            border=0, index_names=False, na_rep="–", float_format=lambda value: f"{value:.4g}"
+            border=0, index_names=False, na_rep="–", float_format=partial(significant, digits=4)
         )
         # a browser may break a Japanese word anywhere, and narrow columns then stand on end
         table = f'<div style="word-break: keep-all">{numbers}</div>'

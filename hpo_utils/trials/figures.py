@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from hpo_utils.base.formatting import number_text
 from hpo_utils.base.language import ENGLISH, _, language
 from hpo_utils.base.style import (
     GREY,
@@ -103,7 +104,7 @@ def plot_prediction_vs_truth(
     panels, without room for the numbers. Axes of the targets in ``logarithmic`` are so.
     """
     many = len(names) > MANY
-    figure, panels = fixed_grid(len(names), *((6, 1.9) if many else (3, 3.2)))
+    figure, panels = fixed_grid(len(names), *((4, 2.5) if many else (3, 3.2)))
     for k, (axes, name, unit) in enumerate(zip(panels, names, units, strict=True)):
         known = measured(y_true[:, k])
         truth, prediction = y_true[known, k], y_pred[known, k]
@@ -116,20 +117,21 @@ def plot_prediction_vs_truth(
         if k in logarithmic:
             log_axes(axes)
         else:
-            axes.locator_params(nbins=2 if many else 4)
+            axes.locator_params(nbins=3 if many else 4)
         axes.set_aspect("equal")
         axes.set_xlabel(with_unit(_("measured"), unit))
         axes.set_ylabel(with_unit(_("predicted"), unit))
         if many:
-            axes.set_title(name, fontsize=8)
-            axes.tick_params(labelsize=6)
+            axes.set_title(name, fontsize=9)
+            axes.tick_params(labelsize=7)
             for label in (axes.xaxis.label, axes.yaxis.label):
-                label.set_fontsize(7)
+                label.set_fontsize(8)
             continue
         found = metrics[name]
         r2 = _("not defined") if found["r2"] is None else f"{found['r2']:.3f}"
         suffix = "" if unit == "-" else f" {unit}"
-        text = f"R² {r2}\nRMSE {found['rmse']:.3g}{suffix}\nMAE {found['mae']:.3g}{suffix}"
+        rmse, mae = (number_text(found[name], ".3g") for name in ("rmse", "mae"))
+        text = f"R² {r2}\nRMSE {rmse}{suffix}\nMAE {mae}{suffix}"
         axes.text(
             0.04, 0.96, text, transform=axes.transAxes, va="top", fontsize=8.5,
             bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 2},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hpo_utils.base.formatting import interval_text, percent, with_units
+from hpo_utils.base.formatting import interval_text, number_text, percent, with_units
 from hpo_utils.baselines.take_home import described, name_at_home
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.data.split import MIN_UNITS, PART_NAMES
@@ -87,9 +87,9 @@ def _table(data: PreparedData, found: Examination) -> str:
     for k, (name, unit) in enumerate(zip(data.target_names, data.target_units, strict=True)):
         errors, skill = found["test"][at_home][name], skills[k]
         cells = [
-            name, _number(errors["r2"]), interval_text(errors["r2_interval"]),
-            f"{errors['rmse']:.3g}", unit, found["best_baseline"][k],
-            f"{_number(skill['skill'])} ({verdict_at_home(found, k)})",
+            name, number_text(errors["r2"]), interval_text(errors["r2_interval"]),
+            number_text(errors["rmse"], ".3g"), unit, found["best_baseline"][k],
+            f"{number_text(skill['skill'])} ({verdict_at_home(found, k)})",
         ]  # fmt: skip
         lines.append(_row(cells))
     return "\n".join(lines)
@@ -108,9 +108,9 @@ def _merits(data: PreparedData, found: Examination) -> list[str]:
     ):
         merit = found["merit"][name]
         cells = [
-            label, interval_text(merit["reference"], ".3g"), _number(merit["bias"], ".3g"),
-            _number(merit["bias_limit"], ".3g"), _number(merit["sep"], ".3g"),
-            interval_text(merit["slope_interval"], ".3g"), _number(merit["rpd"], ".3g"),
+            label, interval_text(merit["reference"], ".3g"), number_text(merit["bias"], ".3g"),
+            number_text(merit["bias_limit"], ".3g"), number_text(merit["sep"], ".3g"),
+            interval_text(merit["slope_interval"], ".3g"), number_text(merit["rpd"], ".3g"),
         ]  # fmt: skip
         lines.append(_row(cells))
     said = (
@@ -128,8 +128,8 @@ def _of_folds(folds: AllFolds) -> list[str]:
         folds["test"][NETWORK].items(), folds["skill"], folds["skill_over_mean"], strict=True
     ):
         cells = [
-            name, _number(errors["r2"]), interval_text(errors["r2_interval"]),
-            f"{_number(skill['skill'])} ({joint_verdict(skill, over_mean)})",
+            name, number_text(errors["r2"]), interval_text(errors["r2_interval"]),
+            f"{number_text(skill['skill'])} ({joint_verdict(skill, over_mean)})",
         ]  # fmt: skip
         lines.append(_row(cells))
     return [
@@ -182,7 +182,3 @@ def _warnings(found: Examination, n_before: int) -> list[str]:
             f" validation part, held this share of the test part: {shares}."
         )
     return said
-
-
-def _number(value: float | None, form: str = ".3f") -> str:
-    return "–" if value is None else f"{value:{form}}"

@@ -29,4 +29,4 @@ def test_each_tenth_of_a_range_counts_the_training_samples_in_it(make_config, ma
     given["dataset.logarithmic"] = ["b"]
     table = tenths_table(prepare_data(make_config(**given)))
     assert table.loc["a"].tolist() == ["0", *[10] * 10, "99"]
-    assert table.loc["b"].tolist() == ["1", *[10] * 10, "1e+03"]
+    assert table.loc["b"].tolist() == ["1", *[10] * 10, "1000"]
