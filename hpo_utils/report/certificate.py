@@ -47,7 +47,8 @@ def write_certificate(path: Path, settled: SettledStudy, figure: Figure) -> Path
         "study": evaluation["study_name"],
         "facts": _facts(settled),
         "merits": table,
-        "height": 66 if len(units) > MANY else 84,  # of the figure, so that all fits on a page
+        # of the figure, so that all fits on a page: each row of the table takes some
+        "height": max(45, 148 - 4 * len(units)) if len(units) > MANY else 84,
         "figure": figure_tag(figure, _("Prediction against truth in the test part")),
         "method": _(
             "The test samples chose neither epoch nor settings nor winner. Bias, SEP and slope"
