@@ -214,7 +214,7 @@ class EvaluationConfig:
     score_folds: int | None = _within(None, 1, 100)
     # so many parts validate for the seeds of the race, each in its turn, where one validates in the
     # search: the winner's networks and the baselines learn from all but their own, and intervals
-    # and shares follow from samples that chose nothing else; null: as in the search
+    # and shares follow from samples that chose nothing else; null: as in the search, as by time
     race_folds: int | None = _within(None, 1, 100)
     n_best: int = _within(3, 1, 1000)  # best trials to retrain, besides the base configuration
     # new seeds for the winner, of which the others get fewer; 0: the best trial wins as it is

@@ -205,12 +205,11 @@ class PreparedData:
         n_train, n_val = (int(self.manifest["n_samples"][part]) for part in POOLED)
         asked, settings = cfg.evaluation.score_folds, self.manifest["settings"]
         if "split" in settings["dataset"] and settings["data_split"].get("n_folds"):
-            for name in ("score_folds", "race_folds"):
-                if (number := getattr(cfg.evaluation, name)) not in (None, 1):
-                    raise DataError(
-                        f"evaluation.{name} must be 1 or null where dataset.split numbers folds,"
-                        f" which more validation parts would divide, got {number}"
-                    )
+            if asked not in (None, 1):
+                raise DataError(
+                    "evaluation.score_folds must be 1 or null where dataset.split numbers folds,"
+                    f" which more validation parts would divide, got {asked}"
+                )
             return 1
         if asked is None:
             by_time = settings["data_split"]["method"] == "time"
@@ -224,11 +223,15 @@ class PreparedData:
     def race_folds(self, cfg: Config) -> list[PreparedData]:
         """Return the data by the part that validates for a seed of the race, as ``val_folds``.
 
-        Where one part validates in the search, ``evaluation.race_folds`` may say that more do here.
+        Where one part validates in the search, ``evaluation.race_folds`` may say that more do here,
+        but not if the split is by time or numbers folds.
         """
         n_train, n_val = (int(self.manifest["n_samples"][part]) for part in POOLED)
-        n_folds, asked = self._n_val_folds(cfg), cfg.evaluation.race_folds or 1
-        return self._dealt(min(asked, 1 + n_train // n_val) if n_folds == 1 else n_folds)
+        n_folds, split = self._n_val_folds(cfg), self.manifest["settings"]["data_split"]
+        is_numbered = "split" in self.manifest["settings"]["dataset"] and split.get("n_folds")
+        if n_folds == 1 and split["method"] != "time" and not is_numbered:
+            n_folds = min(cfg.evaluation.race_folds or 1, 1 + n_train // n_val)
+        return self._dealt(n_folds)
 
     def _dealt(self, n_folds: int) -> list[PreparedData]:
         """Return the data by so many parts that validate, of about the same size."""

@@ -23,6 +23,7 @@ FOR_SEARCH = 0.5  # share of the budget that the search gets, however long the s
 # for baselines, bundle and the test part; the larger of a share and seconds, which grow with the
 # training samples, as fitting the baselines does
 OTHERS, OTHERS_S, PER_SAMPLE_S = 0.08, 12.0, 0.002
+FOLD_S = 4.0  # for the baselines of each validation part of the race, beside what grows
 LEAST_SEEDS = 3  # of the winner, without which nothing can be said of it
 DECISIVE = 2  # seeds before the race gives up the last contender but one
 WITHOUT_CONSTRAINTS, VARIANTS = 2, 4  # trainings of the winner; also those on a random split
@@ -58,8 +59,8 @@ def has_time_for_another(study: optuna.Study, cfg: Config, n_train: int) -> bool
 def fitted_to_budget(study: optuna.Study, cfg: Config, n_train: int) -> Config:
     """Return a copy whose race should end within what is left of the study's budget.
 
-    First the comparison with a random split and the other folds are dropped, then contenders, then
-    seeds: the winner's networks go home together, and more of them help more than a wider race.
+    Where baselines for each of ``evaluation.race_folds`` would take long, one part validates. Then
+    the comparison with a random split and the other folds are dropped, then contenders, then seeds: the winner's networks go home together, and more of them help more than a wider race.
     With too little time for a race the best trial wins as it is.
     """
     seconds, rest = budget_seconds(cfg), left(study, cfg)
@@ -68,7 +69,10 @@ def fitted_to_budget(study: optuna.Study, cfg: Config, n_train: int) -> Config:
     durations = _durations(study, cfg)
     if durations is None:
         return cfg
-    affordable = (rest - _for_others(seconds, n_train)) / durations[1]
+    for_folds = (cfg.evaluation.race_folds or 0) * (FOLD_S + n_train * PER_SAMPLE_S)
+    if for_folds > OTHERS * seconds:
+        cfg, for_folds = updated(cfg, {"evaluation.race_folds": 1}), 0.0
+    affordable = (rest - _for_others(seconds, n_train) - for_folds) / durations[1]
     most = _n_contenders(cfg)
     n_seeds, n_folds = cfg.evaluation.n_seeds, cfg.data_split.n_folds or 1
     if affordable >= race_trainings(most, n_seeds) + VARIANTS + n_seeds * n_folds:

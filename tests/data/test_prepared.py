@@ -73,6 +73,12 @@ def test_a_small_validation_part_gets_further_folds_by_itself(
     assert len(prepare_data(cfg).val_folds(cfg)) == count
 
 
+def test_by_time_one_part_validates_in_the_race(make_config, make_arrays):
+    by_time = {"data_split.method": "time", "evaluation.race_folds": 5}
+    cfg = make_config(**make_arrays(), **by_time)
+    assert len(prepare_data(cfg).race_folds(cfg)) == 1
+
+
 @pytest.mark.parametrize(
     ("in_search", "asked", "count"), [(1, None, 1), (1, 3, 3), (1, 100, 5), (2, 4, 2), (2, None, 2)]
 )

@@ -104,6 +104,15 @@ def test_a_study_ends_within_its_budget(make_config, capsys):
     assert 2 <= len(study.trials) < 1000
 
 
+@pytest.mark.parametrize(
+    ("budget", "n_train", "kept"), [(60, 500, 1), (1800, 500, 5), (1800, 50_000, 1)]
+)
+def test_baselines_for_each_part_of_the_race_must_fit(make_config, budget, n_train, kept):
+    cfg = make_config(f"study.budget={budget}", "evaluation.race_folds=5")
+    fitted = fitted_to_budget(a_study(1, left=budget / 2), cfg, n_train)
+    assert fitted.evaluation.race_folds == kept
+
+
 def test_many_samples_leave_more_time_for_the_baselines(make_config):
     cfg = make_config("study.budget=60", "evaluation.n_seeds=0")
     assert has_time_for_another(a_study(1, left=20), cfg, 500)
