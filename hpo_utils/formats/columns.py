@@ -20,7 +20,11 @@ PART_WORDS = {
 }  # fmt: skip
 PART_OF = {word: part for part, words in PART_WORDS.items() for word in words}
 YES, NO = ("true", "yes", "y", "x", "1", "ja", "oui"), ("false", "no", "n", "", "0", "nein", "non")
+YES_NO_NAMES = (
+    "train", "training", "cal", "calibration", "val", "validation", "test", "testing", "holdout",
+)  # fmt: skip
 FOLD_WORDS = ("fold", "folds", "cvfold")
+MARKS = ("<", ">", "~", "n.d", "nd", "err", "#")  # begin what stands for a value
 NEARLY = 0.5  # of the rows: so many words for parts, or numbers, are no chance
 ID_WORDS = (
     "id", "sample", "sampleid", "sampleno", "samplename", "samplenumber", "specimen", "name",
@@ -38,7 +42,7 @@ def parts_in(cells: Sequence[str], name: str = "") -> list[str] | None:
     validation part beside a training part alone is the test part, as in chemometrics.
     """
     words = [_bare(cell) for cell in cells]
-    own = PART_OF.get(_bare(name).removeprefix("is"))
+    own = PART_OF.get(_bare(name).removeprefix("is")) if _is_part(name) else None
     if own is not None and set(words) <= {*YES, *NO}:
         yes, no = ("train", "test") if own == "train" else ("test", "train")
         return [yes if word in YES else no for word in words]
@@ -61,7 +65,7 @@ def first_split(columns: Sequence[Column]) -> Column | None:
     for column in columns:
         if {"train", "test"} <= set(parts_in(column.cells, column.name) or ()):
             return column
-        if _bare(column.name) in FOLD_WORDS and column.numbers is not None:
+        if _bare(column.name) in FOLD_WORDS and _are_folds(column):
             return column
         known = [parts_in([cell]) is not None for cell in column.cells]
         if column.numbers is None and NEARLY < np.mean(known) < 1 and len(set(column.cells)) > 2:
@@ -96,15 +100,33 @@ def are_ids(column: Column) -> bool:
     """Return whether the words of a column are too many for classes, and were not measured."""
     n_words, n_rows = len(set(column.cells)), len(column.cells)
     enough = n_words >= MIN_IDS or n_words * MAX_ROWS >= n_rows > 1 < n_words or n_rows == 1
-    numeric = [cell for cell in column.cells if numbers_in([cell]) is not None]
-    is_code = n_words == n_rows and all(cell.isdigit() for cell in numeric)
-    return enough and (is_code or not is_mostly_numbers(column))
+    return enough and not is_damaged(column)
 
 
-def is_mostly_numbers(column: Column) -> bool:
-    """Return whether most cells of a column of text are numbers, so that others are mistakes."""
+def is_damaged(column: Column) -> bool:
+    """Return whether most cells of a column of text were measured, and others were not.
+
+    These say so (<0.1, n.d.), or the numbers have decimals and repeat, as codes hardly do.
+    """
+    words = [cell for cell in column.cells if cell and numbers_in([cell]) is None]
     numeric = [cell for cell in column.cells if cell and numbers_in([cell]) is not None]
-    return column.numbers is None and len(numeric) > NEARLY * len(column.cells)
+    if column.numbers is not None or len(numeric) <= NEARLY * len(column.cells):
+        return False
+    marked = any(word.lower().startswith(MARKS) for word in words)
+    decimal = any(mark in cell for cell in numeric for mark in ".,")
+    return marked or (decimal and len(set(numeric)) < len(numeric))
+
+
+def _is_part(name: str) -> bool:
+    return _bare(name).removeprefix("is") in YES_NO_NAMES
+
+
+def _are_folds(column: Column) -> bool:
+    """Return whether a column has three whole numbers or more, and no gaps."""
+    numbers = column.numbers
+    if numbers is None or not np.array_equal(numbers, np.round(numbers)):
+        return False
+    return len(set(numbers.tolist())) > 2
 
 
 def _bare(word: str) -> str:

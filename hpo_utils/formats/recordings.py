@@ -30,14 +30,8 @@ from hpo_utils.formats.endings import (
     ending,
 )
 from hpo_utils.formats.spectra import read_curve
-from hpo_utils.formats.tables import NAMELESS, Column, read_table
+from hpo_utils.formats.tables import NAMELESS, PLACES, Column, read_table
 
-# what the places of a spectrum are called
-PLACES = re.compile(
-    r"wave|wellen|wvl|w[ln]\b|lambda|λ|波長|波数|longitud|longueur|raman|shift|freq|pixel|2.?theta|"
-    r"m/z|nm$|cm-?1|1/cm|x([ _-]?(axis|values?))?$",
-    re.IGNORECASE,
-)
 TIME = re.compile(r"t|time|zeit|temps|tiempo|時間|時刻|seconds?|sec", re.IGNORECASE)
 IN_SECONDS = {"": 1.0, "s": 1.0, "sec": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "min": 60.0}
 EVEN = 1e-3  # of a step by which the steps of an even time axis may differ

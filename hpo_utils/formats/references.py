@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
 from hpo_utils.formats.arrays import choose_array, read_arrays
-from hpo_utils.formats.columns import first_ids, first_split, is_count, is_mostly_numbers, parts_in
-from hpo_utils.formats.endings import RECORDINGS, TABLES, ending
+from hpo_utils.formats.columns import first_ids, first_split, is_count, is_damaged, parts_in
+from hpo_utils.formats.endings import PACKED, RECORDINGS, TABLES, ending
 from hpo_utils.formats.tables import Column, numbers_in, read_table
 
 MAX_NAMED = 5  # ids named in a message
@@ -175,7 +175,7 @@ def references_among(
     taken = [by_name[name] for name in named.targets] or [
         column
         for column in columns
-        if (column.numbers is not None or is_mostly_numbers(column))
+        if (is_damaged(column) if column.numbers is None else np.isfinite(column.numbers).any())
         and column not in (ids, split)
         and column.name not in apart
         and not is_count(column)
@@ -214,7 +214,7 @@ def _first_word(column: Column) -> str:
 
 def _stem(name: str) -> str:
     """Return the name of a file without its folders and ending; other ids as they are."""
-    path = PurePath(name.strip().replace("\\", "/"))
+    path = PurePath(name.strip().removesuffix(PACKED).replace("\\", "/"))
     return path.stem if path.suffix.lower() in RECORDINGS else name.strip()
 
 

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
 from hpo_utils.formats.arrays import choose_array, read_arrays
+from hpo_utils.formats.columns import is_damaged
 from hpo_utils.formats.endings import ARRAYS, CASES, SPC, TABLES, TIFF, ending
-from hpo_utils.formats.recordings import PLACES, Axis
+from hpo_utils.formats.recordings import TIME, Axis
 from hpo_utils.formats.references import Named, References, references_among
 from hpo_utils.formats.spectra import read_curves
-from hpo_utils.formats.tables import Column, read_table
+from hpo_utils.formats.tables import PLACES, Column, read_table
 
 PLACE = re.compile(
     r"(?P<name>.*?)[ _]?(?P<place>[-+]?\d+([.,]\d+)?([eE][-+]\d+)?)\s*(?P<unit>[a-zA-Zµ/%-]*\d?)"
@@ -48,6 +49,7 @@ def read_samples(
     key: str | None = None,
     n_samples: int | None = None,
     option: str = "--key",
+    inputs_only: bool = False,
 ) -> Samples:
     """Read the samples of one table, file of arrays or file of cases.
 
@@ -61,6 +63,8 @@ def read_samples(
         Name of the array in a file that holds several; ``option`` is how it is given.
     n_samples
         Length of the axis of an array that counts the samples; None if it is the first.
+    inputs_only
+        Whether targets in the same table do not matter.
 
     Raises
     ------
@@ -68,7 +72,7 @@ def read_samples(
         If the file cannot be read, or holds a recording instead of samples.
     """
     if ending(path) in TABLES:
-        return samples_of_table(path, named)
+        return samples_of_table(path, named, inputs_only)
     if ending(path) in CASES:
         return samples_of_cases(path)
     if ending(path) in SPC:
@@ -81,7 +85,7 @@ def read_samples(
     )
 
 
-def samples_of_table(path: Path, named: Named) -> Samples:
+def samples_of_table(path: Path, named: Named, inputs_only: bool = False) -> Samples:
     """Read a table with a sample in each row and a wavelength or time in each of many columns.
 
     These columns are named by numbers alone (``850``, ``850.5 nm``) or by one word and a number
@@ -101,7 +105,7 @@ def samples_of_table(path: Path, named: Named) -> Samples:
             f" {path.name} with {', '.join(c.name for c in columns[:LEAST])}"
         )
     several = [f"{word}…" for (word, _), each in axes.items() if len(each) >= LEAST]
-    if len(several) > 1 and not named.targets:
+    if len(several) > 1 and not (named.targets or inputs_only):
         raise DataError(
             f"a table of samples must have one axis, got {', '.join(several)} in {path.name}: name"
             " the targets among these columns by --target-columns, or divide the table"
@@ -115,7 +119,11 @@ def samples_of_table(path: Path, named: Named) -> Samples:
         if numbers is None:
             raise DataError(f"inputs must be numbers, got text in column {each} of {path.name}")
         values.append(numbers)
-    others = [column for column in columns if column.name not in inside]
+    others = [
+        column
+        for column in columns
+        if column.name not in inside and not (inputs_only and is_damaged(column))
+    ]
     found = references_among(others, path, named, needed=False) if others else None
     ids = None if found is None else found.ids
     remarks = []
@@ -142,8 +150,14 @@ def _samples_of_curves(path: Path) -> Samples:
 
 
 def holds_samples(path: Path) -> bool:
-    """Return whether a table has a sample in each row, and is not one recording over time."""
-    return len(_longest(_axes(read_table(path)))[1]) >= LEAST
+    """Return whether a table has a sample in each row, and is not one recording over time.
+
+    Numbered columns, such as s1, beside a column of times are channels.
+    """
+    columns = read_table(path)
+    word, places, _ = _longest(_axes(columns))
+    timed = any(TIME.fullmatch(column.name) for column in columns)
+    return len(places) >= LEAST and not (word and timed)
 
 
 def _samples_of_arrays(
@@ -187,6 +201,12 @@ def _samples_of_arrays(
         if name not in (key, its_name) and vector.shape == values.shape[:1]
     ]
     known = [column.name for column in columns]
+    asked = [n for n in (*named.targets, named.split, named.weights) if n and n not in known]
+    if asked and option == "--key":
+        raise DataError(
+            f"a vector beside the samples must be one of {', '.join(known) or 'none'} in"
+            f" {path.name}, got {asked[0]!r}"
+        )
     told = replace(
         named,
         ids=named.ids if named.ids in known else None,
@@ -217,18 +237,19 @@ def _is_axis(vector: NDArray[Any]) -> bool:
 
 
 def _stands_in_columns(arrays: Mapping[str, NDArray[Any]], shape: Sequence[int]) -> bool:
-    """Return whether an array of two axes has a spectrum in each column, by the vectors beside it.
+    """Return whether an array of two axes has a spectrum in each column.
 
-    These are an axis along the first one, and a value for each along the last.
+    A vector that is called wavelength or the like rises or falls along its first axis.
     """
-    if len(shape) != 2 or shape[0] == shape[1]:
-        return False
-    along: dict[int, list[bool]] = {length: [] for length in shape}
-    for vector in arrays.values():
-        if vector.ndim == 1 and len(vector) in along:
-            along[len(vector)].append(_is_axis(vector))
-    first, last = along[shape[0]], along[shape[1]]
-    return first == [True] and bool(last) and not any(last)
+    return (
+        len(shape) == 2
+        and shape[0] != shape[1]
+        and any(
+            PLACES.match(name.rpartition(".")[2]) and len(vector) == shape[0] and _is_axis(vector)
+            for name, vector in arrays.items()
+            if vector.ndim == 1
+        )
+    )
 
 
 def _axis_beside(

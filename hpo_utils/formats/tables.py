@@ -22,6 +22,12 @@ from numpy.typing import NDArray
 from hpo_utils.base.errors import DataError
 from hpo_utils.formats.endings import PACKED, PARQUET, SHEETS, ending
 
+# what the places of a spectrum are called
+PLACES = re.compile(
+    r"wave|wellen|wvl|w[ln]\b|lambda|λ|波長|波数|longitud|longueur|raman|shift|freq|pixel|2.?theta|"
+    r"m/z|nm$|cm-?1|1/cm|x([ _-]?(axis|values?))?$",
+    re.IGNORECASE,
+)
 COMMENTS = ("#", ";", "%", "!")  # at the beginning of a line, where blanks separate cells
 MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "-"})
 NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)(e[-+]?\d+)?", re.IGNORECASE)
@@ -165,9 +171,19 @@ def _rows_of_text(path: Path) -> list[list[str]]:
 
 
 def _without_comments(rows: list[list[str]]) -> list[list[str]]:
-    """Leave out rows that begin with #, unless they are as wide as most: a header, or an id."""
+    """Leave out rows that begin with #, unless as wide as most, with it in a header or an id."""
     width = _width(rows)
-    return [row for row in rows if not row[0].startswith("#") or len(row) == width > 2]
+    kept: list[list[str]] = []
+    for number, row in enumerate(rows):
+        if row[0].startswith("#"):
+            has_numbers = any(_is_number(cell.strip()) for cell in row)
+            following = next((r for r in rows[number + 1 :] if not r[0].startswith("#")), [])
+            is_header = not has_numbers and any(_is_number(cell.strip()) for cell in following)
+            below_header = has_numbers and any(len(r) == width for r in kept)
+            if not (len(row) == width > 2 and (is_header or below_header)):
+                continue
+        kept.append(row)
+    return kept
 
 
 def _width(rows: list[list[str]]) -> int:
@@ -179,7 +195,11 @@ def _width(rows: list[list[str]]) -> int:
 def _is_one_column(lines: list[str]) -> bool:
     """Return whether one name without a comma stands above numbers that have a decimal comma."""
     name, *body = (line.strip() for line in lines)
-    return "," not in name and numbers_in([name]) is None and numbers_in(body) is not None
+    if "," in name or numbers_in([name]) is not None or numbers_in(body) is None:
+        return False
+    steps = np.diff([float(line.partition(",")[0]) for line in body])
+    counts = len(steps) > 1 and len(set(steps.tolist())) == 1
+    return not counts  # otherwise one column counts, and another was measured
 
 
 def _decoded(content: bytes) -> str:
@@ -205,6 +225,10 @@ def _parts(rows: list[list[str]]) -> tuple[list[str], list[str], list[list[str]]
     start = next(i for i, row in enumerate(rows) if len(row) == width)
     while len(rows) > start + 1 and len(rows[-1]) != width and not _is_numbers(rows[-1]):
         del rows[-1]
+    if start and len(rows[start - 1]) == width - 1 > 0 and not any(r[-1] for r in rows[start:]):
+        # each row of values ends with a separator, the header does not
+        rows = [row[: width - 1] for row in rows]
+        start, width = start - 1, width - 1
     start = _header_row(rows, start, width)
     header, body = rows[start], rows[start + 1 :]
     if start and _names_all_but_the_first(rows[start - 1], rows[start:]):
@@ -221,17 +245,23 @@ def _parts(rows: list[list[str]]) -> tuple[list[str], list[str], list[list[str]]
 def _header_row(rows: list[list[str]], start: int, width: int) -> int:
     """Return the row of the header, or of the first numbers; ``start`` is the first of the width.
 
-    Rows about the instrument may be as wide as the table, as may a title with empty cells.
+    A title may be padded to the width. In a spectrum, lines of a word and what it says may stand
+    above the values, with a header below them or without.
     """
+    while (
+        len(rows) > start + 2
+        and any(rows[start][:1])
+        and sum(map(bool, rows[start])) == 1 < sum(map(bool, rows[start + 1]))
+        and not any(map(_is_number, rows[start + 1]))
+    ):
+        start += 1
     n_text = next((i for i, row in enumerate(rows[start:]) if _is_numbers(row)), 0)
     if n_text and len(rows[start + n_text - 1]) != width:
         return start + n_text
-    if n_text > 2 and not any(map(_is_number, rows[start + n_text - 1])):
-        return start + n_text - 1
-    title, header, first = (rows[start : start + 3] + [[]] * 3)[:3]
-    is_title = any(title[:1]) and sum(map(bool, title)) == 1 < sum(map(bool, header))
-    names = not any(map(_is_number, header)) and any(map(_is_number, first))
-    return start + 1 if is_title and names else start
+    if n_text > 2 and width == 2:
+        last = start + n_text - 1
+        return last if PLACES.match(rows[last][0]) else last + 1
+    return start
 
 
 def _names_all_but_the_first(row: list[str], body: list[list[str]]) -> bool:
@@ -266,15 +296,15 @@ def _is_axis(values: NDArray[np.float64]) -> bool:
 
 
 def _is_row_of_units(body: list[list[str]]) -> bool:
-    """Return whether the first row holds no number, but the rest does."""
+    """Return whether the first row holds words alone, and each stands over numbers."""
     first, *others = body
-    text = [cell for cell in first if cell.strip() and not NUMBER.fullmatch(cell.strip())]
-    below = list(zip(*others[:10], strict=False))
-    numeric = sum(numbers_in([cell.strip() for cell in cells]) is not None for cells in below)
-    return (
-        len(text) > 0
-        and len(text) >= numeric > 0
-        and not any(NUMBER.fullmatch(cell.strip()) for cell in first)
+    if any(map(_is_number, first)) or not any(first):
+        return False
+    below = list(zip(*(row for row in others[:10] if len(row) == len(first)), strict=True))
+    return all(
+        numbers_in(cells) is not None and any(cells)
+        for word, cells in zip(first, below, strict=False)
+        if word
     )
 
 

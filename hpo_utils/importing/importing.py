@@ -251,7 +251,7 @@ def _import_recordings(
     _write_groups(directory, firsts[specimens][groups], found)
     found.remarks += request.left_out(t, "recordings")
     rate = request.rate or first.rate
-    found.axis = first.axis if length == first.values.shape[1] else None  # else windows of it
+    found.axis = None if request.window or request.pad else first.axis
     if rate is not None:
         found.axis = Axis("time [s]", 0.0, float(f"{(length - 1) / rate:.9g}"))
     found.channels = with_units(first.channels, first.units)
@@ -262,11 +262,12 @@ def _windows_of(
 ) -> NDArray[np.float64]:
     """Return the windows (n_windows, n_channels, length) of a recording like the first one."""
     name = recording.path.name
+    cut_or_padded = request.window is not None or request.pad  # whose axis is not kept
     for what, own, wanted in (
         ("channels", recording.channels, first.channels),
         ("units", recording.units, first.units),
         ("rate", request.rate or recording.rate, request.rate or first.rate),
-        ("axis", recording.axis, first.axis),
+        ("axis", first.axis if cut_or_padded else recording.axis, first.axis),
     ):
         if own != wanted:
             advice = ": resample them by --rate" if what == "rate" else ""

@@ -36,7 +36,7 @@ def read_inputs(
     if suffix in NUMPY:
         return path, None
     if suffix in (*ARRAYS, *CASES, *SPC) or (suffix in TABLES and holds_samples(path)):
-        samples = read_samples(path, Named(id_column), key, option="--x-key")
+        samples = read_samples(path, Named(id_column), key, option="--x-key", inputs_only=True)
         values, ids = samples.values, samples.ids
     elif suffix in RECORDINGS:
         values, ids = _windows(path, raw_shape[-1])

@@ -60,8 +60,9 @@ def fitted_to_budget(study: optuna.Study, cfg: Config, n_train: int) -> Config:
     """Return a copy whose race should end within what is left of the study's budget.
 
     Where baselines for each of ``evaluation.race_folds`` would take long, one part validates. Then
-    the comparison with a random split and the other folds are dropped, then contenders, then seeds: the winner's networks go home together, and more of them help more than a wider race.
-    With too little time for a race the best trial wins as it is.
+    the comparison with a random split and the other folds are dropped, then contenders, then seeds:
+    the winner's networks go home together, and more of them help more than a wider race. With too
+    little time for a race the best trial wins as it is.
     """
     seconds, rest = budget_seconds(cfg), left(study, cfg)
     if seconds is None or rest is None or not cfg.evaluation.n_seeds:

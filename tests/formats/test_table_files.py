@@ -120,6 +120,22 @@ def test_what_instruments_write_around_their_numbers_is_left_out(tmp_path, text,
         # titles, empty rows and columns, as worksheets have them
         ("Lab results,\nsample,fat\na,10.5\nb,11.5", ["sample", "fat"], ["a", "b"]),
         ("Lab results,,\nfat,ash,\n10.5,3,\n11.5,4,\n,,", ["fat", "ash"], ["10.5", "11.5"]),
+        (
+            "Lab results,,\nsample,fat,ash\n,%,g/kg\n1,10.5,3\n2,11.5,4",
+            ["sample", "fat", "ash"],
+            ["1", "2"],
+        ),
+        ("sample,fat,ash\nS0,,\nS1,11.5,4", ["sample", "fat", "ash"], ["S0", "S1"]),
+        ("sample;fat\na;10.5;\nb;11.5;", ["sample", "fat"], ["a", "b"]),
+        # two columns of whole numbers under a title, and what an instrument says before its values
+        ("Counts\n400,1021\n401,1050\n402,1033", ["0", "1"], ["400", "401", "402"]),
+        (
+            "Instrument,FTIR\nOperator,Bob\nUnits,Absorbance\n400,0.1\n401,0.2",
+            ["0", "1"],
+            ["400", "401"],
+        ),
+        # comments as wide as the table
+        ("# by LIMS, 3.1, 2024\nid,fat,ash\na,10.5,3\nb,11.5,4", ["id", "fat", "ash"], ["a", "b"]),
         # a mark that begins no comment
         ("#,fat,ash\n1,10.5,3\n2,11.5,4", ["#", "fat", "ash"], ["1", "2"]),
         ("id,fat,ash\n#S1,10.5,3\n#S2,11.5,4", ["id", "fat", "ash"], ["#S1", "#S2"]),

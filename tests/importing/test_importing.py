@@ -303,6 +303,69 @@ def test_parts_of_the_training_file_stay_beside_a_file_to_test(tmp_path):
     assert found.n_of_part == {"val": 5, "train": 15, "test": 6}
 
 
+@pytest.mark.parametrize(
+    ("header", "rows", "targets", "n_of_part"),
+    [
+        (
+            ["sample", "valid", "fat"],
+            [[f"s{k}", "yes" if k % 4 else "no", k / 2] for k in range(20)],
+            ["fat"],
+            {},
+        ),
+        (["sample", "fold"], [[f"s{k}", 1.5 + k / 7] for k in range(20)], ["fold"], {}),
+        (
+            ["sample", "lot", "fat"],
+            [[f"s{k}", f"{100 + k // 2}" + "b" * (k == 3), k / 2] for k in range(20)],
+            ["fat"],
+            {},
+        ),
+        (
+            ["Probe", "fat"],
+            [[f"{k // 2}.{k % 2}" if k else "K.1", k / 2] for k in range(20)],
+            ["fat"],
+            {},
+        ),
+        (["sample", "fat", "comment"], [[f"s{k}", k / 2, ""] for k in range(20)], ["fat"], {}),
+    ],
+)
+def test_columns_that_only_look_like_parts_or_targets(tmp_path, header, rows, targets, n_of_part):
+    table(tmp_path / "meat.csv", header, rows)
+    found = run(tmp_path / "meat.csv", out=tmp_path / "meat")
+    assert (found.target_names, found.n_of_part, found.n_samples) == (targets, n_of_part, 20)
+
+
+def test_a_table_over_time_with_numbered_channels_is_no_table_of_samples(tmp_path):
+    names = ["id", "time", *(f"s{k}" for k in range(8))]
+    rows = [[f"r{k // 20}", k % 20, *np.arange(8.0)] for k in range(80)]
+    (tmp_path / "long.csv").write_text("\n".join(",".join(map(str, row)) for row in [names, *rows]))
+    (tmp_path / "y.csv").write_text("id,fat\n" + "\n".join(f"r{k},{k}" for k in range(4)))
+    found = run(tmp_path / "long.csv", targets=tmp_path / "y.csv", out=tmp_path / "rig")
+    assert (found.n_samples, found.sample_shape) == (4, (8, 20))
+
+
+def test_a_name_that_no_array_has_is_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", x=RNG.normal(size=(20, 12)), fat=np.arange(20.0))
+    with pytest.raises(DataError, match="must be one of fat in a.npz, got 'fatt'"):
+        run(tmp_path / "a.npz", target_columns=["fatt"], out=tmp_path / "b")
+
+
+def test_rising_targets_are_no_axis(tmp_path):
+    x = RNG.normal(size=(20, 30))
+    np.savez(tmp_path / "a.npz", x=x, fat=np.linspace(1, 5, 20), dark=RNG.normal(size=30))
+    found = run(tmp_path / "a.npz", out=tmp_path / "a")
+    assert (found.target_names, found.sample_shape) == (["fat"], (1, 30))
+
+
+def test_windows_of_spectra_that_are_unequally_long_have_no_axis(tmp_path):
+    (tmp_path / "rig").mkdir()
+    for k, length in enumerate((40, 45)):
+        rows = "\n".join(f"{i},{i % 7}" for i in range(length))
+        (tmp_path / f"rig/r{k}.csv").write_text(f",a\n{rows}\n")
+    (tmp_path / "y.csv").write_text("file,fat\nr0,1\nr1,2\n")
+    found = run(tmp_path / "rig", targets=tmp_path / "y.csv", window=10, out=tmp_path / "a")
+    assert (found.n_samples, found.sample_shape, found.axis) == (8, (1, 10), None)
+
+
 def test_two_axes_in_one_table_are_refused(tmp_path):
     names = [f"{word}_{k}" for word in ("NIR", "MIR") for k in range(9)]
     text = "\n".join(
@@ -530,7 +593,7 @@ def test_the_same_by_the_command_line(tmp_path, capsys):
         ("file,flow\nrun_0,1\nrun_1,2\nrun_2,3\nrun_2,4\n", "has twice run_2"),
         (
             "file,flow\nrun_0,1\nrun_1,many\nrun_2,3\n",
-            "got text in flow of flows.csv, such as 'many'",
+            "a column of numbers",
         ),
         ("flow\n1\n2\n3\n", "--id-column"),
         ("", "rows of values"),

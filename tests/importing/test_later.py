@@ -94,3 +94,11 @@ def test_a_matlab_recording_is_cut_into_windows_too(tmp_path):
     x, ids = read_inputs(tmp_path / "r0.mat", None, (3, 50))
     np.testing.assert_array_equal(x, [values[:, :50], values[:, 50:]])
     assert ids == ["r0:0", "r0:50"]
+
+
+def test_inputs_are_read_whatever_stands_among_the_targets(tmp_path):
+    names = ",".join([*(f"t{k}" for k in range(8)), *map(str, range(850, 860))])
+    rows = "\n".join(f"s{k},{'<0.1' if k == 2 else k / 2}" + ",1.5" * 18 for k in range(6))
+    (tmp_path / "a.csv").write_text(f"sample,fat,{names}\n{rows}\n")
+    x, ids = read_inputs(tmp_path / "a.csv", None, (1, 10))
+    assert (x.shape, ids) == ((6, 1, 10), [f"s{k}" for k in range(6)])
