@@ -80,7 +80,11 @@ def first_split(columns: Sequence[Column]) -> Column | None:
 def first_ids(columns: Sequence[Column]) -> Column | None:
     """Return the column that names the rows: one that is called so, else the first text."""
     text = [column for column in columns if column.numbers is None]
-    called = [column for column in text if _bare(column.name) in ID_WORDS]
+    called = [
+        column
+        for column in text
+        if (word := _bare(column.name)) in ID_WORDS and (word != "name" or are_ids(column))
+    ]
     unnamed = [column for column in text if are_ids(column)]
     return next(iter([*called, *filter(is_count, columns), *unnamed]), None)
 

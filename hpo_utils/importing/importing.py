@@ -344,6 +344,7 @@ def _params(found: Imported) -> dict[str, Any]:
         **folds,
         "model": {"hidden": 32},
         "training": {"epochs": 60},
+        "evaluation": {"race_folds": 5},
         "study": {
             "name": found.directory.name, "batch_scale": None, "width_scale": None,
             "search_space": "params/search_space_signals.yaml",

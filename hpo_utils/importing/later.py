@@ -35,7 +35,10 @@ def read_inputs(
     suffix = ending(path)
     if suffix in NUMPY:
         return path, None
-    if suffix in (*ARRAYS, *CASES, *SPC) or (suffix in TABLES and holds_samples(path)):
+    ids: list[str] | None
+    if suffix in ARRAYS and _is_recording(path, key, raw_shape):
+        values, ids = _windows(path, raw_shape[-1], key)
+    elif suffix in (*ARRAYS, *CASES, *SPC) or (suffix in TABLES and holds_samples(path)):
         samples = read_samples(path, Named(id_column), key, option="--x-key", inputs_only=True)
         values, ids = samples.values, samples.ids
     elif suffix in RECORDINGS:
@@ -43,9 +46,6 @@ def read_inputs(
     else:
         known = ", ".join((*RECORDINGS, *TIFF, *CASES))
         raise DataError(f"inputs must be one of {known}, got {path.name}")
-    recorded = suffix in RECORDINGS and values.ndim == 2 < len(raw_shape) + 1
-    if recorded and suffix in ARRAYS and values.shape[0] == raw_shape[0] > 1:  # one, not many
-        values, ids = _windows(path, raw_shape[-1])
     wanted, found = (tuple(n for n in s if n > 1) for s in (raw_shape, values.shape[1:]))
     if wanted != found:
         raise DataError(
@@ -55,9 +55,18 @@ def read_inputs(
     return values.reshape(len(values), *raw_shape), ids
 
 
-def _windows(path: Path, length: int) -> tuple[NDArray[Any], list[str]]:
+def _is_recording(path: Path, key: str | None, raw_shape: Sequence[int]) -> bool:
+    """Return whether an array has as many channels as a sample, or is a vector if that has one."""
+    try:
+        recorded = read_recording(path, key).values
+    except DataError:  # several arrays, or axes
+        return False
+    return len(raw_shape) == 2 and len(recorded) == raw_shape[0]
+
+
+def _windows(path: Path, length: int, key: str | None = None) -> tuple[NDArray[Any], list[str]]:
     """Return the windows (n_windows, n_channels, length) of a recording, and their ids."""
-    recorded = read_recording(path).values
+    recorded = read_recording(path, key).values
     windows, n_gaps = cut(recorded, length, length)
     if n_gaps:
         raise DataError(

@@ -88,10 +88,12 @@ def test_repeats_of_one_table_keep_their_order(tmp_path):
     assert t[:, 0].tolist() == list(range(6))
 
 
-def test_a_matlab_recording_is_cut_into_windows_too(tmp_path):
+@pytest.mark.parametrize(("turned", "beside"), [(False, False), (True, False), (False, True)])
+def test_a_matlab_recording_is_cut_into_windows_too(tmp_path, turned, beside):
     values = np.arange(300.0).reshape(3, 100)
-    savemat(tmp_path / "r0.mat", {"x": values})
-    x, ids = read_inputs(tmp_path / "r0.mat", None, (3, 50))
+    others = {"z": np.zeros((3, 3))} if beside else {}
+    savemat(tmp_path / "r0.mat", {"x": values.T if turned else values, **others})
+    x, ids = read_inputs(tmp_path / "r0.mat", "x" if beside else None, (3, 50))
     np.testing.assert_array_equal(x, [values[:, :50], values[:, 50:]])
     assert ids == ["r0:0", "r0:50"]
 
@@ -102,3 +104,10 @@ def test_inputs_are_read_whatever_stands_among_the_targets(tmp_path):
     (tmp_path / "a.csv").write_text(f"sample,fat,{names}\n{rows}\n")
     x, ids = read_inputs(tmp_path / "a.csv", None, (1, 10))
     assert (x.shape, ids) == ((6, 1, 10), [f"s{k}" for k in range(6)])
+
+
+def test_a_vector_is_a_recording_of_one_channel_and_a_matrix_holds_samples(tmp_path):
+    savemat(tmp_path / "r0.mat", {"x": np.arange(200.0)})
+    assert read_inputs(tmp_path / "r0.mat", None, (1, 50))[0].shape == (4, 1, 50)
+    savemat(tmp_path / "s.mat", {"x": np.ones((7, 50))})
+    assert read_inputs(tmp_path / "s.mat", None, (1, 50))[0].shape == (7, 1, 50)
