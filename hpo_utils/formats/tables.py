@@ -14,6 +14,7 @@ import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -52,11 +53,27 @@ class Column:
 def read_table(path: Path) -> list[Column]:
     """Read the columns of a table, the first sheet of a workbook.
 
+    An import asks for a table several times: the last two are kept as long as they do not change.
+
     Raises
     ------
     DataError
         If the file cannot be read, is empty, or names a column twice.
     """
+    try:
+        status = path.stat()
+    except OSError:
+        return _columns_of(path)
+    return list(_kept(path, status.st_size, status.st_mtime_ns))
+
+
+@lru_cache(maxsize=2)
+def _kept(path: Path, size: int, mtime_ns: int) -> tuple[Column, ...]:
+    """Return the columns of a table of this size, written at this time."""
+    return tuple(_columns_of(path))
+
+
+def _columns_of(path: Path) -> list[Column]:
     if ending(path) in PARQUET:
         return _of_parquet(path)
     rows = _rows_of_sheet(path) if ending(path) in SHEETS else _rows_of_text(path)
@@ -215,9 +232,9 @@ def _decoded(content: bytes) -> str:
 def _parts(rows: list[list[str]]) -> tuple[list[str], list[str], list[list[str]]]:
     """Return header, units and body of rows; lines about the instrument around them are left out.
 
-    The header is the first row as wide as most rows, or the last of such rows of text before a body
-    of numbers alone. It is a row of text, or of wavelengths or times that rise or fall. A table of
-    numbers alone gets the numbers of its columns for a header.
+    The header is the first row as wide as most rows that is no title. It is a row of text, or of
+    wavelengths or times that rise or fall. A table of numbers alone gets the numbers of its columns
+    for a header.
     """
     rows = [[cell.strip() for cell in row] for row in rows]
     rows = [row for row in rows if any(row)]

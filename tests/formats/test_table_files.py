@@ -211,3 +211,10 @@ def test_parquet_says_itself_what_is_a_number(tmp_path):
         (tmp_path / "b.parquet").write_bytes(content)
         with pytest.raises(DataError, match="a Parquet file must be whole, got b.parquet"):
             read_table(tmp_path / "b.parquet")
+
+
+def test_a_table_that_changes_is_read_again(tmp_path):
+    path = written(tmp_path, "fat\n1.5\n")
+    assert read_table(path)[0].numbers.tolist() == [1.5]
+    path = written(tmp_path, "fat\n12.5\n13.5\n")
+    assert read_table(path)[0].numbers.tolist() == [12.5, 13.5]
