@@ -209,8 +209,8 @@ def table(rows: dict[str, dict[str, Any]]) -> list[str]:
             continue
         low, high = row.get("interval", (None, None))
         between = "" if low is None or high is None else f"{low:.2f} to {high:.2f}"
-        over = f"{row['over_product']:.2f}" if "over_product" in row else ""
-        over = "1" if peer == "product" else over
+        unknown = "1" if peer == "product" else ""
+        over = f"{row['over_product']:.2f}" if "over_product" in row else unknown
         rmse = ", ".join(f"{value:.3g}" for value in row["rmse"])
         lines.append(
             f"| {PEERS[peer]} | {row['r2']:.3f} | {rmse} | {over} | {between} | {cost} |"

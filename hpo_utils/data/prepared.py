@@ -196,6 +196,12 @@ class PreparedData:
         number = cfg.data_split.val_fold
         return self.race_folds(cfg)[number] if number else self
 
+    @property
+    def _has_numbered_folds(self) -> bool:
+        """Whether ``dataset.split`` numbers folds."""
+        settings = self.manifest["settings"]
+        return "split" in settings["dataset"] and bool(settings["data_split"].get("n_folds"))
+
     def _n_val_folds(self, cfg: Config) -> int:
         """Return how many parts are to validate: ``evaluation.score_folds``, or as few data need.
 
@@ -204,7 +210,7 @@ class PreparedData:
         """
         n_train, n_val = (int(self.manifest["n_samples"][part]) for part in POOLED)
         asked, settings = cfg.evaluation.score_folds, self.manifest["settings"]
-        if "split" in settings["dataset"] and settings["data_split"].get("n_folds"):
+        if self._has_numbered_folds:
             if asked not in (None, 1):
                 raise DataError(
                     "evaluation.score_folds must be 1 or null where dataset.split numbers folds,"
@@ -227,9 +233,8 @@ class PreparedData:
         but not if the split is by time or numbers folds.
         """
         n_train, n_val = (int(self.manifest["n_samples"][part]) for part in POOLED)
-        n_folds, split = self._n_val_folds(cfg), self.manifest["settings"]["data_split"]
-        is_numbered = "split" in self.manifest["settings"]["dataset"] and split.get("n_folds")
-        if n_folds == 1 and split["method"] != "time" and not is_numbered:
+        n_folds, method = self._n_val_folds(cfg), self.manifest["settings"]["data_split"]["method"]
+        if n_folds == 1 and method != "time" and not self._has_numbered_folds:
             n_folds = min(cfg.evaluation.race_folds or 1, 1 + n_train // n_val)
         return self._dealt(n_folds)
 

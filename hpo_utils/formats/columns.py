@@ -41,10 +41,9 @@ def parts_in(cells: Sequence[str], name: str = "") -> list[str] | None:
     A column whose ``name`` is that of a part may hold yes and no, as words, marks or numbers. A
     validation part beside a training part alone is the test part, as in chemometrics.
     """
-    words = [_bare(cell) for cell in cells]
-    own = PART_OF.get(_bare(name).removeprefix("is")) if _is_part(name) else None
-    if own is not None and set(words) <= {*YES, *NO}:
-        yes, no = ("train", "test") if own == "train" else ("test", "train")
+    words, called = [_bare(cell) for cell in cells], _bare(name).removeprefix("is")
+    if called in YES_NO_NAMES and set(words) <= {*YES, *NO}:
+        yes, no = ("train", "test") if PART_OF[called] == "train" else ("test", "train")
         return [yes if word in YES else no for word in words]
     if not set(words) <= PART_OF.keys():
         return None
@@ -67,8 +66,10 @@ def first_split(columns: Sequence[Column]) -> Column | None:
             return column
         if _bare(column.name) in FOLD_WORDS and _are_folds(column):
             return column
-        known = [parts_in([cell]) is not None for cell in column.cells]
-        if column.numbers is None and NEARLY < np.mean(known) < 1 and len(set(column.cells)) > 2:
+        if column.numbers is not None:
+            continue
+        known = [_bare(cell) in PART_OF for cell in column.cells]
+        if NEARLY < np.mean(known) < 1 and len(set(column.cells)) > 2:
             wrong = column.cells[known.index(False)]
             raise DataError(
                 f"the part of each sample must be train, val or test, got {wrong!r} in"
@@ -112,17 +113,15 @@ def is_damaged(column: Column) -> bool:
 
     These say so (<0.1, n.d.), or the numbers have decimals and repeat, as codes hardly do.
     """
-    words = [cell for cell in column.cells if cell and numbers_in([cell]) is None]
-    numeric = [cell for cell in column.cells if cell and numbers_in([cell]) is not None]
-    if column.numbers is not None or len(numeric) <= NEARLY * len(column.cells):
+    if column.numbers is not None:
         return False
-    marked = any(word.lower().startswith(MARKS) for word in words)
+    cells = [cell for cell in column.cells if cell]
+    numeric = [cell for cell in cells if numbers_in([cell]) is not None]
+    if len(numeric) <= NEARLY * len(column.cells):
+        return False
+    marked = any(cell.lower().startswith(MARKS) for cell in cells)
     decimal = any(mark in cell for cell in numeric for mark in ".,")
     return marked or (decimal and len(set(numeric)) < len(numeric))
-
-
-def _is_part(name: str) -> bool:
-    return _bare(name).removeprefix("is") in YES_NO_NAMES
 
 
 def _are_folds(column: Column) -> bool:

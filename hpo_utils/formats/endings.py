@@ -9,7 +9,7 @@ TEXTS, SHEETS, PARQUET = (
     (".xlsx", ".xlsm", ".xls", ".xlsb", ".ods"),
     (".parquet",),
 )
-PACKED = ".gz"
+GZIP = ".gz"
 TABLES = (*TEXTS, *SHEETS, *PARQUET)
 NUMPY, MATLAB, TIFF = (".npy", ".npz"), (".mat",), (".tif", ".tiff")
 HDF5 = (".h5", ".hdf5", ".hdf", ".nc", ".nc4", ".cdf")  # and NetCDF
@@ -28,6 +28,6 @@ def ending(path: PurePath) -> str:
     Tables of text may be packed: ``.csv.gz`` counts as ``.csv``.
     """
     suffix = path.suffix.lower()
-    if suffix == PACKED and (inner := path.with_suffix("").suffix.lower()) in TEXTS:
+    if suffix == GZIP and (inner := path.with_suffix("").suffix.lower()) in TEXTS:
         return inner
     return OPUS[0] if suffix[1:].isdigit() else suffix

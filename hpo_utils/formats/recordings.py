@@ -30,7 +30,7 @@ from hpo_utils.formats.endings import (
     ending,
 )
 from hpo_utils.formats.spectra import read_curve
-from hpo_utils.formats.tables import NAMELESS, PLACES, Column, read_table
+from hpo_utils.formats.tables import NAMELESS, PLACES, Column, read_table, rises_or_falls
 
 TIME = re.compile(r"t|time|zeit|temps|tiempo|時間|時刻|seconds?|sec", re.IGNORECASE)
 IN_SECONDS = {"": 1.0, "s": 1.0, "sec": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "min": 60.0}
@@ -64,6 +64,11 @@ class Recording:
 Loaders = Mapping[str, Callable[[], Recording]]  # by the names of the recordings
 
 
+def axis_along(places: NDArray[np.float64], unit: str, name: str = "axis") -> Axis:
+    """Return the axis from the first of these places to the last."""
+    return Axis(f"{name} [{unit}]" if unit else name, float(places[0]), float(places[-1]))
+
+
 def read_recording(path: Path, key: str | None = None) -> Recording:
     """Read one recording; ``key`` names its array in a file that holds several.
 
@@ -94,7 +99,7 @@ def read_recording(path: Path, key: str | None = None) -> Recording:
 def _of_spectrum(path: Path) -> Recording:
     """Read a spectrum, whose name is that of its unit."""
     x, y, x_unit, y_unit = read_curve(path)
-    axis = Axis(f"axis [{x_unit}]" if x_unit else "axis", float(x[0]), float(x[-1]))
+    axis = axis_along(x, x_unit)
     return Recording(path, y[None], [y_unit or "signal"], ["-"], None, axis)
 
 
@@ -315,12 +320,9 @@ def _axis_of(column: Column) -> Axis | None:
     nameless = column.name.isdigit() or column.name.startswith(NAMELESS)
     if column.numbers is None or not (nameless or PLACES.match(column.name)):
         return None
-    steps = np.diff(column.numbers)
-    if not len(steps) or not ((steps > 0).all() or (steps < 0).all()):
+    if not rises_or_falls(column.numbers):
         return None
-    name = "axis" if nameless else column.name
-    label = f"{name} [{column.unit}]" if column.unit else name
-    return Axis(label, float(column.numbers[0]), float(column.numbers[-1]))
+    return axis_along(column.numbers, column.unit, "axis" if nameless else column.name)
 
 
 def _rate_of(times: Column, path: Path) -> float:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hpo_utils.base.errors import DataError
 from hpo_utils.formats.arrays import choose_array, read_arrays
 from hpo_utils.formats.columns import first_ids, first_split, is_count, is_damaged, parts_in
-from hpo_utils.formats.endings import PACKED, RECORDINGS, TABLES, ending
+from hpo_utils.formats.endings import GZIP, RECORDINGS, TABLES, ending
 from hpo_utils.formats.tables import Column, numbers_in, read_table
 
 MAX_NAMED = 5  # ids named in a message
@@ -214,7 +214,7 @@ def _first_word(column: Column) -> str:
 
 def _stem(name: str) -> str:
     """Return the name of a file without its folders and ending; other ids as they are."""
-    path = PurePath(name.strip().removesuffix(PACKED).replace("\\", "/"))
+    path = PurePath(name.strip().removesuffix(GZIP).replace("\\", "/"))
     return path.stem if path.suffix.lower() in RECORDINGS else name.strip()
 
 

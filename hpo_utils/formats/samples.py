@@ -15,10 +15,10 @@ from hpo_utils.base.errors import DataError
 from hpo_utils.formats.arrays import choose_array, read_arrays
 from hpo_utils.formats.columns import is_damaged
 from hpo_utils.formats.endings import ARRAYS, CASES, SPC, TABLES, TIFF, ending
-from hpo_utils.formats.recordings import TIME, Axis
+from hpo_utils.formats.recordings import TIME, Axis, axis_along
 from hpo_utils.formats.references import Named, References, references_among
 from hpo_utils.formats.spectra import read_curves
-from hpo_utils.formats.tables import PLACES, Column, read_table
+from hpo_utils.formats.tables import PLACES, Column, read_table, rises_or_falls
 
 PLACE = re.compile(
     r"(?P<name>.*?)[ _]?(?P<place>[-+]?\d+([.,]\d+)?([eE][-+]\d+)?)\s*(?P<unit>[a-zA-Zµ/%-]*\d?)"
@@ -130,23 +130,19 @@ def samples_of_table(path: Path, named: Named, inputs_only: bool = False) -> Sam
     if found is not None and ids is not None and len(set(ids)) < len(ids):
         remarks.append(f"samples with the same {found.id_column} are a group")
     falls = next(iter(places)) != order[0]
-    first, last = places[order[0]], places[order[-1]]
+    axis = axis_along(np.array([places[each] for each in order]), unit)
     steps = np.diff([places[each] for each in order])
     if falls:
-        remarks.append(f"the axis falls from {last:g} to {first:g}: turned round")
+        remarks.append(f"the axis falls from {axis.last:g} to {axis.first:g}: turned round")
     if len(steps) and steps.max() > 1.5 * steps.min():
         remarks.append(f"the steps of the axis are uneven, from {steps.min():g} to {steps.max():g}")
-    label = f"axis [{unit}]" if unit else "axis"
-    return Samples(
-        np.stack(values, axis=1), ids, [name or "signal"], Axis(label, first, last), found, remarks
-    )
+    return Samples(np.stack(values, axis=1), ids, [name or "signal"], axis, found, remarks)
 
 
 def _samples_of_curves(path: Path) -> Samples:
     """Read the curves of an SPC file, a sample each."""
     x, y, x_unit, y_unit = read_curves(path)
-    axis = Axis(f"axis [{x_unit}]" if x_unit else "axis", float(x[0]), float(x[-1]))
-    return Samples(y, None, [y_unit or "signal"], axis, None)
+    return Samples(y, None, [y_unit or "signal"], axis_along(x, x_unit), None)
 
 
 def holds_samples(path: Path) -> bool:
@@ -230,10 +226,8 @@ def _as_numbers(vector: NDArray[Any]) -> NDArray[np.float64] | None:
 
 def _is_axis(vector: NDArray[Any]) -> bool:
     """Return whether a vector rises or falls, as the places of a spectrum do."""
-    if vector.ndim != 1 or len(vector) < LEAST or vector.dtype.kind == "U":
-        return False
-    steps = np.diff(vector.astype(np.float64))
-    return bool((steps > 0).all() or (steps < 0).all())
+    is_vector = vector.ndim == 1 and len(vector) >= LEAST and vector.dtype.kind != "U"
+    return is_vector and rises_or_falls(vector)
 
 
 def _stands_in_columns(arrays: Mapping[str, NDArray[Any]], shape: Sequence[int]) -> bool:

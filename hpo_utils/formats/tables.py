@@ -16,12 +16,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
-from hpo_utils.formats.endings import PACKED, PARQUET, SHEETS, ending
+from hpo_utils.formats.endings import GZIP, PARQUET, SHEETS, ending
 
 # what the places of a spectrum are called
 PLACES = re.compile(
@@ -165,7 +166,7 @@ def _as_text(cell: object) -> str:
 def _rows_of_text(path: Path) -> list[list[str]]:
     try:
         content = path.read_bytes()
-        if path.suffix.lower() == PACKED:
+        if path.suffix.lower() == GZIP:
             content = gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -307,9 +308,14 @@ def _is_numbers(row: list[str]) -> bool:
 
 def _is_axis(values: NDArray[np.float64]) -> bool:
     """Return whether a row of numbers, after empty cells, is a header of wavelengths or times."""
-    n_empty = int(np.isnan(values).argmin())
-    steps = np.diff(values[n_empty:])
-    return len(steps) > 7 and bool((steps > 0).all() or (steps < 0).all())
+    places = values[int(np.isnan(values).argmin()) :]
+    return len(places) > 8 and rises_or_falls(places)
+
+
+def rises_or_falls(values: NDArray[Any]) -> bool:
+    """Return whether several values each exceed the one before, or each fall short of it."""
+    steps = np.diff(values.astype(np.float64))
+    return len(steps) > 0 and bool((steps > 0).all() or (steps < 0).all())
 
 
 def _is_row_of_units(body: list[list[str]]) -> bool:

@@ -7,6 +7,7 @@ names and units, and ``sources.json`` with the SHA-256 digest of every file.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -207,9 +208,7 @@ def _write_targets(
     if references.split is not None:
         words = part_words(np.array(references.split), len(t))
         write_npy(directory / "split.npy", words)
-        found.n_of_part = {
-            part: words.tolist().count(part) for part in dict.fromkeys(words.tolist())
-        }
+        found.n_of_part = dict(Counter(words.tolist()))
         found.n_folds = n_folds_of(words)
     if references.weights is not None:
         write_npy(directory / "weights.npy", references.weights)

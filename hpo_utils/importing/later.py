@@ -36,13 +36,13 @@ def read_inputs(
     if suffix in NUMPY:
         return path, None
     ids: list[str] | None
-    if suffix in ARRAYS and _is_recording(path, key, raw_shape):
-        values, ids = _windows(path, raw_shape[-1], key)
+    if suffix in ARRAYS and (recorded := _recorded(path, key, raw_shape)) is not None:
+        values, ids = _windows(path, recorded, raw_shape[-1])
     elif suffix in (*ARRAYS, *CASES, *SPC) or (suffix in TABLES and holds_samples(path)):
         samples = read_samples(path, Named(id_column), key, option="--x-key", inputs_only=True)
         values, ids = samples.values, samples.ids
     elif suffix in RECORDINGS:
-        values, ids = _windows(path, raw_shape[-1])
+        values, ids = _windows(path, read_recording(path).values, raw_shape[-1])
     else:
         known = ", ".join((*RECORDINGS, *TIFF, *CASES))
         raise DataError(f"inputs must be one of {known}, got {path.name}")
@@ -55,18 +55,24 @@ def read_inputs(
     return values.reshape(len(values), *raw_shape), ids
 
 
-def _is_recording(path: Path, key: str | None, raw_shape: Sequence[int]) -> bool:
-    """Return whether an array has as many channels as a sample, or is a vector if that has one."""
+def _recorded(path: Path, key: str | None, raw_shape: Sequence[int]) -> NDArray[np.float64] | None:
+    """Return an array (n_channels, length) with the channels of a sample; a vector has one.
+
+    None if samples are no signals, or the array holds them.
+    """
+    if len(raw_shape) != 2:
+        return None
     try:
-        recorded = read_recording(path, key).values
+        values = read_recording(path, key).values
     except DataError:  # several arrays, or axes
-        return False
-    return len(raw_shape) == 2 and len(recorded) == raw_shape[0]
+        return None
+    return values if len(values) == raw_shape[0] else None
 
 
-def _windows(path: Path, length: int, key: str | None = None) -> tuple[NDArray[Any], list[str]]:
+def _windows(
+    path: Path, recorded: NDArray[np.float64], length: int
+) -> tuple[NDArray[Any], list[str]]:
     """Return the windows (n_windows, n_channels, length) of a recording, and their ids."""
-    recorded = read_recording(path, key).values
     windows, n_gaps = cut(recorded, length, length)
     if n_gaps:
         raise DataError(
