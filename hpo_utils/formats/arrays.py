@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
 from hpo_utils.formats.endings import MATLAB, NUMPY, TIFF, ZARR, ending
-from hpo_utils.formats.sources import NUMBERS, in_one_line, in_units
-from hpo_utils.formats.stores import arrays_in_store, is_store
+from hpo_utils.formats.sources import NUMBERS, arrays_in_store, in_one_line, in_units, is_store
 
 OBJECT = 0xDD000000  # with which MATLAB marks a reference to an object in a file of version 7.3
 DATASET = {"data", "include", "axisscale", "label"}  # fields that make a DataSet Object

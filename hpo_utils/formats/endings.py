@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-TEXTS, SHEETS, PARQUET = (
+TEXTS, SHEETS, PARQUET, R = (
     (".csv", ".tsv", ".txt", ".dat", ".asc", ".prn", ".xy", ".dpt"),
     (".xlsx", ".xlsm", ".xls", ".xlsb", ".ods"),
     (".parquet",),
+    (".rds", ".rda", ".rdata"),
 )
 GZIP = ".gz"
-TABLES = (*TEXTS, *SHEETS, *PARQUET)
+TABLES = (*TEXTS, *SHEETS, *PARQUET, *R)
 NUMPY, MATLAB, TIFF = (".npy", ".npz"), (".mat",), (".tif", ".tiff")
 HDF5 = (".h5", ".hdf5", ".hdf", ".nc", ".nc4", ".cdf")  # and NetCDF
 ZARR = (".zarr",)
 ARRAYS = (*NUMPY, *MATLAB, *HDF5, *ZARR, *TIFF)
 CASES = (".ts",)  # of aeon and sktime
 WAV, TDMS, LVM, MDF = (".wav",), (".tdms",), (".lvm",), (".mf4", ".mdf")
-JCAMP, SPC, OPUS = (".jdx", ".dx", ".jcm"), (".spc",), (".0",)
-SPECTRA = (*JCAMP, *SPC, *OPUS)
+JCAMP, SPC, OMNIC, OPUS = (".jdx", ".dx", ".jcm"), (".spc",), (".spa", ".spg"), (".0",)
+ASD, SVC = (".asd",), (".sed", ".sig")  # of spectroradiometers
+CURVES = (*SPC, *OMNIC)  # of which a file may hold several
+SPECTRA = (*JCAMP, *CURVES, *OPUS, *ASD, *SVC)
 RECORDINGS = (*WAV, *TDMS, *LVM, *MDF, *SPECTRA, *TABLES, *NUMPY, *MATLAB, *HDF5, *ZARR)
 
 

@@ -24,10 +24,11 @@ from hpo_utils.formats.sources import (
     ArraySource,
     Hdf5Source,
     LoadedSource,
+    arrays_in_store,
+    is_store,
     open_member,
     read_header,
 )
-from hpo_utils.formats.stores import arrays_in_store, is_store
 from hpo_utils.formats.tables import read_table
 
 OTHERS = {*ARRAYS, *CASES, *RECORDINGS} - {*NUMPY}  # endings of files of other programs

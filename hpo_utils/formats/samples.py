@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hpo_utils.base.errors import DataError
 from hpo_utils.formats.arrays import choose_array, read_arrays
 from hpo_utils.formats.columns import is_damaged
-from hpo_utils.formats.endings import ARRAYS, CASES, SPC, TABLES, TIFF, ending
+from hpo_utils.formats.endings import ARRAYS, CASES, CURVES, TABLES, TIFF, ending
 from hpo_utils.formats.recordings import TIME, Axis, axis_along
 from hpo_utils.formats.references import Named, References, references_among
 from hpo_utils.formats.spectra import read_curves
@@ -75,7 +75,7 @@ def read_samples(
         return samples_of_table(path, named, inputs_only)
     if ending(path) in CASES:
         return samples_of_cases(path)
-    if ending(path) in SPC:
+    if ending(path) in CURVES:
         return _samples_of_curves(path)
     if ending(path) in ARRAYS:
         return _samples_of_arrays(path, named, key, n_samples, option)
@@ -140,7 +140,7 @@ def samples_of_table(path: Path, named: Named, inputs_only: bool = False) -> Sam
 
 
 def _samples_of_curves(path: Path) -> Samples:
-    """Read the curves of an SPC file, a sample each."""
+    """Read the curves of a file of spectra, a sample each."""
     x, y, x_unit, y_unit = read_curves(path)
     return Samples(y, None, [y_unit or "signal"], axis_along(x, x_unit), None)
 

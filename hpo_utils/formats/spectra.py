@@ -1,8 +1,10 @@
-"""Spectra of instruments, one file each: JCAMP-DX, Galactic SPC, OPUS (extra ``formats``)."""
+"""Spectra of instruments: JCAMP-DX, SPC, OPUS, OMNIC, spectroradiometers (extra ``formats``)."""
 
 from __future__ import annotations
 
 import logging
+import struct
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -13,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
-from hpo_utils.formats.endings import JCAMP, SPC, ending
+from hpo_utils.formats.endings import ASD, JCAMP, OMNIC, OPUS, SPC, SVC, ending
+from hpo_utils.formats.sources import in_one_line
+from hpo_utils.formats.tables import numbers_in
 
 UNITS = {
     "XWAVEN": "1/cm",
@@ -44,6 +48,7 @@ OPUS_KINDS = {
 }
 OPUS_UNITS = {"WN": "1/cm", "MI": "µm"}
 Curves = tuple[NDArray[np.float64], NDArray[np.float64], str, str]  # x, y, units of both
+ASD_HEAD, TRANSMITTANCE = 484, 6  # bytes before the values, and a kind of measurement
 TOLERANCE = 0.01  # of the range by which values may differ from what a header says of them
 
 
@@ -73,11 +78,8 @@ def read_curves(path: Path) -> Curves:
     DataError
         As ``read_curve``, or if the curves have several axes.
     """
-    package, read = "brukeropus", _of_opus
-    if ending(path) in JCAMP:
-        package, read = "jcamp", _of_jcamp
-    elif ending(path) in SPC:
-        package, read = "spc_io", _of_spc
+    kind = ending(path)
+    package, read = next((package, read) for kinds, package, read in _readers() if kind in kinds)
     try:
         x, y, x_unit, y_unit = read(path)
     except ImportError:
@@ -87,7 +89,7 @@ def read_curves(path: Path) -> Curves:
         ) from None
     except Exception as error:  # a damaged file raises anything
         raise DataError(
-            f"a spectrum must be whole, got {path.name}: {type(error).__name__}: {error}"
+            f"a spectrum must be whole, got {path.name}: {in_one_line(error)}"
         ) from None
     y = np.atleast_2d(y)
     if x.shape != y.shape[1:] or len(x) < 2:
@@ -95,6 +97,18 @@ def read_curves(path: Path) -> Curves:
     if x[0] > x[-1]:
         x, y = x[::-1], y[:, ::-1]
     return x, y, x_unit, y_unit
+
+
+def _readers() -> list[tuple[tuple[str, ...], str, Callable[[Path], Curves]]]:
+    """Return endings, the package that is needed, and the function that reads such files."""
+    return [
+        (JCAMP, "jcamp", _of_jcamp),
+        (SPC, "spc_io", _of_spc),
+        (OPUS, "brukeropus", _of_opus),
+        (OMNIC, "spectrochempy-omnic", _of_omnic),
+        (ASD, "", _of_asd),
+        (SVC, "", _of_svc),
+    ]
 
 
 def _of_jcamp(path: Path) -> Curves:
@@ -147,3 +161,54 @@ def _of_spc(path: Path) -> Curves:
     x = np.asarray(axes[0], dtype=np.float64)
     y = np.stack([np.asarray(curve.yarray, dtype=np.float64) for curve in found])
     return x, y, UNITS.get(found.xtype, ""), UNITS.get(found.ytype, "")
+
+
+def _of_omnic(path: Path) -> Curves:
+    from spectrochempy_omnic import OMNICReader
+
+    found = OMNICReader({path.name.lower(): path.read_bytes()})
+    unit = str(found.x_units or "").replace("cm^-1", "1/cm").replace("um", "µm")
+    return found.x, np.asarray(found.data, dtype=np.float64), unit, str(found.title).lower()
+
+
+def _of_asd(path: Path) -> Curves:
+    """Read what the white reference gives, else the counts of the detector.
+
+    Integration time and gain are those of both spectra, so that their ratio is the reflectance.
+    Layout: ASD File Format, version 8, revision B, sections 1 to 3.
+    """
+    content = path.read_bytes()
+    if content[:3] not in (b"ASD", b"as2", b"as3", b"as4", b"as5", b"as6", b"as7", b"as8"):
+        raise ValueError("it does not begin as a file of ASD does")
+    first, step, code = struct.unpack_from("<ffB", content, 191)
+    (length,) = struct.unpack_from("<H", content, 204)
+    kind = np.dtype({0: "<f4", 1: "<i4", 2: "<f8"}[code])
+    counts = np.frombuffer(content, kind, length, ASD_HEAD).astype(np.float64)
+    x = first + step * np.arange(length)
+    at = ASD_HEAD + length * kind.itemsize
+    if content[at : at + 2] != b"\xff\xff":  # true
+        return x, counts, "nm", "counts"
+    (n_described,) = struct.unpack_from("<h", content, at + 18)  # after two times
+    white = np.frombuffer(content, kind, length, at + 20 + n_described).astype(np.float64)
+    ratio = np.divide(counts, white, out=np.full(length, np.nan), where=white > 0)
+    return x, ratio, "nm", "transmittance" if content[186] == TRANSMITTANCE else "reflectance"
+
+
+def _of_svc(path: Path) -> Curves:
+    """Read text of Spectra Vista (.sig) or Spectral Evolution (.sed): the last column.
+
+    It is the reflectance, if the file has one. Detectors that overlap stay one after the other.
+    """
+    lines = [line.strip() for line in path.read_text(errors="replace").splitlines()]
+    start = next((i for i, line in enumerate(lines) if line.lower() in ("data:", "data=")), None)
+    if start is None:
+        raise ValueError("no line 'data' stands above its values")
+    body = [line for line in lines[start + 1 :] if line]
+    name = "reflectance [%]"
+    if body and numbers_in(body[0].split()) is None:
+        name, body = body[0].split("\t")[-1], body[1:]
+    values = np.loadtxt(body, ndmin=2)
+    told = next((line for line in lines[:start] if line.startswith("Channels:")), "")
+    if told and int(told.split(":")[1]) != len(values):
+        raise ValueError(f"its header says {told}, but it holds {len(values)}")
+    return values[:, 0], values[:, -1], "nm", name

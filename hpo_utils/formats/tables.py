@@ -1,9 +1,8 @@
-"""Tables: CSV, TSV, Excel, ODS and Parquet files as columns of numbers and of text.
+"""Tables: CSV, TSV, Excel, ODS, Parquet and R files as columns of numbers and of text.
 
 Tables of text may be packed (``.csv.gz``). Every cell is read as text and then as a number, so that
 no library guesses: a comma may separate decimals, a table may begin with lines about the
-instrument, and its units may stand in a row. Parquet (extra ``formats``) says itself what is a
-number.
+instrument, and its units may stand in a row. Parquet and R say themselves what is a number.
 """
 
 from __future__ import annotations
@@ -22,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
-from hpo_utils.formats.endings import GZIP, PARQUET, SHEETS, ending
+from hpo_utils.formats.endings import GZIP, PARQUET, SHEETS, R, ending
+from hpo_utils.formats.frames import read_frame
 
 # what the places of a spectrum are called
 PLACES = re.compile(
@@ -75,8 +75,8 @@ def _kept(path: Path, size: int, mtime_ns: int) -> tuple[Column, ...]:
 
 
 def _columns_of(path: Path) -> list[Column]:
-    if ending(path) in PARQUET:
-        return _of_parquet(path)
+    if ending(path) in (*PARQUET, *R):
+        return _of_frame(path)
     rows = _rows_of_sheet(path) if ending(path) in SHEETS else _rows_of_text(path)
     header, units, body = _parts(rows)
     if not body:
@@ -100,31 +100,14 @@ def _columns_of(path: Path) -> list[Column]:
     return columns
 
 
-def _of_parquet(path: Path) -> list[Column]:
-    try:
-        from fastparquet import ParquetFile
-
-        with path.open("rb") as file:
-            frame = ParquetFile(file).to_pandas()
-    except ImportError:
-        raise DataError(
-            f"Parquet files need the package fastparquet, to read {path.name}:"
-            " pip install 'hpo_utils[formats]'"
-        ) from None
-    except Exception as error:  # a damaged file raises anything
-        raise DataError(
-            f"a Parquet file must be whole, got {path.name}: {type(error).__name__}: {error}"
-        ) from None
-    if not len(frame):
-        raise DataError(f"a table must hold rows of values, got {path.name} with none")
+def _of_frame(path: Path) -> list[Column]:
+    """Return the columns of a file that says itself what is a number."""
     columns = []
-    for name, values in frame.reset_index(drop=True).items():
-        numbers = None
-        if values.dtype.kind in "iufb":
-            numbers = values.to_numpy(np.float64, na_value=np.nan)
-        known = values.notna()
-        cells = [_as_text(v) if is_known else "" for v, is_known in zip(values, known, strict=True)]
-        columns.append(Column(*_name_and_unit(str(name), ""), cells, numbers))
+    for name, values in read_frame(path).items():
+        numbers = values if values.dtype.kind == "f" else None
+        none = [v is None or v != v for v in values]
+        cells = ["" if is_none else _as_text(v) for v, is_none in zip(values, none, strict=True)]
+        columns.append(Column(*_name_and_unit(name, ""), cells, numbers))
     return columns
 
 
@@ -159,7 +142,7 @@ def _rows_of_sheet(path: Path) -> list[list[str]]:
 def _as_text(cell: object) -> str:
     """Return a cell as text; a whole number loses the decimals that Excel gives it."""
     if isinstance(cell, float):
-        return str(int(cell)) if cell.is_integer() and abs(cell) < 1e15 else repr(cell)
+        return str(int(cell)) if cell.is_integer() and abs(cell) < 1e15 else repr(float(cell))
     return str(cell)
 
 

@@ -33,8 +33,7 @@ from hpo_utils.formats.endings import RECORDINGS, TABLES, ending
 from hpo_utils.formats.recordings import Axis, Loaders, Recording, read_recording, recordings_by_id
 from hpo_utils.formats.references import References
 from hpo_utils.formats.samples import holds_samples
-from hpo_utils.formats.sources import sha256
-from hpo_utils.formats.stores import is_store
+from hpo_utils.formats.sources import is_store, sha256
 from hpo_utils.formats.windows import at_rate, cut
 from hpo_utils.importing.joining import followed_by, references_of, samples_of
 from hpo_utils.importing.request import Request

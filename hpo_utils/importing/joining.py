@@ -12,7 +12,7 @@ from hpo_utils.base.errors import DataError
 from hpo_utils.formats.endings import TABLES, ending
 from hpo_utils.formats.references import Named, References, read_references, shared_column
 from hpo_utils.formats.samples import Samples, read_samples
-from hpo_utils.formats.stores import is_store
+from hpo_utils.formats.sources import is_store
 from hpo_utils.formats.tables import numbers_in, read_table
 from hpo_utils.importing.request import Request
 

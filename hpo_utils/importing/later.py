@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
 from hpo_utils.formats.arrays import choose_array, read_arrays
-from hpo_utils.formats.endings import ARRAYS, CASES, NUMPY, RECORDINGS, SPC, TABLES, TIFF, ending
+from hpo_utils.formats.endings import ARRAYS, CASES, CURVES, NUMPY, RECORDINGS, TABLES, TIFF, ending
 from hpo_utils.formats.recordings import read_recording
 from hpo_utils.formats.references import Named, read_references
 from hpo_utils.formats.samples import holds_samples, read_samples, samples_of_cases
@@ -38,7 +38,7 @@ def read_inputs(
     ids: list[str] | None
     if suffix in ARRAYS and (recorded := _recorded(path, key, raw_shape)) is not None:
         values, ids = _windows(path, recorded, raw_shape[-1])
-    elif suffix in (*ARRAYS, *CASES, *SPC) or (suffix in TABLES and holds_samples(path)):
+    elif suffix in (*ARRAYS, *CASES, *CURVES) or (suffix in TABLES and holds_samples(path)):
         samples = read_samples(path, Named(id_column), key, option="--x-key", inputs_only=True)
         values, ids = samples.values, samples.ids
     elif suffix in RECORDINGS:

@@ -70,7 +70,50 @@ def write_opus(path, y=Y):
     path.write_bytes(header + b"".join(blocks))
 
 
-WRITERS = [("a.jdx", write_jcamp), ("a.spc", write_spc), ("a.0", write_opus), ("a.17", write_opus)]
+def write_omnic(path, y=Y):
+    """A table of two blocks: what was measured, and the values as float32."""
+    head, values = 400, np.asarray(y, "<f4").tobytes()
+    content = bytearray(1000) + values
+    content[:18] = b"Spectral Data File"
+    struct.pack_into("<Hi", content, 304, 2, head)
+    struct.pack_into("<Hii", content, 320, 3, 1000, len(values))
+    struct.pack_into("<4i2f", content, head, 0, len(y), 1, 17, 4000.0, 3996.0)  # 1/cm, absorbance
+    path.write_bytes(content)
+
+
+def write_asd(path, y=Y, white=None, kind="<f8"):
+    """A header of 484 bytes, counts, and those of the white reference."""
+    head = bytearray(484)
+    head[:3] = b"as2"
+    struct.pack_into("<9h", head, 160, 0, 0, 0, 1, 0, 109, 0, 0, 0)  # 1 January 2009
+    struct.pack_into("<ffb", head, 191, 350.0, 1.0, {"<f4": 0, "<f8": 2}[kind])
+    struct.pack_into("<H", head, 204, len(y))
+    struct.pack_into("<L", head, 390, 17)  # milliseconds
+    flag = b"\0\0" if white is None else b"\xff\xff"
+    described = bytes(16) + struct.pack("<h", 5) + b"white"
+    tail = flag + described + np.asarray(white or [], kind).tobytes()
+    path.write_bytes(head + np.asarray(y, kind).tobytes() + tail)
+
+
+SED = """Comment:
+Measurement: REFLECTANCE
+Channels: 5
+Columns [4]:
+Data:
+Wvl\tNorm. DN (Ref.)\tNorm. DN (Target)\tReflect. [1.0]
+"""
+SIG = "/*** Spectra Vista SIG Data ***/\nunits= Radiance, Radiance\ndata=\n"
+
+
+def write_svc(path, y=Y, head=SIG):
+    rows = [f" {350 + k}.0  2.0E+000 {2 * value}  {value}" for k, value in enumerate(y)]
+    path.write_text(head + "\n".join(rows) + "\n")
+
+
+WRITERS = [
+    ("a.jdx", write_jcamp), ("a.spc", write_spc), ("a.0", write_opus), ("a.17", write_opus),
+    ("a.SPA", write_omnic),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "write"), WRITERS)
@@ -145,7 +188,47 @@ def test_a_jcamp_file_that_is_read_otherwise_than_its_header_says_is_refused(
         read_recording(tmp_path / "a.jdx")
 
 
-@pytest.mark.parametrize("name", ["a.jdx", "a.spc", "a.0"])
+def test_counts_of_a_spectroradiometer_are_seen_against_its_white_reference(tmp_path):
+    path = tmp_path / "leaf.asd"
+    write_asd(path, white=[1.0, 2.0, 0.0, 4.0, 5.0])
+    found = read_recording(path)
+    np.testing.assert_allclose(found.values, [[0.1, 0.1, np.nan, 0.1, 0.1]])
+    assert (found.channels, found.axis) == (["reflectance"], Axis("axis [nm]", 350.0, 354.0))
+    write_asd(path)
+    found = read_recording(path)
+    np.testing.assert_array_equal(found.values, [Y])
+    assert found.channels == ["counts"]
+    write_asd(path, white=[1.0])
+    with pytest.raises(DataError, match=r"must be whole, got leaf\.asd"):
+        read_recording(path)
+    write_asd(path, white=[2.0] * 5, kind="<f4")
+    np.testing.assert_allclose(read_recording(path).values, [np.array(Y) / 2], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "channel"),
+    [("leaf.sed", SED, "Reflect. [1.0]"), ("leaf.sig", SIG, "reflectance [%]")],
+)
+def test_text_of_a_spectroradiometer(tmp_path, name, head, channel):
+    path = tmp_path / name
+    write_svc(path, head=head)
+    found = read_recording(path)
+    np.testing.assert_array_equal(found.values, [Y])
+    assert (found.channels, found.axis) == ([channel], Axis("axis [nm]", 350.0, 354.0))
+    path.write_text(path.read_text()[:-14])  # within the last row
+    with pytest.raises(DataError, match=rf"must be whole, got {name}"):
+        read_recording(path)
+
+
+def test_a_text_of_a_spectroradiometer_that_lacks_rows(tmp_path):
+    write_svc(tmp_path / "leaf.sed", Y[:4], SED)
+    with pytest.raises(DataError, match="its header says Channels: 5, but it holds 4"):
+        read_recording(tmp_path / "leaf.sed")
+
+
+@pytest.mark.parametrize(
+    "name", ["a.jdx", "a.spc", "a.0", "a.spa", "a.spg", "a.asd", "a.sed", "a.sig"]
+)
 @pytest.mark.parametrize("content", [b"", b"##TITLE=a\n", bytes(600)])
 def test_a_damaged_spectrum_is_refused_in_a_sentence(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)

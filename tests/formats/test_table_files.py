@@ -209,7 +209,7 @@ def test_parquet_says_itself_what_is_a_number(tmp_path):
     np.testing.assert_allclose(spectrum.numbers, [0.1, 0.2, 0.3], rtol=1e-6)
     for content in (b"", b"PAR1 and no more"):
         (tmp_path / "b.parquet").write_bytes(content)
-        with pytest.raises(DataError, match="a Parquet file must be whole, got b.parquet"):
+        with pytest.raises(DataError, match="a table must be whole, got b.parquet"):
             read_table(tmp_path / "b.parquet")
 
 

@@ -1,0 +1,160 @@
+"""R files, written as R writes them in ASCII."""
+
+from itertools import chain
+
+import numpy as np
+import pandas as pd
+import pytest
+import rdata
+
+from hpo_utils.base.errors import DataError
+from hpo_utils.formats.references import Named, read_references
+from hpo_utils.formats.samples import read_samples
+from hpo_utils.formats.tables import read_table
+from hpo_utils.importing.importing import import_files
+from hpo_utils.importing.request import Request
+
+# kinds of values in R's serialisation, and its bits for a class, attributes and a tag
+PAIRS, SYMBOL, CHARS, WHOLE, REAL, TEXT, LIST, NULL = 2, 1, 9, 13, 14, 16, 19, 254
+CLASS, ATTRIBUTES, TAG, UTF8 = 1 << 8, 1 << 9, 1 << 10, 1 << 18
+
+
+def chars(text):
+    return [CHARS, -1] if text is None else [CHARS | UTF8, len(text), text]
+
+
+def real(values, **attributes):
+    return with_attributes(REAL, [len(values), *values], attributes)
+
+
+def whole(values, **attributes):
+    return with_attributes(WHOLE, [len(values), *values], attributes)
+
+
+def text(*values):
+    return [TEXT, len(values), *(part for value in values for part in chars(value))]
+
+
+def several(*values, **attributes):
+    return with_attributes(LIST, [len(values), *chain(*values)], attributes)
+
+
+def with_attributes(kind, content, attributes):
+    bits = (ATTRIBUTES if attributes else 0) | (CLASS if "class" in attributes else 0)
+    return [kind | bits, *content, *(pairs(attributes) if attributes else [])]
+
+
+def pairs(named):
+    tagged = (
+        [PAIRS | TAG, SYMBOL, *chars(name.replace("_", ".")), *v] for name, v in named.items()
+    )
+    return [*chain(*tagged), NULL]
+
+
+def frame(row_names, **columns):
+    names = [name.replace("_", ".") for name in columns]
+    return several(*columns.values(), names=text(*names),
+                   **{"class": text("data.frame"), "row_names": row_names})  # fmt: skip
+
+
+def matrix(values, rows=None, columns=None):
+    dim = {"dim": whole(values.shape)}
+    if columns is not None:
+        dim["dimnames"] = several(text(*rows) if rows else [NULL], text(*columns))
+    return real(values.T.ravel(), **dim)
+
+
+def save(path, content):
+    """Write one value as saveRDS does, or several with names as save does, both with ascii=TRUE."""
+    start = ["A", 3, 4 << 16 | 4 << 8, 3 << 16 | 5 << 8, 5, "UTF-8"]
+    if isinstance(content, dict):
+        start, content = ["RDA3", *start], pairs(content)
+    path.write_text("\n".join(map(str, [*start, *content])) + "\n")
+    return path
+
+
+@pytest.fixture
+def soil(tmp_path):
+    """A data frame of ten soils with reference values, of which some are NA, and spectra."""
+    spectra = np.arange(120.0).reshape(10, 12)
+    rows = [f"s{k}" for k in range(10)]
+    columns = [str(1100 + 2 * k) for k in range(12)]
+    content = frame(
+        text(*rows),
+        carbon=real([*range(9), "NA"]),
+        layers=whole([*range(1, 9), "NA", 4]),
+        field_name=whole([1, 2] * 5, levels=text("north", "south"), **{"class": text("factor")}),
+        sampled=real([20000 + k for k in range(10)], **{"class": text("Date")}),
+        spc=matrix(spectra, rows, columns),
+    )
+    return content, spectra
+
+
+def test_a_data_frame_with_a_matrix_of_spectra(soil, tmp_path):
+    content, spectra = soil
+    path = save(tmp_path / "soil.RData", {"soil": content})
+    found = read_samples(path, Named(targets=["carbon", "layers"]))
+    np.testing.assert_array_equal(found.values, spectra)
+    assert (found.axis.first, found.axis.last, found.channels) == (1100.0, 1122.0, ["spc"])
+    np.testing.assert_array_equal(
+        found.references.values, [[k, k + 1] for k in range(8)] + [[8, np.nan], [np.nan, 4]]
+    )
+    assert found.ids == [f"s{k}" for k in range(10)]
+    by_name = {column.name: column for column in read_table(path)}
+    assert by_name["field.name"].cells[:3] == ["north", "south", "north"]
+    assert by_name["sampled"].cells[0] == "2024-10-04"
+    assert by_name["carbon"].cells[-1] == ""
+
+
+def test_the_nan_by_which_r_writes_na_is_like_any_other(tmp_path):
+    na = np.frombuffer(b"\xa2\x07\0\0\0\0\xf0\x7f")  # as R has it in memory
+    rdata.write_rds(tmp_path / "na.rds", pd.DataFrame({"fat": np.concatenate([na, [1.0]])}))
+    (fat,) = read_table(tmp_path / "na.rds")
+    assert fat.cells == ["", "1"]
+    np.testing.assert_array_equal(fat.numbers.astype(np.float32), [np.nan, 1.0])  # and no warning
+
+
+def test_matrices_side_by_side(tmp_path):
+    x, y = np.arange(80.0).reshape(8, 10), np.arange(16.0).reshape(8, 2)
+    path = save(tmp_path / "both.rda", {
+        "X": matrix(x), "Y": matrix(y, None, ["fat", "water"]), "n": whole([8]),
+    })  # fmt: skip
+    found = read_samples(path, Named())
+    np.testing.assert_array_equal(found.values, x)
+    assert found.references.names == ["fat", "water"]
+    np.testing.assert_array_equal(found.references.values, y)
+
+
+def test_import_joins_tables_of_r(soil, tmp_path):
+    content, spectra = soil
+    rows = [f"s{k}" for k in reversed(range(10))]
+    laboratory = frame(text(*rows), fat=real(range(10)))
+    spectra_file = save(tmp_path / "spectra.rds", content)
+    told = Request(
+        [spectra_file], tmp_path / "out", save(tmp_path / "lab.rds", laboratory),
+        id_column="row.names",
+    )  # fmt: skip
+    import_files(told)
+    np.testing.assert_array_equal(np.load(tmp_path / "out/x_train.npy")[:, 0], spectra)
+    np.testing.assert_array_equal(np.load(tmp_path / "out/t_train.npy")[:, 0], range(9, -1, -1))
+
+
+def test_parts_of_different_lengths_are_refused_by_name(tmp_path):
+    path = save(tmp_path / "two.rda", {"x": matrix(np.zeros((4, 9))), "y": real([1, 2, 3])})
+    with pytest.raises(DataError, match=r"different lengths in two.rda: x \(4, 9\), y \(3,\)"):
+        read_table(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no R at all", bytes(300)])
+def test_a_damaged_r_file_is_refused_in_a_sentence(tmp_path, content):
+    (tmp_path / "a.rds").write_bytes(content)
+    with pytest.raises(DataError, match=r"got a\.rds") as caught:
+        read_references(tmp_path / "a.rds")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cut_r_file_is_refused(soil, tmp_path):
+    path = save(tmp_path / "soil.rds", soil[0])
+    path.write_bytes(path.read_bytes()[:1500])
+    with pytest.raises(DataError, match=r"whole, got soil\.rds"):
+        read_table(path)
