@@ -33,7 +33,13 @@ PLACES = re.compile(
 COMMENTS = ("#", ";", "%", "!")  # at the beginning of a line, where blanks separate cells
 MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "-"})
 NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)(e[-+]?\d+)?", re.IGNORECASE)
+THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
 INFINITE = frozenset({"inf", "+inf", "-inf", "infinity", "-infinity"})
+STATISTICS = frozenset({
+    "mean", "average", "avg", "sd", "std", "stdev", "std dev", "std. dev", "rsd", "cv", "median",
+    "min", "minimum", "max", "maximum", "sum", "total", "mittelwert", "moyenne", "平均", "標準偏差",
+})  # fmt: skip
+AT_END = 8  # rows in which they may stand
 NAMELESS = "column "  # begins the name of a column without one, before its number
 WITH_UNIT = re.compile(r"(?P<name>.*?)\s*(\[(?P<square>[^\]]*)\]|\((?P<round>[^)]*)\))\s*")
 
@@ -93,11 +99,39 @@ def _columns_of(path: Path) -> list[Column]:
     twice = sorted({name for name, _ in named if [n for n, _ in named].count(name) > 1})
     if twice:
         raise DataError(f"columns of a table must have different names, got {twice} in {path.name}")
+    _refuse_statistics(body, path)
     columns = []
     for (name, unit), cells in zip(named, zip(*body, strict=True), strict=True):
+        _refuse_thousands(name, cells, path)
         if any(cells) or not name.startswith(NAMELESS):
             columns.append(Column(name, unit, list(cells), numbers_in(cells)))
     return columns
+
+
+def _refuse_statistics(body: Sequence[Sequence[str]], path: Path) -> None:
+    """Refuse a table whose last rows are not samples, but what was computed from them."""
+    firsts = [next((cell for cell in row if cell), "") for row in body]
+    for word in firsts[-AT_END:]:
+        if word.lower().rstrip(".: ") in STATISTICS and firsts.count(word) == 1:
+            number = firsts.index(word) + 1
+            raise DataError(
+                f"each row of a table must be a sample or a time, got {word!r} in row {number} of"
+                f" {path.name}: remove what was computed from the others"
+            )
+
+
+def _refuse_thousands(name: str, cells: Sequence[str], path: Path) -> None:
+    """Refuse a column in which a comma may separate thousands: 998 stands beside 1,003.
+
+    All its commas stand before three digits, and whole numbers of three digits are beside them.
+    """
+    commas = [cell for cell in cells if "," in cell]
+    whole = next((cell for cell in cells if len(cell) == 3 and cell.isdigit()), None)
+    if commas and whole and all(map(THOUSANDS.fullmatch, commas)):
+        raise DataError(
+            f"a comma must separate decimals, got {commas[0]!r} beside {whole!r} in {name} of"
+            f" {path.name}: write thousands without it, or all values with the same decimals"
+        )
 
 
 def _of_frame(path: Path) -> list[Column]:

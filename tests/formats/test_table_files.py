@@ -1,4 +1,5 @@
 import gzip
+import re
 
 import fastparquet
 import numpy as np
@@ -189,6 +190,29 @@ def test_what_is_no_table_is_refused_in_a_sentence(tmp_path, content, name, said
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=said):
         read_table(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("id;fat\na;998\nb;1,003\n", "a comma must separate decimals, got '1,003' beside '998'"),
+        ('id,fat\na,998\nb,"1,003"\n', "write thousands without it"),
+        ("id,fat\na,1\nb,2\nMean,1.5\nSD,0.7\n", "got 'Mean' in row 3 of a.csv: remove what"),
+        ("id;fat\na;1\n;\n平均;1\n", "got '平均' in row 2"),
+    ],
+)
+def test_what_looks_like_a_sample_or_a_number_and_is_none_is_refused(tmp_path, content, said):
+    (tmp_path / "a.csv").write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=re.escape(said)):
+        read_table(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    "body", ["a;1,003\nb;0,998", "a;1,003\nb;99", "min;1\nmax;2\nmin;3\nmax;4"]
+)
+def test_decimal_commas_and_levels_of_a_factor_are_read(tmp_path, body):
+    (tmp_path / "a.csv").write_text(f"id;fat\n{body}\n")
+    assert read_table(tmp_path / "a.csv")[1].numbers is not None
 
 
 def test_parquet_says_itself_what_is_a_number(tmp_path):
