@@ -190,8 +190,8 @@ def references_among(
     values = np.array([c.numbers for c in taken]).T.reshape(len(columns[0].cells), len(taken))
     return References(
         path, values, [c.name for c in taken], [c.unit or "-" for c in taken],
-        None if ids is None else ids.cells,
-        None if split is None else parts_in(split.cells, split.name) or split.cells,
+        None if ids is None else list(ids.cells),
+        None if split is None else parts_in(split.cells, split.name) or list(split.cells),
         _weights(by_name[named.weights], path) if named.weights else None,
         None if ids is None else ids.name,
     )  # fmt: skip

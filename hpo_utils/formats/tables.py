@@ -12,10 +12,11 @@ import gzip
 import re
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,7 @@ COMMENTS = ("#", ";", "%", "!")  # at the beginning of a line, where blanks sepa
 MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "-"})
 NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)(e[-+]?\d+)?", re.IGNORECASE)
 THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
+PLAIN = frozenset("0123456789.+-eE")
 INFINITE = frozenset({"inf", "+inf", "-inf", "infinity", "-infinity"})
 STATISTICS = frozenset({
     "mean", "average", "avg", "sd", "std", "stdev", "std dev", "std. dev", "rsd", "cv", "median",
@@ -53,8 +55,27 @@ class Column:
 
     name: str
     unit: str
-    cells: list[str]
+    cells: Sequence[str]
     numbers: NDArray[np.float64] | None
+
+
+class TypedCells(Sequence[str]):
+    """Cells of a column that has a type, as text when they are asked for: few ever are."""
+
+    def __init__(self, values: NDArray[Any]) -> None:
+        self._values = values
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[str]: ...
+    def __getitem__(self, place: int | slice) -> str | list[str]:
+        if isinstance(place, slice):
+            return [_as_text(value) for value in self._values[place]]
+        return _as_text(self._values[place])
 
 
 def read_table(path: Path) -> list[Column]:
@@ -125,9 +146,11 @@ def _refuse_thousands(name: str, cells: Sequence[str], path: Path) -> None:
 
     All its commas stand before three digits, and whole numbers of three digits are beside them.
     """
+    if "," not in "".join(cells):
+        return
     commas = [cell for cell in cells if "," in cell]
     whole = next((cell for cell in cells if len(cell) == 3 and cell.isdigit()), None)
-    if commas and whole and all(map(THOUSANDS.fullmatch, commas)):
+    if whole and all(map(THOUSANDS.fullmatch, commas)):
         raise DataError(
             f"a comma must separate decimals, got {commas[0]!r} beside {whole!r} in {name} of"
             f" {path.name}: write thousands without it, or all values with the same decimals"
@@ -139,9 +162,7 @@ def _of_frame(path: Path) -> list[Column]:
     columns = []
     for name, values in read_frame(path).items():
         numbers = values if values.dtype.kind == "f" else None
-        none = [v is None or v != v for v in values]
-        cells = ["" if is_none else _as_text(v) for v, is_none in zip(values, none, strict=True)]
-        columns.append(Column(*_name_and_unit(name, ""), cells, numbers))
+        columns.append(Column(*_name_and_unit(name, ""), TypedCells(values), numbers))
     return columns
 
 
@@ -150,6 +171,9 @@ def numbers_in(cells: Sequence[str]) -> NDArray[np.float64] | None:
 
     A comma separates decimals. Separators of thousands are not guessed at: such a cell is text.
     """
+    if PLAIN.issuperset("".join(cells)):  # ten times faster
+        with suppress(ValueError):  # some are empty
+            return np.array([float(cell) for cell in cells])
     found = np.full(len(cells), np.nan)
     for place, cell in enumerate(cells):
         if cell.lower() in MISSING:
@@ -174,7 +198,9 @@ def _rows_of_sheet(path: Path) -> list[list[str]]:
 
 
 def _as_text(cell: object) -> str:
-    """Return a cell as text; a whole number loses the decimals that Excel gives it."""
+    """Return a cell as text, empty for no value; a whole number loses the decimals of Excel."""
+    if cell is None or cell != cell:
+        return ""
     if isinstance(cell, float):
         return str(int(cell)) if cell.is_integer() and abs(cell) < 1e15 else repr(float(cell))
     return str(cell)

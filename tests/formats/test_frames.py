@@ -110,7 +110,7 @@ def test_the_nan_by_which_r_writes_na_is_like_any_other(tmp_path):
     na = np.frombuffer(b"\xa2\x07\0\0\0\0\xf0\x7f")  # as R has it in memory
     rdata.write_rds(tmp_path / "na.rds", pd.DataFrame({"fat": np.concatenate([na, [1.0]])}))
     (fat,) = read_table(tmp_path / "na.rds")
-    assert fat.cells == ["", "1"]
+    assert list(fat.cells) == ["", "1"]
     np.testing.assert_array_equal(fat.numbers.astype(np.float32), [np.nan, 1.0])  # and no warning
 
 
