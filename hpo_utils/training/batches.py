@@ -95,9 +95,12 @@ class PartTensors:
         if self.seen is not None:
             return
         step = max(1, BLOCK_VALUES // self.x[0].numel())
+        # pieces put together at the end would take twice the memory
+        self.seen = torch.empty((len(self.x), model.sight.n_seen), device=self.z.device)
         with torch.no_grad():
-            pieces = [model.sight(each.to(self.z.device)) for each in torch.split(self.x, step)]
-        self.seen = torch.cat(pieces)
+            for start in range(0, len(self.x), step):
+                some = slice(start, start + step)
+                self.seen[some] = model.sight(self.x[some].to(self.z.device))
         if self.file is not None and self.seen.nbytes < MOST_KEPT:
             write_tensors(self.file, self.seen.cpu())
 
