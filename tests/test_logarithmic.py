@@ -99,6 +99,8 @@ def test_intervals_grow_with_what_is_predicted_and_hold():
     found = calibrate_spread(truth[:half], members[:, :half], 0.9, logarithmic=[0])
     (held,) = coverage(truth[half:], members[:, half:], found, 0.9)
     assert 0.89 < held["calibrated"] < 0.97  # they reach further down than they need
+    ratio = found.half_width(np.full((1, 1), 0.3), np.ones((1, 1)))[0, 0]
+    assert held["relative"] == pytest.approx(ratio, rel=0.3)  # that of a usual spread
     width = found.half_width(np.array([[0.1], [10.0]]), np.array([[1.0], [100.0]]))
     assert width[1, 0] == pytest.approx(100 * width[0, 0])
 

@@ -11,6 +11,7 @@ from hpo_utils.base.paths import relative_to_root
 from hpo_utils.baselines.take_home import name_at_home
 from hpo_utils.report.certificate import certificate_path, write_certificate
 from hpo_utils.report.page import Report
+from hpo_utils.report.tables import half_width_of
 from hpo_utils.report.verdict import SettledStudy, sentence_on_home, when_settled
 from hpo_utils.report.winner_sections import predicted_at_home
 from hpo_utils.trials.figures import plot_prediction_vs_truth
@@ -58,9 +59,9 @@ def result_table(evaluation: Evaluation) -> pd.DataFrame:
         row = {_("target"): label, "RMSEP": of_target["rmse"]}
         if found["coverage"] is not None:
             level = percent(found["spread_confidence"])
-            row[_("± of a prediction ({level})").format(level=level)] = found["coverage"][k][
-                "half_width"
-            ]
+            row[_("± of a prediction ({level})").format(level=level)] = half_width_of(
+                found["coverage"][k]
+            )
         row |= {"R²": of_target["r2"], _("interval"): interval_text(of_target["r2_interval"])}
         if "merit" in found:
             reference = found["merit"][names[k]]["reference"]

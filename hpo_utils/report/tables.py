@@ -15,6 +15,7 @@ from hpo_utils.base.language import _
 from hpo_utils.baselines.take_home import TAKE_HOME, name_at_home
 from hpo_utils.report.recorded import contender_name, rule_names
 from hpo_utils.scores.skill import NETWORK, joint_verdict
+from hpo_utils.scores.spread import Coverage
 from hpo_utils.training.timing import PHASES
 from hpo_utils.trials.storage import trial_seconds
 from hpo_utils.winner.evaluation import AllFolds, Evaluation, Examination, Standing
@@ -236,7 +237,8 @@ def folds_table(folds: AllFolds) -> pd.DataFrame:
 def coverage_table(found: Examination, units: Sequence[str]) -> pd.DataFrame:
     """Return one row per target: share of the test part inside the winner's intervals.
 
-    ``half width`` is the median half width there, in the target's unit.
+    ``half width`` is the median half width there, in the target's unit, or as a share of what is
+    predicted if the target is logarithmic.
     """
     level = percent(found["spread_confidence"])
     calibrated = _("inside, calibrated to {confidence}").format(confidence=level)
@@ -245,7 +247,7 @@ def coverage_table(found: Examination, units: Sequence[str]) -> pd.DataFrame:
             _("target"): name,
             calibrated: f"{covered['calibrated']:.0%}",
             _("inside, spread as standard deviation"): f"{covered['plain']:.0%}",
-            _("half width"): covered["half_width"],
+            _("half width"): half_width_of(covered),
             _("unit"): unit,
         }
         for name, unit, covered in zip(
@@ -253,6 +255,12 @@ def coverage_table(found: Examination, units: Sequence[str]) -> pd.DataFrame:
         )
     ]
     return pd.DataFrame(rows).set_index(_("target"))
+
+
+def half_width_of(covered: Coverage) -> float | str:
+    """Return a half width in the target's unit; over decades, a share of what is predicted."""
+    share = covered.get("relative")
+    return covered["half_width"] if share is None else percent(share)
 
 
 def physics_table(evaluation: Evaluation) -> pd.DataFrame:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from hpo_utils.data.scaling import logarithms
+from hpo_utils.data.scaling import TINY, logarithms
 from hpo_utils.scores.calibration import Calibration, relative_spread
 from hpo_utils.scores.intervals import count_units
 from hpo_utils.scores.metrics import mean_of_measured, measured
@@ -25,6 +25,9 @@ class Coverage(TypedDict):
     calibrated: float  # share of samples inside the calibrated intervals
     half_width: float  # median half width, in the target's unit
     plain: float  # share inside if the intervals used the members' spread alone
+    relative: NotRequired[
+        float
+    ]  # median half width as a share of what is predicted, if logarithmic
 
 
 def calibrate_spread(
@@ -115,7 +118,7 @@ def coverage(
 
     ``calibrated``: share of the given samples inside; ``half_width``: median half width, in the
     target's unit; ``plain``: share inside if the members' spread were the standard deviation of a
-    normal error.
+    normal error; ``relative``, of a logarithmic target: median half width over the prediction.
     """
     mean, spread = members.mean(axis=0), spread_of(members)
     error, half_width = np.abs(mean - y_true), calibration.half_width(spread, mean)
@@ -126,10 +129,13 @@ def coverage(
         share_inside(error, normal * spread),
         strict=True,
     )
-    return [
+    rows: list[Coverage] = [
         {"calibrated": float(held), "half_width": float(width), "plain": float(plain)}
         for held, width, plain in found
     ]
+    for k in calibration.logarithmic:
+        rows[k]["relative"] = float(np.median(half_width[:, k] / np.maximum(mean[:, k], TINY)))
+    return rows
 
 
 def share_inside_together(error: NDArray[Any], half_width: NDArray[Any] | None) -> float | None:
