@@ -31,6 +31,7 @@ from hpo_utils.insight.importances import position
 from hpo_utils.trials.storage import best_of, score_of
 
 MAX_MINUTES = 180  # longer timelines are drawn in hours
+ABREAST = 14  # ends of parameters, or letters of a small panel, that stand side by side
 MAX_WORKERS = 25  # maximum number of labelled rows in a timeline
 SCORE_LABEL = "validation score (lower is better)"
 ENDINGS = {
@@ -237,18 +238,21 @@ def plot_parallel_coordinates(trials: Sequence[FrozenTrial]) -> Figure:
     )
     bar = figure.colorbar(scale, ax=axes, label=_(SCORE_LABEL), pad=0.02)
     plain_log_ticks(bar.ax.yaxis)
+    crowded = len(names) > ABREAST
+    above, below = ("left", "right") if crowded else ("center", "center")
+    turned: dict[str, Any] = {"rotation": 40, "rotation_mode": "anchor"} if crowded else {}
     for k, name in enumerate(names):
         low, high = _ends(distributions[name])
-        axes.text(k, 1.04, high, ha="center", va="bottom", fontsize=8)
-        axes.text(k, -0.04, low, ha="center", va="top", fontsize=8)
+        axes.text(k, 1.04, high, ha=above, va="bottom", fontsize=8, **turned)
+        axes.text(k, -0.04, low, ha=below, va="top", fontsize=8, **turned)
     axes.set_xticks(range(len(names)), [short_name(name) for name in names], rotation=40)
     for label in axes.get_xticklabels():
         label.set(ha="right", rotation_mode="anchor")
-    axes.tick_params(axis="x", pad=16, length=0)
+    axes.tick_params(axis="x", pad=34 if crowded else 16, length=0)
     axes.set(ylim=(-0.02, 1.02), yticks=[], xlim=(-0.4, len(names) - 0.6))
     axes.spines["left"].set_visible(False)
     axes.spines["bottom"].set_visible(False)
-    axes.set_title(_("Parameters of the complete trials"), pad=22)
+    axes.set_title(_("Parameters of the complete trials"), pad=52 if crowded else 22)
     return figure
 
 
@@ -277,7 +281,11 @@ def _along(
     axis.set_label_text(short_name(name))
     values = [trial.params[name] for trial in trials]
     if isinstance(space, CategoricalDistribution):
-        axis.set_ticks(range(len(space.choices)), [str(choice) for choice in space.choices])
+        words = [str(choice) for choice in space.choices]
+        axis.set_ticks(range(len(words)), words)
+        if which == "x" and len(" ".join(words)) > ABREAST:
+            for label in axis.get_ticklabels():
+                label.set(rotation=40, ha="right", rotation_mode="anchor")
         set_limits(-0.5, len(space.choices) - 0.5)
         return [space.choices.index(value) for value in values]
     assert isinstance(space, IntDistribution | FloatDistribution)
@@ -287,7 +295,7 @@ def _along(
         margin = max((high / low) ** 0.05, 1.05)
         set_limits(low / margin, high * margin)
     else:
-        axis.set_major_locator(MaxNLocator(4))
+        axis.set_major_locator(MaxNLocator(4, integer=isinstance(space, IntDistribution)))
         margin = 0.05 * (high - low or 1.0)
         set_limits(low - margin, high + margin)
     return values
