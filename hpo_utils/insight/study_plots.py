@@ -31,7 +31,7 @@ from hpo_utils.insight.importances import position
 from hpo_utils.trials.storage import best_of, score_of
 
 MAX_MINUTES = 180  # longer timelines are drawn in hours
-ABREAST = 14  # ends of parameters, or letters of a small panel, that stand side by side
+ABREAST = 10  # ends of parameters, or letters of a small panel, that stand side by side
 MAX_WORKERS = 25  # maximum number of labelled rows in a timeline
 SCORE_LABEL = "validation score (lower is better)"
 ENDINGS = {
