@@ -53,7 +53,8 @@ def fit_ridge(
     counts = np.ones(len(z)) if weights is None else weights.astype(np.float64)
     for rows, columns in measured_together(z):
         own = None if groups is None else groups[rows]
-        found = _fit_together(components[rows], z[np.ix_(rows, columns)], own, counts[rows])
+        x = components if len(rows) == len(components) else components[rows]
+        found = _fit_together(x, z[np.ix_(rows, columns)], own, counts[rows])
         weight[:, columns], bias[columns], penalties[columns] = found
     model = LinearModel({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
     return model, float(np.exp(np.log(penalties).mean()))
@@ -81,10 +82,11 @@ def _ridge_path(x: Array, z: Array, counts: Array) -> Iterator[tuple[Array, Arra
     Samples count by ``counts`` (n_samples,).
     """
     x_mean, z_mean = (np.average(each, axis=0, weights=counts) for each in (x, z))
-    centred, total = x - x_mean, counts.sum()
-    counted = counts[:, None] * centred
-    variances, axes = np.linalg.eigh(centred.T @ counted / total)
-    seen = axes.T @ (counted.T @ (z - z_mean)) / total
+    roots, total = np.sqrt(counts)[:, None], counts.sum()
+    centred = x - x_mean
+    centred *= roots  # in place: of many samples, each copy is large
+    variances, axes = np.linalg.eigh(centred.T @ centred / total)
+    seen = axes.T @ (centred.T @ (roots * (z - z_mean))) / total
     for alpha in ALPHAS:
         weight = axes @ (seen / (np.maximum(variances, 0.0) + alpha)[:, None])
         yield weight, z_mean - x_mean @ weight
