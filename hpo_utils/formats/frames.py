@@ -36,10 +36,7 @@ def read_frame(path: Path) -> dict[str, Values]:
     try:
         for name, values in read(path):
             if name in columns:
-                raise DataError(
-                    f"columns of a table must have different names, got {name!r} twice in"
-                    f" {path.name}"
-                )
+                raise _named_twice(name, path)
             columns[name] = _plain(values)
     except ImportError:
         raise DataError(
@@ -53,6 +50,12 @@ def read_frame(path: Path) -> dict[str, Values]:
     if not columns or not len(next(iter(columns.values()))):
         raise DataError(f"a table must hold rows of values, got {path.name} with none")
     return columns
+
+
+def _named_twice(name: str, path: Path) -> DataError:
+    return DataError(
+        f"columns of a table must have different names, got {name!r} twice in {path.name}"
+    )
 
 
 def _plain(values: Values) -> Values:
@@ -90,7 +93,11 @@ def _of_r(path: Path) -> Iterator[tuple[str, Values]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that a class, such as that of a formula, is not known
         content = rdata.conversion.convert(rdata.parser.parse_file(path), classes)
-    found = dict(_parts(content, ""))
+    found: dict[str, Any] = {}
+    for name, part in _parts(content, ""):
+        if name in found and not np.array_equal(found[name], part):
+            raise _named_twice(name, path)
+        found[name] = part
     lengths = {len(part) for part in found.values() if len(part) > 1}
     if len(lengths) > 1:
         shapes = [f"{name or 'it'} {part.shape}" for name, part in found.items()][:COUNTED]

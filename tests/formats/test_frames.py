@@ -139,6 +139,18 @@ def test_import_joins_tables_of_r(soil, tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "out/t_train.npy")[:, 0], range(9, -1, -1))
 
 
+def test_two_data_frames_side_by_side_share_a_column_or_are_refused(tmp_path):
+    rows = whole([1, 2, 3])
+    one = frame(rows, id=text("a", "b", "c"), fat=real([1, 2, 3]))
+    same = frame(rows, id=text("a", "b", "c"), water=real([4, 5, 6]))
+    path = save(tmp_path / "two.rda", {"one": one, "two": same})
+    assert [column.name for column in read_table(path)] == ["id", "fat", "water"]
+    other = frame(rows, id=text("c", "b", "a"), water=real([4, 5, 6]))
+    path = save(tmp_path / "two.rda", {"one": one, "two": other})
+    with pytest.raises(DataError, match=r"different names, got 'id' twice in two\.rda"):
+        read_table(path)
+
+
 def test_parts_of_different_lengths_are_refused_by_name(tmp_path):
     path = save(tmp_path / "two.rda", {"x": matrix(np.zeros((4, 9))), "y": real([1, 2, 3])})
     with pytest.raises(DataError, match=r"different lengths in two.rda: x \(4, 9\), y \(3,\)"):
