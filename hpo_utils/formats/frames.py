@@ -18,10 +18,11 @@ from hpo_utils.formats.sources import NUMBERS, in_one_line
 Values = NDArray[Any]
 ROW_NAMES = "row.names"  # what R calls them
 COUNTED = 10  # shapes named in a message
+MISSING_64 = np.iinfo(np.int64).min  # NA of R's package bit64
 
 
-def read_frame(path: Path) -> dict[str, Values]:
-    """Return the columns (n_rows,) of a file: float64 with NaN, or objects with None for no value.
+def read_frame(path: Path) -> list[tuple[str, Values]]:
+    """Return names and columns (n_rows,): whole numbers, float64 with NaN, or objects with None.
 
     An R file is read as one table: its data frames, matrices and vectors of one length stand side
     by side. A column of a matrix is called by the matrix and the column.
@@ -32,12 +33,8 @@ def read_frame(path: Path) -> dict[str, Values]:
         If a package is missing, the file cannot be read, has no rows, or its parts do not fit.
     """
     package, read = ("rdata", _of_r) if ending(path) in R else ("fastparquet", _of_parquet)
-    columns: dict[str, Values] = {}
     try:
-        for name, values in read(path):
-            if name in columns:
-                raise _named_twice(name, path)
-            columns[name] = _plain(values)
+        columns = [(name, _plain(values)) for name, values in read(path)]
     except ImportError:
         raise DataError(
             f"{path.suffix} files need the package {package}, to read {path.name}:"
@@ -47,92 +44,150 @@ def read_frame(path: Path) -> dict[str, Values]:
         raise
     except Exception as error:  # a damaged file raises anything
         raise DataError(f"a table must be whole, got {path.name}: {in_one_line(error)}") from None
-    if not columns or not len(next(iter(columns.values()))):
+    if not columns or not len(columns[0][1]):
         raise DataError(f"a table must hold rows of values, got {path.name} with none")
     return columns
 
 
-def _named_twice(name: str, path: Path) -> DataError:
-    return DataError(
-        f"columns of a table must have different names, got {name!r} twice in {path.name}"
-    )
-
-
 def _plain(values: Values) -> Values:
-    """Return numbers as float64, and anything else as objects.
+    """Return whole numbers as they are, other numbers as float64, and anything else as objects.
 
     R's NA is a NaN of its own, at which NumPy warns when it becomes float32.
     """
     if isinstance(values, np.ma.MaskedArray):  # whole numbers of R of which some are not known
-        return np.where(np.ma.getmaskarray(values), np.nan, values.data)
+        missing = np.ma.getmaskarray(values)
+        return np.where(missing, np.nan, values.data) if missing.any() else values.data
     if values.dtype.kind not in NUMBERS:
         return values.astype(object)
+    if values.dtype.kind in "iu":  # an id of many digits
+        return values
     numbers = values.astype(np.float64)
     return np.where(np.isnan(numbers), np.nan, numbers)
 
 
 def _of_parquet(path: Path) -> Iterator[tuple[str, Values]]:
+    import pandas as pd
     from fastparquet import ParquetFile
 
     with path.open("rb") as file:
         frame = ParquetFile(file).to_pandas()
-    for name, values in frame.reset_index(drop=True).items():
-        if values.dtype.kind in NUMBERS:
-            yield str(name), values.to_numpy(np.float64, na_value=np.nan)
+    counts = isinstance(frame.index, pd.RangeIndex) and frame.index.name is None
+    for name, values in frame.reset_index(drop=counts).items():
+        is_known = values.notna()
+        if values.dtype.kind not in NUMBERS:
+            yield str(name), values.astype(object).where(is_known, None).to_numpy()
+        elif is_known.all():
+            yield str(name), values.to_numpy(getattr(values.dtype, "numpy_dtype", values.dtype))
         else:
-            yield str(name), values.astype(object).where(values.notna(), None).to_numpy()
+            yield str(name), values.to_numpy(np.float64, na_value=np.nan)
 
 
 def _of_r(path: Path) -> Iterator[tuple[str, Values]]:
     import rdata
     from rdata.conversion import DEFAULT_CLASS_MAP
 
-    # pandas has no columns that are matrices
-    own: dict[str | bytes, Any] = {"data.frame": _frame, "Date": _days, "POSIXct": _seconds}
-    classes = {**DEFAULT_CLASS_MAP, **own}
+    own: dict[str | bytes, Any] = {
+        "data.frame": _frame, "Date": _moments("D"), "POSIXct": _moments("s"),
+        "POSIXlt": _refuse_parts_of_a_date, "integer64": _whole,
+    }  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that a class, such as that of a formula, is not known
-        content = rdata.conversion.convert(rdata.parser.parse_file(path), classes)
-    found: dict[str, Any] = {}
-    for name, part in _parts(content, ""):
-        if name in found and not np.array_equal(found[name], part):
-            raise _named_twice(name, path)
-        found[name] = part
-    lengths = {len(part) for part in found.values() if len(part) > 1}
+        parsed = rdata.parser.parse_file(path)
+        content = rdata.conversion.convert(parsed, {**DEFAULT_CLASS_MAP, **own})
+    parts = list(_parts(content, path.stem))
+    lengths = {len(part) for _, part in parts if len(part) > 1}
     if len(lengths) > 1:
-        shapes = [f"{name or 'it'} {part.shape}" for name, part in found.items()][:COUNTED]
+        shapes = [f"{name} {part.shape}" for name, part in parts][:COUNTED]
         raise DataError(
             f"an R file must hold one table, got parts of different lengths in {path.name}:"
             f" {', '.join(shapes)}; save one of them by saveRDS"
         )
-    for name, part in found.items():
-        if len(part) in (lengths or {1}):
-            yield from _columns_of(name, part)
+    parts = [(name, part) for name, part in parts if len(part) in (lengths or {1})]
+    if (rows := _common_names(parts, path)) is not None:
+        yield ROW_NAMES, np.array(rows, dtype=object)
+    seen: dict[str, list[str]] = {}
+    for name, part in parts:
+        for column, values in _columns_of(name, part):
+            if column != ROW_NAMES and seen.get(column) != (cells := [*map(str, values)]):
+                seen[column] = cells  # two data frames may share a column
+                yield column, values
 
 
 def _frame(content: Mapping[str, Any], attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a data frame as its columns, after the names of its rows where they are words."""
+    """Return a data frame as its columns, after the names of its rows where they are words.
+
+    pandas has no columns that are matrices.
+    """
+    given = [str(name) for name in attributes["names"]]
+    if twice := {name for name in given if given.count(name) > 1}:
+        raise DataError(f"columns of a data frame must have different names, got {sorted(twice)}")
+    for name, values in content.items():
+        if isinstance(values, list):
+            where = f"got a list in {str(name)!r}"
+            raise DataError(f"a column of a data frame must be a vector, {where}")
     names = np.asarray(attributes.get(ROW_NAMES, []))
     return {**({ROW_NAMES: names} if names.dtype.kind in "UO" else {}), **content}
 
 
-def _days(content: Values, _: Mapping[str, Any]) -> Values:
-    return np.asarray(content).astype("datetime64[D]").astype(str)
+def _moments(unit: str) -> Any:
+    """Return the constructor of a class of moments that R counts from 1970 in days or seconds."""
+
+    def construct(content: Any, _: Mapping[str, Any]) -> Values:
+        counts = np.ma.masked_invalid(np.ma.asarray(content).astype(np.float64))
+        text = counts.filled(0.0).astype(f"datetime64[{unit}]").astype(str).astype(object)
+        text[np.ma.getmaskarray(counts)] = None
+        return np.asarray(text)
+
+    return construct
 
 
-def _seconds(content: Values, _: Mapping[str, Any]) -> Values:
-    return np.asarray(content).astype("datetime64[s]").astype(str)
+def _refuse_parts_of_a_date(_: Any, __: Mapping[str, Any]) -> None:
+    raise DataError("a column of dates must be of the class POSIXct or Date, got POSIXlt")
+
+
+def _whole(content: Any, _: Mapping[str, Any]) -> Values:
+    """Return the whole numbers of bit64, which are stored in the bits of doubles."""
+    found = np.asarray(content, dtype=np.float64).view(np.int64)
+    return np.ma.masked_equal(found, MISSING_64)
 
 
 def _parts(content: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """Yield the vectors and matrices of what R saved, the columns of a data frame by their own."""
+    """Yield the vectors and matrices of what R saved, the columns of a data frame by their own.
+
+    R keeps variables of its own, such as ``.Random.seed``, under names with a dot before.
+    """
     if isinstance(content, Mapping):
         for key, value in content.items():
-            yield from _parts(value, str(key))
+            if not str(key).startswith("."):
+                yield from _parts(value, str(key))
     elif hasattr(content, "codes") and hasattr(content, "to_numpy"):  # a factor
-        yield name, content.to_numpy()
+        yield name, np.asarray(content.astype(object))
     elif getattr(content, "ndim", 0) in (1, 2):
         yield name, content
+
+
+def _common_names(parts: list[tuple[str, Any]], path: Path) -> list[str] | None:
+    """Return the names that all parts that name their rows give them; None if none does."""
+    found = {name: rows for name, part in parts if (rows := _names_of_rows(name, part))}
+    first = next(iter(found), None)
+    for name, rows in found.items():
+        if first is not None and rows != found[first]:
+            raise DataError(
+                f"the parts of an R file must name their rows alike, but {name} of {path.name} has"
+                f" other names than {first}: save each by saveRDS, and name one by --targets"
+            )
+    return None if first is None else found[first]
+
+
+def _names_of_rows(name: str, part: Any) -> list[str] | None:
+    """Return the names that a part gives to its rows; None if it gives none, or counts them."""
+    if name == ROW_NAMES:
+        return [*map(str, part)]
+    rows = dict(getattr(part, "coords", {})).get(getattr(part, "dims", ("",))[0])
+    if rows is None or rows.ndim != 1:
+        return None
+    found = [*map(str, rows.values)]
+    return None if found == [str(k + 1) for k in range(len(found))] else found
 
 
 def _columns_of(name: str, part: Any) -> Iterator[tuple[str, Values]]:
@@ -144,11 +199,8 @@ def _columns_of(name: str, part: Any) -> Iterator[tuple[str, Values]]:
     if values.ndim == 1:
         yield name, values
         return
-    given = dict(getattr(part, "coords", {}))
-    rows, columns = (given.get(dim) for dim in getattr(part, "dims", ("", "")))
-    if rows is not None and rows.values.tolist() != [str(k + 1) for k in range(len(values))]:
-        yield f"{name} {ROW_NAMES}".strip(), rows.values
+    columns = dict(getattr(part, "coords", {})).get(getattr(part, "dims", ("", ""))[1])
     labels = range(1, values.shape[1] + 1) if columns is None else columns.values
     for number, label in enumerate(labels):
-        is_word = columns is not None and not re.search(r"\d", str(label))
-        yield str(label) if is_word else f"{name} {label}".strip(), values[:, number]
+        is_word = not re.search(r"\d", str(label))
+        yield str(label) if is_word else f"{name}_{label}", values[:, number]

@@ -165,7 +165,8 @@ def references_among(
     for wanted in (*named.targets, named.ids, named.split, named.weights):
         if wanted is not None and wanted not in by_name:
             raise DataError(
-                f"a column must be one of {', '.join(by_name)} in {path.name}, got {wanted!r}"
+                f"a column must be one of {', '.join(by_name) or 'none'} in {path.name}, got"
+                f" {wanted!r}"
             )
     told = (*named.targets, named.ids, named.split, named.weights, *named.others)
     free = [column for column in columns if column.name not in told]

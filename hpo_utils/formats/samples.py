@@ -124,7 +124,8 @@ def samples_of_table(path: Path, named: Named, inputs_only: bool = False) -> Sam
         for column in columns
         if column.name not in inside and not (inputs_only and is_damaged(column))
     ]
-    found = references_among(others, path, named, needed=False) if others else None
+    asked = others or named.ids is not None
+    found = references_among(others, path, named, needed=False) if asked else None
     ids = None if found is None else found.ids
     remarks = []
     if found is not None and ids is not None and len(set(ids)) < len(ids):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hpo_utils.base.errors import DataError
 from hpo_utils.formats.endings import ASD, JCAMP, OMNIC, OPUS, SPC, SVC, ending
 from hpo_utils.formats.sources import in_one_line
-from hpo_utils.formats.tables import numbers_in
+from hpo_utils.formats.tables import PLACES, numbers_in
 
 UNITS = {
     "XWAVEN": "1/cm",
@@ -186,6 +186,8 @@ def _of_asd(path: Path) -> Curves:
     counts = np.frombuffer(content, kind, length, ASD_HEAD).astype(np.float64)
     x = first + step * np.arange(length)
     at = ASD_HEAD + length * kind.itemsize
+    if len(content) < at + 2 and content[:3] != b"ASD":  # the first version ends here
+        raise ValueError("it ends before the white reference")
     if content[at : at + 2] != b"\xff\xff":  # true
         return x, counts, "nm", "counts"
     (n_described,) = struct.unpack_from("<h", content, at + 18)  # after two times
@@ -197,18 +199,20 @@ def _of_asd(path: Path) -> Curves:
 def _of_svc(path: Path) -> Curves:
     """Read text of Spectra Vista (.sig) or Spectral Evolution (.sed): the last column.
 
-    It is the reflectance, if the file has one. Detectors that overlap stay one after the other.
+    It is the reflectance, if the file has one. Detectors that overlap stay one after the other. A
+    comma separates decimals.
     """
     lines = [line.strip() for line in path.read_text(errors="replace").splitlines()]
     start = next((i for i, line in enumerate(lines) if line.lower() in ("data:", "data=")), None)
     if start is None:
         raise ValueError("no line 'data' stands above its values")
     body = [line for line in lines[start + 1 :] if line]
-    name = "reflectance [%]"
+    names = ["wavelength", "reflectance [%]"]
     if body and numbers_in(body[0].split()) is None:
-        name, body = body[0].split("\t")[-1], body[1:]
-    values = np.loadtxt(body, ndmin=2)
+        names, body = body[0].split("\t"), body[1:]
+    values = np.loadtxt([line.replace(",", ".") for line in body], ndmin=2)
     told = next((line for line in lines[:start] if line.startswith("Channels:")), "")
     if told and int(told.split(":")[1]) != len(values):
         raise ValueError(f"its header says {told}, but it holds {len(values)}")
-    return values[:, 0], values[:, -1], "nm", name
+    place = next((k for k, name in enumerate(names) if PLACES.match(name)), 0)  # not Chan.#
+    return values[:, place], values[:, -1], "nm", names[-1]

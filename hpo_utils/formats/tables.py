@@ -11,10 +11,12 @@ import csv
 import gzip
 import re
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, overload
 
@@ -24,6 +26,7 @@ from numpy.typing import NDArray
 from hpo_utils.base.errors import DataError
 from hpo_utils.formats.endings import GZIP, PARQUET, SHEETS, R, ending
 from hpo_utils.formats.frames import read_frame
+from hpo_utils.formats.sources import NUMBERS
 
 # what the places of a spectrum are called
 PLACES = re.compile(
@@ -37,11 +40,14 @@ NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)(e[-+]?\d+)?", re.IGNORECASE)
 THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
 PLAIN = frozenset("0123456789.+-eE")
 INFINITE = frozenset({"inf", "+inf", "-inf", "infinity", "-infinity"})
+WITHOUT_COMMA = re.compile(r"[-+]?(\d{3,}|\d*\.\d+)")
 STATISTICS = frozenset({
-    "mean", "average", "avg", "sd", "std", "stdev", "std dev", "std. dev", "rsd", "cv", "median",
-    "min", "minimum", "max", "maximum", "sum", "total", "mittelwert", "moyenne", "平均", "標準偏差",
+    "mean", "meanvalue", "average", "averagevalue", "avg", "sd", "std", "stdev", "stddev",
+    "standarddeviation", "rsd", "cv", "median", "min", "minimum", "max", "maximum", "sum", "total",
+    "mittelwert", "standardabweichung", "moyenne", "écarttype", "平均", "標準偏差",
 })  # fmt: skip
-AT_END = 8  # rows in which they may stand
+NOT_LETTERS = re.compile(r"\(.*\)|[^\w]|_")
+LABELS = 3  # columns in which a row may be named
 NAMELESS = "column "  # begins the name of a column without one, before its number
 WITH_UNIT = re.compile(r"(?P<name>.*?)\s*(\[(?P<square>[^\]]*)\]|\((?P<round>[^)]*)\))\s*")
 
@@ -98,12 +104,12 @@ def read_table(path: Path) -> list[Column]:
 @lru_cache(maxsize=2)
 def _kept(path: Path, size: int, mtime_ns: int) -> tuple[Column, ...]:
     """Return the columns of a table of this size, written at this time."""
-    return tuple(_columns_of(path))
+    columns = _of_frame(path) if ending(path) in (*PARQUET, *R) else _columns_of(path)
+    _refuse_statistics(columns, path)
+    return tuple(columns)
 
 
 def _columns_of(path: Path) -> list[Column]:
-    if ending(path) in (*PARQUET, *R):
-        return _of_frame(path)
     rows = _rows_of_sheet(path) if ending(path) in SHEETS else _rows_of_text(path)
     header, units, body = _parts(rows)
     if not body:
@@ -117,10 +123,8 @@ def _columns_of(path: Path) -> list[Column]:
             )
     header = [name or f"{NAMELESS}{number}" for number, name in enumerate(header)]
     named = [_name_and_unit(name, unit) for name, unit in zip(header, units, strict=True)]
-    twice = sorted({name for name, _ in named if [n for n, _ in named].count(name) > 1})
-    if twice:
-        raise DataError(f"columns of a table must have different names, got {twice} in {path.name}")
-    _refuse_statistics(body, path)
+    _refuse_twice([name for name, _ in named], path)
+    _refuse_thousands("the header", [name for name, _ in named], path)
     columns = []
     for (name, unit), cells in zip(named, zip(*body, strict=True), strict=True):
         _refuse_thousands(name, cells, path)
@@ -129,41 +133,55 @@ def _columns_of(path: Path) -> list[Column]:
     return columns
 
 
-def _refuse_statistics(body: Sequence[Sequence[str]], path: Path) -> None:
-    """Refuse a table whose last rows are not samples, but what was computed from them."""
-    firsts = [next((cell for cell in row if cell), "") for row in body]
-    for word in firsts[-AT_END:]:
-        if word.lower().rstrip(".: ") in STATISTICS and firsts.count(word) == 1:
-            number = firsts.index(word) + 1
+def _of_frame(path: Path) -> list[Column]:
+    """Return the columns of a file that says itself what is a number."""
+    columns = []
+    for name, values in read_frame(path):
+        cells = TypedCells(values)
+        known = values.dtype.kind in NUMBERS
+        numbers = values.astype(np.float64) if known else numbers_in(list(cells))
+        columns.append(Column(*_name_and_unit(name, ""), cells, numbers))
+    _refuse_twice([column.name for column in columns], path)
+    return columns
+
+
+def _refuse_twice(names: list[str], path: Path) -> None:
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
+        raise DataError(f"columns of a table must have different names, got {twice} in {path.name}")
+
+
+def _refuse_statistics(columns: list[Column], path: Path) -> None:
+    """Refuse a table whose last rows are not samples, but what was computed from them.
+
+    Such words above the last rows are levels of a factor.
+    """
+    for cells in (column.cells for column in columns[:LABELS] if column.numbers is None):
+        words = [NOT_LETTERS.sub("", cell.lower()) for cell in cells]
+        n_last = sum(1 for _ in takewhile(lambda w: w in STATISTICS | {"n"}, reversed(words)))
+        above, last = words[: len(words) - n_last], words[len(words) - n_last :]
+        if above and STATISTICS & {*last} and not STATISTICS & {*above}:
             raise DataError(
-                f"each row of a table must be a sample or a time, got {word!r} in row {number} of"
-                f" {path.name}: remove what was computed from the others"
+                f"each row of a table must be a sample or a time, got {cells[len(above)]!r} in row"
+                f" {len(above) + 1} of {path.name}: remove what was computed from the others, or"
+                " give the sample another name"
             )
 
 
 def _refuse_thousands(name: str, cells: Sequence[str], path: Path) -> None:
     """Refuse a column in which a comma may separate thousands: 998 stands beside 1,003.
 
-    All its commas stand before three digits, and whole numbers of three digits are beside them.
+    All its commas stand before three digits, and beside them is a decimal point, or a whole number
+    of three digits or more.
     """
     if "," not in "".join(cells):
         return
     commas = [cell for cell in cells if "," in cell]
-    whole = next((cell for cell in cells if len(cell) == 3 and cell.isdigit()), None)
-    if whole and all(map(THOUSANDS.fullmatch, commas)):
+    other = next((cell for cell in cells if WITHOUT_COMMA.fullmatch(cell)), None)
+    if other and all(map(THOUSANDS.fullmatch, commas)):
         raise DataError(
-            f"a comma must separate decimals, got {commas[0]!r} beside {whole!r} in {name} of"
+            f"a comma must separate decimals, got {commas[0]!r} beside {other!r} in {name} of"
             f" {path.name}: write thousands without it, or all values with the same decimals"
         )
-
-
-def _of_frame(path: Path) -> list[Column]:
-    """Return the columns of a file that says itself what is a number."""
-    columns = []
-    for name, values in read_frame(path).items():
-        numbers = values if values.dtype.kind == "f" else None
-        columns.append(Column(*_name_and_unit(name, ""), TypedCells(values), numbers))
-    return columns
 
 
 def numbers_in(cells: Sequence[str]) -> NDArray[np.float64] | None:
@@ -202,7 +220,7 @@ def _as_text(cell: object) -> str:
     if cell is None or cell != cell:
         return ""
     if isinstance(cell, float):
-        return str(int(cell)) if cell.is_integer() and abs(cell) < 1e15 else repr(float(cell))
+        return str(int(cell)) if cell.is_integer() and abs(cell) < 2**53 else repr(float(cell))
     return str(cell)
 
 

@@ -2,12 +2,14 @@
 
 from itertools import chain
 
+import fastparquet
 import numpy as np
 import pandas as pd
 import pytest
 import rdata
 
 from hpo_utils.base.errors import DataError
+from hpo_utils.formats import frames
 from hpo_utils.formats.references import Named, read_references
 from hpo_utils.formats.samples import read_samples
 from hpo_utils.formats.tables import read_table
@@ -147,8 +149,88 @@ def test_two_data_frames_side_by_side_share_a_column_or_are_refused(tmp_path):
     assert [column.name for column in read_table(path)] == ["id", "fat", "water"]
     other = frame(rows, id=text("c", "b", "a"), water=real([4, 5, 6]))
     path = save(tmp_path / "two.rda", {"one": one, "two": other})
-    with pytest.raises(DataError, match=r"different names, got 'id' twice in two\.rda"):
+    with pytest.raises(DataError, match=r"different names, got \['id'\] in two\.rda"):
         read_table(path)
+
+
+def test_parts_that_name_their_rows_otherwise_are_refused(tmp_path):
+    spectra, columns = np.zeros((3, 9)), [str(1100 + k) for k in range(9)]
+    names = ["a", "b", "c"]
+    alike = {
+        "lab": frame(text(*names), fat=real([1, 2, 3])), "X": matrix(spectra, names, columns)
+    }  # fmt: skip
+    found = read_table(save(tmp_path / "a.rda", alike))
+    assert [column.name for column in found[:3]] == ["row.names", "fat", "X_1100"]
+    assert list(found[0].cells) == names
+    other = {**alike, "X": matrix(spectra, names[::-1], columns)}
+    with pytest.raises(DataError, match="name their rows alike, but X of a.rda has other names th"):
+        read_table(save(tmp_path / "a.rda", other))
+
+
+def test_a_name_that_ends_in_a_digit_is_no_place(tmp_path):
+    content = {"X1": matrix(np.arange(400.0).reshape(10, 40)), "fat": real(range(10))}
+    found = read_samples(save(tmp_path / "a.rda", content), Named())
+    assert found.values.shape == (10, 40)
+    assert (found.channels, found.references.names) == (["X1"], ["fat"])
+
+
+def test_axes_of_a_matrix_that_have_names_themselves(tmp_path):
+    spectra, columns = np.arange(90.0).reshape(10, 9), [str(1100 + k) for k in range(9)]
+    named = several([NULL], text(*columns), names=text("", "nm"))
+    content = real(spectra.T.ravel(), dim=whole(spectra.shape), dimnames=named)
+    found = read_samples(save(tmp_path / "x.rds", content), Named())
+    np.testing.assert_array_equal(found.values, spectra)
+    assert (found.axis.first, found.channels) == (1100.0, ["x"])
+
+
+def test_what_r_keeps_in_classes_of_its_own(tmp_path):
+    bits = np.array([2**60 + 1, np.iinfo(np.int64).min]).view(np.float64)
+    rdata.write_rds(tmp_path / "bits.rds", pd.DataFrame({"id": bits}))
+    parsed = rdata.parser.parse_file(tmp_path / "bits.rds")
+    found = frames._whole(rdata.conversion.convert(parsed)["id"].to_numpy(), {})
+    assert found.tolist() == [2**60 + 1, None]
+    content = frame(
+        whole([1, 2]), day=whole([20000, "NA"], **{"class": text("IDate", "Date")}),
+        at=real([1.5, "NA"], **{"class": text("POSIXct", "POSIXt")}),
+        level=whole([1, 2], levels=text("0.1", "0.2"), **{"class": text("factor")}),
+    )  # fmt: skip
+    day, at, level = read_table(save(tmp_path / "a.rds", content))
+    assert list(day.cells) == ["2024-10-04", ""]
+    assert list(at.cells) == ["1970-01-01T00:00:01", ""]
+    np.testing.assert_array_equal(level.numbers, [0.1, 0.2])  # a factor, as R once read numbers
+
+
+def test_what_a_workspace_holds_besides(tmp_path):
+    content = {".Random.seed": whole(range(626)), "fat": real([1, 2, 3])}
+    (fat,) = read_table(save(tmp_path / "a.RData", content))
+    assert fat.name == "fat"
+    (alone,) = read_table(save(tmp_path / "protein.rds", real([1, 2, 3])))
+    assert alone.name == "protein"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            several(real([1]), real([2]), names=text("a", "a"),
+                    **{"class": text("data.frame"), "row_names": whole([1])}),
+            r"different names, got \['a'\]",
+        ),
+        (frame(whole([1]), a=several(real([1]))), "must be a vector, got a list in 'a'"),
+        (frame(whole([1]), **{"fat [%]": real([1]), "fat [g]": real([1])}), r"got \['fat'\]"),
+    ],
+)  # fmt: skip
+def test_columns_that_would_be_lost_are_refused(tmp_path, content, said):
+    with pytest.raises(DataError, match=said):
+        read_table(save(tmp_path / "a.rds", content))
+
+
+def test_the_index_of_a_parquet_file_names_its_rows(tmp_path):
+    index = pd.Index([20240101000000001, 20240101000000003], name="sample")
+    fastparquet.write(str(tmp_path / "a.parquet"), pd.DataFrame({"fat": [1.0, 2.0]}, index=index))
+    ids, fat = read_table(tmp_path / "a.parquet")
+    assert list(ids.cells) == ["20240101000000001", "20240101000000003"]
+    assert (ids.name, fat.name) == ("sample", "fat")
 
 
 def test_parts_of_different_lengths_are_refused_by_name(tmp_path):

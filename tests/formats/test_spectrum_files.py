@@ -199,8 +199,10 @@ def test_counts_of_a_spectroradiometer_are_seen_against_its_white_reference(tmp_
     np.testing.assert_array_equal(found.values, [Y])
     assert found.channels == ["counts"]
     write_asd(path, white=[1.0])
-    with pytest.raises(DataError, match=r"must be whole, got leaf\.asd"):
-        read_recording(path)
+    for length in (-10, 484 + 5 * 8):  # within the white reference, and before it
+        path.write_bytes(path.read_bytes()[:length])
+        with pytest.raises(DataError, match=r"must be whole, got leaf\.asd"):
+            read_recording(path)
     write_asd(path, white=[2.0] * 5, kind="<f4")
     np.testing.assert_allclose(read_recording(path).values, [np.array(Y) / 2], rtol=1e-6)
 
@@ -218,6 +220,14 @@ def test_text_of_a_spectroradiometer(tmp_path, name, head, channel):
     path.write_text(path.read_text()[:-14])  # within the last row
     with pytest.raises(DataError, match=rf"must be whole, got {name}"):
         read_recording(path)
+
+
+def test_a_column_of_channels_is_no_axis_and_a_comma_separates_decimals(tmp_path):
+    head = "Data:\nChan.#\tWvl\tReflect. %\n"
+    (tmp_path / "a.sed").write_text(head + "0\t350,0\t1,5\n1\t351,0\t2,5\n")
+    found = read_recording(tmp_path / "a.sed")
+    assert (found.axis.first, found.axis.last) == (350.0, 351.0)
+    np.testing.assert_array_equal(found.values, [[1.5, 2.5]])
 
 
 def test_a_text_of_a_spectroradiometer_that_lacks_rows(tmp_path):

@@ -199,6 +199,14 @@ def test_what_is_no_table_is_refused_in_a_sentence(tmp_path, content, name, said
         ('id,fat\na,998\nb,"1,003"\n', "write thousands without it"),
         ("id,fat\na,1\nb,2\nMean,1.5\nSD,0.7\n", "got 'Mean' in row 3 of a.csv: remove what"),
         ("id;fat\na;1\n;\n平均;1\n", "got '平均' in row 2"),
+        (
+            "no,sample,fat\n1,a,1\n2,b,3\n3,Mean (n=2),2\n4,Std.Dev.,1\n",
+            "got 'Mean (n=2)' in row 3",
+        ),
+        ("id,fat\na,1\nb,2\nMean,1.5\nn,2\n", "got 'Mean' in row 3"),
+        ("id;fat\na;998.5\nb;1,003\n", "got '1,003' beside '998.5'"),
+        ("id;fat\na;-998\nb;-1,003\n", "got '-1,003' beside '-998'"),
+        ("id;990;998;1,000;1,002\na;1;2;3;4\n", "beside '990' in the header"),
     ],
 )
 def test_what_looks_like_a_sample_or_a_number_and_is_none_is_refused(tmp_path, content, said):
@@ -208,8 +216,12 @@ def test_what_looks_like_a_sample_or_a_number_and_is_none_is_refused(tmp_path, c
 
 
 @pytest.mark.parametrize(
-    "body", ["a;1,003\nb;0,998", "a;1,003\nb;99", "min;1\nmax;2\nmin;3\nmax;4"]
-)
+    "body",
+    [
+        "a;1,003\nb;0,998", "a;1,003\nb;99", "min;1\nmax;2\nmin;3\nmax;4",
+        "min;1\nmid;2\nmax;3",
+    ],
+)  # fmt: skip
 def test_decimal_commas_and_levels_of_a_factor_are_read(tmp_path, body):
     (tmp_path / "a.csv").write_text(f"id;fat\n{body}\n")
     assert read_table(tmp_path / "a.csv")[1].numbers is not None
@@ -221,15 +233,17 @@ def test_parquet_says_itself_what_is_a_number(tmp_path):
             "id": ["a", "b", None],
             "flow [L/min]": [1.5, np.nan, 2.5],
             "n": pd.array([1, None, 3], "Int32"),
+            "used": pd.array([True, False, True], "boolean"),
             "850.5 nm": np.array([0.1, 0.2, 0.3], np.float32),
         }
     )
     fastparquet.write(str(tmp_path / "a.parquet"), frame)
-    ids, flow, n, spectrum = read_table(tmp_path / "a.parquet")
+    ids, flow, n, used, spectrum = read_table(tmp_path / "a.parquet")
     assert (ids.numbers, list(ids.cells)) == (None, ["a", "b", ""])
     assert (flow.name, flow.unit, n.cells[:]) == ("flow", "L/min", ["1", "", "3"])
     np.testing.assert_array_equal(flow.numbers, [1.5, np.nan, 2.5])
     np.testing.assert_array_equal(n.numbers, [1, np.nan, 3])
+    np.testing.assert_array_equal(used.numbers, [1, 0, 1])
     np.testing.assert_allclose(spectrum.numbers, [0.1, 0.2, 0.3], rtol=1e-6)
     for content in (b"", b"PAR1 and no more"):
         (tmp_path / "b.parquet").write_bytes(content)

@@ -426,6 +426,18 @@ def test_a_test_part_of_another_kind_is_refused(tmp_path, change, said):
     assert not (tmp_path / "meat").exists()
 
 
+def test_an_id_column_that_only_one_table_has_is_refused(tmp_path):
+    rows = [",".join(map(str, range(k, k + 9))) for k in range(12)]
+    head = ",".join(str(1100 + 2 * k) for k in range(9))
+    (tmp_path / "x.csv").write_text("\n".join([head, *rows]))
+    (tmp_path / "lab.csv").write_text("sample,fat\n" + "\n".join(f"s{k},{k}" for k in range(12)))
+    asked = Request(
+        [tmp_path / "x.csv"], tmp_path / "out", tmp_path / "lab.csv", id_column="sample"
+    )
+    with pytest.raises(DataError, match=r"must be one of none in x\.csv, got 'sample'"):
+        import_files(asked)
+
+
 def test_tables_without_a_header_are_joined_by_their_order(tmp_path):
     """Both have a column 0, which is no name."""
     x = RNG.normal(size=(12, 10)).round(5)
