@@ -28,7 +28,7 @@ MARKS = ("<", ">", "~", "n.d", "nd", "err", "#")  # begin what stands for a valu
 NEARLY = 0.5  # of the rows: so many words for parts, or numbers, are no chance
 ID_WORDS = (
     "id", "sample", "sampleid", "sampleno", "samplename", "samplenumber", "specimen", "name",
-    "group", "groups", "file", "filename", "recording", "spectrum",
+    "group", "groups", "file", "filename", "recording", "spectrum", "rownames",
 )  # fmt: skip
 COUNTERS = ("column0", "index", "unnamed:0", "no", "nr", "#")  # if they count the rows
 MIN_IDS = 24  # groups that fill three parts; fewer ids name classes, unless there are few rows

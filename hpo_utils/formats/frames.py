@@ -75,7 +75,13 @@ def _of_parquet(path: Path) -> Iterator[tuple[str, Values]]:
     for name, values in frame.reset_index(drop=counts).items():
         is_known = values.notna()
         if values.dtype.kind not in NUMBERS:
-            yield str(name), values.astype(object).where(is_known, None).to_numpy()
+            found = values.astype(object).where(is_known, None).to_numpy()
+            if strange := {type(each).__name__ for each in found} & {"bytes", "list", "ndarray"}:
+                raise DataError(
+                    f"a column of a table must hold numbers, words or times, got {strange.pop()} in"
+                    f" {name} of {path.name}"
+                )
+            yield str(name), found
         elif is_known.all():
             yield str(name), values.to_numpy(getattr(values.dtype, "numpy_dtype", values.dtype))
         else:
@@ -181,12 +187,12 @@ def _common_names(parts: list[tuple[str, Any]], path: Path) -> list[str] | None:
 
 def _names_of_rows(name: str, part: Any) -> list[str] | None:
     """Return the names that a part gives to its rows; None if it gives none, or counts them."""
-    if name == ROW_NAMES:
-        return [*map(str, part)]
     rows = dict(getattr(part, "coords", {})).get(getattr(part, "dims", ("",))[0])
+    if name == ROW_NAMES:
+        rows = part
     if rows is None or rows.ndim != 1:
         return None
-    found = [*map(str, rows.values)]
+    found = [str(each) for each in np.asarray(rows)]
     return None if found == [str(k + 1) for k in range(len(found))] else found
 
 

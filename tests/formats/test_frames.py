@@ -174,6 +174,15 @@ def test_a_name_that_ends_in_a_digit_is_no_place(tmp_path):
     assert (found.channels, found.references.names) == (["X1"], ["fat"])
 
 
+def test_names_of_rows_that_are_numbers_are_no_target(tmp_path):
+    content = {"fat": real([1, 2, 3])}
+    counted = save(tmp_path / "a.rds", frame(text("1", "2", "3"), **content))
+    assert [column.name for column in read_table(counted)] == ["fat"]
+    drawn = save(tmp_path / "b.rds", frame(text("7", "4", "1"), **content))
+    found = read_references(drawn)
+    assert (found.names, found.ids) == (["fat"], ["7", "4", "1"])
+
+
 def test_axes_of_a_matrix_that_have_names_themselves(tmp_path):
     spectra, columns = np.arange(90.0).reshape(10, 9), [str(1100 + k) for k in range(9)]
     named = several([NULL], text(*columns), names=text("", "nm"))
@@ -231,6 +240,12 @@ def test_the_index_of_a_parquet_file_names_its_rows(tmp_path):
     ids, fat = read_table(tmp_path / "a.parquet")
     assert list(ids.cells) == ["20240101000000001", "20240101000000003"]
     assert (ids.name, fat.name) == ("sample", "fat")
+
+
+def test_a_column_of_bytes_is_refused(tmp_path):
+    fastparquet.write(str(tmp_path / "a.parquet"), pd.DataFrame({"raw": [b"a", b"b"]}))
+    with pytest.raises(DataError, match="must hold numbers, words or times, got bytes in raw of"):
+        read_table(tmp_path / "a.parquet")
 
 
 def test_parts_of_different_lengths_are_refused_by_name(tmp_path):
