@@ -111,11 +111,13 @@ def _of_r(path: Path) -> Iterator[tuple[str, Values]]:
     parts = [(name, part) for name, part in parts if len(part) in (lengths or {1})]
     if (rows := _common_names(parts, path)) is not None:
         yield ROW_NAMES, np.array(rows, dtype=object)
-    seen: dict[str, list[str]] = {}
+    seen: dict[str, Values] = {}
     for name, part in parts:
         for column, values in _columns_of(name, part):
-            if column != ROW_NAMES and seen.get(column) != (cells := [*map(str, values)]):
-                seen[column] = cells  # two data frames may share a column
+            # two data frames may share a column; others of one name are refused later
+            known = column in seen and [*map(str, seen[column])] == [*map(str, values)]
+            if column != ROW_NAMES and not known:
+                seen[column] = values
                 yield column, values
 
 
