@@ -1,8 +1,15 @@
-"""Time and peak memory of importing a folder of recordings, against reading its files alone."""
+"""Time and peak memory of importing a folder of recordings, against reading its files alone.
+
+    python benchmarks/many_recordings.py [--recordings 2000] [--length 50000] [--cold]
+
+Without ``--cold`` both find the files in memory; with it, which needs Linux and root, both read
+them from the disk.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import subprocess
 import sys
@@ -28,16 +35,26 @@ def write_recordings(folder: Path, n_recordings: int, length: int) -> None:
     (folder / "flows.csv").write_text("\n".join(rows))
 
 
-def read_alone(folder: Path) -> float:
+def forget_files() -> None:
+    """Have Linux drop what it keeps of files in memory."""
+    os.sync()
+    Path("/proc/sys/vm/drop_caches").write_text("1")
+
+
+def read_alone(folder: Path, cold: bool) -> float:
     """Return the seconds that reading all files takes."""
+    if cold:
+        forget_files()
     started = time.perf_counter()
     for file in sorted((folder / "runs").iterdir()):
         wavfile.read(file)
     return time.perf_counter() - started
 
 
-def import_all(folder: Path, out: Path) -> tuple[float, float]:
+def import_all(folder: Path, out: Path, cold: bool) -> tuple[float, float]:
     """Return seconds and peak memory in MB of ``python -m hpo_utils import``."""
+    if cold:
+        forget_files()
     command = [
         *(sys.executable, "-m", "hpo_utils", "import", str(folder / "runs")),
         *("--targets", str(folder / "flows.csv"), "--out", str(out), "--window", "5000"),
@@ -54,13 +71,17 @@ def main() -> None:
     parser.add_argument("--recordings", type=int, default=2000)
     parser.add_argument("--length", type=int, default=50_000)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--cold", action="store_true")
     options = parser.parse_args()
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_recordings(folder, options.recordings, options.length)
-        read_alone(folder)  # from the disk; afterwards both find the files in memory
+        read_alone(folder, cold=False)  # afterwards both find the files in memory
         pairs = [
-            (read_alone(folder), *import_all(folder, folder / f"out_{number}"))
+            (
+                read_alone(folder, options.cold),
+                *import_all(folder, folder / f"out_{number}", options.cold),
+            )
             for number in range(options.repeats)
         ]
     alone, imported, memory = (float(np.median(each)) for each in zip(*pairs, strict=True))
