@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from record import keep
+from record import keep, peak
 
 from hpo_utils.base.config import Config, load_config
 from hpo_utils.baselines.fitted import fit_baselines
@@ -41,18 +41,12 @@ def make_config(directory: Path, shape: tuple[int, int, int], n_trials: int) -> 
         some[:] = tone + rng.normal(0.0, 0.5, some.shape)
     x.flush()
     np.save(directory / "t.npy", t)
-    overrides = ["training.epochs=2", f"study.n_trials={n_trials}", "study.n_workers=1"]
+    overrides = ["training.epochs=2", f"study.n_trials={n_trials or 1}", "study.n_workers=1"]
     return load_config("params/signals.yaml", overrides, **{
         "dataset.x_train": str(directory / "x.npy"),
         "dataset.t_train": str(directory / "t.npy"),
         "paths.outputs_root": str(directory / "runs"),
     })  # fmt: skip
-
-
-def peak() -> int:
-    """Return the largest resident size of this process since ``forget_peak``, in bytes."""
-    status = Path("/proc/self/status").read_text()
-    return 1024 * int(next(line for line in status.splitlines() if "VmHWM" in line).split()[1])
 
 
 def forget_peak() -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import torch
-from record import keep
+from record import keep, peak
 
 from hpo_utils.base.config import Config, load_config
 from hpo_utils.data.preparation import prepare_data
@@ -43,12 +43,6 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as scratch:
         MEASURED[options.what](Path(scratch))
-
-
-def peak() -> int:
-    """Return the largest resident size of this process; ru_maxrss would count its parent's, too."""
-    status = Path("/proc/self/status").read_text()
-    return 1024 * int(next(line for line in status.splitlines() if "VmHWM" in line).split()[1])
 
 
 def settings(directory: Path) -> Config:

@@ -55,3 +55,12 @@ def _rounded(found: Any) -> Any:
     if isinstance(found, list | tuple):
         return [_rounded(value) for value in found]
     return float(f"{found:.4g}") if isinstance(found, float) else found
+
+
+def peak() -> int:
+    """Return the largest resident size of this process in bytes, on Linux.
+
+    ``ru_maxrss`` would count its parent's, too.
+    """
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(next(line for line in status.splitlines() if "VmHWM" in line).split()[1])
