@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,34 @@ Values = NDArray[Any]
 ROW_NAMES = "row.names"  # what R calls them
 COUNTED = 10  # shapes named in a message
 MISSING_64 = np.iinfo(np.int64).min  # NA of R's package bit64
+
+
+class TypedCells(Sequence[str]):
+    """Cells of a column that has a type, as text when they are asked for: few ever are."""
+
+    def __init__(self, values: NDArray[Any]) -> None:
+        self._values = values
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[str]: ...
+    def __getitem__(self, place: int | slice) -> str | list[str]:
+        if isinstance(place, slice):
+            return [as_text(value) for value in self._values[place]]
+        return as_text(self._values[place])
+
+
+def as_text(cell: object) -> str:
+    """Return a cell as text, empty for no value; a whole number loses the decimals of Excel."""
+    if cell is None or cell != cell:
+        return ""
+    if isinstance(cell, float):
+        return str(int(cell)) if cell.is_integer() and abs(cell) < 2**53 else repr(float(cell))
+    return str(cell)
 
 
 def read_frame(path: Path) -> list[tuple[str, Values]]:
@@ -177,29 +205,34 @@ def _parts(content: Any, name: str) -> Iterator[tuple[str, Any]]:
 def _common_names(parts: list[tuple[str, Any]], path: Path) -> list[str] | None:
     """Return the names that all parts that name their rows give them; None if none does."""
     found = {name: rows for name, part in parts if (rows := _names_of_rows(name, part))}
-    first = next(iter(found), None)
-    for name, rows in found.items():
-        if first is not None and rows != found[first]:
+    if not found:
+        return None
+    first, *others = found
+    for other in others:
+        if found[other] != found[first]:
             raise DataError(
-                f"the parts of an R file must name their rows alike, but {name} of {path.name} has"
+                f"the parts of an R file must name their rows alike, but {other} of {path.name} has"
                 f" other names than {first}: save each by saveRDS, and name one by --targets"
             )
-    return None if first is None else found[first]
+    return found[first]
 
 
 def _names_of_rows(name: str, part: Any) -> list[str] | None:
     """Return the names that a part gives to its rows; None if it gives none, or counts them."""
-    rows = dict(getattr(part, "coords", {})).get(getattr(part, "dims", ("",))[0])
-    if name == ROW_NAMES:
-        rows = part
+    rows = part if name == ROW_NAMES else _labels(part, 0)
     if rows is None or rows.ndim != 1:
         return None
     found = [str(each) for each in np.asarray(rows)]
     return None if found == [str(k + 1) for k in range(len(found))] else found
 
 
+def _labels(part: Any, axis: int) -> Any:
+    """Return the names along an axis, None without any; what has names is an xarray."""
+    return dict(part.coords).get(part.dims[axis]) if hasattr(part, "coords") else None
+
+
 def _columns_of(name: str, part: Any) -> Iterator[tuple[str, Values]]:
-    """Yield a vector, or the columns of a matrix, which is an xarray if it has names.
+    """Yield a vector, or the columns of a matrix.
 
     Words name columns alone, numbers after the matrix: they are places along an axis.
     """
@@ -207,7 +240,7 @@ def _columns_of(name: str, part: Any) -> Iterator[tuple[str, Values]]:
     if values.ndim == 1:
         yield name, values
         return
-    columns = dict(getattr(part, "coords", {})).get(getattr(part, "dims", ("", ""))[1])
+    columns = _labels(part, 1)
     labels = range(1, values.shape[1] + 1) if columns is None else columns.values
     for number, label in enumerate(labels):
         is_word = not re.search(r"\d", str(label))

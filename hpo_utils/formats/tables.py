@@ -18,14 +18,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
 from hpo_utils.formats.endings import GZIP, PARQUET, SHEETS, R, ending
-from hpo_utils.formats.frames import read_frame
+from hpo_utils.formats.frames import TypedCells, as_text, read_frame
 from hpo_utils.formats.sources import NUMBERS
 
 # what the places of a spectrum are called
@@ -63,25 +63,6 @@ class Column:
     unit: str
     cells: Sequence[str]
     numbers: NDArray[np.float64] | None
-
-
-class TypedCells(Sequence[str]):
-    """Cells of a column that has a type, as text when they are asked for: few ever are."""
-
-    def __init__(self, values: NDArray[Any]) -> None:
-        self._values = values
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    @overload
-    def __getitem__(self, place: int) -> str: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[str]: ...
-    def __getitem__(self, place: int | slice) -> str | list[str]:
-        if isinstance(place, slice):
-            return [_as_text(value) for value in self._values[place]]
-        return _as_text(self._values[place])
 
 
 def read_table(path: Path) -> list[Column]:
@@ -156,15 +137,19 @@ def _refuse_statistics(columns: list[Column], path: Path) -> None:
     Such words above the last rows are levels of a factor.
     """
     for cells in (column.cells for column in columns[:LABELS] if column.numbers is None):
-        words = [NOT_LETTERS.sub("", cell.lower()) for cell in cells]
-        n_last = sum(1 for _ in takewhile(lambda w: w in STATISTICS | {"n"}, reversed(words)))
-        above, last = words[: len(words) - n_last], words[len(words) - n_last :]
-        if above and STATISTICS & {*last} and not STATISTICS & {*above}:
+        last = [*takewhile(lambda word: word in {*STATISTICS, "n"}, map(_letters, reversed(cells)))]
+        n_above = len(cells) - len(last)
+        if n_above and STATISTICS & {*last} and not STATISTICS & {*map(_letters, cells[:n_above])}:
             raise DataError(
-                f"each row of a table must be a sample or a time, got {cells[len(above)]!r} in row"
-                f" {len(above) + 1} of {path.name}: remove what was computed from the others, or"
+                f"each row of a table must be a sample or a time, got {cells[n_above]!r} in row"
+                f" {n_above + 1} of {path.name}: remove what was computed from the others, or"
                 " give the sample another name"
             )
+
+
+def _letters(cell: str) -> str:
+    """Return a word in small letters, without points, blanks and what stands in brackets."""
+    return NOT_LETTERS.sub("", cell.lower())
 
 
 def _refuse_thousands(name: str, cells: Sequence[str], path: Path) -> None:
@@ -212,16 +197,7 @@ def _rows_of_sheet(path: Path) -> list[list[str]]:
         rows = CalamineWorkbook.from_path(str(path)).get_sheet_by_index(0).to_python()
     except (CalamineError, OSError, ValueError, IndexError) as error:
         raise DataError(f"a workbook must be readable, got {path.name}: {error}") from None
-    return [[_as_text(cell) for cell in row] for row in rows]
-
-
-def _as_text(cell: object) -> str:
-    """Return a cell as text, empty for no value; a whole number loses the decimals of Excel."""
-    if cell is None or cell != cell:
-        return ""
-    if isinstance(cell, float):
-        return str(int(cell)) if cell.is_integer() and abs(cell) < 2**53 else repr(float(cell))
-    return str(cell)
+    return [[as_text(cell) for cell in row] for row in rows]
 
 
 def _rows_of_text(path: Path) -> list[list[str]]:

@@ -32,6 +32,7 @@ from hpo_utils.trials.storage import best_of, score_of
 
 MAX_MINUTES = 180  # longer timelines are drawn in hours
 ABREAST = 10  # ends of parameters, or letters of a small panel, that stand side by side
+ASLANT: dict[str, Any] = {"rotation": 40, "rotation_mode": "anchor"}
 MAX_WORKERS = 25  # maximum number of labelled rows in a timeline
 SCORE_LABEL = "validation score (lower is better)"
 ENDINGS = {
@@ -240,14 +241,14 @@ def plot_parallel_coordinates(trials: Sequence[FrozenTrial]) -> Figure:
     plain_log_ticks(bar.ax.yaxis)
     crowded = len(names) > ABREAST
     above, below = ("left", "right") if crowded else ("center", "center")
-    turned: dict[str, Any] = {"rotation": 40, "rotation_mode": "anchor"} if crowded else {}
+    turned = ASLANT if crowded else {}
     for k, name in enumerate(names):
         low, high = _ends(distributions[name])
         axes.text(k, 1.04, high, ha=above, va="bottom", fontsize=8, **turned)
         axes.text(k, -0.04, low, ha=below, va="top", fontsize=8, **turned)
-    axes.set_xticks(range(len(names)), [short_name(name) for name in names], rotation=40)
+    axes.set_xticks(range(len(names)), [short_name(name) for name in names])
     for label in axes.get_xticklabels():
-        label.set(ha="right", rotation_mode="anchor")
+        label.set(ha="right", **ASLANT)
     axes.tick_params(axis="x", pad=34 if crowded else 16, length=0)
     axes.set(ylim=(-0.02, 1.02), yticks=[], xlim=(-0.4, len(names) - 0.6))
     axes.spines["left"].set_visible(False)
@@ -285,7 +286,7 @@ def _along(
         axis.set_ticks(range(len(words)), words)
         if which == "x" and len(" ".join(words)) > ABREAST:
             for label in axis.get_ticklabels():
-                label.set(rotation=40, ha="right", rotation_mode="anchor")
+                label.set(ha="right", **ASLANT)
         set_limits(-0.5, len(space.choices) - 0.5)
         return [space.choices.index(value) for value in values]
     assert isinstance(space, IntDistribution | FloatDistribution)

@@ -60,7 +60,7 @@ class Calibration:
 def relative_spread(
     spread: NDArray[Any], y: NDArray[Any], logarithmic: Sequence[int]
 ) -> NDArray[np.float64]:
-    """Return spreads about predictions ``y``, those of logarithmic targets as shares of them."""
+    """Return spreads or half widths about predictions ``y``, as shares of them if logarithmic."""
     found = spread.astype(np.float64)
     for k in logarithmic:
         found[:, k] /= np.maximum(y[:, k], TINY)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from hpo_utils.data.scaling import TINY, logarithms
+from hpo_utils.data.scaling import logarithms
 from hpo_utils.scores.calibration import Calibration, relative_spread
 from hpo_utils.scores.intervals import count_units
 from hpo_utils.scores.metrics import mean_of_measured, measured
@@ -25,9 +25,7 @@ class Coverage(TypedDict):
     calibrated: float  # share of samples inside the calibrated intervals
     half_width: float  # median half width, in the target's unit
     plain: float  # share inside if the intervals used the members' spread alone
-    relative: NotRequired[
-        float
-    ]  # median half width as a share of what is predicted, if logarithmic
+    relative: NotRequired[float]  # median half width over the prediction, if logarithmic
 
 
 def calibrate_spread(
@@ -133,8 +131,9 @@ def coverage(
         {"calibrated": float(held), "half_width": float(width), "plain": float(plain)}
         for held, width, plain in found
     ]
+    shares = relative_spread(half_width, mean, calibration.logarithmic)
     for k in calibration.logarithmic:
-        rows[k]["relative"] = float(np.median(half_width[:, k] / np.maximum(mean[:, k], TINY)))
+        rows[k]["relative"] = float(np.median(shares[:, k]))
     return rows
 
 
