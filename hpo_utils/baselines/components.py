@@ -64,7 +64,8 @@ class Components(Arrays):
         varies = scale > 1e-9 * np.maximum(np.abs(mean), 1e-9)
         inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=varies)
         inverse /= np.sqrt(max(int(varies.sum()), 1))  # so that all variances add up to one
-        standard = (features - mean) * inverse
+        standard = features - mean
+        standard *= inverse  # in place: of many samples, each copy is large
         margin = MARGIN / np.sqrt(max(int(varies.sum()), 1))
         arrays = {
             "mean": mean, "inverse_scale": inverse,
@@ -78,6 +79,12 @@ class Components(Arrays):
         standard = (features - self.mean) * self.inverse_scale
         kept = torch.minimum(torch.maximum(standard, self.low), self.high)
         return kept @ self.projection
+
+    def transform(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what ``forward`` does, of arrays and with few samples in memory at a time."""
+        return np.concatenate(
+            [self(torch.from_numpy(some)).numpy() for some in in_blocks(features)]
+        )
 
 
 def _directions(x: NDArray[np.float64], most: int) -> NDArray[np.float64]:
@@ -193,5 +200,13 @@ def some_of(values: NDArray[Any], most: int = MAX_SEEN) -> NDArray[Any]:
 
 def look(x: NDArray[Any], *kinds: str) -> list[NDArray[np.float64]]:
     """Return views (n_samples, n_features) of each kind, with a few samples in memory at a time."""
-    pieces = [views(torch.from_numpy(np.array(block)), *kinds) for block in in_blocks(x)]
-    return [np.concatenate([each.numpy() for each in kind]) for kind in zip(*pieces, strict=True)]
+    found: list[NDArray[np.float64]] = []
+    start = 0
+    for block in in_blocks(x):
+        pieces = views(torch.from_numpy(np.array(block)), *kinds)
+        if not found:  # pieces put together at the end would take twice the memory
+            found = [np.empty((len(x), piece.shape[1])) for piece in pieces]
+        for all_of_kind, piece in zip(found, pieces, strict=True):
+            all_of_kind[start : start + len(block)] = piece.numpy()
+        start += len(block)
+    return found

@@ -223,10 +223,10 @@ def _fit(data: PreparedData, names: Iterable[str] = ()) -> dict[str, dict[str, T
     is_given = not isinstance(data, Redealt)  # then a network sees the same
     components = load_sight(data).components if is_given else Components.of(linear)
     state: dict[str, Arrays] = {"components": components}
-    inputs, curves = components(torch.from_numpy(linear)).numpy(), None
+    inputs, curves = components.transform(linear), None
     if curvature:
-        state["curvature"] = Components.of(curvature[0])
-        curves = state["curvature"](torch.from_numpy(curvature[0])).numpy()
+        found = state["curvature"] = Components.of(curvature[0])
+        curves = found.transform(curvature[0])
     state[RIDGE], _ = fit_ridge(inputs, z, groups, weights)
     state[PLS] = fit_pls(inputs, z, groups, weights)
     state[PROCESS] = fit_gaussian_process(inputs, curves, z, weights)

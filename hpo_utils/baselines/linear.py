@@ -8,6 +8,8 @@ for new recordings.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -15,10 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hpo_utils.baselines.components import Array, Arrays, measured_together
+from hpo_utils.data.scaling import BLOCK_VALUES
 
 # of the penalty, relative to the components' total variance of about one
 ALPHAS = np.logspace(-7, 1, 17)
 N_FOLDS = 5
+Positions = NDArray[np.int64]
+Splits = list[tuple[Positions, Positions]]
 
 
 class LinearModel(Arrays):
@@ -36,7 +41,7 @@ class LinearModel(Arrays):
 
 
 def fit_ridge(
-    components: Array,
+    components: Array | NDArray[np.float32],
     z: Array,
     groups: NDArray[np.int64] | None,
     weights: NDArray[np.float32] | None = None,
@@ -53,43 +58,90 @@ def fit_ridge(
     counts = np.ones(len(z)) if weights is None else weights.astype(np.float64)
     for rows, columns in measured_together(z):
         own = None if groups is None else groups[rows]
-        x = components if len(rows) == len(components) else components[rows]
-        found = _fit_together(x, z[np.ix_(rows, columns)], own, counts[rows])
+        splits = [(rows[train], rows[held]) for train, held in folds(len(rows), own)]
+        found = _fit_together(components, z[:, columns], splits, counts)
         weight[:, columns], bias[columns], penalties[columns] = found
     model = LinearModel({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
     return model, float(np.exp(np.log(penalties).mean()))
 
 
 def _fit_together(
-    components: Array, z: Array, groups: NDArray[np.int64] | None, counts: Array
+    components: NDArray[Any], z: Array, splits: Splits, counts: Array
 ) -> tuple[Array, Array, Array]:
-    """Return weight (n, n_targets), bias and penalty (n_targets,) of targets without gaps."""
-    errors = np.zeros((len(ALPHAS), z.shape[1]))
-    for train, held in folds(len(z), groups):
-        fits = _ridge_path(components[train], z[train], counts[train])
-        for i, (weight, bias) in enumerate(fits):
-            errors[i] += counts[held] @ (components[held] @ weight + bias - z[held]) ** 2
-    best = errors.argmin(axis=0)
-    path = list(_ridge_path(components, z, counts))
-    weight = np.stack([path[i][0][:, k] for k, i in enumerate(best)], axis=1)
-    bias = np.stack([path[i][1][k] for k, i in enumerate(best)])
-    return weight, bias, ALPHAS[best]
+    """Return weight (n, n_targets), bias and penalty (n_targets,) of targets without gaps.
 
-
-def _ridge_path(x: Array, z: Array, counts: Array) -> Iterator[tuple[Array, Array]]:
-    """Yield weight (n, n_targets) and bias (n_targets,) for each of ``ALPHAS``.
-
-    Samples count by ``counts`` (n_samples,).
+    Penalties are compared by ``splits``, whose held-out samples are all that are fitted.
     """
-    x_mean, z_mean = (np.average(each, axis=0, weights=counts) for each in (x, z))
-    roots, total = np.sqrt(counts)[:, None], counts.sum()
-    centred = x - x_mean
-    centred *= roots  # in place: of many samples, each copy is large
-    variances, axes = np.linalg.eigh(centred.T @ centred / total)
-    seen = axes.T @ (centred.T @ (roots * (z - z_mean))) / total
-    for alpha in ALPHAS:
-        weight = axes @ (seen / (np.maximum(variances, 0.0) + alpha)[:, None])
-        yield weight, z_mean - x_mean @ weight
+    parts = [_Moments.of(components, z, held, counts) for _, held in splits]
+    whole = sum(parts[1:], parts[0])
+    errors = np.zeros((len(ALPHAS), z.shape[1]))
+    for (_, held), part in zip(splits, parts, strict=True):
+        weights, biases = _ridge_path(whole - part if len(parts) > 1 else whole)
+        for rows, x in _in_blocks(components, held):
+            residuals = np.einsum("sc,act->ast", x, weights, optimize=True)
+            residuals += biases[:, None] - z[rows]
+            errors += np.einsum("s,ast,ast->at", counts[rows], residuals, residuals, optimize=True)
+    best, each = errors.argmin(axis=0), np.arange(z.shape[1])
+    weights, biases = _ridge_path(whole)
+    return weights[best, :, each].T, biases[best, each], ALPHAS[best]
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """Weighted sums over samples, of which ridge regression needs to know no more.
+
+    Those of a training part are those of all samples less those of the held-out ones, so that each
+    sample is looked at once, however many parts there are.
+    """
+
+    count: float
+    x: Array
+    z: Array
+    xx: Array
+    xz: Array
+
+    @classmethod
+    def of(cls, components: NDArray[Any], z: Array, rows: Positions, counts: Array) -> Self:
+        """Return the sums over the samples ``rows``, which few at a time are copied."""
+        n, n_targets = components.shape[1], z.shape[1]
+        sums = cls(
+            0.0, np.zeros(n), np.zeros(n_targets), np.zeros((n, n)), np.zeros((n, n_targets))
+        )
+        for some, x in _in_blocks(components, rows):
+            by_count = counts[some, None] * x
+            sums += cls(
+                counts[some].sum(), by_count.sum(0), counts[some] @ z[some],
+                by_count.T @ x, by_count.T @ z[some],
+            )  # fmt: skip
+        return sums
+
+    def __add__(self, other: Self) -> Self:
+        return self._combined(other, 1.0)
+
+    def __sub__(self, other: Self) -> Self:
+        return self._combined(other, -1.0)
+
+    def _combined(self, other: Self, sign: float) -> Self:
+        own, others = vars(self), vars(other)
+        return type(self)(**{name: own[name] + sign * others[name] for name in own})
+
+
+def _ridge_path(sums: _Moments) -> tuple[Array, Array]:
+    """Return weights (n_alphas, n, n_targets) and biases (n_alphas, n_targets) by ``ALPHAS``."""
+    x_mean, z_mean = sums.x / sums.count, sums.z / sums.count
+    covariance = sums.xx / sums.count - np.outer(x_mean, x_mean)
+    variances, axes = np.linalg.eigh(covariance)
+    seen = axes.T @ (sums.xz / sums.count - np.outer(x_mean, z_mean))
+    shrunk = np.maximum(variances, 0.0) + ALPHAS[:, None]
+    weights = axes @ (seen / shrunk[:, :, None])
+    return weights, z_mean - x_mean @ weights
+
+
+def _in_blocks(components: NDArray[Any], rows: Positions) -> Iterator[tuple[Positions, Array]]:
+    """Yield some of the positions and their components in double precision."""
+    step = max(1, BLOCK_VALUES // components.shape[1])
+    for some in np.split(rows, range(step, len(rows), step)):
+        yield some, components[some].astype(np.float64)
 
 
 def folds(

@@ -23,6 +23,7 @@ from hpo_utils.network.constraints import PhysicalOutput
 from hpo_utils.network.convolutions import Conv1d, Conv2d
 from hpo_utils.network.memory import is_out_of_memory, release_memory
 from hpo_utils.network.pretreatment import NONE, Pretreatment
+from hpo_utils.network.seen import Seen
 from hpo_utils.network.with_views import WithViews
 
 EVALUATION_VALUES = 2**24  # limit of the first layer's output without gradients: 64 MB in float32
@@ -308,7 +309,7 @@ def predict(
     model: nn.Module,
     x: Tensor,
     batch_size: int,
-    seen: Tensor | None = None,
+    seen: Seen | None = None,
     device: torch.device | None = None,
 ) -> Tensor:
     """Return predictions (n_samples, n_targets) of ``x``, without gradients, in batches.

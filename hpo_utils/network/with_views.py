@@ -18,6 +18,7 @@ from hpo_utils.base.config import Config
 from hpo_utils.baselines.components import Sight
 from hpo_utils.baselines.linear import fit_ridge
 from hpo_utils.network.constraints import PhysicalOutput
+from hpo_utils.network.seen import Seen, SeenOnDisk
 
 WIDTH = 8  # units of a dense layer, in multiples of ``model.hidden``
 REACH = 3.0  # of a step, in learning rates times the square root of the number of inputs
@@ -60,13 +61,15 @@ class LinearPart(nn.Module):
 
         NaN among the outputs stands for what was not measured.
         """
-        seen = components.cpu().double()
-        start, alpha = fit_ridge(seen.numpy(), outputs.cpu().double().numpy(), groups, weights)
+        seen = components.cpu().numpy()
+        start, alpha = fit_ridge(seen, outputs.cpu().double().numpy(), groups, weights)
         self.weight.copy_(start.weight)
         self.bias.copy_(start.bias)
         self.low.copy_(outputs.nan_to_num(torch.inf).amin(0))
         self.high.copy_(outputs.nan_to_num(-torch.inf).amax(0))
-        variances = seen.var(0, correction=0)
+        # one by one: a copy of all in double precision would be large
+        spreads = [column.astype(np.float64).var() for column in seen.T]
+        variances = torch.tensor(spreads, dtype=torch.float64)
         kept = variances / (variances + alpha)  # the shares that ridge regression keeps
         self.unit.copy_((kept / variances.clamp(min=1e-30) / kept.sum()).sqrt())
 
@@ -131,7 +134,7 @@ class WithViews(nn.Module):
 
     def begin_at_ridge(
         self,
-        seen: Tensor,
+        seen: Seen,
         z: Tensor,
         groups: NDArray[np.int64] | None,
         weights: NDArray[np.float32] | None = None,
@@ -155,7 +158,8 @@ class WithViews(nn.Module):
         for layer in self.output:
             z = cast(PhysicalOutput, layer).inverse(z)
         if self.linear is not None:
-            components = seen[:, : self.sight.n_components]
+            n = self.sight.n_components
+            components = seen.columns(n) if isinstance(seen, SeenOnDisk) else seen[:, :n]
             self.linear.begin_at_ridge(components, z, groups, weights)
 
     def forward(self, x: Tensor, seen: Tensor | None = None) -> Tensor:

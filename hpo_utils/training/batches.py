@@ -8,6 +8,7 @@ fill the device stays where it is, and only its batches travel.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,18 +18,17 @@ import torch
 from torch import Tensor, nn
 
 from hpo_utils.base.config import Config
-from hpo_utils.base.paths import is_whole_archive, write_tensors
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.data.scaling import BLOCK_VALUES, MEAN
 from hpo_utils.network.augmentation import Augmentation
 from hpo_utils.network.memory import free_memory
 from hpo_utils.network.models import memory_format
+from hpo_utils.network.seen import MOST_IN_MEMORY, Seen, SeenOnDisk, write_seen
 from hpo_utils.network.with_views import WithViews
 
 PIECE = 2**24  # bytes that are copied at a time
 RESIDENT_SHARE = 0.5  # of the free memory that a part may take
-MOST_KEPT = 2**28  # bytes of what a sight returned that are kept for trainings to come
-SEEN = "seen-1{mark}-{part}-{factor}{how}.pt"  # change the number if a sight sees something else
+SEEN = "seen-2{mark}-{part}-{factor}{how}.npz"  # change the number if a sight sees something else
 
 
 @dataclass
@@ -45,7 +45,7 @@ class PartTensors:
 
     x: Tensor
     z: Tensor
-    seen: Tensor | None = None
+    seen: Seen | None = None
     file: Path | None = None
     weights: Tensor | None = None
 
@@ -68,7 +68,7 @@ class PartTensors:
 
     def _rows(self, index: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         x, z = self.x[index.to(self.x.device)].to(self.z.device), self.z[index]
-        return (x,) if self.seen is None else (x, self.seen[index]), z
+        return (x,) if self.seen is None else (x, self.seen[index].to(self.z.device)), z
 
     def weighted(
         self, z_pred: Tensor, z: Tensor, index: Tensor | slice = slice(None)
@@ -86,33 +86,29 @@ class PartTensors:
     def look(self, model: nn.Module) -> None:
         """See the inputs as ``model`` does, if it is one ``WithViews``.
 
-        All trainings on the same data see the same, so it is kept: in short trainings, looking
-        takes as long as learning.
+        All trainings on the same data see the same, so it is kept in ``file`` if the disk has room.
         """
         if not isinstance(model, WithViews):
             return
-        self.seen = _kept(self.file, (len(self.x), model.sight.n_seen), self.z.device)
-        if self.seen is not None:
-            return
+        shape, device = (len(self.x), model.sight.n_seen), self.z.device
+        stored = None if self.file is None else SeenOnDisk.found(self.file, shape)
+        if stored is None and self.file is not None:
+            with suppress(OSError):
+                write_seen(self.file, shape, self._looks(model))
+                stored = SeenOnDisk.found(self.file, shape)
+        if stored is None:
+            self.seen = torch.cat(list(self._looks(model)))
+        elif device.type == "cpu" and stored.nbytes > MOST_IN_MEMORY:
+            self.seen = stored
+        else:
+            self.seen = stored[:].to(device)
+
+    def _looks(self, model: WithViews) -> Iterator[Tensor]:
+        """Yield what the model sees of consecutive samples, few at a time."""
         step = max(1, BLOCK_VALUES // self.x[0].numel())
-        # pieces put together at the end would take twice the memory
-        self.seen = torch.empty((len(self.x), model.sight.n_seen), device=self.z.device)
         with torch.no_grad():
-            for start in range(0, len(self.x), step):
-                some = slice(start, start + step)
-                self.seen[some] = model.sight(self.x[some].to(self.z.device))
-        if self.file is not None and self.seen.nbytes < MOST_KEPT:
-            write_tensors(self.file, self.seen.cpu())
-
-
-def _kept(file: Path | None, shape: tuple[int, int], device: torch.device) -> Tensor | None:
-    """Return what an earlier training saw, from its file; None if there is none of that shape."""
-    if file is None or not is_whole_archive(file):
-        return None
-    with suppress(Exception):  # damaged: it may raise anything, and is written again
-        found: Tensor = torch.load(file, weights_only=True)
-        return found.to(device) if found.shape == shape else None
-    return None
+            for some in torch.split(self.x, step):
+                yield model.sight(some.to(self.z.device))
 
 
 @dataclass

@@ -4,7 +4,9 @@ import torch
 from hpo_utils.base.config import updated
 from hpo_utils.baselines.components import sight_of
 from hpo_utils.data.preparation import prepare_data
-from hpo_utils.network.models import create_network
+from hpo_utils.network.augmentation import Augmentation
+from hpo_utils.network.models import create_network, predict
+from hpo_utils.network.seen import SeenOnDisk
 from hpo_utils.training import batches
 from hpo_utils.training.batches import MicroBatches, count_batches, load_part, make_batches
 
@@ -85,3 +87,48 @@ def test_what_is_seen_of_a_part_is_kept_for_the_next_training(make_config):
     assert len(file.read_bytes()) > 9
     assert not torch.equal(seen("train", 2), seen("train", 2, "pick"))
     assert len(seen("val")) == data.input_shape("val")[0]
+
+
+def test_what_is_seen_of_many_samples_stays_on_the_disk(make_config, monkeypatch):
+    cfg = make_config("augmentation.mixup=0.5")
+    data = prepare_data(cfg)
+
+    def part(most):
+        monkeypatch.setattr(batches, "MOST_IN_MEMORY", most)
+        found = load_part(data, "train", cfg, CPU)
+        scaler, physics, sight = data.target_scaler, data.physics, sight_of(cfg, data)
+        model = create_network(cfg, found.x, scaler, physics, CPU, sight)
+        found.look(model)
+        model.begin_at_ridge(found.seen, found.z, data.groups("train"))
+        return found, model
+
+    (stays, at_disk), (held, in_memory) = part(0), part(2**28)
+    assert isinstance(stays.seen, SeenOnDisk)
+    assert isinstance(held.seen, torch.Tensor)
+    index = torch.tensor([5, 1, 4])
+    for augmentation in (None, Augmentation.of(cfg)):
+        torch.manual_seed(0)
+        own, z = stays.batch(index, augmentation)
+        torch.manual_seed(0)
+        known, z_known = held.batch(index, augmentation)
+        assert all(torch.equal(a, b) for a, b in zip((*own, z), (*known, z_known), strict=True))
+    for a, b in zip(at_disk.linear.buffers(), in_memory.linear.buffers(), strict=True):
+        assert torch.equal(a, b)
+    x, batch_size = held.x, 4
+    at_once, in_rows = (predict(in_memory, x, batch_size, each.seen) for each in (held, stays))
+    assert torch.equal(at_once, in_rows)
+
+
+def test_a_full_disk_keeps_nothing_of_what_is_seen(make_config, monkeypatch):
+    cfg = make_config()
+    data = prepare_data(cfg)
+
+    def full(*_):
+        raise OSError("no space left")
+
+    found = load_part(data, "train", cfg, CPU)
+    monkeypatch.setattr(batches, "write_seen", full)
+    model = create_network(cfg, found.x, data.target_scaler, data.physics, CPU, sight_of(cfg, data))
+    found.look(model)
+    assert torch.equal(found.seen, model.sight(found.x))
+    assert list(data.directory.glob("seen-*")) == []
