@@ -34,6 +34,7 @@ from hpo_utils.base.paths import project_root
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 AT_WORK = 0.8  # share of the kills that come while a trial trains
 ORPHANS_GONE = 10.0  # seconds within which every process that was started has ended
+MOST_STARTS = 40  # until a study with deadlines has all its trials
 SCRIPT = """
 import sys
 from hpo_utils.base.config import load_config
@@ -52,23 +53,29 @@ class Case:
     n_trials: int = 4
     epochs: int = 16
     samples: int = 240
+    deadline: float = 0.0  # share of the undisturbed time that the search has in each start
 
-    def overrides(self, root: Path) -> list[str]:
+    def overrides(self, root: Path, usual: float) -> list[str]:
+        deadlines = []
+        if self.deadline:  # the scale is fixed, or a budget would shorten the trainings
+            seconds = f"study.timeout={self.deadline * usual}"
+            deadlines = [seconds, "study.budget=10min", "study.epoch_scale=1"]
         return [
             f"paths.outputs_root={root}", f"study.n_workers={self.n_workers}",
             f"study.n_trials={self.n_trials}", f"training.epochs={self.epochs}",
             f"synthetic.n_samples={self.samples}", "study.checkpoint_every_s=0.2",
             "training.n_threads=1", "study.n_startup_trials=3", "evaluation.n_seeds=0",
+            *deadlines,
         ]  # fmt: skip
 
-    def start(self, root: Path) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-c", SCRIPT, *self.overrides(root)]
+    def start(self, root: Path, usual: float = 0.0) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", SCRIPT, *self.overrides(root, usual)]
         if self.command == "papermill":
             notebook = project_root() / "notebooks" / "03_optimize.ipynb"
             command = [
                 sys.executable, "-m", "papermill", str(notebook), str(root.parent / "out.ipynb"),
                 "-p", "params_file", "params/smoke.yaml", "-p", "overrides",
-                shlex.join(self.overrides(root)), "--no-progress-bar",
+                shlex.join(self.overrides(root, usual)), "--no-progress-bar",
             ]  # fmt: skip
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         return subprocess.Popen(
@@ -83,6 +90,7 @@ CASES = {
         Case("script", "python", 1),
         Case("two workers", "python", 2, n_trials=5),
         Case("notebook", "papermill", 1),
+        Case("deadlines", "python", 1, deadline=0.3),
     )
 }
 
@@ -119,7 +127,7 @@ def disturb(
     shutil.copytree(calm / "data", wild / "data")
     outcome = Outcome()
     while outcome.kills < n_kills and not is_finished(case, wild):
-        process, how = case.start(wild), rng.choice(SIGNALS)
+        process, how = case.start(wild, usual), rng.choice(SIGNALS)
         if rng.random() < AT_WORK:
             wait_for_work(process, wild)
             took = kill(process, rng.uniform(0, 1.5), how, outcome)
@@ -128,7 +136,10 @@ def disturb(
         else:  # at any time, so mostly while it starts
             kill(process, rng.uniform(0, usual), how, outcome)
         check_files(wild)
-    finish(case.start(wild))
+    for _ in range(MOST_STARTS):  # the first is the last, unless it stops at a deadline
+        finish(case.start(wild, usual))
+        if is_finished(case, wild):
+            break
     check(case, calm, wild, outcome)
     return outcome
 

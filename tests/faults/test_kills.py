@@ -13,7 +13,9 @@ def calm(tmp_path_factory):
     return root, run_undisturbed(root)
 
 
-@pytest.mark.parametrize(("name", "n_kills"), [("script", 2), ("two workers", 3), ("notebook", 1)])
+@pytest.mark.parametrize(
+    ("name", "n_kills"), [("script", 2), ("two workers", 3), ("notebook", 1), ("deadlines", 1)]
+)
 def test_a_killed_study_ends_as_if_undisturbed(tmp_path, calm, name, n_kills):
     rng, kills, rounds = random.Random(n_kills), 0, itertools.count()
     while kills < n_kills:
