@@ -291,17 +291,16 @@ def _predict(options: argparse.Namespace) -> None:
 def _predicted(options: argparse.Namespace) -> tuple[Any, Any, list[str] | None]:
     """Return layout, predictions and ids, by onnxruntime where it serves, else by PyTorch."""
     from hpo_utils.bundle.onnx_prediction import load_onnx, predict_by_onnx
-    from hpo_utils.importing.later import read_inputs
 
     directory = options.bundle.absolute()
     asked = (options.x_key, options.accept_outliers)
     if (quick := load_onnx(directory, options.device)) is not None:
-        x, ids = read_inputs(options.x.absolute(), options.x_key, quick.layout.raw_shape)
+        x, ids = quick.layout.inputs(options.x.absolute(), options.x_key)
         return quick.layout, predict_by_onnx(quick, x, *asked), ids
     from hpo_utils.bundle.bundle import load_bundle, predict
 
     bundle = load_bundle(directory)
-    x, ids = read_inputs(options.x.absolute(), options.x_key, bundle.layout.raw_shape)
+    x, ids = bundle.layout.inputs(options.x.absolute(), options.x_key)
     return bundle.layout, predict(bundle, x, options.device, *asked), ids
 
 
@@ -339,13 +338,13 @@ def _compared(options: argparse.Namespace) -> tuple[dict[str, Any], list[str] | 
     """Return bundle, inputs, measured values and groups as ``evaluate`` takes them, and the ids."""
     from hpo_utils.bundle.bundle import load_bundle
     from hpo_utils.formats.references import shared_column
-    from hpo_utils.importing.later import read_inputs, read_measured
+    from hpo_utils.importing.later import read_measured
 
     bundle = load_bundle(options.bundle.absolute())
     files, layout = (options.x.absolute(), options.t.absolute()), bundle.layout
     by = shared_column(*files)
-    x, ids = read_inputs(files[0], options.x_key, layout.raw_shape, by)
-    t = read_measured(files[1], options.t_key, layout.target_names, ids, by)
+    x, ids = layout.inputs(files[0], options.x_key, by)
+    t = read_measured(files[1], options.t_key, layout.target_names, ids, by, layout.target_units)
     groups = None if options.groups is None else options.groups.absolute()
     keys = {"x_key": options.x_key, "t_key": options.t_key, "groups_key": options.groups_key}
     given = {"bundle": bundle, "x": x, "t": t, "groups": groups, "device": options.device, **keys}

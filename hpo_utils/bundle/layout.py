@@ -22,8 +22,10 @@ from hpo_utils.data.checks import real_array, representable
 from hpo_utils.data.outliers import is_missing, refuse_far_from, without_codes
 from hpo_utils.data.prepared import PreparedData, input_scaler
 from hpo_utils.data.scaling import MEAN, Standardizer
+from hpo_utils.formats.axes import Axis
 from hpo_utils.formats.opening import open_array
 from hpo_utils.formats.sources import CHUNK_BYTES
+from hpo_utils.importing.later import Trained, read_inputs
 from hpo_utils.scores.calibration import Calibration
 from hpo_utils.scores.metrics import NETWORK
 
@@ -62,6 +64,19 @@ class Layout:
     # what ``adaptation`` found: slopes and offsets, (n_targets,) each; nothing: the model as it is
     correction: list[list[float]] = field(default_factory=list)
     logarithmic: list[int] = field(default_factory=list)  # targets that are scaled as logarithms
+    # of H and W, or of L: their names, and the first and last place of each, if they are known
+    axis_names: list[str] = field(default_factory=list)
+    axis_ranges: list[list[float]] | None = None
+
+    def inputs(
+        self, path: Path, key: str | None, id_column: str | None = None
+    ) -> tuple[NDArray[Any] | Path, list[str] | None]:
+        """Return inputs measured later and their ids, if the file is like those of the training."""
+        axis = None
+        if self.axis_ranges is not None and len(self.axis_names) == 1:
+            first, last = self.axis_ranges[0]
+            axis = Axis(self.axis_names[0], first, last)
+        return read_inputs(path, key, self.raw_shape, id_column, Trained(self.channel_names, axis))
 
     @property
     def target_scaler(self) -> Standardizer:
@@ -166,6 +181,8 @@ def describe_layout(
             None if math.isnan(code) else code for code in cfg.dataset.missing_values or []
         ],
         logarithmic=list(data.target_scaler.logarithmic),
+        axis_names=manifest["axis_names"],
+        axis_ranges=manifest.get("axis_ranges"),
     )
 
 

@@ -16,18 +16,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
-from hpo_utils.formats.endings import MATLAB, NUMPY, TIFF, ZARR, ending
-from hpo_utils.formats.sources import NUMBERS, arrays_in_store, in_one_line, in_units, is_store
+from hpo_utils.formats.endings import HDF5, MATLAB, NUMPY, TIFF, ZARR, ending
+from hpo_utils.formats.sources import (
+    NUMBERS,
+    arrays_in_store,
+    as_words,
+    in_one_line,
+    in_units,
+    is_measured,
+    is_store,
+    words_in,
+    words_in_store,
+)
 
 OBJECT = 0xDD000000  # with which MATLAB marks a reference to an object in a file of version 7.3
 DATASET = {"data", "include", "axisscale", "label"}  # fields that make a DataSet Object
 Array = NDArray[Any]
+MAX_LISTED = 12  # arrays in a message
+UNREAD = (
+    ": cells of numbers, arrays of structs, compound types and complex numbers are not read, save"
+    " them as arrays of real numbers"
+)
 
 
 def read_arrays(path: Path, *, with_text: bool = False) -> dict[str, Array]:
     """Return the numeric arrays of a file by their dotted names; that of ``.npy`` has none.
 
-    ``with_text`` adds the vectors of text of a MATLAB file, such as names of columns.
+    ``with_text`` adds the vectors of text, such as names of samples or columns.
 
     Vectors that MATLAB stores as columns or rows have one axis. Arrays of HDF5 and NetCDF files are
     in their units, with NaN where a value is missing.
@@ -51,6 +66,7 @@ def read_arrays(path: Path, *, with_text: bool = False) -> dict[str, Array]:
             found = dict(_of_tiff(path))
         elif suffix in ZARR:
             found = {name: source.read() for name, source in arrays_in_store(path).items()}
+            found |= words_in_store(path) if with_text else {}
         else:
             found = dict(_of_hdf5(path))
     except DataError:
@@ -64,7 +80,10 @@ def read_arrays(path: Path, *, with_text: bool = False) -> dict[str, Array]:
             f"a file of arrays must be whole, got {path.name}: {in_one_line(error)}"
         ) from None
     if not any(array.dtype.kind in NUMBERS for array in found.values()):
-        raise DataError(f"a file of arrays must hold numbers, got {path.name} without any")
+        raise DataError(f"a file of arrays must hold numbers, got {path.name} without any{UNREAD}")
+    if with_text:
+        words = {name: as_words(each) for name, each in found.items() if each.dtype.kind in "SU"}
+        found |= {name: each for name, each in words.items() if each is not None}
     kinds = NUMBERS + ("U" if with_text else "")
     return {name: array for name, array in found.items() if array.dtype.kind in kinds}
 
@@ -75,7 +94,8 @@ def choose_array(arrays: Mapping[str, Array], key: str | None, option: str, path
     ``option`` is the option of the command line that gives the key, for the message.
     """
     arrays = {name: array for name, array in arrays.items() if array.dtype.kind in NUMBERS}
-    known = ", ".join(f"{n or 'it'} {a.shape}" for n, a in arrays.items() if a.size > 1)
+    listed = [f"{n or 'it'} {a.shape}" for n, a in arrays.items() if a.size > 1]
+    known = ", ".join(listed[:MAX_LISTED]) + (", …" if len(listed) > MAX_LISTED else "")
     if key is not None:
         dotted = key if key in arrays else key.strip("/").replace("/", ".")
         if dotted not in arrays:
@@ -85,6 +105,27 @@ def choose_array(arrays: Mapping[str, Array], key: str | None, option: str, path
     if len(candidates) != 1:
         raise DataError(f"{option} must say which array of {path.name} is meant: {known}")
     return candidates[0]
+
+
+def attributes_of(path: Path) -> Iterator[tuple[str, float]]:
+    """Yield numbers that an HDF5 file tells of itself or of its groups and arrays, by name."""
+    if ending(path) not in HDF5 or _is_classic(path):
+        return
+    import h5py
+
+    found: list[Any] = []
+    with h5py.File(path, "r") as content:
+        content.visititems(lambda _, item: found.extend(item.attrs.items()))
+        found += content.attrs.items()
+    for name, value in found:
+        if np.size(value) == 1 and np.asarray(value).dtype.kind in "iuf":
+            yield name, float(np.ravel(value)[0])
+
+
+def _is_classic(path: Path) -> bool:
+    """Return whether a file is of NetCDF's own format, before HDF5."""
+    with path.open("rb") as file:
+        return file.read(3) == b"CDF"
 
 
 def _of_matlab(path: Path) -> Iterator[tuple[str, Array]]:
@@ -115,6 +156,8 @@ def _flat(content: Mapping[str, Any], prefix: str, path: Path) -> Iterator[tuple
             array = np.asarray(value)
             is_vector = array.ndim == 2 and 1 in array.shape
             yield dotted, array.ravel() if is_vector else array
+        elif isinstance(value, list) and all(isinstance(each, str) for each in value):  # a cellstr
+            yield dotted, np.array(value, dtype=str)
 
 
 def _of_dataset(content: Mapping[str, Any], name: str) -> Iterator[tuple[str, Array]]:
@@ -163,9 +206,7 @@ def _of_tiff(path: Path) -> Iterator[tuple[str, Array]]:
 
 
 def _of_hdf5(path: Path) -> Iterator[tuple[str, Array]]:
-    with path.open("rb") as file:
-        is_classic = file.read(3) == b"CDF"
-    if is_classic:
+    if _is_classic(path):
         yield from _of_classic_netcdf(path)
         return
     import h5py
@@ -173,8 +214,12 @@ def _of_hdf5(path: Path) -> Iterator[tuple[str, Array]]:
     found: dict[str, Array] = {}
 
     def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and item.dtype.kind in NUMBERS and item.shape:
+        if not isinstance(item, h5py.Dataset):
+            return
+        if is_measured(item):
             found[name.replace("/", ".")] = in_units(item[()], item.attrs)
+        elif (words := words_in(item)) is not None:
+            found[name.replace("/", ".")] = words
 
     with h5py.File(path, "r") as content:
         content.visititems(visit)

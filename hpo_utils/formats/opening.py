@@ -25,9 +25,12 @@ from hpo_utils.formats.sources import (
     Hdf5Source,
     LoadedSource,
     arrays_in_store,
+    as_declared,
+    is_measured,
     is_store,
     open_member,
     read_header,
+    words_in,
 )
 from hpo_utils.formats.tables import read_table
 
@@ -178,11 +181,16 @@ def _open_hdf5(path: Path, key: str | None, name: str, kinds: str) -> ArraySourc
     found: dict[str, ArraySource] = {}
 
     def visit(where: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and item.dtype.kind in NUMBERS and item.shape:
+        if not isinstance(item, h5py.Dataset):
+            return
+        if "U" in kinds and (words := words_in(item)) is not None:
+            found[where] = _loaded(path, where, words, {}, None, [])
+        elif is_measured(item) and item.shape:
             turned = "MATLAB_class" in item.attrs
             packed = {*PACKED, *MISSING} & set(item.attrs)
             shape = item.shape[::-1] if turned else item.shape
-            dtype = np.dtype(np.float64) if packed else item.dtype
+            declared = as_declared(np.empty(0, item.dtype), item.attrs).dtype
+            dtype = np.dtype(np.float64) if packed else declared
             found[where] = Hdf5Source(path, where, shape, dtype, turned)
 
     try:
@@ -191,7 +199,15 @@ def _open_hdf5(path: Path, key: str | None, name: str, kinds: str) -> ArraySourc
     except (OSError, RuntimeError) as error:
         raise DataError(f"{name} must be a whole file, got {path.name}: {error}") from None
     dotted = {where.replace("/", "."): source for where, source in found.items()}
-    return _named_array(path, dotted, key, name, kinds)
+    chosen = _named_array(path, dotted, key, name, kinds)
+    what = name.rpartition(".")[2]
+    if not chosen.fortran_order or len(chosen.shape) != 2 or what.startswith("x"):
+        return chosen
+    if chosen.shape[0] == 1 or (chosen.shape[1] == 1 and not what.startswith("t")):
+        vector = chosen.read().ravel()  # all vectors have two axes in MATLAB
+        values = vector[:, None] if what.startswith("t") else vector
+        return _loaded(path, chosen.key, values, {}, None, [])
+    return chosen
 
 
 def _named_array(

@@ -13,12 +13,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
-from hpo_utils.formats.arrays import choose_array, read_arrays
+from hpo_utils.formats.arrays import attributes_of, choose_array, read_arrays
+from hpo_utils.formats.axes import Axis, axis_along, is_time, rate_of, same_rate, times_first
 from hpo_utils.formats.endings import (
     LVM,
     MDF,
@@ -32,18 +34,10 @@ from hpo_utils.formats.endings import (
 from hpo_utils.formats.spectra import read_curve
 from hpo_utils.formats.tables import NAMELESS, PLACES, Column, read_table, rises_or_falls
 
-TIME = re.compile(r"t|time|zeit|temps|tiempo|時間|時刻|seconds?|sec", re.IGNORECASE)
-IN_SECONDS = {"": 1.0, "s": 1.0, "sec": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "min": 60.0}
-EVEN = 1e-3  # of a step by which the steps of an even time axis may differ
-
-
-@dataclass(frozen=True)
-class Axis:
-    """Name with unit, first and last place of the axis of signals."""
-
-    name: str
-    first: float
-    last: float
+# what scalars and attributes with a rate in Hz, or the time of a step, are called
+RATE = re.compile(r"fs|f_s|(sample|sampling|scan|abtast)[ _]?(rate|freq|frequency)", re.IGNORECASE)
+STEP = re.compile(r"dt|delta_?t|time_?step|(sample|sampling)[ _]?(interval|period)", re.IGNORECASE)
+X_VALUE = "X_Value"  # LabVIEW's name of a column of times
 
 
 @dataclass(frozen=True)
@@ -62,11 +56,6 @@ class Recording:
 
 
 Loaders = Mapping[str, Callable[[], Recording]]  # by the names of the recordings
-
-
-def axis_along(places: NDArray[np.float64], unit: str, name: str = "axis") -> Axis:
-    """Return the axis from the first of these places to the last."""
-    return Axis(f"{name} [{unit}]" if unit else name, float(places[0]), float(places[-1]))
 
 
 def read_recording(path: Path, key: str | None = None) -> Recording:
@@ -92,8 +81,7 @@ def read_recording(path: Path, key: str | None = None) -> Recording:
     ):
         if suffix in endings:
             return read(path)
-    values = choose_array(read_arrays(path), key, "--key", path)
-    return _of_array(path, np.squeeze(values).astype(np.float64))
+    return _of_arrays(path, key)
 
 
 def _of_spectrum(path: Path) -> Recording:
@@ -152,22 +140,28 @@ def _of_lvm(path: Path) -> Recording:
         if found["Segments"] != 1:
             raise ValueError(f"it holds {found['Segments']} segments: split it into files")
         segment = found[0]
-        names, units = segment["Channel names"], segment.get("Y_Unit_Label", [])
-        steps = segment.get("Delta_X", [])
+        names = segment["Channel names"]
         values = np.asarray(segment["data"], dtype=np.float64).T
-    if names[0] == "X_Value":
-        names, values = names[1:], values[1:]
+    kept = [k for k, name in enumerate(names) if name not in (X_VALUE, "Comment")]
+    several = names.count(X_VALUE) > 1
+
+    def told(field: str, channel: int) -> Any:
+        given = segment.get(field, [])
+        # where each channel has times of its own, what is told of it stands above these
+        at = kept[channel] - 1 if several and len(given) > len(kept) else channel
+        return given[at] if at < len(given) else None
+
     return _joined(
         path,
         [
             _Channel(
-                name,
+                names[k],
                 values[k],
-                (units[k] if k < len(units) else "") or "-",
-                float(steps[k]) if k < len(steps) and steps[k] > 0 else None,
+                told("Y_Unit_Label", channel) or "-",
+                step if step and step > 0 else None,
             )
-            for k, name in enumerate(names)
-            if name != "Comment"
+            for channel, k in enumerate(kept)
+            for step in [told("Delta_X", channel)]
         ],
     )
 
@@ -202,7 +196,7 @@ def _of_mdf(path: Path) -> Recording:
             f"the channels of a recording must share their times, got {lengths} in {path.name}:"
             " resample them to one raster and save it again"
         )
-    step = 1.0 / _rate_of(Column("time", "s", [], times[0]), path) if times else None
+    step = 1.0 / rate_of(_as_column("time", times[0]), path) if times else None
     return _joined(path, [replace(each, step=step) for each in channels])
 
 
@@ -219,13 +213,18 @@ class _Channel:
 def _joined(path: Path, channels: Sequence[_Channel]) -> Recording:
     """Return the channels that hold values as one recording; they must be equally long and fast."""
     kept = [each for each in channels if len(each.values)]
+    by_times = set()
+    if len(kept) > 1:
+        times = _as_column(kept[0].name, kept[0].values, kept[0].unit)
+        if is_time(times):
+            by_times, kept = {1.0 / rate_of(times, path)}, kept[1:]
     lengths = {each.name: len(each.values) for each in kept}
     if len(set(lengths.values())) != 1:
         raise DataError(
             f"the channels of a recording must be equally long, got {lengths or 'none'} in"
             f" {path.name}"
         )
-    steps = {each.step for each in kept if each.step is not None}
+    steps = {each.step for each in kept if each.step is not None} or by_times
     if len(steps) > 1:
         raise DataError(
             f"the channels of a recording must have one rate, got steps of {sorted(steps)} s in"
@@ -270,10 +269,7 @@ def recordings_by_id(path: Path, id_column: str | None = None) -> Loaders:
     ids = next(named, None)
     if ids is None or not 1 < len(set(ids.cells)) <= len(ids.cells) // 2:
         return {}
-    others = sorted(
-        (column for column in columns if column is not ids),
-        key=lambda column: TIME.fullmatch(column.name) is None,  # times first
-    )
+    others = times_first([column for column in columns if column is not ids])
     rows: dict[str, list[int]] = {}
     for row, each in enumerate(ids.cells):
         rows.setdefault(each, []).append(row)
@@ -299,18 +295,19 @@ def _of_columns(columns: Sequence[Column], path: Path) -> Recording:
     The first holds its times if it is called so; or the places of a spectrum, if it rises or falls
     and is called wavelength or the like, or nothing.
     """
-    if text := [column.name for column in columns if column.numbers is None]:
+    first, *others = columns
+    rate = rate_of(first, path) if others and is_time(first) else None
+    measured = columns if rate is None else others
+    if text := [column.name for column in measured if column.numbers is None]:
         raise DataError(
             f"the columns of a recording must hold numbers, got text in {', '.join(text)} of"
             f" {path.name}"
         )
-    first, *others = columns
-    rate = _rate_of(first, path) if TIME.fullmatch(first.name) and others else None
     axis = _axis_of(first) if rate is None and others else None
     kept = columns if rate is None and axis is None else others
     values = np.stack([column.numbers for column in kept if column.numbers is not None])
     if axis is not None and axis.first > axis.last:
-        values, axis = values[:, ::-1], Axis(axis.name, axis.last, axis.first)
+        values, axis = values[:, ::-1], axis.turned()
     names = [f"channel {k}" if c.name.isdigit() else c.name for k, c in enumerate(kept)]
     return Recording(path, values, names, [c.unit or "-" for c in kept], rate, axis)
 
@@ -325,24 +322,41 @@ def _axis_of(column: Column) -> Axis | None:
     return axis_along(column.numbers, column.unit, "axis" if nameless else column.name)
 
 
-def _rate_of(times: Column, path: Path) -> float:
-    """Return the rate in Hz of an even column of times."""
-    steps = np.diff(times.numbers if times.numbers is not None else [])
-    scale = IN_SECONDS.get(times.unit.lower())
-    if scale is None:
-        raise DataError(
-            f"the unit of times must be one of {', '.join(filter(None, IN_SECONDS))}, got"
-            f" {times.unit!r} in {path.name}"
-        )
-    step = float(np.median(steps)) if len(steps) else 0.0
-    if not step > 0 or np.nanmax(np.abs(steps - step)) > EVEN * step or np.isnan(steps).any():
-        raise DataError(
-            f"the times of a recording must rise in even steps, got steps from {np.min(steps):g} to"
-            f" {np.max(steps):g} in {path.name}"
-            if len(steps)
-            else f"a recording must hold several times, got {path.name} with one"
-        )
-    return 1.0 / (step * scale)
+def _as_column(name: str, values: NDArray[Any], unit: str = "") -> Column:
+    return Column(name, unit, [], values.astype(np.float64))
+
+
+def _of_arrays(path: Path, key: str | None) -> Recording:
+    """Read an array, or vectors of one length as channels, with the rate that is told beside it.
+
+    It may be told by a vector of times, a number called fs or the like, or an attribute.
+    """
+    arrays = read_arrays(path)
+    bare = {name: name.rpartition(".")[2] for name in arrays}
+    vectors = {n: _as_column(bare[n], a) for n, a in arrays.items() if a.ndim == 1 < a.size}
+    times = {n: column for n, column in vectors.items() if is_time(column)}
+    signals = {n: a for n, a in arrays.items() if a.size > 1 and n not in times}
+    lengths = {each.shape for each in signals.values()}
+    if key is None and len(signals) > 1 and len(lengths) == 1 and len(lengths.pop()) == 1:
+        values = np.stack([each.astype(np.float64) for each in signals.values()])
+        found = Recording(path, values, [bare[n] for n in signals], ["-"] * len(signals), None)
+    else:
+        chosen = choose_array(signals or arrays, key, "--key", path)
+        found = _of_array(path, np.squeeze(chosen).astype(np.float64))
+    told = [
+        rate_of(column, path)
+        for name, column in times.items()
+        if arrays[name].shape == found.values.shape[1:]
+    ]
+    scalars = [(bare[n], a.item()) for n, a in arrays.items() if a.size == 1]
+    for name, value in (*scalars, *attributes_of(path)):
+        if RATE.fullmatch(name) and value > 0:
+            told.append(float(value))
+        elif STEP.fullmatch(name) and value > 0:
+            told.append(1.0 / float(value))
+    if any(not same_rate(rate, told[0]) for rate in told):
+        raise DataError(f"a recording must have one rate, got {told} Hz in {path.name}")
+    return replace(found, rate=told[0] if told else None)
 
 
 def _of_array(path: Path, values: NDArray[np.float64]) -> Recording:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from hpo_utils.base.errors import DataError
 from hpo_utils.formats.arrays import choose_array, read_arrays
 from hpo_utils.formats.columns import first_ids, first_split, is_count, is_damaged, parts_in
-from hpo_utils.formats.endings import GZIP, RECORDINGS, TABLES, ending
+from hpo_utils.formats.endings import GZIP, RECORDINGS, TABLES, TIFF, ending
 from hpo_utils.formats.tables import Column, numbers_in, read_table
 
 MAX_NAMED = 5  # ids named in a message
@@ -45,8 +46,11 @@ class References:
             weights=None if self.weights is None else self.weights[rows],
         )
 
-    def rows_of(self, names: Sequence[str]) -> NDArray[np.int64]:
+    def rows_of(self, names: Sequence[str], *, numbered: bool = False) -> NDArray[np.int64]:
         """Return the row of each of these ids, which may lack the ending of a file's name.
+
+        ``numbered`` says that they are of files that OPUS numbered, such as a.0, which a table may
+        name without the number.
 
         Raises
         ------
@@ -58,18 +62,20 @@ class References:
                 f"{self.path.name} must have a column that names the files, such as {names[0]}:"
                 " say which by --id-column"
             )
-        own, wanted = self.ids, {name: name for name in names}
-        if not wanted.keys() <= set(own):  # names of files, with folders or other endings
-            own = [_stem(each) for each in self.ids]
-            wanted = {name: _stem(name) for name in names}
+        # macOS writes an umlaut as two characters, a table as one
+        own = [normalize("NFC", each) for each in self.ids]
+        wanted = {name: normalize("NFC", name) for name in names}
+        if not set(wanted.values()) <= set(own):  # names of files, with folders or other endings
+            own = [_stem(each) for each in own]
+            wanted = {name: _stem(each) for name, each in wanted.items()}
         known = {each: row for row, each in enumerate(own)}
-        # a file that OPUS numbered, such as a.0, may be named by the table without its number
-        wanted = {n: s if s in known else _without_number(s) for n, s in wanted.items()}
+        if numbered:
+            wanted = {n: s if s in known else _without_number(s) for n, s in wanted.items()}
         if len(known) < len(own):
             twice = {each for each in own if own.count(each) > 1}
-            _refuse("must name each once, but has twice", twice, self.path)
+            _refuse("must name each once, but has twice", twice, self)
         if missing := {name for name in names if wanted[name] not in known}:
-            _refuse("must have a row for each, but lacks", missing, self.path)
+            _refuse("must have a row for each, but lacks", missing, self)
         return np.array([known[wanted[name]] for name in names], dtype=np.int64)
 
 
@@ -216,7 +222,7 @@ def _first_word(column: Column) -> str:
 def _stem(name: str) -> str:
     """Return the name of a file without its folders and ending; other ids as they are."""
     path = PurePath(name.strip().removesuffix(GZIP).replace("\\", "/"))
-    return path.stem if path.suffix.lower() in RECORDINGS else name.strip()
+    return path.stem if path.suffix.lower() in (*RECORDINGS, *TIFF) else name.strip()
 
 
 def _without_number(name: str) -> str:
@@ -225,6 +231,16 @@ def _without_number(name: str) -> str:
     return path.stem if path.suffix[1:].isdigit() and not path.stem.isdigit() else name
 
 
-def _refuse(what: str, ids: set[str], path: Path) -> None:
-    named = ", ".join(sorted(ids)[:MAX_NAMED]) + (", …" if len(ids) > MAX_NAMED else "")
-    raise DataError(f"the ids of {path.name} {what} {named} ({len(ids)} in all)")
+def first_of(ids: Iterable[str]) -> str:
+    """Return the first few of some ids in a line."""
+    ordered = sorted(ids)
+    return ", ".join(ordered[:MAX_NAMED]) + (", …" if len(ordered) > MAX_NAMED else "")
+
+
+def _refuse(what: str, ids: set[str], references: References) -> None:
+    column = f" in column {references.id_column}" if references.id_column else ""
+    advice = f": is it --id-column {references.id_column}?" if references.id_column else ""
+    raise DataError(
+        f"the ids of {references.path.name}{column} {what} {first_of(ids)} ({len(ids)} in"
+        f" all){advice}"
+    )

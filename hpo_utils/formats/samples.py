@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
-from hpo_utils.formats.arrays import choose_array, read_arrays
+from hpo_utils.formats.arrays import UNREAD, choose_array, read_arrays
+from hpo_utils.formats.axes import PLAIN, Axis, axis_along
 from hpo_utils.formats.columns import is_damaged
 from hpo_utils.formats.endings import ARRAYS, CASES, CURVES, TABLES, TIFF, ending
-from hpo_utils.formats.recordings import TIME, Axis, axis_along
 from hpo_utils.formats.references import Named, References, references_among
 from hpo_utils.formats.spectra import read_curves
 from hpo_utils.formats.tables import PLACES, Column, read_table, rises_or_falls
@@ -50,6 +50,7 @@ def read_samples(
     n_samples: int | None = None,
     option: str = "--key",
     inputs_only: bool = False,
+    length: int | None = None,
 ) -> Samples:
     """Read the samples of one table, file of arrays or file of cases.
 
@@ -65,6 +66,8 @@ def read_samples(
         Length of the axis of an array that counts the samples; None if it is the first.
     inputs_only
         Whether targets in the same table do not matter.
+    length
+        Number of values of a sample of one axis, if it is known.
 
     Raises
     ------
@@ -78,7 +81,7 @@ def read_samples(
     if ending(path) in CURVES:
         return _samples_of_curves(path)
     if ending(path) in ARRAYS:
-        return _samples_of_arrays(path, named, key, n_samples, option)
+        return _samples_of_arrays(path, named, key, n_samples, option, length)
     raise DataError(
         f"samples in one file must be a table or an array, got {path.name}: several recordings, or"
         " one cut by --window, are turned into samples by python -m hpo_utils import"
@@ -153,12 +156,17 @@ def holds_samples(path: Path) -> bool:
     """
     columns = read_table(path)
     word, places, _ = _longest(_axes(columns))
-    timed = any(TIME.fullmatch(column.name) for column in columns)
+    timed = any(PLAIN.fullmatch(column.name) for column in columns)
     return len(places) >= LEAST and not (word and timed)
 
 
 def _samples_of_arrays(
-    path: Path, named: Named, key: str | None, n_samples: int | None, option: str
+    path: Path,
+    named: Named,
+    key: str | None,
+    n_samples: int | None,
+    option: str,
+    length: int | None,
 ) -> Samples:
     """Read an array of samples; its axis of length ``n_samples`` is moved to the front.
 
@@ -174,18 +182,22 @@ def _samples_of_arrays(
     elif ending(path) in TIFF and values.ndim == 4 and values.shape[-1] in COLOURS:
         values = np.moveaxis(values, -1, 1)
     if values.ndim < 2:
-        raise DataError(f"inputs must have two axes at least, got {values.shape} in {path.name}")
+        raise DataError(
+            f"inputs must have two axes at least, got {values.shape} in {path.name}{UNREAD}"
+        )
     front = 0
     if n_samples is not None and values.shape[0] != n_samples:
         axes = [axis for axis, length in enumerate(values.shape) if length == n_samples]
         if len(axes) != 1:
             raise DataError(
                 f"inputs and targets must have as many samples, got {values.shape} in {path.name}"
-                f" and {n_samples} targets"
+                f" and {n_samples} targets: targets have a row for each sample"
             )
         front = axes[0]
-    elif n_samples is None and _stands_in_columns(arrays, values.shape):
-        front = 1
+    elif length is not None and values.ndim == 2 and length in values.shape:
+        front = int(values.shape[1] != length)
+    elif n_samples is None and values.ndim == 2:
+        front = _axis_of_samples(arrays, values.shape, path, option)
     if front:
         remarks.append(f"axis {front} of {values.shape} counts the samples: moved to the front")
         values = np.moveaxis(values, front, 0)
@@ -198,11 +210,13 @@ def _samples_of_arrays(
         if name not in (key, its_name) and vector.shape == values.shape[:1]
     ]
     known = [column.name for column in columns]
-    asked = [n for n in (*named.targets, named.split, named.weights) if n and n not in known]
+    columns_told = (*named.targets, named.split, named.weights, named.ids)
+    asked = [name for name in columns_told if name and name not in known]
     if asked and option == "--key":
+        order = ": leave out --id-column if the order counts" if asked == [named.ids] else ""
         raise DataError(
             f"a vector beside the samples must be one of {', '.join(known) or 'none'} in"
-            f" {path.name}, got {asked[0]!r}"
+            f" {path.name}, got {asked[0]!r}{order}"
         )
     told = replace(
         named,
@@ -214,6 +228,27 @@ def _samples_of_arrays(
     found = references_among(columns, path, told, needed=False) if columns else None
     ids = None if found is None else found.ids
     return Samples(values, ids, channels, axis, found, remarks)
+
+
+def samples_of_images(files: Sequence[Path]) -> Samples:
+    """Read a sample from each of several images, named by the files.
+
+    Raises
+    ------
+    DataError
+        If a file cannot be read, or the images have different shapes.
+    """
+    images = [choose_array(read_arrays(file), None, "--key", file) for file in files]
+    for file, image in zip(files, images, strict=True):
+        if image.shape != images[0].shape or image.ndim not in (2, 3):
+            raise DataError(
+                "images must be (H, W) or (H, W, colours) and of one shape, got"
+                f" {images[0].shape} in {files[0].name} and {image.shape} in {file.name}"
+            )
+    values = np.stack(images)
+    values = values[:, None] if values.ndim == 3 else np.moveaxis(values, -1, 1)
+    channels = [f"channel {k}" for k in range(values.shape[1])]
+    return Samples(values, [file.name for file in files], channels, None, None)
 
 
 def _as_cell(value: Any) -> str:
@@ -231,20 +266,34 @@ def _is_axis(vector: NDArray[Any]) -> bool:
     return is_vector and rises_or_falls(vector)
 
 
-def _stands_in_columns(arrays: Mapping[str, NDArray[Any]], shape: Sequence[int]) -> bool:
-    """Return whether an array of two axes has a spectrum in each column.
+def _axis_of_samples(
+    arrays: Mapping[str, NDArray[Any]], shape: Sequence[int], path: Path, option: str
+) -> int:
+    """Return which axis of an array (n_rows, n_columns) counts the samples, by the vectors beside.
 
-    A vector that is called wavelength or the like rises or falls along its first axis.
+    Those of a spectrum are called wavelength or the like, and rise or fall; others tell something
+    of each sample.
     """
-    return (
-        len(shape) == 2
-        and shape[0] != shape[1]
-        and any(
-            PLACES.match(name.rpartition(".")[2]) and len(vector) == shape[0] and _is_axis(vector)
-            for name, vector in arrays.items()
-            if vector.ndim == 1
+    if shape[0] == shape[1]:
+        return 0
+    places: list[list[str]] = [[], []]
+    others: list[list[str]] = [[], []]
+    for name, vector in arrays.items():
+        if vector.ndim != 1 or len(vector) not in shape:
+            continue
+        axis, bare = list(shape).index(len(vector)), name.rpartition(".")[2]
+        is_place = PLACES.match(bare) or PLAIN.fullmatch(bare)
+        (places if is_place and _is_axis(vector) else others)[axis].append(name)
+    if not places[0] or places[1]:
+        in_columns = others[1] and not (others[0] or places[0] or places[1])
+        # values that rise, too, may be those of an axis without a name
+        return int(any(not _is_axis(arrays[name]) for name in others[1]) if in_columns else 0)
+    if others[0] and option == "--key":
+        raise DataError(
+            f"it must be clear which axis of {tuple(shape)} in {path.name} counts the samples, got"
+            f" {', '.join(places[0] + others[0])} along the first: name the targets by --target-key"
         )
-    )
+    return int(not others[0])
 
 
 def _axis_beside(

@@ -18,8 +18,12 @@ from hpo_utils.formats.endings import ZARR, ending
 
 HDF5, HDF5_AT = b"\x89HDF\r\n\x1a\n", 512  # how such a file begins, or begins there
 NUMBERS = "iufb"  # dtypes that are real numbers
+TEXT = "SUOT"  # dtypes of words, of which those of objects may hold anything
 PACKED = ("scale_factor", "add_offset")  # attributes of values that are not in units
 MISSING = ("_FillValue", "missing_value")  # attributes that hold codes of missing values
+DIMENSION = "_ARRAY_DIMENSIONS"  # with which xarray marks its arrays in Zarr
+# what NetCDF 4 stores for an axis without coordinates, under the name NAME
+NO_VARIABLE = b"This is a netCDF dimension but not a netCDF variable"
 CHUNK_BYTES = 64 * 2**20  # bytes to read at a time
 
 
@@ -175,7 +179,7 @@ class ZarrSource(ArraySource):
         try:
             stored = zarr.open_array(self.path, path=str(self.key), mode="r")
             absent = stored.nchunks - stored.nchunks_initialized
-            attributes = dict(stored.attrs)
+            attributes = _attributes(stored)
             filled = in_units(np.array([stored.fill_value or 0]), attributes)
             if not absent or np.isnan(filled).all():
                 for start in range(0, self.shape[0], step):
@@ -224,20 +228,101 @@ def arrays_in_store(path: Path) -> dict[str, ZarrSource]:
 
 
 def _source(path: Path, name: str, array: Any) -> ZarrSource:
-    is_packed = bool({*PACKED, *MISSING} & set(array.attrs))
+    is_packed = bool({*PACKED, *MISSING} & set(_attributes(array)))
     dtype = np.dtype(np.float64) if is_packed else array.dtype
     return ZarrSource(path, name, array.shape, dtype, fortran_order=False)
 
 
+def _attributes(array: Any) -> dict[str, Any]:
+    """Return the attributes of an array in a store.
+
+    In format 2, xarray writes the code of missing values as what is read where no chunk is.
+    """
+    found = dict(array.attrs)
+    if array.metadata.zarr_format == 2 and DIMENSION in found and array.fill_value is not None:
+        return {"_FillValue": array.fill_value, **found}
+    return found
+
+
+def words_in_store(path: Path) -> dict[str, NDArray[np.str_]]:
+    """Return the vectors of words in a store, by their names with groups joined by dots."""
+    import zarr
+
+    root = zarr.open(path, mode="r")
+    members = {} if isinstance(root, zarr.Array) else dict(root.members(max_depth=None))
+    found = {
+        name.replace("/", "."): as_words(np.asarray(each[:]))
+        for name, each in members.items()
+        if isinstance(each, zarr.Array) and each.dtype.kind in TEXT and each.ndim == 1
+    }
+    return {name: words for name, words in found.items() if words is not None}
+
+
+def as_words(values: NDArray[Any]) -> NDArray[np.str_] | None:
+    """Return the words (n_samples,) of an array of text or bytes; None if it holds none.
+
+    Single letters (n_samples, length), as NetCDF 3 stores words, are put together.
+    """
+    if values.dtype.kind == "S" and values.dtype.itemsize == 1 and values.ndim == 2:
+        values = np.ascontiguousarray(values).view(f"S{values.shape[1]}")[:, 0]
+    if values.ndim != 1:
+        return None
+    cells = [
+        each.decode("utf-8", "replace") if isinstance(each, bytes) else each for each in values
+    ]
+    return np.array(cells, dtype=str) if all(isinstance(each, str) for each in cells) else None
+
+
+def is_measured(dataset: Any) -> bool:
+    """Return whether an HDF5 dataset holds numbers, and not only the length of an axis."""
+    name = np.asarray(dataset.attrs.get("NAME", b"")).tobytes()
+    is_array = dataset.dtype.kind in NUMBERS and dataset.shape is not None
+    return is_array and NO_VARIABLE not in name
+
+
+def words_in(dataset: Any) -> NDArray[np.str_] | None:
+    """Return the words of an HDF5 dataset; None if it holds none."""
+    import h5py
+
+    if not dataset.shape or h5py.check_string_dtype(dataset.dtype) is None:
+        return None
+    return as_words(dataset[()])
+
+
+def as_declared(values: NDArray[Any], attributes: Mapping[str, Any]) -> NDArray[Any]:
+    """Return integers as unsigned ones, if an attribute says so.
+
+    NetCDF 3 knows no unsigned integers (NetCDF User Guide, appendix A).
+    """
+    told = str(np.asarray(attributes.get("_Unsigned", "")).astype(str)).lower()
+    if told != "true" or values.dtype.kind != "i":
+        return values
+    return values.view(values.dtype.str.replace("i", "u"))
+
+
 def in_units(values: NDArray[Any], attributes: Mapping[str, Any]) -> NDArray[Any]:
-    """Return packed values in units, NaN for missing ones (CF conventions 1.11, sec. 2.5, 8.1)."""
+    """Return packed values in units, NaN for missing ones (CF conventions 1.11, sec. 2.5, 8.1).
+
+    Raises
+    ------
+    DataError
+        If scale or offset differ among the channels.
+    """
+    values = as_declared(values, attributes)
     missing = np.zeros(values.shape, dtype=bool)
     for name in MISSING:
         if name in attributes:
-            missing |= np.isin(values, np.asarray(attributes[name]))
+            codes = np.asarray(attributes[name])
+            both_whole = codes.dtype.kind in "iu" and values.dtype.kind in "iu"
+            missing |= np.isin(values, codes.astype(values.dtype) if both_whole else codes)
     packed = set(PACKED) & set(attributes)
     if not packed and not missing.any():
         return values
+    if several := [name for name in packed if np.size(attributes[name]) != 1]:
+        raise DataError(
+            f"{several[0]} must be one number, got {np.ravel(attributes[several[0]])[:3].tolist()}:"
+            " write the values in their units"
+        )
     factor, offset = (
         float(np.ravel(attributes[name])[0]) if name in attributes else neutral
         for name, neutral in zip(PACKED, (1.0, 0.0), strict=True)

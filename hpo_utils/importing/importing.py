@@ -29,16 +29,18 @@ from hpo_utils.base.paths import (
     write_text,
 )
 from hpo_utils.data.split import n_folds_of, part_words
-from hpo_utils.formats.endings import RECORDINGS, TABLES, ending
-from hpo_utils.formats.recordings import Axis, Loaders, Recording, read_recording, recordings_by_id
-from hpo_utils.formats.references import References
+from hpo_utils.formats.axes import Axis, same_rate
+from hpo_utils.formats.endings import OPUS, RECORDINGS, TABLES, TIFF, ending
+from hpo_utils.formats.recordings import Loaders, Recording, read_recording, recordings_by_id
+from hpo_utils.formats.references import References, first_of
 from hpo_utils.formats.samples import holds_samples
 from hpo_utils.formats.sources import is_store, sha256
-from hpo_utils.formats.windows import at_rate, cut
 from hpo_utils.importing.joining import followed_by, references_of, samples_of
 from hpo_utils.importing.request import Request
+from hpo_utils.importing.windows import at_rate, cut
 
 SOURCES = "sources.json"
+HIDDEN = (".", "~$")  # begin the names of what file managers and open programs leave
 HEADER = """# Written by `python -m hpo_utils import`. Search with it:
 # python -m hpo_utils run --params-file {path}
 
@@ -120,7 +122,7 @@ def import_files(request: Request) -> Imported:
                 )
             _import_recordings(request, loaders, found, directory)
         else:
-            _import_samples(request, files[0], found, directory)
+            _import_samples(request, files, found, directory)
         digests = {str(path): sha256(path) for path in dict.fromkeys(sources)}
         write_json(directory / SOURCES, {"sha256": digests, "remarks": found.remarks})
         header = HEADER.format(path=relative_to_root(found.params_file))
@@ -137,9 +139,16 @@ def _listed(given: Sequence[Path], targets: Path | None) -> list[Path]:
     files: list[Path] = []
     for path in given:
         if path.is_dir() and not is_store(path):
-            inside = sorted(f for f in path.iterdir() if ending(f) in RECORDINGS and f != targets)
+            inside = sorted(
+                each
+                for each in path.iterdir()
+                if ending(each) in (*RECORDINGS, *TIFF)
+                and each != targets
+                and not each.name.startswith(HIDDEN)
+            )
             if not inside:
-                raise DataError(f"a folder must hold one of {', '.join(RECORDINGS)}, got {path}")
+                known = ", ".join((*RECORDINGS, *TIFF))
+                raise DataError(f"a folder must hold one of {known}, got {path}")
             files += inside
         elif path.exists():
             files.append(path)
@@ -157,14 +166,24 @@ def _recordings(request: Request, files: Sequence[Path]) -> Loaders:
             return in_long_form
     if not others and request.window is None and request.files[0] == file:
         return {}
-    return {file.name: partial(read_recording, file, request.key) for file in files}
+    if all(ending(each) in TIFF for each in files):
+        return {}
+    names = Counter(each.name for each in files)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise DataError(
+            f"recordings must have different names, got {first_of(twice)} in several folders:"
+            " rename them, as the table of targets names them"
+        )
+    return {each.name: partial(read_recording, each, request.key) for each in files}
 
 
-def _import_samples(request: Request, file: Path, found: Imported, directory: Path) -> None:
-    """Write the samples of one table or array, and those to test of another."""
-    samples, references = samples_of(request, file, found.remarks)
+def _import_samples(
+    request: Request, files: Sequence[Path], found: Imported, directory: Path
+) -> None:
+    """Write the samples of one table, array or folder of images, and those to test of another."""
+    samples, references = samples_of(request, files, found.remarks)
     if (of_test := request.of_test) is not None:
-        joined = samples_of(of_test, of_test.files[0], found.remarks, "--test-targets")
+        joined = samples_of(of_test, of_test.files, found.remarks, "--test-targets")
         samples, references = followed_by(samples, references, *joined)
     values, t = (
         request.without_codes(samples.values),
@@ -224,7 +243,11 @@ def _import_recordings(
     if references is None:
         raise DataError("recordings must have a table of targets: give it by --targets")
     names = list(loaders)
-    rows = references.rows_of(names)
+    rows = references.rows_of(names, numbered=any(ending(f) in OPUS for f in found.sources))
+    if idle := set(references.ids or ()) - {(references.ids or ())[row] for row in rows}:
+        found.remarks.append(
+            f"{len(idle)} rows of {references.path.name} name no recording: {first_of(idle)}"
+        )
     first = loaders[names[0]]()
     length = request.window or at_rate(first, request.rate).shape[1]
     if request.pad:  # each recording is read once more, since the longest is known only then
@@ -233,13 +256,19 @@ def _import_recordings(
     t = request.without_codes(references.values)[rows]
     measured = request.enough_measured(t)
     groups: list[int] = []
+    longest = 0
     with (directory / "x_train.npy").open("wb") as stream:
         _write_header(stream, 0, found.sample_shape)
         for number in map(int, np.flatnonzero(measured)):
             recording = first if number == 0 else loaders[names[number]]()
             windows = _windows_of(request, recording, first, length, found)
+            longest = max(longest, at_rate(recording, request.rate).shape[1])
             stream.write(_as_float32(windows, f"values of {names[number]}").tobytes())
             groups += [number] * len(windows)
+        if not groups and length > longest:
+            raise DataError(
+                f"a recording must be as long as --window, {length} values, got {longest} at most"
+            )
         _check_left(len(groups))
         stream.seek(0)
         _write_header(stream, len(groups), found.sample_shape)
@@ -261,13 +290,17 @@ def _windows_of(
     """Return the windows (n_windows, n_channels, length) of a recording like the first one."""
     name = recording.path.name
     cut_or_padded = request.window is not None or request.pad  # whose axis is not kept
-    for what, own, wanted in (
-        ("channels", recording.channels, first.channels),
-        ("units", recording.units, first.units),
-        ("rate", request.rate or recording.rate, request.rate or first.rate),
-        ("axis", first.axis if cut_or_padded else recording.axis, first.axis),
+    if first.axis is None or recording.axis is None:
+        same_axis = recording.axis is first.axis
+    else:
+        same_axis = recording.axis.is_that_of(first.axis)
+    for what, own, wanted, same in (
+        ("channels", recording.channels, first.channels, recording.channels == first.channels),
+        ("units", recording.units, first.units, recording.units == first.units),
+        ("rate", recording.rate, first.rate, request.rate or same_rate(recording.rate, first.rate)),
+        ("axis", recording.axis, first.axis, cut_or_padded or same_axis),
     ):
-        if own != wanted:
+        if not same:
             advice = ": resample them by --rate" if what == "rate" else ""
             raise DataError(
                 f"recordings must have the same {what}, got {wanted} in {first.path.name} and {own}"

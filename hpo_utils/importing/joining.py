@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,18 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
-from hpo_utils.formats.endings import TABLES, ending
+from hpo_utils.formats.endings import ARRAYS, TABLES, ending
 from hpo_utils.formats.references import Named, References, read_references, shared_column
-from hpo_utils.formats.samples import Samples, read_samples
+from hpo_utils.formats.samples import Samples, read_samples, samples_of_images
 from hpo_utils.formats.sources import is_store
 from hpo_utils.formats.tables import numbers_in, read_table
 from hpo_utils.importing.request import Request
 
 
 def samples_of(
-    request: Request, file: Path, remarks: list[str], option: str = "--targets"
+    request: Request, files: Sequence[Path], remarks: list[str], option: str = "--targets"
 ) -> tuple[Samples, References]:
-    """Return the samples of one file and the references of each, in their order."""
+    """Return the samples of one file, or of an image each, and the references of each."""
+    file = files[0]
     if request.targets is None and request.target_key is not None:
         request = replace(request, targets=file)
     if request.targets is not None and request.id_column is None:
@@ -31,15 +33,25 @@ def samples_of(
         told = Named(request.id_column, (), request.split_column, request.weight_column)
         named = _told_in(file, request.targets, told)
     n_samples = None if given is None else len(given.values)
-    samples = read_samples(file, named, request.key, n_samples)
+    if len(files) > 1:
+        samples = samples_of_images(files)
+    else:
+        samples = read_samples(file, named, request.key, n_samples)
     own = samples.references
     references = given or own
     if references is None or not references.names:
-        raise DataError(f"targets must be given by {option}, got none beside {file.name}")
+        raise DataError(
+            f"targets must be given by {option}, got none beside {file.name}: name them by"
+            " --target-key if they are among its arrays"
+            if ending(file) in ARRAYS
+            else f"targets must be given by {option}, got none beside {file.name}"
+        )
     by_id = given is not None and samples.ids is not None and references.ids is not None
     remarks += samples.remarks
     if by_id:
         remarks.append(f"rows joined by {request.id_column or 'their ids'}")
+    elif given is not None and given.ids is not None:
+        remarks.append(f"rows joined by their order, since {file.name} does not name its samples")
     found = references.at(_rows(samples, references, by_id))
     if given is None or own is None:
         return samples, found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,39 +12,66 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo_utils.base.errors import DataError
+from hpo_utils.base.formatting import with_units
 from hpo_utils.formats.arrays import choose_array, read_arrays
+from hpo_utils.formats.axes import NAME, Axis, same_rate
 from hpo_utils.formats.endings import ARRAYS, CASES, CURVES, NUMPY, RECORDINGS, TABLES, TIFF, ending
-from hpo_utils.formats.recordings import read_recording
+from hpo_utils.formats.recordings import Recording, read_recording
 from hpo_utils.formats.references import Named, read_references
 from hpo_utils.formats.samples import holds_samples, read_samples, samples_of_cases
-from hpo_utils.formats.windows import cut
+from hpo_utils.importing.windows import cut
+
+MADE_UP = re.compile(r"channel \d+|signal")  # names of channels that no file told
+NEAR = 0.5  # of a step, by which the ends of an axis may be off
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the inputs of the training were: names of their channels with units, and their axis."""
+
+    channels: Sequence[str] = ()
+    axis: Axis | None = None
 
 
 def read_inputs(
-    path: Path, key: str | None, raw_shape: Sequence[int], id_column: str | None = None
+    path: Path,
+    key: str | None,
+    raw_shape: Sequence[int],
+    id_column: str | None = None,
+    trained: Trained = Trained(),
 ) -> tuple[NDArray[Any] | Path, list[str] | None]:
     """Return raw inputs (n_samples, *raw_shape), and the ids of the samples if there are any.
 
     An ``.npy`` or ``.npz`` file is returned as it is, since it can be read in pieces. A table has a
     sample in each row. A recording, or a table with a row for each time, is cut into windows as
-    long as a sample; their ids tell where they begin.
+    long as a sample; their ids tell where they begin. Channels are put into the order of the
+    training, and an axis in its direction.
 
     Raises
     ------
     DataError
-        If the file cannot be read, or holds samples of another shape.
+        If the file cannot be read, or holds samples of another shape; if it names other channels,
+        units, places or another rate than the training had.
     """
     suffix = ending(path)
     if suffix in NUMPY:
         return path, None
     ids: list[str] | None
+    channels: Sequence[str] = ()
+    axis = None
     if suffix in ARRAYS and (recorded := _recorded(path, key, raw_shape)) is not None:
-        values, ids = _windows(path, recorded, raw_shape[-1])
+        values, ids = _windows(path, _in_order(recorded, trained, raw_shape), raw_shape[-1])
     elif suffix in (*ARRAYS, *CASES, *CURVES) or (suffix in TABLES and holds_samples(path)):
-        samples = read_samples(path, Named(id_column), key, option="--x-key", inputs_only=True)
+        named = Named(id_column)
+        samples = read_samples(
+            path, named, key, option="--x-key", inputs_only=True, length=raw_shape[-1]
+        )
         values, ids = samples.values, samples.ids
+        channels, axis = samples.channels, samples.axis
     elif suffix in RECORDINGS:
-        values, ids = _windows(path, read_recording(path).values, raw_shape[-1])
+        recording = read_recording(path)
+        values, ids = _windows(path, _in_order(recording, trained, raw_shape), raw_shape[-1])
+        axis = recording.axis
     else:
         known = ", ".join((*RECORDINGS, *TIFF, *CASES))
         raise DataError(f"inputs must be one of {known}, got {path.name}")
@@ -52,10 +81,69 @@ def read_inputs(
             f"inputs must have samples of shape {tuple(raw_shape)}, as those of the training, got"
             f" {values.shape[1:]} in {path.name}"
         )
-    return values.reshape(len(values), *raw_shape), ids
+    in_shape = values.reshape(len(values), *raw_shape)
+    if order := _order(channels, trained.channels, path):
+        in_shape = in_shape[:, order]
+    return _along(in_shape, axis, trained.axis, path), ids
 
 
-def _recorded(path: Path, key: str | None, raw_shape: Sequence[int]) -> NDArray[np.float64] | None:
+def _in_order(
+    recording: Recording, trained: Trained, raw_shape: Sequence[int]
+) -> NDArray[np.float64]:
+    """Return the values of a recording with its channels in the order of the training."""
+    names = with_units(recording.channels, recording.units)
+    order = _order(names, trained.channels, recording.path)
+    if trained.axis is not None and recording.rate is not None and trained.axis.last > 0:
+        rate = (raw_shape[-1] - 1) / trained.axis.last
+        timed = NAME.fullmatch(trained.axis.name.partition(" [")[0]) is not None
+        if timed and not same_rate(recording.rate, rate):
+            raise DataError(
+                f"a recording must have the rate of the training, {rate:g} Hz, got"
+                f" {recording.rate:g} Hz in {recording.path.name}: resample it first, as"
+                " python -m hpo_utils import does by --rate"
+            )
+    return recording.values[order] if order else recording.values
+
+
+def _order(names: Sequence[str], trained: Sequence[str], path: Path) -> list[int]:
+    """Return the place of each channel of the training among ``names``; none if they need none.
+
+    Names that readers make up tell nothing. A single channel may have another name, but no other
+    unit.
+    """
+    if len(names) != len(trained) or any(MADE_UP.fullmatch(each) for each in (*names, *trained)):
+        return []
+    if set(names) == set(trained):
+        return [list(names).index(each) for each in trained]
+    own, known = ([each.partition(" [") for each in side] for side in (names, trained))
+    if len(names) == 1 and not (own[0][2] and known[0][2] and own[0][2] != known[0][2]):
+        return []
+    what = "units" if {each[0] for each in own} == {each[0] for each in known} else "channels"
+    raise DataError(
+        f"inputs must have the {what} of the training, {', '.join(trained)}, got"
+        f" {', '.join(names)} in {path.name}"
+    )
+
+
+def _along(
+    values: NDArray[Any], axis: Axis | None, trained: Axis | None, path: Path
+) -> NDArray[Any]:
+    """Return values along the axis of the training, turned round if they fall and it rises."""
+    if axis is None or trained is None or values.shape[-1] < 2:
+        return values
+    near = NEAR * abs(trained.last - trained.first) / (values.shape[-1] - 1)
+    ends = np.array([trained.first, trained.last])
+    if (np.abs(ends - [axis.first, axis.last]) <= near).all():
+        return values
+    if (np.abs(ends - [axis.last, axis.first]) <= near).all():
+        return values[..., ::-1]
+    raise DataError(
+        f"inputs must have the axis of the training, {trained.first:g} to {trained.last:g}, got"
+        f" {axis.first:g} to {axis.last:g} in {path.name}: interpolate them at its places"
+    )
+
+
+def _recorded(path: Path, key: str | None, raw_shape: Sequence[int]) -> Recording | None:
     """Return an array (n_channels, length) with the channels of a sample; a vector has one.
 
     None if samples are no signals, or the array holds them.
@@ -63,10 +151,10 @@ def _recorded(path: Path, key: str | None, raw_shape: Sequence[int]) -> NDArray[
     if len(raw_shape) != 2:
         return None
     try:
-        values = read_recording(path, key).values
+        recording = read_recording(path, key)
     except DataError:  # several arrays, or axes
         return None
-    return values if len(values) == raw_shape[0] else None
+    return recording if len(recording.values) == raw_shape[0] else None
 
 
 def _windows(
@@ -92,8 +180,9 @@ def read_measured(
     names: Sequence[str],
     ids: Sequence[str] | None,
     id_column: str | None = None,
+    units: Sequence[str] = (),
 ) -> NDArray[Any] | Path:
-    """Return measured targets (n_samples, n_targets) in the order of ``names``.
+    """Return measured targets (n_samples, n_targets) in the order of ``names``, with ``units``.
 
     A table has a column for each target. Its rows are joined with the samples by their ids, if both
     have ids, those of windows by their recording; otherwise their order counts. An ``.npy`` or
@@ -102,7 +191,7 @@ def read_measured(
     Raises
     ------
     DataError
-        If the file cannot be read, or lacks a target or a sample.
+        If the file cannot be read, lacks a target or a sample, or names another unit.
     """
     if ending(path) in NUMPY:
         return path
@@ -114,6 +203,11 @@ def read_measured(
     if ending(path) not in TABLES:
         return choose_array(read_arrays(path), key, "--t-key", path)
     references = read_references(path, None, Named(id_column, names))
+    for name, own, wanted in zip(names, references.units, units, strict=bool(units)):
+        if own != wanted and "-" not in (own, wanted):
+            raise DataError(
+                f"{name} must be in {wanted}, as in the training, got {own} in {path.name}"
+            )
     if ids is None or references.ids is None or list(ids) == references.ids:
         return references.values
     if not set(ids) <= set(references.ids):  # windows, of which a table names the recording

@@ -41,6 +41,14 @@ class Request:
     pad: bool = False
     replace: bool = False
 
+    def __post_init__(self) -> None:
+        if self.rate is not None and not (np.isfinite(self.rate) and self.rate > 0):
+            raise DataError(f"--rate must be a positive number of Hz, got {self.rate}")
+        if self.step is not None and self.window is None:
+            raise DataError(
+                f"--step tells how far windows are apart, got {self.step} without --window"
+            )
+
     @property
     def named(self) -> Named:
         """The columns that are named."""

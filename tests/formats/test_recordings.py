@@ -194,3 +194,26 @@ def test_a_damaged_file_of_a_logger_is_refused_in_a_sentence(tmp_path, name, con
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=r"(a file must be whole|must be equally long, got none)"):
         read_recording(tmp_path / name)
+
+
+MULTI = """LabVIEW Measurement\t
+Separator\tTab
+X_Columns\tMulti
+***End_of_Header***\t
+
+Channels\t2\t\t\t
+Samples\t2\t\t2\t
+Y_Unit_Label\tVolts\t\tAmps\t
+Delta_X\t0.001\t\t0.001\t
+***End_of_Header***\t\t\t\t
+X_Value\tU\tX_Value\tI\tComment
+0.000\t1\t0.000\t10
+0.001\t2\t0.001\t20
+"""
+
+
+def test_channels_of_labview_with_times_of_their_own_keep_their_units(tmp_path):
+    (tmp_path / "a.lvm").write_text(MULTI)
+    found = read_recording(tmp_path / "a.lvm")
+    assert (found.channels, found.units) == (["U", "I"], ["Volts", "Amps"])
+    assert (found.values.tolist(), found.rate) == ([[1.0, 2.0], [10.0, 20.0]], 1000.0)

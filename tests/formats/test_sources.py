@@ -6,6 +6,7 @@ import pytest
 
 from hpo_utils.base.errors import DataError
 from hpo_utils.formats import sources
+from hpo_utils.formats.arrays import read_arrays
 from hpo_utils.formats.opening import open_array
 from hpo_utils.formats.sources import sha256
 
@@ -128,3 +129,49 @@ def test_a_damaged_hdf5_file_is_one_sentence(tmp_path):
     (tmp_path / "x.h5").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=r"dataset.x_train must be a whole file, got x.h5"):
         open_array(tmp_path / "x.h5", None, "dataset.x_train")
+
+
+def test_a_vector_of_matlab_has_one_axis_or_is_a_column_of_targets(tmp_path):
+    with h5py.File(tmp_path / "x.mat", "w", userblock_size=512) as content:
+        for name, values in (("row", np.arange(5.0)[None]), ("column", np.arange(5.0)[:, None])):
+            content[name] = values
+            content[name].attrs["MATLAB_class"] = np.bytes_("double")
+    for name in ("row", "column"):
+        assert open_array(tmp_path / "x.mat", name, "dataset.groups").shape == (5,)
+        t = open_array(tmp_path / "x.mat", name, "dataset.t_train")
+        assert t.read().tolist() == [[0.0], [1.0], [2.0], [3.0], [4.0]]
+
+
+def test_words_in_hdf5_may_be_groups(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as content:
+        content["run"], content["x"] = ["a", "b", "ä"], np.zeros((3, 4))
+    found = open_array(tmp_path / "x.h5", "run", "dataset.groups", kinds="iufbUS")
+    assert found.read().tolist() == ["a", "b", "ä"]
+    with pytest.raises(DataError, match="must name one of the arrays of numbers"):
+        open_array(tmp_path / "x.h5", "run", "dataset.x_train")
+
+
+def test_an_axis_of_netcdf_without_coordinates_is_no_array(tmp_path):
+    with h5py.File(tmp_path / "x.nc", "w") as content:
+        content["spectra"], content["sample"] = np.ones((3, 4)), np.zeros(3)
+        name = b"This is a netCDF dimension but not a netCDF variable.         3"
+        content["sample"].attrs["NAME"] = np.bytes_(name)
+    assert open_array(tmp_path / "x.nc", None, "dataset.x_train").key == "spectra"
+    assert list(read_arrays(tmp_path / "x.nc")) == ["spectra"]
+
+
+def test_integers_are_unsigned_where_an_attribute_says_so(tmp_path):
+    with h5py.File(tmp_path / "x.nc", "w") as content:
+        content["x"] = np.array([[0, 100, -56, -1]], dtype=np.int8)
+        content["x"].attrs.update({"_Unsigned": "true", "_FillValue": np.int8(-1)})
+    expected = [[0.0, 100.0, 200.0, np.nan]]
+    np.testing.assert_array_equal(read_arrays(tmp_path / "x.nc")["x"], expected)
+    np.testing.assert_array_equal(open_array(tmp_path / "x.nc", "x", "x").read(), expected)
+
+
+def test_a_scale_for_each_channel_is_refused(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as content:
+        content["x"] = np.ones((3, 2, 4), dtype=np.int16)
+        content["x"].attrs["scale_factor"] = [0.1, 10.0]
+    with pytest.raises(DataError, match=r"scale_factor must be one number, got \[0.1, 10.0\]"):
+        read_arrays(tmp_path / "x.h5")

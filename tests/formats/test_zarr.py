@@ -127,3 +127,15 @@ def test_what_is_no_store_is_one_sentence(store, tmp_path):
     shutil.rmtree(store / "run")
     with pytest.raises(DataError, match="must hold numbers, got rig.zarr without any"):
         read_arrays(store)
+
+
+def test_the_fill_value_of_xarray_in_format_2_is_a_gap(tmp_path):
+    root = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+    told = {"_ARRAY_DIMENSIONS": ["n", "w"], "scale_factor": 0.5}
+    for name, attributes in (("x", told), ("plain", {"scale_factor": 0.5})):
+        root.create_array(
+            name, data=np.array([[2, -9]], dtype=np.int16), fill_value=-9, attributes=attributes
+        )
+    found = read_arrays(tmp_path / "a.zarr")
+    np.testing.assert_array_equal(found["x"], [[1.0, np.nan]])
+    np.testing.assert_array_equal(found["plain"], [[1.0, -4.5]])

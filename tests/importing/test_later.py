@@ -4,7 +4,8 @@ import pytest
 from scipy.io import savemat, wavfile
 
 from hpo_utils.base.errors import DataError
-from hpo_utils.importing.later import read_inputs, read_measured
+from hpo_utils.formats.axes import Axis
+from hpo_utils.importing.later import Trained, read_inputs, read_measured
 
 RNG = np.random.default_rng(0)
 
@@ -111,3 +112,58 @@ def test_a_vector_is_a_recording_of_one_channel_and_a_matrix_holds_samples(tmp_p
     assert read_inputs(tmp_path / "r0.mat", None, (1, 50))[0].shape == (4, 1, 50)
     savemat(tmp_path / "s.mat", {"x": np.ones((7, 50))})
     assert read_inputs(tmp_path / "s.mat", None, (1, 50))[0].shape == (7, 1, 50)
+
+
+def two_channels(path, columns, header, step=0.001):
+    times = np.arange(256) * step
+    np.savetxt(path, np.c_[times, *columns], header=header, delimiter=",", comments="", fmt="%.6f")
+    return path
+
+
+TRAINED = Trained(["p [bar]", "T [degC]"], Axis("time [s]", 0.0, 0.063))
+P, T = np.sin(np.arange(256) / 5), 50 + np.arange(256) / 100
+
+
+def test_channels_are_put_into_the_order_of_the_training(tmp_path):
+    same = two_channels(tmp_path / "a.csv", (P, T), "time [s],p [bar],T [degC]")
+    swapped = two_channels(tmp_path / "b.csv", (T, P), "time [s],T [degC],p [bar]")
+    a, b = (read_inputs(file, None, (2, 64), None, TRAINED)[0] for file in (same, swapped))
+    np.testing.assert_array_equal(a, b)
+    assert a.shape == (4, 2, 64)
+
+
+@pytest.mark.parametrize(
+    ("header", "step", "said"),
+    [
+        ("time [s],p [mbar],T [degC]", 0.001, "must have the units of the training"),
+        ("time [s],foo,T [degC]", 0.001, "must have the channels of the training"),
+        ("time [s],p [bar],T [degC]", 0.0005, "rate of the training, 1000 Hz, got 2000 Hz"),
+    ],
+)
+def test_recordings_unlike_those_of_the_training_are_refused(tmp_path, header, step, said):
+    file = two_channels(tmp_path / "a.csv", (P, T), header, step)
+    with pytest.raises(DataError, match=said):
+        read_inputs(file, None, (2, 64), None, TRAINED)
+    assert len(read_inputs(file, None, (2, 64))[0]) == 4  # a bundle that does not know
+
+
+def test_spectra_are_read_along_the_axis_of_the_training(tmp_path):
+    x, places = np.tile(np.arange(40.0), (5, 1)), np.linspace(900, 1680, 40)
+    known = Trained(["signal"], Axis("axis [nm]", 900.0, 1680.0))
+    savemat(tmp_path / "falls.mat", {"X": x[:, ::-1], "wavelength": places[::-1]})
+    found, _ = read_inputs(tmp_path / "falls.mat", None, (1, 40), None, known)
+    np.testing.assert_array_equal(found[:, 0], x)
+    savemat(tmp_path / "other.mat", {"X": x, "wavelength": places + 100})
+    with pytest.raises(DataError, match="axis of the training, 900 to 1680, got 1000 to 1780"):
+        read_inputs(tmp_path / "other.mat", None, (1, 40), None, known)
+    falling = Trained(["signal"], Axis("wavelength", 1680.0, 900.0))  # as it was trained
+    found, _ = read_inputs(tmp_path / "falls.mat", None, (1, 40), None, falling)
+    np.testing.assert_array_equal(found[:, 0], x[:, ::-1])
+
+
+def test_a_target_in_another_unit_is_refused(tmp_path):
+    (tmp_path / "t.csv").write_text("sample,fat [mg/g]\ns0,1\ns1,2\n")
+    with pytest.raises(DataError, match="fat must be in %, as in the training, got mg/g"):
+        read_measured(tmp_path / "t.csv", None, ["fat"], ["s1"], units=["%"])
+    found = read_measured(tmp_path / "t.csv", None, ["fat"], ["s1"], units=["-"])
+    assert found.tolist() == [[2.0]]
