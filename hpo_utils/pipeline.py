@@ -28,9 +28,11 @@ from hpo_utils.report.verdict import (
     sentence_on_folds,
     sentence_on_home,
 )
+from hpo_utils.scores.metrics import NETWORK
 from hpo_utils.study.search import check_study, load_existing_study
 from hpo_utils.study.summary import BEST_LINK
 from hpo_utils.trials.storage import best_of, score_of
+from hpo_utils.winner.examination import shares_at_home
 from hpo_utils.winner.settle import load_evaluation, winner_directory
 
 WIDTH = 100  # characters per line on the terminal
@@ -104,7 +106,11 @@ def print_results(cfg: Config) -> None:
     evaluation = load_evaluation(study, root)
     if evaluation is not None:
         found = evaluation["examination"]
-        sentences = [beats_baselines(found), sentence_on_home(found), number_one(evaluation)]
+        sentences = [
+            beats_baselines(found),
+            sentence_on_home(found, evaluation.get("take_home", "auto")),
+            number_one(evaluation),
+        ]
         if not isinstance(evaluation["all_folds"], str):
             sentences.insert(
                 2, sentence_on_folds(evaluation["all_folds"], evaluation["target_names"])
@@ -123,5 +129,7 @@ def print_results(cfg: Config) -> None:
     if evaluation is not None:
         print(f"to sign     {relative_to_root(certificate_path(root, study.study_name))}")
         bundle = relative_to_root(winner_directory(root, study.study_name) / "bundle")
-        print(f"model       {bundle}, of {evaluation['contenders'][0]['name']}:")
+        with_network = NETWORK in shares_at_home(evaluation["examination"])
+        trained = f", of {evaluation['contenders'][0]['name']}" if with_network else ""
+        print(f"model       {bundle}{trained}:")
         print(f"            python -m hpo_utils predict {bundle} x.npy --out y.csv")

@@ -189,6 +189,9 @@ def test_a_study_learns_from_all_that_was_measured(make_config, make_arrays, sig
     study = run_study(cfg)
     found = settle_winner(study, cfg)["examination"]
     assert all(errors["r2"] > 0.9 for errors in found["test"]["ridge on views"].values())
+    fewest = int((~np.isnan(data.targets("val"))).sum(axis=0).min())
+    assert found["n_val_units"] == fewest < 19  # of so few, no interval of 95 % follows
+    assert found["spread_confidence"] == fewest / (fewest + 1)
     bundle = winner_directory(data.directory.parents[1], study.study_name) / "bundle"
     rows = data.sample_numbers("test")
     table = evaluate(bundle, x[rows], t[rows])

@@ -1,8 +1,7 @@
 """Check, when a bundle is written, that it predicts like the networks it was made from.
 
-The check uses training samples as they come from the source, in its scale and number format. An
-ONNX file that takes float32 cannot represent every recording: counts beyond 2^24, or a small signal
-on a large offset, may lose all their information.
+The check uses training samples as they come from the source, in its scale and number format. The
+ONNX file takes float64 where float32 would lose a small signal on a large offset.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from hpo_utils.baselines.fitted import BaselineModels, predict_in_units
 from hpo_utils.baselines.take_home import mixed
 from hpo_utils.bundle.bundle import Bundle, predict
 from hpo_utils.bundle.members import Member, predict_samples
+from hpo_utils.bundle.onnx_prediction import input_type
 from hpo_utils.data.prepared import PreparedData, input_scaler
 from hpo_utils.data.scaling import Standardizer
 from hpo_utils.formats.opening import open_array
@@ -83,7 +83,7 @@ def why_not_onnx(
     if off <= AGREE:
         return None
     return (
-        f"it takes float32, which does not hold these inputs ({raw.dtype}): its predictions of"
+        f"it does not hold these inputs ({raw.dtype}) as the model does: its predictions of"
         f" known samples are up to {off:.2g} standard deviations off"
     )
 
@@ -119,7 +119,7 @@ def _by_onnx(file: Path, raw: NDArray[Any]) -> NDArray[np.float32]:
     onnxruntime.set_default_logger_severity(3)
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     with np.errstate(over="ignore"):
-        x = raw.astype(np.float32)
+        x = raw.astype(input_type(session))
     return np.concatenate([session.run(["y"], {"x": x[i : i + 1]})[0] for i in range(len(x))])
 
 

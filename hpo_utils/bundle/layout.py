@@ -26,7 +26,7 @@ from hpo_utils.formats.axes import Axis
 from hpo_utils.formats.opening import open_array
 from hpo_utils.formats.sources import CHUNK_BYTES
 from hpo_utils.importing.later import Trained, read_inputs
-from hpo_utils.scores.calibration import Calibration
+from hpo_utils.scores.calibration import Calibration, reach_of
 from hpo_utils.scores.metrics import NETWORK
 
 VERSION, READABLE = 7, (4, 5, 6, 7)
@@ -201,12 +201,11 @@ def prediction_of(
 ) -> Prediction:
     """Return predictions with their intervals, as far as the model has them.
 
-    Outside the domain the error grows with the distance, at least linearly; no sample there has
-    told how fast, so the intervals do, too.
+    They are wider outside of the domain, see ``spread.reach_of``.
     """
     if layout.calibration is None:
         return Prediction(y, is_new, None, None, layout.confidence, domain=domain)
-    reach = np.ones(len(y)) if domain is None else np.sqrt(np.maximum(1.0, domain.max(axis=1)))
+    reach = np.ones(len(y)) if domain is None else reach_of(domain)
     half_width = reach[:, None] * layout.calibration.half_width(spread, y)
     joint = layout.calibration.joint_half_width(spread, y)
     if joint is not None:
@@ -255,6 +254,8 @@ def _check_shape(shape: tuple[int, ...], layout: Layout) -> None:
     wanted = tuple(layout.raw_shape)
     if shape[1:] == wanted and shape[0] > 0:
         return
+    if not shape or shape[0] == 0:
+        raise DataError(f"x must hold samples, got an array of shape {shape}")
     said = f"x must have shape (n_samples, {', '.join(map(str, wanted))})"
     if len(wanted) > 1:
         names = ", ".join(layout.channel_names)

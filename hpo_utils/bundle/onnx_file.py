@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import onnx
 import torch
 
@@ -17,13 +18,16 @@ from hpo_utils.bundle.layout import Layout
 from hpo_utils.bundle.raw_model import RawModel
 
 OPSET = 17  # the first with a Fourier transform
+LARGE_OFFSET = 100.0  # standard deviations: beyond, rounding to float32 shows
+SMALL = 1e-30  # below, float32 holds fewer digits
 PROGRAM = "predict.py"  # beside the ONNX file, which it needs
 
 
 def write_onnx(path: Path, model: RawModel, layout: Layout) -> None:
     """Write ``model``, including its standardisation, as an ONNX file.
 
-    The input ``x`` is float32 of shape (n_samples, *raw_shape); the outputs ``y`` and ``spread``
+    The input ``x`` is float32 of shape (n_samples, *raw_shape), or float64 where float32 would lose
+    a signal on a large offset; the outputs ``y`` and ``spread``
     are float32 of shape (n_samples, n_targets), and ``domain`` (n_samples, 3) are
     ``layout.DISTANCES`` over their limits. The file's metadata contain the names, the units and the
     calibration that turns the spread into intervals (``Calibration``).
@@ -31,7 +35,7 @@ def write_onnx(path: Path, model: RawModel, layout: Layout) -> None:
     PyTorch's older exporter writes it, in a twentieth of the newer one's time
     (docs/decisions/onnx_exporter.md).
     """
-    sample = torch.zeros(2, *layout.raw_shape)
+    sample = torch.zeros(2, *layout.raw_shape, dtype=_input_type(layout))
     outputs = ["y", "spread"] + ["domain"] * (model.domain is not None)
     with TemporaryDirectory() as directory, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that PyTorch recommends its other exporter
@@ -47,6 +51,13 @@ def write_onnx(path: Path, model: RawModel, layout: Layout) -> None:
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, json.dumps(described[key], ensure_ascii=False)
     write_with(path, lambda file: onnx.save(proto, file))
+
+
+def _input_type(layout: Layout) -> torch.dtype:
+    """Return the number type that holds raw inputs to a hundred thousandth of their variation."""
+    mean, std = np.abs(layout.input_mean), np.array(layout.input_std)
+    needed = (mean > LARGE_OFFSET * std) | (std < SMALL)
+    return torch.float64 if needed.any() else torch.float32
 
 
 def write_program(directory: Path) -> None:

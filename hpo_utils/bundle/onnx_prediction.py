@@ -73,8 +73,7 @@ def predict_by_onnx(
 ) -> Prediction:
     """Predict as ``bundle.predict`` does.
 
-    The file takes float32 inputs. That it predicts as the networks do was checked when it was
-    written (``agreement``).
+    That the file predicts as the networks do was checked when it was written (``agreement``).
 
     Raises
     ------
@@ -84,13 +83,19 @@ def predict_by_onnx(
     """
     layout = bundle.layout
     meant = layout.channel_names if accept_outliers else bundle.meant
+    taken = input_type(bundle.session)
     found = []
     for piece in raw_pieces(x, x_key, layout, meant):
         for start in range(0, len(piece), AT_ONCE):
             some = piece[start : start + AT_ONCE]
-            y, spread, *domain = bundle.session.run(None, {"x": some.astype(np.float32)})
+            y, spread, *domain = bundle.session.run(None, {"x": some.astype(taken)})
             found.append((y, spread, _is_new(some, layout) | is_far(y, layout), *domain))
     return prediction_of(layout, *(np.concatenate(each) for each in zip(*found, strict=True)))
+
+
+def input_type(session: Any) -> type[np.floating[Any]]:
+    """Return the number type of the inputs of a file."""
+    return np.float64 if session.get_inputs()[0].type == "tensor(double)" else np.float32
 
 
 def _is_new(raw: NDArray[Any], layout: Layout) -> NDArray[np.bool_]:

@@ -24,7 +24,9 @@ def predict(
     """
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     known = {k: json.loads(v) for k, v in session.get_modelmeta().custom_metadata_map.items()}
-    pieces = [x[i : i + AT_ONCE].astype(np.float32) for i in range(0, len(x), AT_ONCE)]
+    is_double = session.get_inputs()[0].type == "tensor(double)"
+    kind = np.float64 if is_double else np.float32
+    pieces = [x[i : i + AT_ONCE].astype(kind) for i in range(0, len(x), AT_ONCE)]
     found = [session.run(None, {"x": piece}) for piece in pieces]
     y, spread, *domain = (np.concatenate(each) for each in zip(*found, strict=True))
     half_width, calibration = np.full_like(y, np.nan), known["calibration"]

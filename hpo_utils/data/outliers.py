@@ -22,6 +22,7 @@ from hpo_utils.data.scaling import in_blocks
 # distance from the median relative to the farthest other value: known codes, repeats, any value
 CODE_RATIO, REPEATED_RATIO, ANY_RATIO = 2.0, 5.0, 30.0
 MIN_REPEATS = 3
+ACCEPT = "pass accept_outliers=True (--accept-outliers)"
 KNOWN_REACH = 10.0  # standard deviations from the mean that training values usually reach
 MAX_CODES, MAX_OTHERS = 0.5, 0.05  # largest shares of far values: codes and repeats, any value
 MAX_BULK = 100_000  # maximum number of values used for the median
@@ -262,7 +263,7 @@ def refuse_far_from(
     far = FarValues(values, reach=KNOWN_REACH * std, centre=mean)
     far.update(values)
     asked = [k for k, name in enumerate(names) if name not in meant]
-    refuse_outliers(far, asked, names, what, "pass accept_outliers=True", numbers)
+    refuse_outliers(far, asked, names, what, ACCEPT, numbers)
 
 
 def _thinned(values: NDArray[Any]) -> NDArray[np.float64]:

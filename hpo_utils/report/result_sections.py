@@ -22,7 +22,7 @@ from hpo_utils.winner.examination import shares_at_home, verdict_at_home
 @when_settled
 def show_result(report: Report, settled: SettledStudy) -> None:
     """Show what goes home, its errors in the test part, and its predictions there."""
-    report.show(sentence_on_home(settled.examination))
+    report.show(sentence_on_home(settled.examination, settled.evaluation.get("take_home", "auto")))
     report.show(result_table(settled.evaluation))
     report.show(
         plot_at_home(settled),

@@ -139,12 +139,18 @@ def models_at_home(found: Examination) -> str:
     )
 
 
-def sentence_on_home(found: Examination) -> str:
-    """Return what goes home, and for which targets it beats the best baseline."""
+def sentence_on_home(found: Examination, asked: str = "auto") -> str:
+    """Return what goes home, and for which targets it beats the best baseline.
+
+    ``asked`` is ``evaluation.take_home`` of the study.
+    """
     shares = shares_at_home(found)
-    said = _("**What goes home: {models}**, which the validation part prefers.").format(
-        models=models_at_home(found)
+    why = (
+        _("**What goes home: {models}**, which the validation part prefers.")
+        if asked == "auto"
+        else _("**What goes home: {models}**, as `evaluation.take_home` asks.")
     )
+    said = why.format(models=models_at_home(found))
     if list(shares) == [NETWORK] or found["n_test_units"] < MIN_UNITS:
         return said
     names, skills = list(found["validation"]), found["skill_home"]

@@ -65,3 +65,12 @@ def relative_spread(
     for k in logarithmic:
         found[:, k] /= np.maximum(y[:, k], TINY)
     return found
+
+
+def reach_of(domain: NDArray[Any]) -> NDArray[np.float64]:
+    """Return by how much the intervals of samples (n_samples,) are wider outside of the domain.
+
+    ``domain`` (n_samples, 3) are their distances over the limits. Outside, the error grows with the
+    distance, at least linearly; no sample there has told how fast, so the intervals do, too.
+    """
+    return np.asarray(np.sqrt(np.maximum(1.0, domain.max(axis=1))), dtype=np.float64)

@@ -42,24 +42,23 @@ def promises(
     Returns
     -------
     list of dict
-        Of targets with at least ``MIN_UNITS`` independent units in both. Welch's t test compares
-        the biases (Biometrika 34 (1947), 28-35), Fisher's F test the SEP, which takes the errors
-        for normal, and the binomial test asks whether fewer lie inside than promised.
+        Of targets with at least ``MIN_UNITS`` independent units: bias and spread of those with as
+        many in both, coverage of the later samples alone. Welch's t test compares the biases
+        (Biometrika 34 (1947), 28-35), Fisher's F test the SEP, which takes the errors for normal,
+        and the binomial test asks whether fewer lie inside than promised.
     """
     found: list[Promise] = []
-    for name in before.keys() & now.keys():
-        old, new = before[name], now[name]
-        if min(old["n_units"], new["n_units"]) < MIN_UNITS or not (old["sep"] and new["sep"]):
+    for name, new in now.items():
+        n, old = new["n_units"], before.get(name)
+        if n < MIN_UNITS:
             continue
-        biases = float(old["bias"] or 0.0), float(new["bias"] or 0.0)
-        found.append(_promise(name, "bias", *biases, _welch(old, new)))
-        found.append(_promise(name, "spread", old["sep"], new["sep"], _fisher(old, new)))
+        if old is not None and old["n_units"] >= MIN_UNITS and old["sep"] and new["sep"]:
+            biases = float(old["bias"] or 0.0), float(new["bias"] or 0.0)
+            found.append(_promise(name, "bias", *biases, _welch(old, new)))
+            found.append(_promise(name, "spread", old["sep"], new["sep"], _fisher(old, new)))
         if name in inside:
-            n = new["n_units"]
             p_value = float(bdtr(round(inside[name] * n), n, confidence))
             found.append(_promise(name, "coverage", confidence, inside[name], p_value))
-    order = list(before)
-    found.sort(key=lambda each: order.index(each["target"]))
     for each, p in zip(found, holm([each["p_value"] for each in found]), strict=True):
         each["p_value"] = 1.0 if p is None else p
     return found

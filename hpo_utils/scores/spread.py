@@ -110,16 +110,23 @@ def _quantile(
 
 
 def coverage(
-    y_true: Array, members: Array, calibration: Calibration, confidence: float
+    y_true: Array,
+    members: Array,
+    calibration: Calibration,
+    confidence: float,
+    reach: NDArray[np.float64] | float = 1.0,
 ) -> list[Coverage]:
     """Return the coverage of intervals of nominal level ``confidence`` for each target.
+
+    They are wider by ``reach`` (n_samples,), see ``reach_of``.
 
     ``calibrated``: share of the given samples inside; ``half_width``: median half width, in the
     target's unit; ``plain``: share inside if the members' spread were the standard deviation of a
     normal error; ``relative``, of a logarithmic target: median half width over the prediction.
     """
     mean, spread = members.mean(axis=0), spread_of(members)
-    error, half_width = np.abs(mean - y_true), calibration.half_width(spread, mean)
+    error = np.abs(mean - y_true)
+    half_width = np.reshape(reach, (-1, 1)) * calibration.half_width(spread, mean)
     normal = float(ndtri((1 + confidence) / 2))
     found = zip(
         share_inside(error, half_width),

@@ -31,6 +31,8 @@ from hpo_utils.scores.spread import share_inside
 
 MEASURES = {"r2": "R²", "rmse": "RMSE", "mae": "MAE", "bias": "bias"}
 WITH_INTERVALS = ("r2", "rmse")
+METRICS = "metrics.json"
+MERIT_OF = "merit_of"  # what says in an adapted bundle which samples gave its figures of merit
 OF_MERIT = {"bias_limit": "limit of the bias", "sep": "SEP", "slope": "slope", "rpd": "RPD"}
 
 
@@ -96,7 +98,8 @@ def evaluate(
     table.attrs["promises"], table.attrs["domain"] = compared_now, found.domain
     table.attrs["remarks"] = [
         *_remarks(y_true, count_units(len(y_true), units), counted, names),
-        *_on_promises(compared_now, known.cfg.evaluation.confidence),
+        *_on_promises(compared_now, examination, known.cfg.evaluation.confidence),
+        *_not_compared(compared_now, names, examination),
         *_on_domain(found),
     ]
     return table
@@ -133,8 +136,8 @@ def _remarks(y_true: NDArray[Any], n_units: int, counted: str, names: list[str])
     said = []
     if n_units < MIN_UNITS:
         said.append(
-            f"{n_units} {counted}s are too few: fewer than {MIN_UNITS} give no interval, and what"
-            " they say is mostly chance"
+            f"{n_units} {counted}{'s are' if n_units != 1 else ' is'} too few: fewer than"
+            f" {MIN_UNITS} give no interval, and what they say is mostly chance"
         )
     known = np.asarray(measured(y_true).any(axis=0))
     if missing := [name for name, each in zip(names, known, strict=True) if not each]:
@@ -153,15 +156,18 @@ def _promises(
     merits: dict[str, Any],
 ) -> list[Promise]:
     """Return what the bundle promised, and what these samples show; none of an older bundle."""
-    inside = {}
+    inside: dict[str, float] = {}
     if found.half_width is not None:
         shares = share_inside(np.abs(found.y - y_true), found.half_width)
         inside = dict(zip(bundle.layout.target_names, map(float, shares), strict=True))
     return promises(examination.get("merit", {}), merits, inside, found.confidence)
 
 
-def _on_promises(compared: list[Promise], confidence: float) -> list[str]:
+def _on_promises(
+    compared: list[Promise], examination: dict[str, Any], confidence: float
+) -> list[str]:
     """Return a sentence on the promises that later samples break, or keep."""
+    source = _promised_by(examination)
     broken = [
         f"{each['figure']} of {each['target']} ({each['found']:.3g}, promised"
         f" {each['promised']:.3g}, p = {each['p_value']:.1g})"
@@ -169,8 +175,29 @@ def _on_promises(compared: list[Promise], confidence: float) -> list[str]:
         if each["p_value"] < 1 - confidence
     ]
     if broken:
-        return [f"not what the test part promised: {'; '.join(broken)}"]
-    return ["bias, spread and coverage are as the test part promised"] if compared else []
+        return [f"not what {source} promised: {'; '.join(broken)}"]
+    figures = ", ".join(dict.fromkeys(each["figure"] for each in compared))
+    return [f"{figures} as {source} promised"] if compared else []
+
+
+def _not_compared(
+    compared: list[Promise], names: list[str], examination: dict[str, Any]
+) -> list[str]:
+    """Return a sentence on the targets of which nobody knows whether bias and spread are kept."""
+    known = {each["target"] for each in compared if each["figure"] == "bias"}
+    lacking = [name for name in names if name not in known]
+    if not lacking:
+        return []
+    return [
+        f"bias and spread of {', '.join(lacking)} are not compared: here or in"
+        f" {_promised_by(examination)} it was measured in fewer than {MIN_UNITS} independent"
+        " samples or groups"
+    ]
+
+
+def _promised_by(examination: dict[str, Any]) -> str:
+    """Return which samples promised a bundle's errors."""
+    return str(examination.get(MERIT_OF, "the test part"))
 
 
 def _on_domain(found: Prediction) -> list[str]:
@@ -288,7 +315,7 @@ def examined(bundle: Bundle) -> dict[str, Any]:
     BundleError
         If ``metrics.json`` cannot be read.
     """
-    file = bundle.directory / "metrics.json"
+    file = bundle.directory / METRICS
     try:
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         return {**found, "test": dict(found["test"])}

@@ -29,9 +29,10 @@ from hpo_utils.bundle.onnx_file import write_onnx
 from hpo_utils.bundle.onnx_prediction import ONNX_FILE
 from hpo_utils.formats.opening import open_array
 from hpo_utils.scores.intervals import count_units
+from hpo_utils.scores.merit import Merit, figures_of_merit
 from hpo_utils.scores.metrics import mean_of_measured, measured
 from hpo_utils.scores.spread import calibrate
-from hpo_utils.upkeep.acceptance import compared
+from hpo_utils.upkeep.acceptance import MERIT_OF, METRICS, compared, examined
 from hpo_utils.upkeep.finetuning import Tuning, fine_tuned, held_out, networks_of
 
 AS_IS, OFFSET, LINE = "as it is", "offset", "line"
@@ -42,6 +43,7 @@ SURE = (
 )
 MAX_FOLDS = 10
 N_COMPARED = 16  # samples on which the ONNX file is compared
+ADAPTED_BY = "the samples of its adaptation"
 Line = tuple[float, float]  # slope and offset
 
 
@@ -136,7 +138,11 @@ def adapt(
     arrays = {} if further is None else networks_of(tuned)
     if known.model.domain is not None and found.domain is not None:
         arrays[f"{DOMAIN}.limits"] = known.model.domain.wider_limits(found.domain)
-    _write(adapted, known, arrays, out, table, _first(x, x_key))
+    layout, confidence = known.layout, known.cfg.evaluation.confidence
+    merit = figures_of_merit(
+        y_true, predicted, layout.target_names, units, confidence, groups=units
+    )
+    _write(adapted, known, arrays, out, table, _first(x, x_key), merit)
     return Adaptation(out, table)
 
 
@@ -286,11 +292,12 @@ def _write(
     out: Path,
     table: pd.DataFrame,
     raw: NDArray[Any],
+    merit: dict[str, Merit],
 ) -> None:
     """Write the adapted bundle: the old one's files, with other layout, ONNX file and card.
 
     ``arrays`` take the place of those of these names in its weights; the ONNX file is compared on
-    ``raw`` inputs.
+    ``raw`` inputs; ``merit`` is that of the new samples, which later ones are compared with.
     """
     rows = json.loads(table.to_json(orient="index"))
     with whole_directory(out) as partial:
@@ -299,6 +306,7 @@ def _write(
         content |= {**asdict(adapted.layout), "sha256": replace_arrays(partial, arrays)}
         write_json(partial / "bundle.json", content)
         write_json(partial / "adaptation.json", {"from": str(bundle.directory), "targets": rows})
+        write_json(partial / METRICS, {**examined(bundle), "merit": merit, MERIT_OF: ADAPTED_BY})
         card = (partial / "MODEL_CARD.md").read_text(encoding="utf-8")
         renewed = adapted.layout.calibration is not bundle.layout.calibration
         write_text(partial / "MODEL_CARD.md", card + _section(table, renewed))

@@ -28,6 +28,10 @@ from hpo_utils.upkeep.acceptance import compared, examined
 WARNING, ACTION = 2.0, 3.0  # SEP from the bias of the test part
 # a lasting shift of one SEP is found after ten samples, on average; a false alarm comes once in 465
 SLACK, DECISION = 0.5, 5.0
+# SEP that one error counts in a sum, at most, and the largest sum: a single wrong value would rule
+# a chart for dozens of good samples
+LARGEST, FULL = ACTION, 2 * DECISION
+MOST_NAMED = 5  # samples in a state
 COLUMNS = ["sample_number", "time", "sample", "target", "measured", "predicted"]
 
 
@@ -63,7 +67,7 @@ def monitor(
     -------
     DataFrame
         One row per target: number of control samples so far, the last error in SEP, both sums of
-        the CUSUM chart and the state.
+        the CUSUM chart, and the state, which names every new sample that lies far off.
 
     Raises
     ------
@@ -81,27 +85,37 @@ def monitor(
     first = 0 if log.empty else log["sample_number"].max() + 1
     log = pd.concat([log, _rows(bundle, y_true, found.y, ids, int(first))], ignore_index=True)
     write_text(file, log.to_csv(index=False))
-    charts = {name: chart(_errors(log, name), *limits[name]) for name in limits}
+    own = {name: log[log["target"] == name] for name in limits}
+    charts = {name: chart(_errors(rows), *limits[name]) for name, rows in own.items()}
+    new = {name: (rows["sample_number"] >= first).to_numpy() for name, rows in own.items()}
     units = dict(zip(bundle.layout.target_names, bundle.layout.target_units, strict=True))
     save_figure(file.with_suffix(".png"), plot_charts(charts, limits, units))
     rows = {
-        label: _state(charts[name])
+        label: _state(charts[name], own[name]["sample"].tolist(), new[name], file)
         for name, label in zip(units, with_units(list(units), list(units.values())), strict=True)
     }
     return pd.DataFrame(rows).T.rename_axis("target")
 
 
-def chart(errors: NDArray[np.float64], bias: float, sep: float) -> pd.DataFrame:
+def chart(
+    errors: NDArray[np.float64],
+    bias: float,
+    sep: float,
+    largest: float = LARGEST,
+    full: float = FULL,
+) -> pd.DataFrame:
     """Return the points of both charts for errors (n_samples,), in the order of their time.
 
     ``z`` is the error in SEP from the bias; ``above`` and ``below`` are the sums of the tabular
-    CUSUM, which grow while errors lie more than ``SLACK`` to that side.
+    CUSUM, which grow while errors lie more than ``SLACK`` to that side, each by no more than
+    ``largest`` and in all to no more than ``full``.
     """
     z = (errors - bias) / sep
+    counted = np.clip(z, -largest, largest)
     above, below = np.zeros(len(z) + 1), np.zeros(len(z) + 1)
-    for i, each in enumerate(z):
-        above[i + 1] = max(0.0, above[i] + each - SLACK)
-        below[i + 1] = max(0.0, below[i] - each - SLACK)
+    for i, each in enumerate(counted):
+        above[i + 1] = min(max(0.0, above[i] + each - SLACK), full)
+        below[i + 1] = min(max(0.0, below[i] - each - SLACK), full)
     return pd.DataFrame({"error": errors, "z": z, "above": above[1:], "below": below[1:]})
 
 
@@ -141,7 +155,8 @@ def _limits(bundle: Bundle) -> dict[str, tuple[float, float]]:
     if lacking := [name for name, each in found.items() if not each.get("sep")]:
         raise BundleError(
             f"a bundle to be monitored must know bias and SEP of its test part, got none for"
-            f" {lacking[0]}: settle its study again"
+            f" {lacking[0]}: of two test samples or more they are known (data_split.test_ratio),"
+            " if the study is settled again"
         )
     return {name: (float(each["bias"]), float(each["sep"])) for name, each in found.items()}
 
@@ -183,27 +198,38 @@ def _rows(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _errors(log: pd.DataFrame, name: str) -> NDArray[np.float64]:
-    own = log[log["target"] == name]
+def _errors(own: pd.DataFrame) -> NDArray[np.float64]:
     return np.asarray(own["predicted"] - own["measured"], dtype=np.float64)
 
 
-def _state(points: pd.DataFrame) -> dict[str, Any]:
-    """Return a target's row of the table."""
+def _state(
+    points: pd.DataFrame, samples: list[str], new: NDArray[np.bool_], file: Path
+) -> dict[str, Any]:
+    """Return a target's row of the table, by what its new samples show."""
     if points.empty:
         return {"n": 0, "last error [SEP]": np.nan, "above": np.nan, "below": np.nan,
                 "state": "not measured yet"}  # fmt: skip
-    last = points.iloc[-1]
+    last, z = points.iloc[-1], points["z"].abs().to_numpy()
     side = "above" if last["above"] >= last["below"] else "below"
-    if abs(last["z"]) > ACTION:
-        state = f"out of control: the last error is beyond {ACTION:g} SEP"
+    if (far := new & (z > ACTION)).any():
+        state = (
+            f"out of control: {_named(samples, points['z'], far)} beyond {ACTION:g} SEP (a wrong"
+            f" value is taken out by deleting its rows in {file.name})"
+        )
     elif last[side] > DECISION:
         sign = "high" if side == "above" else "low"
         state = f"out of control: it predicts too {sign} for some time"
-    elif abs(last["z"]) > WARNING:
-        state = f"warning: the last error is beyond {WARNING:g} SEP"
+    elif (off := new & (z > WARNING)).any():
+        state = f"warning: {_named(samples, points['z'], off)} beyond {WARNING:g} SEP"
     else:
         state = "in control"
     return {"n": len(points), "last error [SEP]": round(float(last["z"]), 2),
             "above": round(float(last["above"]), 2), "below": round(float(last["below"]), 2),
             "state": state}  # fmt: skip
+
+
+def _named(samples: list[str], z: pd.Series, chosen: NDArray[np.bool_]) -> str:
+    """Return the chosen samples with their errors, in a few words."""
+    told = [f"{samples[i]} ({z.iloc[i]:.1f})" for i in np.flatnonzero(chosen)]
+    more = f" and {len(told) - MOST_NAMED} more" if len(told) > MOST_NAMED else ""
+    return ", ".join(told[:MOST_NAMED]) + more

@@ -49,7 +49,8 @@ class Skills(TypedDict):
 class PromisedIntervals(TypedDict):
     """Intervals of what goes home: calibrated on the validation part, tried on the test part."""
 
-    n_val_units: NotRequired[int]  # independent units of the validation part
+    # independent units of the validation part, of the target that was measured in the fewest
+    n_val_units: NotRequired[int]
     intervals: dict[str, Any] | None  # as in ``spread.Calibration``
     spread_confidence: float  # level to which the intervals are calibrated
     coverage: list[Coverage] | None  # for each target
@@ -132,6 +133,7 @@ class Settlement(Race, Later):
     confidence: float
     raced: bool
     members: list[str]  # directories of the winner's trainings
+    validated_in_turn: NotRequired[bool]  # whether each left out other samples
     without_physics: WithoutPhysics | None
     random_split: dict[str, Any]  # as_split and at_random, or why_not
 

@@ -14,13 +14,15 @@ import torch
 from numpy.typing import NDArray
 
 from hpo_utils.base.config import Config
+from hpo_utils.baselines.domain import Domain, distances
 from hpo_utils.baselines.fitted import MEAN, Baseline, best_baselines, joined_test, training_mean
 from hpo_utils.baselines.take_home import TAKE_HOME, Shares, name_at_home, taken_home
 from hpo_utils.data.physics import violations
 from hpo_utils.data.prepared import PreparedData
+from hpo_utils.scores.calibration import reach_of
 from hpo_utils.scores.intervals import count_units
 from hpo_utils.scores.merit import figures_of_merit
-from hpo_utils.scores.metrics import target_metrics, varies
+from hpo_utils.scores.metrics import measured, target_metrics, varies
 from hpo_utils.scores.skill import (
     NETWORK,
     Array,
@@ -28,7 +30,12 @@ from hpo_utils.scores.skill import (
     joint_verdict,
     skill_with_intervals,
 )
-from hpo_utils.scores.spread import calibrate_spread, coverage, share_inside_together, spread_of
+from hpo_utils.scores.spread import (
+    calibrate_spread,
+    coverage,
+    share_inside_together,
+    spread_of,
+)
 from hpo_utils.scores.yardstick import create_yardstick
 from hpo_utils.winner.evaluation import Evaluation, Examination, PromisedIntervals, Skills
 
@@ -39,12 +46,14 @@ def examine(
     baselines: list[Baseline],
     predictions: dict[str, NDArray[np.float32]],
     confidence: float,
+    domain: Domain,
     take_home: str = "auto",
 ) -> Examination:
     """Evaluate the network, the baselines and what goes home on the held-out parts.
 
     ``cfg`` is the network's configuration; ``predictions`` is what
-    ``settle.load_predictions`` returns; ``take_home`` is ``evaluation.take_home`` of the study.
+    ``settle.load_predictions`` returns; intervals are wider outside of ``domain``; ``take_home`` is
+    ``evaluation.take_home`` of the study.
     """
     names, groups, units = data.target_names, data.groups("test"), data.independent_units("test")
     y_val, y_test = predictions["val_true"], predictions["test_true"]
@@ -82,7 +91,7 @@ def examine(
             part: [name for name, known in zip(names, varies(y), strict=True) if not known]
             for part, y in (("val", y_val), ("test", y_test))
         },
-        **_intervals(data, home, y_val, y_test, confidence),
+        **_intervals(data, home, y_val, y_test, confidence, domain),
         "violations": {
             model: violations(y_pred, data.physics, names)
             for model, y_pred in on_validation.items()
@@ -127,26 +136,32 @@ def _intervals(
     y_val: Array,
     y_test: Array,
     confidence: float,
+    domain: Domain,
 ) -> PromisedIntervals:
     """Calibrate intervals of what goes home on the validation part, and try them on the test part.
 
     ``home`` holds what goes home predicts of both, (n_members, n_samples, n_targets).
     """
     val_units, home_pred = data.independent_units("val"), home["test"].mean(axis=0)
+    reach = reach_of(distances(domain, data.inputs("test")))
     calibration = calibrate_spread(
         y_val, home["val"], confidence, val_units, data.target_scaler.logarithmic
     )
-    n_val_units = count_units(len(y_val), val_units)
-    # n units allow a level of n / (n + 1) at most: Lei et al. 2018, sec. 2.2
+    n_val_units = min(
+        count_units(int(known.sum()), None if val_units is None else val_units[known])
+        for known in measured(y_val).T
+    )
+    # n units of the target that was measured in the fewest allow a level of n / (n + 1) at most:
+    # Lei et al. 2018, sec. 2.2
     promised = min(confidence, n_val_units / (n_val_units + 1))
+    joint = calibration.joint_half_width(spread_of(home["test"]), home_pred)
     return {
         "n_val_units": n_val_units,
         "intervals": asdict(calibration),
         "spread_confidence": promised,
-        "coverage": coverage(y_test, home["test"], calibration, promised),
+        "coverage": coverage(y_test, home["test"], calibration, promised, reach),
         "joint_coverage": share_inside_together(
-            np.abs(home_pred - y_test),
-            calibration.joint_half_width(spread_of(home["test"]), home_pred),
+            np.abs(home_pred - y_test), None if joint is None else reach[:, None] * joint
         ),
     }
 
@@ -179,8 +194,7 @@ def shares_at_home(examination: Examination) -> Shares:
 
 def validated_in_turn(evaluation: Evaluation) -> bool:
     """Return whether the members left out different samples for their validation."""
-    intervals = evaluation["examination"]["intervals"] or {}
-    return len(evaluation["members"]) > 1 and not intervals.get("has_spread", True)
+    return evaluation.get("validated_in_turn", False)
 
 
 def verdict_at_home(examination: Examination, k: int) -> str:

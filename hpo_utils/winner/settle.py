@@ -160,6 +160,7 @@ def _settlement(
             judged_alike=len(data.val_folds(cfg)) == len(data.race_folds(cfg)),
         ),
         "members": choose_members(winner, cfg.evaluation.ensemble, root),
+        "validated_in_turn": len(set(winner.val_folds.values())) > 1,
         "take_home": cfg.evaluation.take_home,
         "without_physics": without_physics(study, cfg, space, data, winner),
         "random_split": on_random_split(study, cfg, space, data, winner),
@@ -266,8 +267,9 @@ def _examine_and_bundle(
     cfg, confidence = members[0][0], settlement["confidence"]
     judged = judged_on(data, cfg, folds_of(members))
     predictions = _held_out(directory, judged, settlement, members)
+    domain, take_home = Domain.of(data), settlement["take_home"]
     examination = examine(
-        judged, cfg, fit_baselines(judged), predictions, confidence, settlement["take_home"]
+        judged, cfg, fit_baselines(judged), predictions, confidence, domain, take_home
     )
     shares = examination["shares"]
     layout = describe_layout(
@@ -277,7 +279,7 @@ def _examine_and_bundle(
     made_with = {
         **environment(), "study": settlement["study_name"], "members": settlement["members"],
     }  # fmt: skip
-    states, domain = [state for _, state in members], Domain.of(data)
+    states = [state for _, state in members]
     with whole_directory(directory / "bundle", replace=True) as unfinished:
         written = write_bundle(
             unfinished, cfg, layout, states, sight_of(cfg, data), baselines, domain, examination,

@@ -144,7 +144,7 @@ WRONG_INPUTS = [
     (lambda x: x[:, :2], r"shape \(n_samples, 4, 16, 24\) with all 4 recorded channels \(transd"),
     (lambda x: x[0], r"got \(4, 16, 24\): add the axis of the samples with x\[None\]"),
     (lambda x: x[:, :, :8], r"got \(48, 4, 8, 24\)"),
-    (lambda x: x[:0], r"got \(0, 4, 16, 24\)"),
+    (lambda x: x[:0], r"must hold samples, got an array of shape \(0, 4, 16, 24\)"),
     (lambda x: x.astype(complex), "must hold real numbers, got dtype complex128"),
     (lambda x: x.astype(object), "must hold real numbers, got dtype object"),
     (lambda x: x * np.array([1, 1, 1e300, 1.0])[:, None, None], "float32, in the channels"),

@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import numpy as np
@@ -46,6 +47,21 @@ def test_promises_that_are_not_kept_are_named(later):
     assert any("not what the test part promised: bias of" in said for said in off.attrs["remarks"])
     figures = {each["figure"] for each in off.attrs["promises"] if each["p_value"] < 0.05}
     assert {"bias", "coverage"} <= figures
+
+
+def test_coverage_needs_no_test_part_and_what_is_not_compared_is_said(later, tmp_path):
+    bundle, x, *_ = later
+    copy = tmp_path / "bundle"
+    shutil.copytree(bundle, copy)
+    metrics = json.loads((copy / "metrics.json").read_text())
+    for merit in metrics["merit"].values():
+        merit["n_units"] = 6
+    (copy / "metrics.json").write_text(json.dumps(metrics))
+    known = predict(bundle, x)
+    table = evaluate(copy, x, known.y + 20 * known.half_width)
+    broken, lacking = (said for said in table.attrs["remarks"] if "domain" not in said)
+    assert broken.startswith("not what the test part promised: coverage of")
+    assert "are not compared: here or in the test part it was measured in fewer than 8" in lacking
 
 
 def test_other_samples_are_measured_as_scikit_learn_does(later):

@@ -10,6 +10,7 @@ from hpo_utils.__main__ import main
 from hpo_utils.base.errors import BundleError
 from hpo_utils.bundle.bundle import load_bundle, predict
 from hpo_utils.bundle.onnx_prediction import load_onnx, predict_by_onnx
+from hpo_utils.upkeep.acceptance import evaluate
 from hpo_utils.upkeep.adaptation import AS_IS, LINE, OFFSET, _choose, adapt
 
 RNG = np.random.default_rng(0)
@@ -90,6 +91,23 @@ def test_an_adapted_bundle_is_at_home_on_the_other_instrument(home, tmp_path):
     assert (found.domain > 1).any(axis=1).mean() < 0.2
     by_file = predict_by_onnx(load_onnx(adapted, "cpu"), x[1::2])
     np.testing.assert_allclose(by_file.domain, found.domain, rtol=1e-3)
+
+
+def test_later_samples_are_compared_with_those_of_the_adaptation(home, tmp_path):
+    """The errors of the new instrument are larger than those that the first test part had."""
+    bundle, raw, _ = home
+    x, rng = 1.1 * raw + 0.2, np.random.default_rng(0)
+    own = predict(bundle, x, accept_outliers=True).y.astype(float)
+    free = np.setdiff1d(np.arange(6), load_bundle(bundle).layout.fractions)  # of constraints
+    t = own.copy()
+    t[:, free] *= 0.8 + 0.05 * rng.normal(size=(len(own), len(free)))
+    adapted = adapt(bundle, x, t, tmp_path / "new")
+    merit = json.loads((tmp_path / "new/metrics.json").read_text())["merit"]
+    n = len(t)
+    errors = [np.hypot(each["sep"] * (1 - 1 / n) ** 0.5, each["bias"]) for each in merit.values()]
+    np.testing.assert_allclose(errors, adapted.table["RMSE corrected"], rtol=1e-5)
+    said = " ".join(evaluate(tmp_path / "new", x, t, accept_outliers=True).attrs["remarks"])
+    assert "as the samples of its adaptation promised" in said
 
 
 def test_where_nothing_helps_nothing_is_written(home, tmp_path, capsys):

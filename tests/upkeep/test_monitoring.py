@@ -21,11 +21,20 @@ NIST = [
 
 
 def test_the_sums_are_those_of_the_handbook():
-    points = chart(np.array(NIST) - 325, bias=0.0, sep=2 * 0.3175)
+    points = chart(np.array(NIST) - 325, 0.0, 2 * 0.3175, largest=np.inf, full=np.inf)
     above = points["above"] * 2 * 0.3175
     assert above.iloc[[4, 12, 13, 19]].tolist() == pytest.approx([0.0325, 3.0075, 4.94, 19.035])
     below = points["below"] * 2 * 0.3175
     assert below.iloc[[0, 1, 2, 3]].tolist() == pytest.approx([0.0, 0.0075, 0.0, 0.3325])
+
+
+def test_one_wrong_value_does_not_rule_the_sums():
+    points = chart(np.array([40.0, *[0.0] * 9]), 0.0, 1.0)
+    assert points["above"].max() < DECISION
+    assert points["above"].iloc[-1] == 0.0
+    lasting = chart(np.array([2.0] * 100 + [0.0] * 11), 0.0, 1.0)["above"]
+    assert lasting.iloc[99] > DECISION  # and it is forgotten soon after it is mended
+    assert lasting.iloc[-1] < DECISION
 
 
 def run_length(rng, shift):
@@ -65,6 +74,16 @@ def test_samples_are_added_and_a_lasting_error_is_called(in_use, tmp_path):
     assert len(log) == 6 * 8
     assert log["sample_number"].max() == 7
     assert (tmp_path / "bundle-monitor.png").stat().st_size > 10_000
+
+
+def test_every_new_sample_that_lies_far_off_is_named(in_use):
+    bundle, x, y = in_use
+    off = y.astype(np.float64)
+    off[2, 0] -= 50.0
+    state = monitor(bundle, x, off, ids=[f"run {k}" for k in range(6)])["state"].iloc[0]
+    assert state.startswith("out of control: run 2 (")
+    assert state.endswith("taken out by deleting its rows in bundle-monitor.csv)")
+    assert monitor(bundle, x, y)["state"].iloc[0] == "in control"  # it was said once
 
 
 def test_what_was_not_measured_is_not_charted(in_use):

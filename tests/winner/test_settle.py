@@ -12,7 +12,7 @@ from hpo_utils.bundle.bundle import load_bundle
 from hpo_utils.bundle.members import folds_of, load_member
 from hpo_utils.data.preparation import prepare_data
 from hpo_utils.data.prepared import judged_on, load_prepared
-from hpo_utils.report.verdict import beats_baselines
+from hpo_utils.report.verdict import beats_baselines, sentence_on_home
 from hpo_utils.scores.skill import NETWORK
 from hpo_utils.study.by_hand import train_by_hand
 from hpo_utils.study.search import run_study
@@ -21,6 +21,7 @@ from hpo_utils.trials import objective as objective_module
 from hpo_utils.winner import settle
 from hpo_utils.winner.contenders import Contender
 from hpo_utils.winner.evaluation import Evaluation, Examination, Standing, WithoutPhysics
+from hpo_utils.winner.examination import validated_in_turn
 from hpo_utils.winner.settle import (
     choose_members,
     load_evaluation,
@@ -271,6 +272,7 @@ def test_samples_validate_in_turn_and_each_is_judged_by_what_has_not_seen_it(
     examination = evaluation["examination"]
     assert examination["n_val_units"] == len(judged.targets("val"))
     assert not examination["intervals"]["has_spread"]
+    assert validated_in_turn(evaluation)
     bundle = load_bundle(winner_directory(root, study.study_name) / "bundle")
     assert set(bundle.layout.shares) == set(examination["shares"])
 
@@ -287,3 +289,13 @@ def test_baselines_that_go_home_have_seen_all_that_may_train(make_config):
         if own.name == "ridge on views":  # the fold of the split is predicted as before
             np.testing.assert_allclose(other.val_pred[places], own.val_pred, rtol=1e-3, atol=1e-4)
             assert not np.allclose(other.test_pred, own.test_pred, rtol=1e-3)
+
+
+def test_what_is_asked_to_go_home_is_not_said_to_be_preferred(settled):
+    """All seeds validated on the same samples, whatever goes home of it."""
+    cfg, study = settled
+    evaluation = load_evaluation(study, resolve(cfg.paths.outputs_root))
+    assert not validated_in_turn(evaluation)
+    found = evaluation["examination"]
+    assert "which the validation part prefers" in sentence_on_home(found)
+    assert "as `evaluation.take_home` asks" in sentence_on_home(found, "network")
