@@ -21,7 +21,7 @@ from torch import Tensor
 
 from hpo_utils.base.paths import atomic_path, is_whole_archive
 
-MOST_IN_MEMORY = 2**28  # bytes of a part that are held in a host's memory
+MOST_IN_MEMORY = 2**27  # bytes of a part that are held in a host's memory
 ROWS = 10_000  # that are read at a time
 NAME = "seen.npy"
 LOCAL_HEADER, LENGTHS_AT = 30, 26  # bytes before a member's name and extra field; their lengths

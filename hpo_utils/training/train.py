@@ -248,6 +248,7 @@ def _fit_and_predict(training: Training) -> TrialResult:
         predictions = {"val": predict(model, val.x, batch_size, val.seen)}
         val_loss = float(criterion(*val.weighted(predictions["val"], val.z)))
         if not cfg.evaluation.strict_test:
+            del train  # of many samples, memory holds no other part beside it
             test = load_part(data, "test", cfg, device)
             test.look(model)
             predictions["test"] = predict(model, test.x, batch_size, test.seen)
