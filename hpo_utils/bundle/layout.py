@@ -201,7 +201,7 @@ def prediction_of(
 ) -> Prediction:
     """Return predictions with their intervals, as far as the model has them.
 
-    They are wider outside of the domain, see ``spread.reach_of``.
+    They are wider outside of the domain, see ``calibration.reach_of``.
     """
     if layout.calibration is None:
         return Prediction(y, is_new, None, None, layout.confidence, domain=domain)

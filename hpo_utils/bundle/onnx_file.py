@@ -8,6 +8,7 @@ import warnings
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,11 +24,12 @@ SMALL = 1e-30  # below, float32 holds fewer digits
 PROGRAM = "predict.py"  # beside the ONNX file, which it needs
 
 
-def write_onnx(path: Path, model: RawModel, layout: Layout) -> None:
+def write_onnx(path: Path, model: RawModel, layout: Layout, recorded: np.dtype[Any]) -> None:
     """Write ``model``, including its standardisation, as an ONNX file.
 
     The input ``x`` is float32 of shape (n_samples, *raw_shape), or float64 where float32 would lose
-    a signal on a large offset; the outputs ``y`` and ``spread``
+    what was ``recorded`` in a wider type, such as a signal on a large offset. The outputs ``y`` and
+    ``spread``
     are float32 of shape (n_samples, n_targets), and ``domain`` (n_samples, 3) are
     ``layout.DISTANCES`` over their limits. The file's metadata contain the names, the units and the
     calibration that turns the spread into intervals (``Calibration``).
@@ -35,7 +37,7 @@ def write_onnx(path: Path, model: RawModel, layout: Layout) -> None:
     PyTorch's older exporter writes it, in a twentieth of the newer one's time
     (docs/decisions/onnx_exporter.md).
     """
-    sample = torch.zeros(2, *layout.raw_shape, dtype=_input_type(layout))
+    sample = torch.zeros(2, *layout.raw_shape, dtype=_input_type(layout, recorded))
     outputs = ["y", "spread"] + ["domain"] * (model.domain is not None)
     with TemporaryDirectory() as directory, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that PyTorch recommends its other exporter
@@ -53,11 +55,12 @@ def write_onnx(path: Path, model: RawModel, layout: Layout) -> None:
     write_with(path, lambda file: onnx.save(proto, file))
 
 
-def _input_type(layout: Layout) -> torch.dtype:
+def _input_type(layout: Layout, recorded: np.dtype[Any]) -> torch.dtype:
     """Return the number type that holds raw inputs to a hundred thousandth of their variation."""
     mean, std = np.abs(layout.input_mean), np.array(layout.input_std)
     needed = (mean > LARGE_OFFSET * std) | (std < SMALL)
-    return torch.float64 if needed.any() else torch.float32
+    is_wide = recorded.itemsize > np.dtype(np.float32).itemsize
+    return torch.float64 if is_wide and needed.any() else torch.float32
 
 
 def write_program(directory: Path) -> None:

@@ -107,19 +107,28 @@ def choose_array(arrays: Mapping[str, Array], key: str | None, option: str, path
     return candidates[0]
 
 
-def attributes_of(path: Path) -> Iterator[tuple[str, float]]:
-    """Yield numbers that an HDF5 file tells of itself or of its groups and arrays, by name."""
+def attributes_of(path: Path) -> Iterator[tuple[str, str, Any]]:
+    """Yield owner, name and value of what an HDF5 file tells of itself, its groups and arrays.
+
+    Values are numbers, or text of one word or several.
+    """
     if ending(path) not in HDF5 or _is_classic(path):
         return
     import h5py
 
-    found: list[Any] = []
+    found: list[tuple[str, str, Any]] = []
+
+    def visit(owner: str, item: Any) -> None:
+        found.extend((owner.replace("/", "."), *each) for each in item.attrs.items())
+
     with h5py.File(path, "r") as content:
-        content.visititems(lambda _, item: found.extend(item.attrs.items()))
-        found += content.attrs.items()
-    for name, value in found:
-        if np.size(value) == 1 and np.asarray(value).dtype.kind in "iuf":
-            yield name, float(np.ravel(value)[0])
+        visit("", content)
+        content.visititems(visit)
+    for owner, name, value in found:
+        if isinstance(value, str):
+            yield owner, name, value
+        elif np.size(value) == 1 and np.asarray(value).dtype.kind in "iuf":
+            yield owner, name, float(np.ravel(value)[0])
 
 
 def _is_classic(path: Path) -> bool:

@@ -28,6 +28,7 @@ NAME = re.compile(
     rf"([ _]*(/|_| |\bin )[ _]*(?P<unit>{UNITS}))?",
     re.IGNORECASE,
 )
+MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?")
 JITTER = 0.02  # of a step, by which even steps may differ
 ROUNDED = 0.5  # of a step, which the last digit of rounded times may be
 MOST_DECIMALS = 9
@@ -68,18 +69,26 @@ def axis_along(places: NDArray[np.float64], unit: str, name: str = "axis") -> Ax
 
 
 def is_time(column: Column) -> bool:
-    """Return whether a column is called as times are, and its unit is not another one.
+    """Return whether a column is called as times are, and has no other unit.
 
-    One called T alone may be a temperature: it must rise, too.
+    One called T may be a temperature: it must rise, too.
     """
     match = NAME.fullmatch(column.name.strip())
-    if match is None:
+    if match is None or not (column.unit in ("", "-") or column.unit.lower() in SECONDS):
         return False
-    if column.name.strip() != "T":
-        return True
     numbers = column.numbers
-    known = column.unit in ("", "-") or column.unit.lower() in SECONDS
-    return known and numbers is not None and len(numbers) > 1 and bool((np.diff(numbers) > 0).all())
+    if match["word"] != "T":
+        return True
+    return numbers is not None and len(numbers) > 1 and bool((np.diff(numbers) > 0).all())
+
+
+def rate_along(axis: Axis, length: int) -> float | None:
+    """Return the rate in Hz of values along an axis of times; None if it is another one."""
+    name, _, unit = axis.name.removesuffix("]").partition(" [")
+    scale = SECONDS.get(unit.lower() or "s")
+    if NAME.fullmatch(name) is None or scale is None or axis.last <= axis.first:
+        return None
+    return (length - 1) / ((axis.last - axis.first) * scale)
 
 
 def rate_of(column: Column, path: Path) -> float:
@@ -93,11 +102,11 @@ def rate_of(column: Column, path: Path) -> float:
     DataError
         If the unit is unknown, or the times do not rise in even steps.
     """
-    times = _in_seconds(column, path)
+    times, digit = _in_seconds(column, path)
     if len(times) < 2:
         raise DataError(f"a recording must hold several times, got {path.name} with one")
     span = float(times[-1] - times[0])
-    step, digit = span / (len(times) - 1), _last_digit(times)
+    step = span / (len(times) - 1)
     even = times[0] + step * np.arange(len(times))
     tolerance = max(JITTER * step, 1.01 * digit if digit <= ROUNDED * step else 0.0)
     steps, apart = np.diff(times), _largest(times - even)
@@ -116,37 +125,42 @@ def _largest(deviations: NDArray[np.float64]) -> float:
     return found if np.isfinite(found) else np.inf
 
 
-def _in_seconds(column: Column, path: Path) -> NDArray[np.float64]:
-    """Return times in seconds, from numbers with the unit or from text."""
+def _in_seconds(column: Column, path: Path) -> tuple[NDArray[np.float64], float]:
+    """Return times and their last digit in seconds, from numbers with the unit or from text."""
     if column.numbers is None:
-        return _of_text(column, path)
+        found = _of_text(column, path)
+        return found, _last_digit(found)
     match = NAME.fullmatch(column.name.strip())
     unit = (column.unit if column.unit != "-" else "") or (match and match["unit"]) or "s"
     if unit.lower() not in SECONDS:
         raise DataError(
             f"the unit of times must be one of {', '.join(SECONDS)}, got {unit!r} in {path.name}"
         )
-    return np.asarray(column.numbers * SECONDS[unit.lower()])
+    scale = SECONDS[unit.lower()]
+    return column.numbers * scale, _last_digit(column.numbers) * scale
 
 
 def _of_text(column: Column, path: Path) -> NDArray[np.float64]:
     """Return the seconds since the first of times that are text, with or without a date."""
-    cells = [cell.strip().removesuffix("Z") for cell in column.cells]
     for before in ("", "1970-01-01T"):
-        try:
-            found = np.array([f"{before}{cell}" for cell in cells], dtype="datetime64[us]")
-        except ValueError:
-            continue
-        since: NDArray[np.float64] = (found - found[0]) / np.timedelta64(1, "s")
-        return since
+        found = [_moment(f"{before}{cell.strip().removesuffix('Z')}") for cell in column.cells]
+        if all(each is not None for each in found):
+            moments = np.array(found, dtype="datetime64[us]")
+            since: NDArray[np.float64] = (moments - moments[0]) / np.timedelta64(1, "s")
+            return since
+        wrong = column.cells[found.index(None)]
     raise DataError(
         "times must be numbers of seconds, or written as 2024-05-01 12:00:00.5, got"
-        f" {_first_odd(column.cells)!r} in {column.name} of {path.name}"
+        f" {wrong!r} in {column.name} of {path.name}"
     )
 
 
-def _first_odd(cells: Sequence[str]) -> str:
-    return next((cell for cell in cells if cell), "")
+def _moment(text: str) -> np.datetime64 | None:
+    """Return the time that a text tells; None if it tells none, or one with a zone."""
+    try:
+        return np.datetime64(text, "us") if MOMENT.fullmatch(text) else None
+    except ValueError:
+        return None
 
 
 def _last_digit(times: NDArray[np.float64]) -> float:

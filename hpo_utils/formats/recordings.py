@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -214,7 +214,7 @@ def _joined(path: Path, channels: Sequence[_Channel]) -> Recording:
     """Return the channels that hold values as one recording; they must be equally long and fast."""
     kept = [each for each in channels if len(each.values)]
     by_times = set()
-    if len(kept) > 1:
+    if len(kept) > 1 and all(each.step is None for each in kept):
         times = _as_column(kept[0].name, kept[0].values, kept[0].unit)
         if is_time(times):
             by_times, kept = {1.0 / rate_of(times, path)}, kept[1:]
@@ -306,10 +306,17 @@ def _of_columns(columns: Sequence[Column], path: Path) -> Recording:
     axis = _axis_of(first) if rate is None and others else None
     kept = columns if rate is None and axis is None else others
     values = np.stack([column.numbers for column in kept if column.numbers is not None])
-    if axis is not None and axis.first > axis.last:
-        values, axis = values[:, ::-1], axis.turned()
     names = [f"channel {k}" if c.name.isdigit() else c.name for k, c in enumerate(kept)]
-    return Recording(path, values, names, [c.unit or "-" for c in kept], rate, axis)
+    units = [c.unit or "-" for c in kept]
+    return _along(Recording(path, values, names, units, rate, axis))
+
+
+def _along(recording: Recording) -> Recording:
+    """Return a recording along an axis that rises."""
+    axis = recording.axis
+    if axis is None or axis.first <= axis.last:
+        return recording
+    return replace(recording, values=recording.values[:, ::-1], axis=axis.turned())
 
 
 def _axis_of(column: Column) -> Axis | None:
@@ -327,36 +334,53 @@ def _as_column(name: str, values: NDArray[Any], unit: str = "") -> Column:
 
 
 def _of_arrays(path: Path, key: str | None) -> Recording:
-    """Read an array, or vectors of one length as channels, with the rate that is told beside it.
+    """Read an array, or vectors of one length as channels, with what is told beside it.
 
-    It may be told by a vector of times, a number called fs or the like, or an attribute.
+    A vector called wavelength or the like is the axis of a spectrum; a vector of times, a number
+    called fs or the like, or an attribute tells the rate, if all that do tell the same.
     """
-    arrays = read_arrays(path)
-    bare = {name: name.rpartition(".")[2] for name in arrays}
-    vectors = {n: _as_column(bare[n], a) for n, a in arrays.items() if a.ndim == 1 < a.size}
-    times = {n: column for n, column in vectors.items() if is_time(column)}
-    signals = {n: a for n, a in arrays.items() if a.size > 1 and n not in times}
+    arrays, told = read_arrays(path), list(attributes_of(path))
+    units = {owner: value for owner, name, value in told if name == "units"}
+    vectors = {
+        name: _as_column(name.rpartition(".")[2], array, _unit_of_time(units.get(name, "")))
+        for name, array in arrays.items()
+        if array.ndim == 1 < array.size and name != key
+    }
+    times = {name: column for name, column in vectors.items() if is_time(column)}
+    axes = {n: c for n, c in vectors.items() if PLACES.match(c.name) and _axis_of(c)}
+    signals = {
+        n: a for n, a in arrays.items() if n == key or (a.size > 1 and n not in {*times, *axes})
+    }
     lengths = {each.shape for each in signals.values()}
     if key is None and len(signals) > 1 and len(lengths) == 1 and len(lengths.pop()) == 1:
         values = np.stack([each.astype(np.float64) for each in signals.values()])
-        found = Recording(path, values, [bare[n] for n in signals], ["-"] * len(signals), None)
+        names = [vectors[name].name for name in signals]
+        found = Recording(path, values, names, ["-"] * len(names), None)
     else:
         chosen = choose_array(signals or arrays, key, "--key", path)
         found = _of_array(path, np.squeeze(chosen).astype(np.float64))
-    told = [
-        rate_of(column, path)
-        for name, column in times.items()
-        if arrays[name].shape == found.values.shape[1:]
-    ]
-    scalars = [(bare[n], a.item()) for n, a in arrays.items() if a.size == 1]
-    for name, value in (*scalars, *attributes_of(path)):
+    fitting = [c for n, c in axes.items() if arrays[n].shape == found.values.shape[1:]]
+    if len(fitting) == 1:
+        found = _along(replace(found, axis=_axis_of(fitting[0])))
+    rates = []
+    for name, column in times.items():
+        if arrays[name].shape == found.values.shape[1:]:
+            with suppress(DataError):  # uneven: as if there were none
+                rates.append(rate_of(column, path))
+    scalars = [(n.rpartition(".")[2], a.item()) for n, a in arrays.items() if a.size == 1]
+    for name, value in (*scalars, *((n, v) for _, n, v in told if not isinstance(v, str))):
         if RATE.fullmatch(name) and value > 0:
-            told.append(float(value))
+            rates.append(float(value))
         elif STEP.fullmatch(name) and value > 0:
-            told.append(1.0 / float(value))
-    if any(not same_rate(rate, told[0]) for rate in told):
-        raise DataError(f"a recording must have one rate, got {told} Hz in {path.name}")
-    return replace(found, rate=told[0] if told else None)
+            rates.append(1.0 / float(value))
+    one = bool(rates) and all(same_rate(rate, rates[0]) for rate in rates)
+    return replace(found, rate=rates[0] if one else None)
+
+
+def _unit_of_time(told: Any) -> str:
+    """Return the unit in what NetCDF says of times, such as seconds since 2024-01-01."""
+    unit = str(told).partition(" since")[0].strip()
+    return {"milliseconds": "ms", "microseconds": "us", "nanoseconds": "ns"}.get(unit, unit)
 
 
 def _of_array(path: Path, values: NDArray[np.float64]) -> Recording:

@@ -197,26 +197,29 @@ def _samples_of_arrays(
     elif length is not None and values.ndim == 2 and length in values.shape:
         front = int(values.shape[1] != length)
     elif n_samples is None and values.ndim == 2:
-        front = _axis_of_samples(arrays, values.shape, path, option)
+        columns = {*named.targets, named.ids, named.split, named.weights}
+        others = {n: each for n, each in arrays.items() if n.rpartition(".")[2] not in columns}
+        front = _axis_of_samples(others, values.shape, path, option)
     if front:
         remarks.append(f"axis {front} of {values.shape} counts the samples: moved to the front")
         values = np.moveaxis(values, front, 0)
     n_channels = 1 if values.ndim == 2 else values.shape[1]
     channels = [f"channel {k}" for k in range(n_channels)]
     axis, its_name = _axis_beside(arrays, values.shape, key)
-    columns = [
+    beside = [
         Column(name.rpartition(".")[2], "", list(map(_as_cell, vector)), _as_numbers(vector))
         for name, vector in arrays.items()
         if name not in (key, its_name) and vector.shape == values.shape[:1]
     ]
-    known = [column.name for column in columns]
-    columns_told = (*named.targets, named.split, named.weights, named.ids)
+    known = [column.name for column in beside]
+    columns_told = [*named.targets, named.split, named.weights]
+    if n_samples is None:  # else it is a column of the table of targets
+        columns_told.append(named.ids)
     asked = [name for name in columns_told if name and name not in known]
     if asked and option == "--key":
-        order = ": leave out --id-column if the order counts" if asked == [named.ids] else ""
         raise DataError(
             f"a vector beside the samples must be one of {', '.join(known) or 'none'} in"
-            f" {path.name}, got {asked[0]!r}{order}"
+            f" {path.name}, got {asked[0]!r}"
         )
     told = replace(
         named,
@@ -225,7 +228,7 @@ def _samples_of_arrays(
         split=named.split if named.split in known else None,
         weights=named.weights if named.weights in known else None,
     )
-    found = references_among(columns, path, told, needed=False) if columns else None
+    found = references_among(beside, path, told, needed=False) if beside else None
     ids = None if found is None else found.ids
     return Samples(values, ids, channels, axis, found, remarks)
 
@@ -240,7 +243,8 @@ def samples_of_images(files: Sequence[Path]) -> Samples:
     """
     images = [choose_array(read_arrays(file), None, "--key", file) for file in files]
     for file, image in zip(files, images, strict=True):
-        if image.shape != images[0].shape or image.ndim not in (2, 3):
+        coloured = image.ndim == 3 and image.shape[-1] in COLOURS
+        if image.shape != images[0].shape or not (image.ndim == 2 or coloured):
             raise DataError(
                 "images must be (H, W) or (H, W, colours) and of one shape, got"
                 f" {images[0].shape} in {files[0].name} and {image.shape} in {file.name}"
@@ -282,7 +286,8 @@ def _axis_of_samples(
         if vector.ndim != 1 or len(vector) not in shape:
             continue
         axis, bare = list(shape).index(len(vector)), name.rpartition(".")[2]
-        is_place = PLACES.match(bare) or PLAIN.fullmatch(bare)
+        # t may be a vector of targets, unless it is as long as a sample
+        is_place = PLACES.match(bare) or (axis == 1 and PLAIN.fullmatch(bare))
         (places if is_place and _is_axis(vector) else others)[axis].append(name)
     if not places[0] or places[1]:
         in_columns = others[1] and not (others[0] or places[0] or places[1])

@@ -308,13 +308,14 @@ def in_units(values: NDArray[Any], attributes: Mapping[str, Any]) -> NDArray[Any
     DataError
         If scale or offset differ among the channels.
     """
-    values = as_declared(values, attributes)
+    stored, values = values.dtype, as_declared(values, attributes)
     missing = np.zeros(values.shape, dtype=bool)
     for name in MISSING:
         if name in attributes:
             codes = np.asarray(attributes[name])
-            both_whole = codes.dtype.kind in "iu" and values.dtype.kind in "iu"
-            missing |= np.isin(values, codes.astype(values.dtype) if both_whole else codes)
+            if values.dtype != stored == codes.dtype:  # written as the values were
+                codes = codes.view(values.dtype)
+            missing |= np.isin(values, codes)
     packed = set(PACKED) & set(attributes)
     if not packed and not missing.any():
         return values
@@ -327,7 +328,7 @@ def in_units(values: NDArray[Any], attributes: Mapping[str, Any]) -> NDArray[Any
         float(np.ravel(attributes[name])[0]) if name in attributes else neutral
         for name, neutral in zip(PACKED, (1.0, 0.0), strict=True)
     )
-    found = values.astype(np.float64) * factor + offset
+    found = np.asarray(values.astype(np.float64) * factor + offset)
     found[missing] = np.nan
     return found
 

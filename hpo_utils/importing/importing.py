@@ -40,6 +40,7 @@ from hpo_utils.importing.request import Request
 from hpo_utils.importing.windows import at_rate, cut
 
 SOURCES = "sources.json"
+TOO_SHORT = " is shorter than {} values and left out"
 HIDDEN = (".", "~$")  # begin the names of what file managers and open programs leave
 HEADER = """# Written by `python -m hpo_utils import`. Search with it:
 # python -m hpo_utils run --params-file {path}
@@ -139,13 +140,15 @@ def _listed(given: Sequence[Path], targets: Path | None) -> list[Path]:
     files: list[Path] = []
     for path in given:
         if path.is_dir() and not is_store(path):
-            inside = sorted(
+            readable = sorted(
                 each
                 for each in path.iterdir()
                 if ending(each) in (*RECORDINGS, *TIFF)
                 and each != targets
                 and not each.name.startswith(HIDDEN)
             )
+            recordings = [each for each in readable if ending(each) in RECORDINGS]
+            inside = recordings or readable  # a photograph beside recordings is none
             if not inside:
                 known = ", ".join((*RECORDINGS, *TIFF))
                 raise DataError(f"a folder must hold one of {known}, got {path}")
@@ -166,14 +169,16 @@ def _recordings(request: Request, files: Sequence[Path]) -> Loaders:
             return in_long_form
     if not others and request.window is None and request.files[0] == file:
         return {}
-    if all(ending(each) in TIFF for each in files):
-        return {}
     names = Counter(each.name for each in files)
     if twice := [name for name, count in names.items() if count > 1]:
         raise DataError(
             f"recordings must have different names, got {first_of(twice)} in several folders:"
             " rename them, as the table of targets names them"
         )
+    if all(ending(each) in TIFF for each in files):
+        if request.window is not None:
+            raise DataError("images are no recordings to be cut: leave out --window")
+        return {}
     return {each.name: partial(read_recording, each, request.key) for each in files}
 
 
@@ -256,19 +261,16 @@ def _import_recordings(
     t = request.without_codes(references.values)[rows]
     measured = request.enough_measured(t)
     groups: list[int] = []
-    longest = 0
     with (directory / "x_train.npy").open("wb") as stream:
         _write_header(stream, 0, found.sample_shape)
         for number in map(int, np.flatnonzero(measured)):
             recording = first if number == 0 else loaders[names[number]]()
             windows = _windows_of(request, recording, first, length, found)
-            longest = max(longest, at_rate(recording, request.rate).shape[1])
             stream.write(_as_float32(windows, f"values of {names[number]}").tobytes())
             groups += [number] * len(windows)
-        if not groups and length > longest:
-            raise DataError(
-                f"a recording must be as long as --window, {length} values, got {longest} at most"
-            )
+        n_short = sum(said.endswith(TOO_SHORT.format(length)) for said in found.remarks)
+        if n_short == measured.sum() > 0:
+            raise DataError(f"recordings must be as long as --window, {length}, got shorter ones")
         _check_left(len(groups))
         stream.seek(0)
         _write_header(stream, len(groups), found.sample_shape)
@@ -290,10 +292,9 @@ def _windows_of(
     """Return the windows (n_windows, n_channels, length) of a recording like the first one."""
     name = recording.path.name
     cut_or_padded = request.window is not None or request.pad  # whose axis is not kept
-    if first.axis is None or recording.axis is None:
-        same_axis = recording.axis is first.axis
-    else:
-        same_axis = recording.axis.is_that_of(first.axis)
+    same_axis = (
+        first.axis is None if recording.axis is None else recording.axis.is_that_of(first.axis)
+    )
     for what, own, wanted, same in (
         ("channels", recording.channels, first.channels, recording.channels == first.channels),
         ("units", recording.units, first.units, recording.units == first.units),
@@ -322,7 +323,7 @@ def _windows_of(
     if n_gaps:
         found.remarks.append(f"{name}: {n_gaps} windows with gaps are left out")
     elif not len(windows):
-        found.remarks.append(f"{name} is shorter than {length} values and left out")
+        found.remarks.append(name + TOO_SHORT.format(length))
     return windows
 
 

@@ -77,11 +77,12 @@ def followed_by(
     samples: Samples, references: References, test: Samples, of_test: References
 ) -> tuple[Samples, References]:
     """Return samples and their references with those to test behind them."""
+    same_axis = test.axis is not None and test.axis.is_that_of(samples.axis)
     by_name = ending(of_test.path) in TABLES  # arrays of one file have different names
     for what, own, wanted in (
         ("shape", test.values.shape[1:], samples.values.shape[1:]),
         ("channels", test.channels, samples.channels),
-        ("axis", test.axis, samples.axis),
+        ("axis", samples.axis if same_axis else test.axis, samples.axis),
         ("targets", of_test.names if by_name else references.names, references.names),
         ("number of targets", len(of_test.names), len(references.names)),
         ("units", of_test.units, references.units),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hpo_utils.base.errors import DataError
 from hpo_utils.base.formatting import with_units
 from hpo_utils.formats.arrays import choose_array, read_arrays
-from hpo_utils.formats.axes import NAME, Axis, same_rate
+from hpo_utils.formats.axes import Axis, rate_along, same_rate
 from hpo_utils.formats.endings import ARRAYS, CASES, CURVES, NUMPY, RECORDINGS, TABLES, TIFF, ending
 from hpo_utils.formats.recordings import Recording, read_recording
 from hpo_utils.formats.references import Named, read_references
@@ -93,33 +93,39 @@ def _in_order(
     """Return the values of a recording with its channels in the order of the training."""
     names = with_units(recording.channels, recording.units)
     order = _order(names, trained.channels, recording.path)
-    if trained.axis is not None and recording.rate is not None and trained.axis.last > 0:
-        rate = (raw_shape[-1] - 1) / trained.axis.last
-        timed = NAME.fullmatch(trained.axis.name.partition(" [")[0]) is not None
-        if timed and not same_rate(recording.rate, rate):
-            raise DataError(
-                f"a recording must have the rate of the training, {rate:g} Hz, got"
-                f" {recording.rate:g} Hz in {recording.path.name}: resample it first, as"
-                " python -m hpo_utils import does by --rate"
-            )
+    rate = None if trained.axis is None else rate_along(trained.axis, raw_shape[-1])
+    if rate is not None and recording.rate is not None and not same_rate(recording.rate, rate):
+        raise DataError(
+            f"a recording must have the rate of the training, {rate:g} Hz, got"
+            f" {recording.rate:g} Hz in {recording.path.name}: resample it first, as"
+            " python -m hpo_utils import does by --rate"
+        )
     return recording.values[order] if order else recording.values
 
 
 def _order(names: Sequence[str], trained: Sequence[str], path: Path) -> list[int]:
     """Return the place of each channel of the training among ``names``; none if they need none.
 
-    Names that readers make up tell nothing. A single channel may have another name, but no other
-    unit.
+    Names that readers make up tell nothing, nor do those that are all unlike the training's.
     """
     if len(names) != len(trained) or any(MADE_UP.fullmatch(each) for each in (*names, *trained)):
         return []
-    if set(names) == set(trained):
-        return [list(names).index(each) for each in trained]
-    own, known = ([each.partition(" [") for each in side] for side in (names, trained))
-    if len(names) == 1 and not (own[0][2] and known[0][2] and own[0][2] != known[0][2]):
-        return []
-    what = "units" if {each[0] for each in own} == {each[0] for each in known} else "channels"
-    raise DataError(
+    own, known = ([each.partition(" [")[::2] for each in side] for side in (names, trained))
+    own_names, known_names = ([name for name, _ in side] for side in (own, known))
+    if len(set(own_names)) < len(names) or not set(own_names) & set(known_names):
+        order = list(range(len(names)))  # the params file may have given others
+    elif set(own_names) == set(known_names):
+        order = [own_names.index(name) for name in known_names]
+    else:
+        raise DataError(_unlike("channels", names, trained, path))
+    units = [(own[k][1], wanted) for k, (_, wanted) in zip(order, known, strict=True)]
+    if any(unit and wanted and unit != wanted for unit, wanted in units):
+        raise DataError(_unlike("units", names, trained, path))
+    return order
+
+
+def _unlike(what: str, names: Sequence[str], trained: Sequence[str], path: Path) -> str:
+    return (
         f"inputs must have the {what} of the training, {', '.join(trained)}, got"
         f" {', '.join(names)} in {path.name}"
     )

@@ -47,10 +47,12 @@ def at_rate(recording: Recording, rate: float | None) -> NDArray[np.float64]:
     found: NDArray[np.float64] = resample_poly(filled, up, down, axis=1, padtype="line")
     if gaps.any():
         reach = int(np.ceil(REACH * max(1.0, down / up)))
-        at = np.minimum(np.round(np.arange(found.shape[1]) * down / up), values.shape[1] - 1)
+        at = np.round(np.arange(found.shape[1]) * down / up).astype(np.int64)
+        at = np.minimum(at, values.shape[1] - 1)
         for channel, missing in zip(found, gaps, strict=True):
-            spoilt = np.convolve(missing, np.ones(2 * reach + 1), mode="full")[reach:-reach] > 0
-            channel[spoilt[at.astype(int)]] = np.nan
+            before = np.concatenate([[0], np.cumsum(missing)])  # gaps before each value
+            first, last = np.maximum(at - reach, 0), np.minimum(at + reach + 1, len(missing))
+            channel[before[last] > before[first]] = np.nan
     return found
 
 

@@ -118,7 +118,7 @@ def coverage(
 ) -> list[Coverage]:
     """Return the coverage of intervals of nominal level ``confidence`` for each target.
 
-    They are wider by ``reach`` (n_samples,), see ``reach_of``.
+    They are wider by ``reach`` (n_samples,), see ``calibration.reach_of``.
 
     ``calibrated``: share of the given samples inside; ``half_width``: median half width, in the
     target's unit; ``plain``: share inside if the members' spread were the standard deviation of a

@@ -97,7 +97,10 @@ class PartTensors:
                 write_seen(self.file, shape, self._looks(model))
                 stored = SeenOnDisk.found(self.file, shape)
         if stored is None:
-            self.seen = torch.cat(list(self._looks(model)))
+            self.seen, start = torch.empty(shape, device=device), 0
+            for piece in self._looks(model):  # put together at the end they take twice the memory
+                self.seen[start : start + len(piece)] = piece
+                start += len(piece)
         elif device.type == "cpu" and stored.nbytes > MOST_IN_MEMORY:
             self.seen = stored
         else:

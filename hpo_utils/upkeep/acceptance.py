@@ -69,8 +69,8 @@ def evaluate(
         or by group), MAE and bias, R² and RMSE of the test part and the share of samples whose
         interval contains the measured value.
         ``attrs["merit"]`` holds all figures of merit (``scores.merit``) by target,
-        ``attrs["promises"]`` compares bias, spread and coverage with those of the test part
-        (``scores.promises``), and a remark says which were not kept;
+        ``attrs["promises"]`` compares bias, spread and coverage with those of the test part, or of
+        the samples of an adaptation (``scores.promises``), and a remark says which were not kept;
         ``attrs["domain"]`` ``layout.DISTANCES`` over their limits (n_samples, 3), fewer or
         None of an older bundle;
         ``attrs["remarks"]`` says what cannot be judged because the samples are too few or do not
@@ -155,7 +155,7 @@ def _promises(
     found: Prediction,
     merits: dict[str, Any],
 ) -> list[Promise]:
-    """Return what the bundle promised, and what these samples show; none of an older bundle."""
+    """Return what the bundle promised, and what these samples show."""
     inside: dict[str, float] = {}
     if found.half_width is not None:
         shares = share_inside(np.abs(found.y - y_true), found.half_width)
@@ -177,7 +177,8 @@ def _on_promises(
     if broken:
         return [f"not what {source} promised: {'; '.join(broken)}"]
     figures = ", ".join(dict.fromkeys(each["figure"] for each in compared))
-    return [f"{figures} as {source} promised"] if compared else []
+    are = "are" if "," in figures else "is"
+    return [f"{figures} {are} as {source} promised"] if compared else []
 
 
 def _not_compared(
@@ -186,7 +187,7 @@ def _not_compared(
     """Return a sentence on the targets of which nobody knows whether bias and spread are kept."""
     known = {each["target"] for each in compared if each["figure"] == "bias"}
     lacking = [name for name in names if name not in known]
-    if not lacking:
+    if not lacking or "merit" not in examination:  # before version 0.3
         return []
     return [
         f"bias and spread of {', '.join(lacking)} are not compared: here or in"

@@ -27,6 +27,7 @@ from hpo_utils.bundle.bundle import DOMAIN, Bundle, load_bundle, predict, replac
 from hpo_utils.bundle.layout import Prediction, raw_pieces
 from hpo_utils.bundle.onnx_file import write_onnx
 from hpo_utils.bundle.onnx_prediction import ONNX_FILE
+from hpo_utils.data.split import MIN_UNITS
 from hpo_utils.formats.opening import open_array
 from hpo_utils.scores.intervals import count_units
 from hpo_utils.scores.merit import Merit, figures_of_merit
@@ -139,9 +140,9 @@ def adapt(
     if known.model.domain is not None and found.domain is not None:
         arrays[f"{DOMAIN}.limits"] = known.model.domain.wider_limits(found.domain)
     layout, confidence = known.layout, known.cfg.evaluation.confidence
-    merit = figures_of_merit(
-        y_true, predicted, layout.target_names, units, confidence, groups=units
-    )
+    new = figures_of_merit(y_true, predicted, layout.target_names, units, confidence, groups=units)
+    enough = {name: each for name, each in new.items() if each["n_units"] >= MIN_UNITS}
+    merit = {**examined(known).get("merit", {}), **enough}
     _write(adapted, known, arrays, out, table, _first(x, x_key), merit)
     return Adaptation(out, table)
 
@@ -297,7 +298,8 @@ def _write(
     """Write the adapted bundle: the old one's files, with other layout, ONNX file and card.
 
     ``arrays`` take the place of those of these names in its weights; the ONNX file is compared on
-    ``raw`` inputs; ``merit`` is that of the new samples, which later ones are compared with.
+    ``raw`` inputs; ``merit`` is what later samples are compared with: that of the new ones, where
+    they are enough.
     """
     rows = json.loads(table.to_json(orient="index"))
     with whole_directory(out) as partial:
@@ -306,14 +308,15 @@ def _write(
         content |= {**asdict(adapted.layout), "sha256": replace_arrays(partial, arrays)}
         write_json(partial / "bundle.json", content)
         write_json(partial / "adaptation.json", {"from": str(bundle.directory), "targets": rows})
-        write_json(partial / METRICS, {**examined(bundle), "merit": merit, MERIT_OF: ADAPTED_BY})
+        source = ADAPTED_BY if merit != examined(bundle).get("merit") else "the test part"
+        write_json(partial / METRICS, {**examined(bundle), "merit": merit, MERIT_OF: source})
         card = (partial / "MODEL_CARD.md").read_text(encoding="utf-8")
         renewed = adapted.layout.calibration is not bundle.layout.calibration
         write_text(partial / "MODEL_CARD.md", card + _section(table, renewed))
         written = load_bundle(partial)
         onnx_file = partial / ONNX_FILE
         if onnx_file.is_file():
-            write_onnx(onnx_file, written.model, written.layout)
+            write_onnx(onnx_file, written.model, written.layout, raw.dtype)
             expected = predict(written, raw, "cpu", accept_outliers=True).y
             scaler, has_trees = written.layout.target_scaler, bool(written.layout.shares)
             if why_not_onnx(onnx_file, raw, expected, scaler, has_trees):

@@ -194,7 +194,8 @@ def shares_at_home(examination: Examination) -> Shares:
 
 def validated_in_turn(evaluation: Evaluation) -> bool:
     """Return whether the members left out different samples for their validation."""
-    return evaluation.get("validated_in_turn", False)
+    several = len(evaluation["members"]) > 1
+    return several and evaluation.get("validated_in_turn", False)
 
 
 def verdict_at_home(examination: Examination, k: int) -> str:

@@ -287,7 +287,7 @@ def _examine_and_bundle(
         )  # fmt: skip
         write_json(unfinished / DATA_CARD, data_card(data))
         onnx_file = unfinished / "model.onnx"
-        write_onnx(onnx_file, written.model, layout)
+        write_onnx(onnx_file, written.model, layout, np.dtype(data.manifest["sources"][0]["dtype"]))
         examination["without_onnx"] = check_written(written, onnx_file, members, baselines, data)
         if examination["without_onnx"] is not None:
             print(f"model.onnx is left out: {examination['without_onnx']}")

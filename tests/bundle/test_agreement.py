@@ -52,7 +52,7 @@ def written(make_config, make_arrays, tmp_path, x, spoil=None):
     directory = tmp_path / "winner" / "bundle"
     directory.mkdir(parents=True)
     bundle = write_bundle(directory, cfg, layout, [state], sight, None, None, {}, environment())
-    write_onnx(directory / "model.onnx", bundle.model, layout)
+    write_onnx(directory / "model.onnx", bundle.model, layout, x.dtype)
     if spoil is not None:
         spoil(state)
     return data, bundle, check_written(bundle, directory / "model.onnx", [(cfg, state)], None, data)

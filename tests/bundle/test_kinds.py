@@ -85,7 +85,7 @@ def alike(bundle, raw, known, scale, folder):
     np.testing.assert_allclose(found / scale, known / scale, atol=1e-3)
     np.testing.assert_allclose(found[:, :2].sum(axis=1), 1.0, atol=1e-5)
     file = bundle.directory / "model.onnx"
-    write_onnx(file, bundle.model, bundle.layout)
+    write_onnx(file, bundle.model, bundle.layout, np.dtype(np.float32))
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     by_onnx = session.run(["y"], {"x": raw})[0]
     np.testing.assert_allclose(by_onnx / scale, found / scale, atol=1e-3)

@@ -169,6 +169,11 @@ def test_integers_are_unsigned_where_an_attribute_says_so(tmp_path):
     np.testing.assert_array_equal(open_array(tmp_path / "x.nc", "x", "x").read(), expected)
 
 
+def test_a_code_of_another_type_is_no_measurement_of_this_one():
+    values = np.array([0, 1, 2], dtype=np.uint8)
+    assert sources.in_units(values, {"missing_value": 256}).tolist() == [0, 1, 2]
+
+
 def test_a_scale_for_each_channel_is_refused(tmp_path):
     with h5py.File(tmp_path / "x.h5", "w") as content:
         content["x"] = np.ones((3, 2, 4), dtype=np.int16)

@@ -11,6 +11,7 @@ from nptdms import ChannelObject, TdmsWriter
 from scipy.io import savemat
 
 from hpo_utils.base.errors import DataError
+from hpo_utils.formats.recordings import read_recording
 from hpo_utils.importing.importing import import_files
 from hpo_utils.importing.request import Request
 
@@ -71,8 +72,8 @@ def test_that_the_order_of_rows_counts_is_said(tmp_path):
     savemat(tmp_path / "x.mat", {"spectra": X})
     write(tmp_path / "t.csv", "\n".join(["sample,fat", *(f"{i},{k}" for k, i in enumerate(IDS))]))
     assert "rows joined by their order" in " ".join(run(tmp_path, tmp_path / "x.mat").remarks)
-    with pytest.raises(DataError, match="'sample': leave out --id-column if the order counts"):
-        run(tmp_path, tmp_path / "x.mat", id_column="sample", out=tmp_path / "o2")
+    found = run(tmp_path, tmp_path / "x.mat", id_column="sample", out=tmp_path / "o2")
+    assert "rows joined by their order" in " ".join(found.remarks)
 
 
 def test_files_of_one_name_in_two_folders_are_refused(tmp_path):
@@ -109,7 +110,7 @@ def test_rows_without_a_recording_are_named_and_lock_files_are_none(tmp_path):
 def test_recordings_shorter_than_the_window_are_the_cause(tmp_path):
     folder = signals(tmp_path, "a", "b")
     write(tmp_path / "t.csv", "file,flow\na,1\nb,2\n")
-    with pytest.raises(DataError, match="as --window, 100 values, got 50 at most"):
+    with pytest.raises(DataError, match="as long as --window, 100, got shorter ones"):
         run(tmp_path, folder, window=100)
 
 
@@ -120,6 +121,21 @@ def test_recordings_shorter_than_the_window_are_the_cause(tmp_path):
 def test_options_that_mean_nothing_are_refused(options, said):
     with pytest.raises(DataError, match=said):
         Request(files=[], out=None, **options)
+
+
+def test_a_photograph_beside_recordings_is_none(tmp_path):
+    folder = signals(tmp_path, "a", "b")
+    tifffile.imwrite(folder / "rig.tif", np.zeros((5, 4), np.uint8))
+    write(tmp_path / "t.csv", "file,flow\na,1\nb,2\n")
+    assert run(tmp_path, folder).n_samples == 2
+
+
+def test_a_stack_in_each_file_is_no_image(tmp_path):
+    for name in "ab":
+        tifffile.imwrite(tmp_path / f"{name}.tif", np.zeros((5, 20, 24), np.uint8))
+    write(tmp_path / "t.csv", "file,flow\na,1\nb,2\n")
+    with pytest.raises(DataError, match=r"\(H, W, colours\) and of one shape, got \(5, 20, 24\)"):
+        run(tmp_path, tmp_path)
 
 
 def test_an_image_a_sample(tmp_path):
@@ -151,6 +167,12 @@ def test_a_target_that_is_called_as_an_axis_does_not_turn_the_signals(tmp_path):
     assert found.sample_shape == (1, 200)
 
 
+def test_sorted_targets_called_t_do_not_turn_the_signals(tmp_path):
+    savemat(tmp_path / "a.mat", {"X": RNG.normal(size=(60, 200)), "t": np.linspace(0, 5, 60)})
+    found = run(tmp_path, tmp_path / "a.mat", targets=None)
+    assert (found.n_samples, found.sample_shape, found.target_names) == (60, (1, 200), ["t"])
+
+
 def test_signals_in_columns_beside_a_value_for_each_are_turned(tmp_path):
     savemat(tmp_path / "a.mat", {"X": X.T, "y": RNG.normal(size=30)})
     run(tmp_path, tmp_path / "a.mat", targets=None)
@@ -179,6 +201,40 @@ def test_vectors_of_one_length_are_channels_and_one_of_times_their_rate(tmp_path
     found = run(tmp_path, folder)
     assert (sorted(found.channels), found.sample_shape) == (["T", "p"], (2, 200))
     assert found.axis.last == pytest.approx(0.199)
+
+
+def test_a_vector_of_wavelengths_is_the_axis_of_a_spectrum(tmp_path):
+    folder = tmp_path / "rec"
+    folder.mkdir()
+    write(tmp_path / "t.csv", "file,flow\na,1\nb,2\n")
+    places = np.linspace(900, 400, 50)
+    for name in "ab":
+        savemat(folder / f"{name}.mat", {"absorbance": places / 100, "wavelength": places})
+    found = run(tmp_path, folder)
+    assert (found.channels, found.axis.first, found.axis.last) == (["channel 0"], 400.0, 900.0)
+    assert np.load(tmp_path / "o/x_train.npy")[0, 0, 0] == 4.0
+
+
+@pytest.mark.parametrize(
+    ("unit", "rate"), [("milliseconds since 2024-01-01", 1000.0), ("s", 1.0), ("days", None)]
+)
+def test_times_of_netcdf_have_their_unit(tmp_path, unit, rate):
+    with h5py.File(tmp_path / "a.nc", "w") as file:
+        file["time"], file["p"] = np.arange(100.0), X.ravel()[:100]
+        file["time"].attrs["units"] = unit
+        file["crs"] = np.int32(-1)
+        file["crs"].attrs["_FillValue"] = np.int32(-1)
+    found = read_recording(tmp_path / "a.nc", None if rate else "p")
+    assert found.rate == rate
+
+
+def test_two_rates_in_a_file_tell_none(tmp_path):
+    content = {
+        "accel": {"data": np.zeros(100), "fs": 1000.0},
+        "temp": {"data": np.zeros(9), "fs": 1},
+    }
+    savemat(tmp_path / "a.mat", content)
+    assert read_recording(tmp_path / "a.mat", "accel.data").rate is None
 
 
 def test_a_channel_of_times_is_the_rate_of_the_others(tmp_path):

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import openpyxl
 import pytest
@@ -5,7 +7,7 @@ from scipy.io import savemat, wavfile
 
 from hpo_utils.base.errors import DataError
 from hpo_utils.formats.axes import Axis
-from hpo_utils.importing.later import Trained, read_inputs, read_measured
+from hpo_utils.importing.later import Trained, _order, read_inputs, read_measured
 
 RNG = np.random.default_rng(0)
 
@@ -137,6 +139,7 @@ def test_channels_are_put_into_the_order_of_the_training(tmp_path):
     [
         ("time [s],p [mbar],T [degC]", 0.001, "must have the units of the training"),
         ("time [s],foo,T [degC]", 0.001, "must have the channels of the training"),
+        ("time [s],foo [A],bar [V]", 0.001, "must have the units of the training"),
         ("time [s],p [bar],T [degC]", 0.0005, "rate of the training, 1000 Hz, got 2000 Hz"),
     ],
 )
@@ -145,6 +148,25 @@ def test_recordings_unlike_those_of_the_training_are_refused(tmp_path, header, s
     with pytest.raises(DataError, match=said):
         read_inputs(file, None, (2, 64), None, TRAINED)
     assert len(read_inputs(file, None, (2, 64))[0]) == 4  # a bundle that does not know
+
+
+@pytest.mark.parametrize(
+    ("names", "trained", "order"),
+    [
+        (["a [V]", "a [V]"], ["a [V]", "a [V]"], [0, 1]),
+        (["b", "a [V]"], ["a", "b [V]"], [1, 0]),
+        (["p1", "p2"], ["pressure", "flow"], [0, 1]),  # named by the params file
+        (["channel 0", "channel 1"], ["a", "b"], []),
+    ],
+)
+def test_the_order_of_channels(names, trained, order):
+    assert _order(names, trained, Path("a.csv")) == order
+
+
+def test_the_rate_of_the_training_has_a_unit_and_a_first_place(tmp_path):
+    file = two_channels(tmp_path / "a.csv", (P, T), "time [s],p [bar],T [degC]")
+    axis = Axis("time [ms]", 5.0, 68.0)
+    assert len(read_inputs(file, None, (2, 64), None, Trained(TRAINED.channels, axis))[0]) == 4
 
 
 def test_spectra_are_read_along_the_axis_of_the_training(tmp_path):
