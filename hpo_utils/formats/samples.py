@@ -211,11 +211,18 @@ def _samples_of_arrays(
         for name, vector in arrays.items()
         if name not in (key, its_name) and vector.shape == values.shape[:1]
     ]
+    found = _references_beside(beside, path, named, option, alone=n_samples is None)
+    ids = None if found is None else found.ids
+    return Samples(values, ids, channels, axis, found, remarks)
+
+
+def _references_beside(
+    beside: Sequence[Column], path: Path, named: Named, option: str, alone: bool
+) -> References | None:
+    """Return what vectors beside an array tell of its samples; ``alone``: no table has targets."""
     known = [column.name for column in beside]
-    columns_told = [*named.targets, named.split, named.weights]
-    if n_samples is None:  # else it is a column of the table of targets
-        columns_told.append(named.ids)
-    asked = [name for name in columns_told if name and name not in known]
+    columns = [*named.targets, named.split, named.weights, *([named.ids] if alone else [])]
+    asked = [name for name in columns if name and name not in known]
     if asked and option == "--key":
         raise DataError(
             f"a vector beside the samples must be one of {', '.join(known) or 'none'} in"
@@ -228,9 +235,7 @@ def _samples_of_arrays(
         split=named.split if named.split in known else None,
         weights=named.weights if named.weights in known else None,
     )
-    found = references_among(beside, path, told, needed=False) if beside else None
-    ids = None if found is None else found.ids
-    return Samples(values, ids, channels, axis, found, remarks)
+    return references_among(beside, path, told, needed=False) if beside else None
 
 
 def samples_of_images(files: Sequence[Path]) -> Samples:

@@ -33,7 +33,7 @@ def samples_of(
         told = Named(request.id_column, (), request.split_column, request.weight_column)
         named = _told_in(file, request.targets, told)
     n_samples = None if given is None else len(given.values)
-    if len(files) > 1:
+    if len(files) > 1 or file not in request.files:  # images, also one that a folder holds
         samples = samples_of_images(files)
     else:
         samples = read_samples(file, named, request.key, n_samples)

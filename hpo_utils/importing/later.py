@@ -18,7 +18,14 @@ from hpo_utils.formats.axes import Axis, rate_along, same_rate
 from hpo_utils.formats.endings import ARRAYS, CASES, CURVES, NUMPY, RECORDINGS, TABLES, TIFF, ending
 from hpo_utils.formats.recordings import Recording, read_recording
 from hpo_utils.formats.references import Named, read_references
-from hpo_utils.formats.samples import holds_samples, read_samples, samples_of_cases
+from hpo_utils.formats.samples import (
+    Samples,
+    holds_samples,
+    read_samples,
+    samples_of_cases,
+    samples_of_images,
+)
+from hpo_utils.formats.sources import is_store
 from hpo_utils.importing.windows import cut
 
 MADE_UP = re.compile(r"channel \d+|signal")  # names of channels that no file told
@@ -61,6 +68,8 @@ def read_inputs(
     axis = None
     if suffix in ARRAYS and (recorded := _recorded(path, key, raw_shape)) is not None:
         values, ids = _windows(path, _in_order(recorded, trained, raw_shape), raw_shape[-1])
+    elif (images := _images(path, raw_shape)) is not None:
+        values, ids = images.values, images.ids
     elif suffix in (*ARRAYS, *CASES, *CURVES) or (suffix in TABLES and holds_samples(path)):
         named = Named(id_column)
         samples = read_samples(
@@ -85,6 +94,22 @@ def read_inputs(
     if order := _order(channels, trained.channels, path):
         in_shape = in_shape[:, order]
     return _along(in_shape, axis, trained.axis, path), ids
+
+
+def _images(path: Path, raw_shape: Sequence[int]) -> Samples | None:
+    """Return an image, or those in a folder, as samples; None if the path holds others."""
+    is_folder = path.is_dir() and not is_store(path)
+    files = sorted(path.iterdir()) if is_folder else [path]
+    images = [file for file in files if ending(file) in TIFF]
+    if not images:
+        return None
+    try:
+        found = samples_of_images(images)
+    except DataError:  # a stack
+        if is_folder:
+            raise
+        return None
+    return found if is_folder or found.values.shape[1:] == tuple(raw_shape) else None
 
 
 def _in_order(

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import openpyxl
 import pytest
+import tifffile
 from scipy.io import savemat, wavfile
 
 from hpo_utils.base.errors import DataError
@@ -189,3 +190,18 @@ def test_a_target_in_another_unit_is_refused(tmp_path):
         read_measured(tmp_path / "t.csv", None, ["fat"], ["s1"], units=["%"])
     found = read_measured(tmp_path / "t.csv", None, ["fat"], ["s1"], units=["-"])
     assert found.tolist() == [[2.0]]
+
+
+def test_images_may_stand_one_in_a_file(tmp_path):
+    images = RNG.integers(0, 255, (3, 8, 6)).astype(np.uint8)
+    for name, image in zip("abc", images, strict=True):
+        tifffile.imwrite(tmp_path / f"{name}.tif", image)
+    found, ids = read_inputs(tmp_path, None, (1, 8, 6))
+    np.testing.assert_array_equal(found[:, 0], images)
+    assert ids == ["a.tif", "b.tif", "c.tif"]
+    one, ids = read_inputs(tmp_path / "b.tif", None, (1, 8, 6))
+    np.testing.assert_array_equal(one[0, 0], images[1])
+    tifffile.imwrite(tmp_path / "stack.tif", images, photometric="minisblack")
+    assert read_inputs(tmp_path / "stack.tif", None, (1, 8, 6))[0].shape == (3, 1, 8, 6)
+    with pytest.raises(DataError, match="of one shape"):
+        read_inputs(tmp_path, None, (1, 8, 6))
