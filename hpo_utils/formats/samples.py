@@ -18,7 +18,7 @@ from hpo_utils.formats.columns import is_damaged
 from hpo_utils.formats.endings import ARRAYS, CASES, CURVES, TABLES, TIFF, ending
 from hpo_utils.formats.references import Named, References, references_among
 from hpo_utils.formats.spectra import read_curves
-from hpo_utils.formats.tables import PLACES, Column, read_table, rises_or_falls
+from hpo_utils.formats.tables import PLACES, Column, decoded, read_table, rises_or_falls
 
 PLACE = re.compile(
     r"(?P<name>.*?)[ _]?(?P<place>[-+]?\d+([.,]\d+)?([eE][-+]\d+)?)\s*(?P<unit>[a-zA-Zµ/%-]*\d?)"
@@ -342,14 +342,16 @@ def samples_of_cases(path: Path) -> Samples:
         If the file cannot be read, or its series are unequally long or have times of their own.
     """
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
+        lines = [line.strip() for line in decoded(path.read_bytes()).splitlines()]
+    except OSError as error:
         raise DataError(f"a .ts file must be readable text, got {path.name}: {error}") from None
     lines = [line for line in lines if line and not line.startswith("#")]
     start = next((i for i, line in enumerate(lines) if line.lower() == "@data"), len(lines))
-    told = dict(line.lower().split(maxsplit=1) for line in lines[:start] if " " in line)
+    told = dict(line.lower().split(maxsplit=1) for line in lines[:start] if line.split()[1:])
     if told.get("@timestamps", "false") != "false":
         raise DataError(f"the series of a .ts file must be even, got @timeStamps in {path.name}")
+    if told.get("@classlabel", "false").startswith("true"):
+        raise DataError(f"targets must be numbers, got the classes of @classLabel in {path.name}")
     cases = [line.split(":") for line in lines[start + 1 :]]
     has_target = told.get("@targetlabel", "false").startswith("true")
     try:

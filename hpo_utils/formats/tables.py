@@ -208,7 +208,7 @@ def _rows_of_text(path: Path) -> list[list[str]]:
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise DataError(f"a table must be readable, got {path}: {reason}") from None
-    text = _decoded(content)
+    text = decoded(content)
     if "\0" in text:
         raise DataError(f"a table must be text, got {path.name} with binary content")
     lines = [line for line in text.splitlines() if line.strip()]
@@ -257,7 +257,7 @@ def _is_one_column(lines: list[str]) -> bool:
     return not counts  # otherwise one column counts, and another was measured
 
 
-def _decoded(content: bytes) -> str:
+def decoded(content: bytes) -> str:
     """Return text in the encoding that its mark tells, else UTF-8, else that of Windows."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return content.decode("utf-16", errors="replace")

@@ -685,7 +685,8 @@ CASES = """# by hand
 
 
 def test_cases_of_a_ts_file_bring_their_target(tmp_path):
-    (tmp_path / "flow.ts").write_text(CASES)
+    told = CASES.replace("@targetlabel true", "# Größe\n@targetlabel\ttrue")
+    (tmp_path / "flow.ts").write_text(told, encoding="latin-1")
     found = run(tmp_path / "flow.ts", out=tmp_path / "flow")
     np.testing.assert_array_equal(
         np.load(tmp_path / "flow/x_train.npy"),
@@ -701,6 +702,7 @@ def test_cases_of_a_ts_file_bring_their_target(tmp_path):
         ("1,2,3:", "1,2,3,4:", "equally long"),
         ("10,11", "10,x", "must hold numbers, got flow.ts: could not convert string to float: 'x'"),
         ("@timeStamps false", "@timeStamps true", "must be even"),
+        ("@timeStamps false", "@classLabel true a b", "targets must be numbers, got the classes"),
         (CASES, "", "equally long, got none"),
         ("@targetlabel true", "@targetlabel false", "targets must be given by --targets"),
     ],
