@@ -117,6 +117,7 @@ class Later(TypedDict, total=False):
     """What files of version 0.2 and earlier do not have."""
 
     take_home: str  # ``evaluation.take_home``; before it was always the network
+    validated_in_turn: bool  # whether each of the winner's trainings left out other samples
 
 
 class Settlement(Race, Later):
@@ -133,7 +134,6 @@ class Settlement(Race, Later):
     confidence: float
     raced: bool
     members: list[str]  # directories of the winner's trainings
-    validated_in_turn: NotRequired[bool]  # whether each left out other samples
     without_physics: WithoutPhysics | None
     random_split: dict[str, Any]  # as_split and at_random, or why_not
 
