@@ -8,6 +8,9 @@ BIN := $(VENV)/bin
 AT_ONCE = $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 PYTEST = $(BIN)/python -m pytest -n $(AT_ONCE) --dist loadfile --no-loadscope-reorder
 
+# another environment that is active would make IPython warn of it, which tests take for an error
+unexport VIRTUAL_ENV
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test quick test-faults lint format lab dashboard clean
 
