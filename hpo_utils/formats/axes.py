@@ -69,15 +69,17 @@ def axis_along(places: NDArray[np.float64], unit: str, name: str = "axis") -> Ax
 
 
 def is_time(column: Column) -> bool:
-    """Return whether a column is called as times are, and has no other unit.
+    """Return whether a column is called as times are.
 
-    One called T may be a temperature: it must rise, too.
+    One called t or T may be a temperature: its unit must be that of times, and T must rise.
     """
     match = NAME.fullmatch(column.name.strip())
-    if match is None or not (column.unit in ("", "-") or column.unit.lower() in SECONDS):
+    if match is None or match["word"].lower() != "t":
+        return match is not None
+    if not (column.unit in ("", "-") or column.unit.lower() in SECONDS):
         return False
     numbers = column.numbers
-    if match["word"] != "T":
+    if match["word"] == "t":
         return True
     return numbers is not None and len(numbers) > 1 and bool((np.diff(numbers) > 0).all())
 

@@ -83,6 +83,7 @@ def test_times_may_be_written_as_dates(cells):
         (times(K[::-1]), "even steps"),
         (times(np.where(K == 3, np.nan, K)), "even steps"),
         (times([1.0]), "several times"),
+        (times(K, "furlong"), "unit of times must be one of s, .* got 'furlong'"),
         (Column("time", "", ["12:00:00", "night"], None), "written as 2024.* got 'night'"),
     ],
 )
