@@ -40,7 +40,6 @@ from hpo_utils.importing.request import Request
 from hpo_utils.importing.windows import at_rate, cut
 
 SOURCES = "sources.json"
-TOO_SHORT = " is shorter than {} values and left out"
 HIDDEN = (".", "~$")  # begin the names of what file managers and open programs leave
 HEADER = """# Written by `python -m hpo_utils import`. Search with it:
 # python -m hpo_utils run --params-file {path}
@@ -61,6 +60,7 @@ class Imported:
     target_names: list[str] = field(default_factory=list)
     target_units: list[str] = field(default_factory=list)
     n_groups: int | None = None
+    n_short: int = 0  # recordings that are shorter than a window
     n_of_part: dict[str, int] = field(default_factory=dict)
     n_folds: int | None = None
     has_weights: bool = False
@@ -249,7 +249,8 @@ def _import_recordings(
         raise DataError("recordings must have a table of targets: give it by --targets")
     names = list(loaders)
     rows = references.rows_of(names, numbered=any(ending(f) in OPUS for f in found.sources))
-    if idle := set(references.ids or ()) - {(references.ids or ())[row] for row in rows}:
+    ids = references.ids or []
+    if idle := set(ids) - {ids[row] for row in rows}:
         found.remarks.append(
             f"{len(idle)} rows of {references.path.name} name no recording: {first_of(idle)}"
         )
@@ -268,8 +269,7 @@ def _import_recordings(
             windows = _windows_of(request, recording, first, length, found)
             stream.write(_as_float32(windows, f"values of {names[number]}").tobytes())
             groups += [number] * len(windows)
-        n_short = sum(said.endswith(TOO_SHORT.format(length)) for said in found.remarks)
-        if n_short == measured.sum() > 0:
+        if found.n_short == measured.sum() > 0:
             raise DataError(f"recordings must be as long as --window, {length}, got shorter ones")
         _check_left(len(groups))
         stream.seek(0)
@@ -323,7 +323,8 @@ def _windows_of(
     if n_gaps:
         found.remarks.append(f"{name}: {n_gaps} windows with gaps are left out")
     elif not len(windows):
-        found.remarks.append(name + TOO_SHORT.format(length))
+        found.n_short += 1
+        found.remarks.append(f"{name} is shorter than {length} values and left out")
     return windows
 
 

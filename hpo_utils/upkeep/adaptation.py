@@ -30,7 +30,7 @@ from hpo_utils.bundle.onnx_prediction import ONNX_FILE
 from hpo_utils.data.split import MIN_UNITS
 from hpo_utils.formats.opening import open_array
 from hpo_utils.scores.intervals import count_units
-from hpo_utils.scores.merit import Merit, figures_of_merit
+from hpo_utils.scores.merit import figures_of_merit
 from hpo_utils.scores.metrics import mean_of_measured, measured
 from hpo_utils.scores.spread import calibrate
 from hpo_utils.upkeep.acceptance import MERIT_OF, METRICS, compared, examined
@@ -142,8 +142,10 @@ def adapt(
     layout, confidence = known.layout, known.cfg.evaluation.confidence
     new = figures_of_merit(y_true, predicted, layout.target_names, units, confidence, groups=units)
     enough = {name: each for name, each in new.items() if each["n_units"] >= MIN_UNITS}
-    merit = {**examined(known).get("merit", {}), **enough}
-    _write(adapted, known, arrays, out, table, _first(x, x_key), merit)
+    metrics = examined(known)
+    if enough:
+        metrics |= {"merit": {**metrics.get("merit", {}), **enough}, MERIT_OF: ADAPTED_BY}
+    _write(adapted, known, arrays, out, table, _first(x, x_key), metrics)
     return Adaptation(out, table)
 
 
@@ -293,13 +295,13 @@ def _write(
     out: Path,
     table: pd.DataFrame,
     raw: NDArray[Any],
-    merit: dict[str, Merit],
+    metrics: dict[str, Any],
 ) -> None:
     """Write the adapted bundle: the old one's files, with other layout, ONNX file and card.
 
     ``arrays`` take the place of those of these names in its weights; the ONNX file is compared on
-    ``raw`` inputs; ``merit`` is what later samples are compared with: that of the new ones, where
-    they are enough.
+    ``raw`` inputs; ``metrics`` are what later samples are compared with, with those of the new ones
+    where they are enough.
     """
     rows = json.loads(table.to_json(orient="index"))
     with whole_directory(out) as partial:
@@ -308,8 +310,7 @@ def _write(
         content |= {**asdict(adapted.layout), "sha256": replace_arrays(partial, arrays)}
         write_json(partial / "bundle.json", content)
         write_json(partial / "adaptation.json", {"from": str(bundle.directory), "targets": rows})
-        source = ADAPTED_BY if merit != examined(bundle).get("merit") else "the test part"
-        write_json(partial / METRICS, {**examined(bundle), "merit": merit, MERIT_OF: source})
+        write_json(partial / METRICS, metrics)
         card = (partial / "MODEL_CARD.md").read_text(encoding="utf-8")
         renewed = adapted.layout.calibration is not bundle.layout.calibration
         write_text(partial / "MODEL_CARD.md", card + _section(table, renewed))
