@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from hpo_utils.base.config import Config, load_config
 from hpo_utils.base.errors import StudyError
@@ -26,7 +27,9 @@ if TYPE_CHECKING:  # slow to import, and not needed by every test
     from hpo_utils.data.prepared import PreparedData
 
 if n_processes := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # that share the cores
-    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // int(n_processes)))
+    n_threads = max(1, (os.cpu_count() or 1) // int(n_processes))
+    os.environ["OMP_NUM_THREADS"] = str(n_threads)
+    threadpool_limits(n_threads, user_api="blas")  # of NumPy, which is loaded already
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # a shell starts background jobs so, and every process that a test starts would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -183,6 +186,12 @@ def spare_the_collector() -> Iterator[None]:
     gc.freeze()
     yield
     gc.unfreeze()
+
+
+@pytest.fixture(autouse=True)
+def spare_it_what_is_new() -> None:
+    """Leave what the tests before have loaded to itself as well, but for their garbage."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

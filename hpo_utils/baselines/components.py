@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from hpo_utils.base.config import Config
@@ -92,11 +93,22 @@ def _directions(x: NDArray[np.float64], most: int) -> NDArray[np.float64]:
     n_samples, n_features = x.shape
     n = max(1, min(most, n_samples - 1, n_features))
     if n_features <= n_samples:
-        return np.ascontiguousarray(np.linalg.eigh(x.T @ x)[1][:, ::-1][:, :n])
-    variances, axes = np.linalg.eigh(x @ x.T)
+        return np.ascontiguousarray(principal_axes(x.T @ x)[1][:, ::-1][:, :n])
+    variances, axes = principal_axes(x @ x.T)
     variances, axes = variances[::-1][:n], axes[:, ::-1][:, :n]
     size = np.sqrt(np.maximum(variances, np.finfo(np.float64).eps * variances[0]))
     return np.ascontiguousarray(x.T @ (axes / size))
+
+
+def principal_axes(covariance: Array) -> tuple[Array, Array]:
+    """Return the eigenvalues (n,) of a symmetric matrix (n, n), ascending, and its axes (n, n).
+
+    One thread finds them: where another process needs a core, two threads wait for each other and
+    take 2 to 20 times as long.
+    """
+    with threadpool_limits(1, user_api="blas"):
+        variances, axes = np.linalg.eigh(covariance)
+    return variances, axes
 
 
 class SmoothScaling(Arrays):

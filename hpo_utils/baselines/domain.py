@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.special import chdtri
 from torch import Tensor
 
-from hpo_utils.baselines.components import Arrays, some_of
+from hpo_utils.baselines.components import Arrays, principal_axes, some_of
 from hpo_utils.data.prepared import PreparedData
 from hpo_utils.data.scaling import in_blocks
 
@@ -162,7 +162,7 @@ def _fit(train: NDArray[np.float64]) -> dict[str, Tensor]:
     mean, scale = train.mean(axis=0), train.std(axis=0)
     scale[scale <= 1e-9 * np.maximum(np.abs(mean), 1.0)] = 1.0
     standard = (train - mean) / scale
-    variances, axes = np.linalg.eigh(standard.T @ standard / len(train))
+    variances, axes = principal_axes(standard.T @ standard / len(train))
     variances, axes = np.maximum(variances[::-1], 0.0), axes[:, ::-1]
     enough = int((variances.cumsum() < EXPLAINED * variances.sum()).sum()) + 1
     n = min(enough, max(1, min(MAX_COMPONENTS, len(train) // SAMPLES_PER_COMPONENT)))

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hpo_utils.baselines.components import Array, Arrays, measured_together
+from hpo_utils.baselines.components import Array, Arrays, measured_together, principal_axes
 from hpo_utils.data.scaling import BLOCK_VALUES
 
 # of the penalty, relative to the components' total variance of about one
@@ -130,7 +130,7 @@ def _ridge_path(sums: _Moments) -> tuple[Array, Array]:
     """Return weights (n_alphas, n, n_targets) and biases (n_alphas, n_targets) by ``ALPHAS``."""
     x_mean, z_mean = sums.x / sums.count, sums.z / sums.count
     covariance = sums.xx / sums.count - np.outer(x_mean, x_mean)
-    variances, axes = np.linalg.eigh(covariance)
+    variances, axes = principal_axes(covariance)
     seen = axes.T @ (sums.xz / sums.count - np.outer(x_mean, z_mean))
     shrunk = np.maximum(variances, 0.0) + ALPHAS[:, None]
     weights = axes @ (seen / shrunk[:, :, None])

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from hpo_utils.base.config import Config
@@ -158,10 +159,15 @@ def useful_threads(cfg: Config, sample_shape: tuple[int, ...]) -> int:
 
 @contextmanager
 def using_threads(n_threads: int) -> Iterator[None]:
-    """Set PyTorch's number of threads in the block, and restore it afterwards."""
+    """Set the number of threads of PyTorch and of NumPy's linear algebra in the block.
+
+    With two threads in each of two processes on two cores, the threads of linear algebra wait for
+    each other many times as long as they compute.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
     try:
-        yield
+        with threadpool_limits(n_threads, user_api="blas"):
+            yield
     finally:
         torch.set_num_threads(before)

@@ -12,13 +12,13 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 import optuna
-import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.base.config import Config
 from hpo_utils.base.errors import HpoError, StudyError
 from hpo_utils.base.interrupts import outages
 from hpo_utils.base.paths import resolve
+from hpo_utils.network.devices import using_threads
 from hpo_utils.trials.ownership import give_back_from, recover_from, recover_interrupted
 from hpo_utils.trials.sampler import create_sampler
 from hpo_utils.trials.storage import create_pruner, open_storage, stored_trial
@@ -74,9 +74,8 @@ class Job:
     def run(self, name: str, tickets: Tickets, ended: Queue) -> None:
         """Run trials as the worker called ``name``, and report each trial that ended."""
         cfg = self.search.cfg
-        torch.set_num_threads(self.n_threads)
         try:
-            with needing_storage():
+            with using_threads(self.n_threads), needing_storage():
                 study = optuna.load_study(
                     study_name=self.study_name, storage=open_storage(cfg), pruner=create_pruner(cfg)
                 )

@@ -3,6 +3,7 @@ import threading
 
 import pytest
 import torch
+from threadpoolctl import threadpool_info
 
 from hpo_utils.base.config import load_config, updated
 from hpo_utils.base.errors import ConfigError
@@ -55,12 +56,20 @@ def test_threads_are_as_before_behind_the_block():
     def fail() -> None:
         with devices.using_threads(before + 1):
             assert torch.get_num_threads() == before + 1
+            with devices.using_threads(1):
+                assert threads_of_linear_algebra() == {1}
             raise KeyError
 
-    before = torch.get_num_threads()
+    before, of_linear_algebra = torch.get_num_threads(), threads_of_linear_algebra()
     with pytest.raises(KeyError):
         fail()
     assert torch.get_num_threads() == before
+    assert threads_of_linear_algebra() == of_linear_algebra
+
+
+def threads_of_linear_algebra() -> set[int]:
+    found = threadpool_info()
+    return {library["num_threads"] for library in found if library["user_api"] == "blas"}
 
 
 @pytest.mark.parametrize("native", [True, False])
