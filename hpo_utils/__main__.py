@@ -208,7 +208,9 @@ def _status(options: argparse.Namespace) -> None:
     from hpo_utils.base.parameters import load_notebook_config
     from hpo_utils.base.paths import resolve
 
-    cfg = load_notebook_config(options.params_file, options.overrides)
+    cfg, file = load_notebook_config(options.params_file, options.overrides), options.trials
+    if file is not None and not (file.suffix == ".csv" and file.absolute().parent.is_dir()):
+        raise StudyError(f"trials must be written to a .csv file in a directory, got {file}")
     from hpo_utils.study.progress import status
     from hpo_utils.study.search import differs_from, load_existing_study, with_those_after
 
@@ -218,10 +220,8 @@ def _status(options: argparse.Namespace) -> None:
     studies = with_those_after(shown, resolve(cfg.paths.outputs_root)).items()
     for i, (title, study) in enumerate(studies):
         print(status(study, title, with_best=i == 0))
-    if options.trials is not None:
-        if options.trials.suffix != ".csv":
-            raise StudyError(f"trials must be written to a .csv file, got {options.trials.name}")
-        shown.trials_dataframe().to_csv(options.trials.absolute(), index=False)
+    if file is not None:
+        shown.trials_dataframe().to_csv(file.absolute(), index=False)
 
 
 def _dashboard(options: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from optuna.exceptions import ExperimentalWarning
 from hpo_utils.base.config import Config
 from hpo_utils.base.errors import HpoError
 from hpo_utils.base.paths import resolve
-from hpo_utils.trials.storage import GRPC, artifact_store, open_storage
+from hpo_utils.trials.storage import GRPC, artifact_store, default_database, open_storage
 
 HOST = "127.0.0.1"  # the dashboard has no authentication
 
@@ -30,12 +30,15 @@ def serve_proxy(cfg: Config, host: str, port: int) -> None:
         raise HpoError(
             f"study.storage must be the database behind the proxy, got {cfg.study.storage}"
         )
+    if not 0 < port < 2**16:
+        raise HpoError(f"--port must lie between 1 and {2**16 - 1}, got {port}")
     try:
         importlib.import_module("grpc")  # fail early: Optuna imports it only to serve
         from optuna.storages import run_grpc_proxy_server
 
         storage = open_storage(cfg)
-        print(f"{GRPC}{host}:{port} answers for {cfg.study.storage}, Ctrl-C ends it", flush=True)
+        behind = cfg.study.storage or default_database(cfg)
+        print(f"{GRPC}{host}:{port} answers for {behind}, Ctrl-C ends it", flush=True)
         with warnings.catch_warnings():  # documented in docs/scale.md
             warnings.simplefilter("ignore", ExperimentalWarning)
             run_grpc_proxy_server(storage, host=host, port=port)

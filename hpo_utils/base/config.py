@@ -9,6 +9,7 @@ before any data is read.
 from __future__ import annotations
 
 import copy
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, make_dataclass
@@ -32,6 +33,7 @@ SEARCHABLE = re.compile(r"(model|training|augmentation)\.\w+|dataset\.(downsampl
 DURATION = re.compile(r"(\d+(?:\.\d*)?)\s*(s|min|h|d|)")
 SECONDS = {"": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 TARGET_WEIGHT = re.compile(r"weight_target_(\d+)")
+LONGEST_NAME = 100  # of a study, whose files get longer ones
 
 
 def load_config(
@@ -207,11 +209,14 @@ def check_config(cfg: Config) -> None:
         raise ConfigError("study.storage must hold no password: set PGPASSWORD or write ~/.pgpass")
     budget_seconds(cfg)
     for name, value in as_dict(cfg)["training"].items():
-        if TARGET_WEIGHT.fullmatch(name) and not value >= 0.0:
-            raise ConfigError(f"training.{name} must be at least 0, got {value}")
+        if TARGET_WEIGHT.fullmatch(name) and not 0.0 <= value < math.inf:
+            raise ConfigError(f"training.{name} must be at least 0 and finite, got {value}")
     for key in ("dataset.name", "study.name"):
-        if not re.fullmatch(r"[\w-]+", name := select(cfg, key)):
-            raise ConfigError(f"{key} must consist of letters, digits, '-' and '_', got {name!r}")
+        if not re.fullmatch(rf"[\w-]{{1,{LONGEST_NAME}}}", name := select(cfg, key)):
+            raise ConfigError(
+                f"{key} must consist of letters, digits, '-' and '_', {LONGEST_NAME} at most, got"
+                f" {name!r}"
+            )
 
 
 def _check_section(section: Any, schema: type, prefix: str) -> None:

@@ -12,6 +12,7 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
+from yaml.constructor import ConstructorError
 
 from hpo_utils.base.errors import ConfigError
 
@@ -40,7 +41,19 @@ class Written:
             loader.dispose()
 
 
-class _Loader(yaml.SafeLoader):
+class UniqueLoader(yaml.SafeLoader):
+    """Safe loader that refuses a key written twice, of which YAML would drop the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return the mapping."""
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if twice := next((name for i, name in enumerate(names) if name in names[:i]), None):
+            place = f"from line {node.start_mark.line + 1} on"
+            raise ConstructorError(problem=f"{twice} stands twice {place}: put both into one")
+        return super().construct_mapping(node, deep)
+
+
+class _Loader(UniqueLoader):
     """Safe loader that returns such words as ``Written`` instead of converting them."""
 
 
@@ -88,8 +101,11 @@ def as_meant(content: Any, schema: Any, key: str = "") -> Any:
             name: as_meant(value, hints.get(name, Any), f"{prefix}{name}")
             for name, value in ((_plain(name), value) for name, value in content.items())
         }
-    if get_origin(inner) is list and isinstance(content, list):
-        return [as_meant(item, get_args(inner)[0], f"an entry of {key}") for item in content]
+    if get_origin(inner) is list and not _is_left_open(content):
+        each = get_args(inner)[0]
+        return [as_meant(item, each, f"an entry of {key}") for item in _listed(content, each, key)]
+    if get_origin(inner) is dict and not (_is_left_open(content) or isinstance(content, Mapping)):
+        raise ConfigError(f"{key} must hold names with a value each, got {_plain(content)!r}")
     if get_origin(inner) is dict and isinstance(content, Mapping):
         each = get_args(inner)[1]
         return {
@@ -117,6 +133,26 @@ def null_or_text(value: str) -> str | None:
     return value[1:-1] if quoted else value
 
 
+def _is_left_open(content: Any) -> bool:
+    """Return whether a value is null, or refers to another setting."""
+    is_null = isinstance(content, Written) and content.tag == f"{TAG}null"
+    return content is None or is_null or (isinstance(content, str) and "${" in content)
+
+
+def _listed(content: Any, each: Any, key: str) -> list[Any]:
+    """Return the list that is meant, also by a single entry of it."""
+    if isinstance(content, Mapping):
+        raise ConfigError(f"{key} must be a list, got {_plain(content)!r}: write [a, b]")
+    if not isinstance(content, list | tuple):
+        return [content]
+    of_lists = get_origin(each) is list
+    return [content] if of_lists and not any(map(_is_list, content)) else list(content)
+
+
+def _is_list(content: Any) -> bool:
+    return isinstance(content, list | tuple)
+
+
 def _text(content: Any, key: str, optional: bool) -> Any:
     if content is None or (isinstance(content, Written) and content.tag == f"{TAG}null"):
         word = "null" if content is None else content.text or "null"
@@ -129,6 +165,8 @@ def _text(content: Any, key: str, optional: bool) -> Any:
         return str(content)
     if isinstance(content, bool | float):
         raise ConfigError(f"{key} must be text, got {content!r}: write '{content}'")
+    if isinstance(content, list | tuple | Mapping):
+        raise ConfigError(f"{key} must be text, got {_plain(content)!r}")
     return _plain(content)
 
 

@@ -17,6 +17,7 @@ CARD = (  # entries of ``dataset.card``
     "description", "creator", "instrument", "recorded", "published", "license",
     "reference_method", "url", "citation", "version",
 )  # fmt: skip
+LARGEST = 1e30  # standard deviation of a reference that can be meant
 NO_LABELS = ("", "nan", "none", "null", "nat", "<na>", "n/a", "#n/a")  # in pandas, NumPy, Excel
 
 
@@ -131,7 +132,9 @@ def _repeatability(cfg: Config, names: list[str]) -> list[float | None] | None:
     if cfg.dataset.target_repeatability is None:
         return None
     given = list(cfg.dataset.target_repeatability)
-    if len(given) != len(names) or any(value is not None and not value > 0 for value in given):
+    if len(given) != len(names) or any(
+        value is not None and not 0 < value < LARGEST for value in given
+    ):
         raise DataError(
             "dataset.target_repeatability must hold a standard deviation above 0, or null, for each"
             f" of {len(names)} targets, got {given}"
@@ -157,7 +160,8 @@ def _axis_ranges(given: list[list[float]] | None, n_axes: int) -> list[list[floa
     if given is None:
         return None
     ranges = [[float(value) for value in ends] for ends in given]
-    if len(ranges) != n_axes or any(len(set(ends)) != 2 or len(ends) != 2 for ends in ranges):
+    whole = all(len(ends) == len(set(ends)) == 2 and np.isfinite(ends).all() for ends in ranges)
+    if len(ranges) != n_axes or not whole:
         raise DataError(
             f"dataset.axis_ranges must hold two different values, the first and the last, for each"
             f" of {n_axes} axes, got {ranges}: for example [[0, 0.5]] for half a second"

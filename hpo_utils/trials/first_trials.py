@@ -6,9 +6,10 @@ from typing import Any
 
 import yaml
 
-from hpo_utils.base.config import Config, updated
+from hpo_utils.base.config import SEARCHABLE, TARGET_WEIGHT, Config, has_key, updated
 from hpo_utils.base.errors import ConfigError, SearchSpaceError
 from hpo_utils.base.paths import resolve
+from hpo_utils.base.written import UniqueLoader
 from hpo_utils.trials.sample_scale import fitted_values
 from hpo_utils.trials.search_space import SearchSpace
 
@@ -30,7 +31,7 @@ def first_trials(cfg: Config, space: SearchSpace) -> list[dict[str, Any]]:
     found = [space.values_in(cfg)] if cfg.study.try_base else []
     if cfg.study.first_trials is None:
         return found
-    for entry in _read(cfg.study.first_trials):
+    for entry in _read(cfg.study.first_trials, cfg):
         searched = {name: value for name, value in entry.items() if name in space.distributions}
         try:
             params = space.values_in(updated(cfg, fitted_values(searched, cfg)))
@@ -41,11 +42,11 @@ def first_trials(cfg: Config, space: SearchSpace) -> list[dict[str, Any]]:
     return found
 
 
-def _read(path: str) -> list[dict[str, Any]]:
+def _read(path: str, cfg: Config) -> list[dict[str, Any]]:
     """Return the entries of the file, each a mapping of dotted keys to values."""
     file = resolve(path)
     try:
-        entries = yaml.safe_load(file.read_text(encoding="utf-8"))
+        entries = yaml.load(file.read_text(encoding="utf-8"), Loader=UniqueLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(
             f"study.first_trials must name a YAML file, got {file}: {error}"
@@ -54,4 +55,11 @@ def _read(path: str) -> list[dict[str, Any]]:
         raise ConfigError(
             f"study.first_trials must hold a list of settings, each by its dotted name, got {file}"
         )
+    for name in (str(name) for entry in entries for name in entry):
+        known = has_key(cfg, name) or TARGET_WEIGHT.fullmatch(name.rpartition(".")[2])
+        if not (SEARCHABLE.fullmatch(name) and known):
+            raise ConfigError(
+                "study.first_trials must name settings that can be searched, got"
+                f" {name!r} in {file}: their names are in hpo_utils/base/settings.py"
+            )
     return entries

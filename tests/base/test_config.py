@@ -88,7 +88,7 @@ WRONG = [
     ("training.learning_rate=-1", "training.learning_rate must lie between"),
     ("training.epochs=null", "training.epochs"),
     ("training.epochs=0", "training.epochs must lie between 1 and"),
-    ("training.weight_target_0=-1", "training.weight_target_0 must be at least 0, got -1"),
+    ("training.weight_target_0=-1", "training.weight_target_0 must be at least 0 and finite"),
     ("training.weight_target_x=1", "training.weight_target_x"),
     ("data_split.train_ratio=0.8", "must be 1, got 0.8 \\+ 0.15 \\+ 0.15 = 1.1"),
     ("study.n_trials=0", "study.n_trials must lie between 1 and"),

@@ -83,3 +83,35 @@ def test_other_settings_are_read_as_before(tmp_path):
 def test_formulas_keep_their_backslash_in_double_quotes():
     cfg = load_notebook_config("params/smoke.yaml", r'dataset.target_names=["$\alpha$",b]')
     assert list(cfg.dataset.target_names) == [r"$\alpha$", "b"]
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    file = tmp_path / "p.yaml"
+    for content, name in (
+        ("training: {epochs: 1}\nmodel: {hidden: 4}\ntraining: {patience: 3}\n", "training"),
+        ("training:\n  epochs: 1\n  epochs: 2\n", "epochs"),
+    ):
+        file.write_text(content)
+        with pytest.raises(ConfigError, match=f"{name} stands twice"):
+            load_config(file)
+
+
+def test_one_value_may_stand_for_a_list_of_it():
+    cfg = load_config(None, ["dataset.missing_values=-9999", "dataset.target_names=flow"])
+    assert (cfg.dataset.missing_values, cfg.dataset.target_names) == ([-9999.0], ["flow"])
+    assert load_config(None, ["dataset.axis_ranges=[0, 1]"]).dataset.axis_ranges == [[0.0, 1.0]]
+    assert load_config(None, ["dataset.axis_ranges=null"]).dataset.axis_ranges is None
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("dataset.target_names={a: 1}", r"dataset.target_names must be a list, got \{'a': 1\}"),
+        ("dataset.target_names=[[a], b]", r"an entry of dataset.target_names must be text"),
+        ("dataset.card=[a]", r"dataset.card must hold names with a value each, got \['a'\]"),
+        ("dataset.card={creator: [A, B]}", r"dataset.card.creator must be text"),
+    ],
+)
+def test_a_value_of_another_form_is_one_sentence(override, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(None, [override])

@@ -103,3 +103,8 @@ def test_widths_batches_and_epochs_are_fitted_to_the_data():
         assert params["training.batch_size"] == 4 * entry["training.batch_size"]
         assert params["model.hidden"] == entry["model.hidden"] // 2
         assert params["training.epochs"] == pytest.approx(entry["training.epochs"] / 8, abs=0.5)
+
+
+def test_a_misspelt_setting_is_said(given):
+    with pytest.raises(ConfigError, match="must name settings that can be searched, got 'model.hi"):
+        first_trials(*given([{"model.hiden": 8}]))
