@@ -29,10 +29,10 @@ def write_onnx(path: Path, model: RawModel, layout: Layout, recorded: np.dtype[A
 
     The input ``x`` is float32 of shape (n_samples, *raw_shape), or float64 where float32 would lose
     what was ``recorded`` in a wider type, such as a signal on a large offset. The outputs ``y`` and
-    ``spread``
-    are float32 of shape (n_samples, n_targets), and ``domain`` (n_samples, 3) are
-    ``layout.DISTANCES`` over their limits. The file's metadata contain the names, the units and the
-    calibration that turns the spread into intervals (``Calibration``).
+    ``spread`` are float32 of shape (n_samples, n_targets), and ``domain`` (n_samples, 3) are
+    ``layout.DISTANCES`` over their limits. The file's metadata contain the names, the units, the
+    calibration that turns the spread into intervals (``Calibration``), the channels in use and the
+    codes for what was not measured.
 
     PyTorch's older exporter writes it, in a twentieth of the newer one's time
     (docs/decisions/onnx_exporter.md).
@@ -49,7 +49,8 @@ def write_onnx(path: Path, model: RawModel, layout: Layout, recorded: np.dtype[A
         )  # fmt: skip
         proto = onnx.load(file)
     described = asdict(layout)
-    for key in ("target_names", "target_units", "channel_names", "calibration"):
+    told = ("target_names", "target_units", "channel_names", "calibration", "channels")
+    for key in (*told, "missing_values"):
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, json.dumps(described[key], ensure_ascii=False)
     write_with(path, lambda file: onnx.save(proto, file))

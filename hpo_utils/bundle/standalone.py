@@ -20,7 +20,8 @@ def predict(
 ) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Return names with units, predictions and half widths, (n_samples, n_targets) each.
 
-    The half widths are NaN if the model has no intervals.
+    The half widths are NaN if the model has no intervals. All are NaN of samples with a value that
+    is not finite, unless NaN is a code for what was not measured.
     """
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     known = {k: json.loads(v) for k, v in session.get_modelmeta().custom_metadata_map.items()}
@@ -39,6 +40,10 @@ def predict(
             half_width[:, k] = y[:, k] * np.expm1(half_width[:, k])
     for distances in domain:  # over their limits: wider outside the domain
         half_width *= np.sqrt(np.maximum(1.0, distances.max(axis=1, keepdims=True)))
+    used = x[:, known["channels"]] if x.ndim > 2 else x
+    finite = np.isfinite(used.reshape(len(x), -1)).all(axis=1)
+    if not known["missing_values"]:
+        y[~finite], half_width[~finite] = np.nan, np.nan
     pairs = zip(known["target_names"], known["target_units"], strict=True)
     return [name if unit == "-" else f"{name} [{unit}]" for name, unit in pairs], y, half_width
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from hpo_utils.base.paths import whole_directory, write_json, write_text
 from hpo_utils.baselines.linear import folds
 from hpo_utils.bundle.agreement import why_not_onnx
 from hpo_utils.bundle.bundle import DOMAIN, Bundle, load_bundle, predict, replace_arrays
-from hpo_utils.bundle.layout import Prediction, raw_pieces
+from hpo_utils.bundle.layout import Layout, Prediction, raw_pieces
 from hpo_utils.bundle.onnx_file import write_onnx
 from hpo_utils.bundle.onnx_prediction import ONNX_FILE
 from hpo_utils.data.split import MIN_UNITS
@@ -39,9 +40,9 @@ from hpo_utils.upkeep.finetuning import Tuning, fine_tuned, held_out, networks_o
 AS_IS, OFFSET, LINE = "as it is", "offset", "line"
 NEEDED = {AS_IS: 1, OFFSET: 3, LINE: 8}  # independent samples or groups that a correction needs
 NEEDED_TO_TRAIN = 20  # independent samples or groups, for networks to be trained further
-SURE = (
-    2.0  # standard errors of the gain that this takes; a correction, which changes less, takes one
-)
+# standard errors of the gain that this takes; a correction, which changes less, takes one
+SURE = 2.0
+LEAST_SPREAD = 0.5  # of the new references for more than an offset, over that of the training's
 MAX_FOLDS = 10
 N_COMPARED = 16  # samples on which the ONNX file is compared
 ADAPTED_BY = "the samples of its adaptation"
@@ -88,7 +89,8 @@ def adapt(
 
     For each target, the correction is an offset or a line only if cross-validation on the new
     samples, which leaves out whole groups, shows it to be better by more than a standard error. If
-    the networks trained further are better than that by more than two, they take its place.
+    the networks trained further are better than that by more than two, they take its place. Where
+    the new references of a target hardly vary, it is an offset at most.
     Intervals are calibrated again on the samples left out, if all targets of all of them were
     measured; else they stay, and the model card says so. The limits of the domain are widened until
     they hold for the new samples. The old bundle stays as it is.
@@ -116,17 +118,17 @@ def adapt(
             " learnt as a logarithm (dataset.logarithmic)"
         )
     y_true, found, units = compared(known, x, t, groups, device, x_key, t_key, groups_key, True)
+    alike = _hardly_varying(known.layout, y_true)
     kinds, lines, corrected = [], [], np.full(y_true.shape, np.nan)
     for k, rows in enumerate(measured(y_true).T):
         own = None if units is None else units[rows]
-        kind, line, left_out = _choose(
-            found.y[rows, k].astype(np.float64), y_true[rows, k].astype(np.float64), own
-        )
+        y, truth = (each[rows, k].astype(np.float64) for each in (found.y, y_true))
+        kind, line, left_out = _choose(y, truth, own, [OFFSET] if k in alike else [OFFSET, LINE])
         kinds.append(kind)
         lines.append(line)
         corrected[rows, k] = left_out
     tuned, predicted, spread = known, corrected, found.spread
-    further = _trained_further(known, x, x_key, y_true, units, corrected)
+    further = None if alike else _trained_further(known, x, x_key, y_true, units, corrected)
     if further is not None:
         tuned, predicted = further.bundle, further.predicted
         spread = None if spread is None else further.spread.astype(np.float32)
@@ -149,16 +151,38 @@ def adapt(
     return Adaptation(out, table)
 
 
+def _hardly_varying(layout: Layout, y_true: NDArray[Any]) -> list[int]:
+    """Return the targets whose new references are too alike for more than an offset, and say so.
+
+    A line through repeats of one sample would predict that sample's value of every other.
+    """
+    found = []
+    for k, rows in enumerate(measured(y_true).T):
+        spread = float(y_true[rows, k].std()) if rows.any() else 0.0
+        if spread >= LEAST_SPREAD * layout.target_std[k]:
+            continue
+        found.append(k)
+        if rows.sum() >= NEEDED[LINE]:
+            print(
+                f"{layout.target_names[k]}: the new values vary by {spread:.2g}, those of the"
+                f" training by {layout.target_std[k]:.2g} (standard deviations): an offset at most"
+            )
+    return found
+
+
 def _choose(
-    y: NDArray[np.float64], truth: NDArray[np.float64], units: NDArray[np.int64] | None
+    y: NDArray[np.float64],
+    truth: NDArray[np.float64],
+    units: NDArray[np.int64] | None,
+    kinds: Sequence[str] = (OFFSET, LINE),
 ) -> tuple[str, Line, NDArray[np.float64]]:
     """Return the kind of correction, the correction, and what it predicts of samples left out.
 
-    ``y`` and ``truth`` have shape (n_samples,).
+    ``y`` and ``truth`` have shape (n_samples,); ``kinds`` are tried.
     """
     n_units = count_units(len(y), units) if len(y) else 0
     chosen, predicted = AS_IS, y
-    for kind in (OFFSET, LINE):
+    for kind in kinds:
         if n_units < NEEDED[kind]:
             break
         left_out = _left_out(kind, y, truth, units)

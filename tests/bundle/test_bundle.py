@@ -2,6 +2,7 @@ import contextlib
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -336,5 +337,10 @@ def test_its_own_program_gives_the_same_without_this_package_and_pytorch(home, t
     assert header.split(",")[:2] == ["Solid Velocity [m/s]", "Gas Velocity [m/s]"]
     np.testing.assert_allclose(found[:, :6], known.y, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(found[:, 6:], known.half_width, rtol=1e-2, atol=1e-4)
+    raw = raw[:3].copy()
+    raw[1, 0], raw[2, 1] = np.nan, np.nan  # the second is of a channel that is not in use
+    _, y, half_width = runpy.run_path(str(bundle / "predict.py"))["predict"](raw)
+    assert np.isnan(y).all(axis=1).tolist() == [False, True, False]
+    assert np.isnan(half_width).all(axis=1).tolist() == [False, True, False]
     program_text = (bundle / "predict.py").read_text()
     assert len(program_text.splitlines()) <= 60  # one screen

@@ -120,3 +120,16 @@ def test_where_nothing_helps_nothing_is_written(home, tmp_path, capsys):
     (tmp_path / "new").mkdir()
     with pytest.raises(BundleError, match="must be written to a new directory"):
         adapt(bundle, raw[:30], y, tmp_path / "new")
+
+
+def test_repeats_of_one_sample_give_an_offset_at_most(home, tmp_path, capsys):
+    bundle, raw, data = home
+    x = np.repeat(raw[:1], 24, axis=0) + 0.01 * RNG.normal(size=(24, *raw.shape[1:]))
+    t = predict(bundle, x).y + 0.3 * np.array(data.target_scaler.std)
+    t += 0.01 * data.target_scaler.std * RNG.normal(size=t.shape)
+    adapted = adapt(bundle, x.astype(np.float32), t, tmp_path / "new")
+    assert "an offset at most" in capsys.readouterr().out
+    assert set(adapted.table["correction"]) == {OFFSET}
+    moved = predict(tmp_path / "new", raw[:40]).y - predict(bundle, raw[:40]).y
+    # alike for all samples, but for fractions, which sum to one
+    np.testing.assert_allclose(moved.std(axis=0)[:3], 0.0, atol=1e-5)
