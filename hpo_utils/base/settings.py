@@ -178,14 +178,15 @@ class StudyConfig:
     # YAML list of settings that did well on other data: tried after the base configuration, before
     # the sampler suggests any
     first_trials: str | None = None
-    # factor of batch sizes and divisor of epochs, here and in the search space; null: by the number
-    # of samples, as those that are written are meant for 1500
+    # factor of batch sizes and divisor of epochs in the search space; null: by the number of
+    # samples, here as well, as those that are written are meant for 1500
     batch_scale: int | None = _within(1, 1, 1024)
-    # divisor of model.hidden and factor of the largest dataset.downsample_factor that is searched;
-    # null: by the work of a training, 1 unless it would take longer than about five minutes
+    # divisor of the model.hidden and factor of the largest dataset.downsample_factor that are
+    # searched; null: by the work of a training, here as well, and 1 unless it would take longer
+    # than about five minutes
     width_scale: int | None = _within(1, 1, 64)
-    # divisor of epochs, here and in the search space; null: by the work of a training and
-    # study.budget, 1 without one
+    # divisor of the epochs that are searched; null: by the work of a training and study.budget,
+    # here as well, and 1 without a budget
     epoch_scale: int | None = _within(None, 1, 1024)
     fixed: list[str] = field(default_factory=list)  # searched parameters held at their value here
     delete_study: bool = False  # start over; OPTUNA_DELETE_STUDY=true in the environment also does

@@ -48,6 +48,8 @@ def _fit_one(
     """Return weight (n,) and bias for one target (n_samples,), of the best number of latent."""
     splits = list(folds(len(z), groups))
     fewest = min(len(train) for train, _ in splits)
+    if fewest < 2:  # of two samples: their mean
+        return np.zeros(components.shape[1]), float(np.average(z, weights=counts))
     latent = [n for n in LATENT if n <= min(components.shape[1], fewest - 1)] or [1]
     errors = [0.0] * len(latent)
     for train, held in splits:

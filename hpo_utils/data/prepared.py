@@ -11,6 +11,7 @@ alone. The source is read in pieces, so memory use stays small.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo_utils.base.config import Config
-from hpo_utils.base.errors import DataError
+from hpo_utils.base.errors import ConfigError, DataError
 from hpo_utils.base.paths import read_mapping
 from hpo_utils.base.settings import DataSplitConfig
 from hpo_utils.data.labels import labelled_physics
@@ -194,7 +195,15 @@ class PreparedData:
     def used_by(self, cfg: Config) -> PreparedData:
         """Return the data that a training with ``cfg`` uses; subclasses choose a fold."""
         number = cfg.data_split.val_fold
-        return self.race_folds(cfg)[number] if number else self
+        if not number:
+            return self
+        folds = self.race_folds(cfg)
+        if number >= len(folds):
+            raise ConfigError(
+                f"data_split.val_fold must be one of the {len(folds)} parts that validate, counted"
+                f" from 0, got {number}: evaluation.score_folds or race_folds says how many do"
+            )
+        return folds[number]
 
     @property
     def _has_numbered_folds(self) -> bool:
@@ -352,6 +361,11 @@ def _gather(sources: list[NDArray[Any]], rows: NDArray[np.int64]) -> NDArray[Any
     gathered[:first] = sources[0][rows[:first]]
     gathered[first:] = sources[1][rows[first:] - n_first]
     return gathered
+
+
+def as_given_id(dataset_id: str) -> str:
+    """Return the id of the data as they were split, of data that may be dealt out anew."""
+    return re.sub(r"-fold-\d+-of-\d+$", "", dataset_id)
 
 
 def load_prepared(outputs_root: Path, dataset_id: str) -> PreparedData:

@@ -200,14 +200,31 @@ def _as_given(
             " words train, val and test: set data_split.n_folds to null"
         )
     found = {part: np.flatnonzero(given == part) for part in PARTS}
+    for part in ("train", "test"):
+        if not len(found[part]):
+            raise DataError(
+                f"dataset.split must leave samples of each part, got none to {part} among the"
+                f" {len(given)} in use: raise dataset.limit"
+            )
     if len(found["val"]):
         return found
+    if cfg.val_ratio <= 0 or cfg.train_ratio <= 0:
+        raise DataError(
+            "data_split.train_ratio and val_ratio must be above 0 where dataset.split leaves"
+            f" validation samples to be cut, got {cfg.train_ratio} and {cfg.val_ratio}"
+        )
     rows, share = found["train"], cfg.val_ratio / (cfg.train_ratio + cfg.val_ratio)
     kept = None if groups is None or cfg.method == "random" else groups[rows]
     shares = {"train": 1 - share, "val": share}
     members = _group_members(len(rows), kept)
     by_time = cfg.method == "time"
     dealt = _in_order(members, shares) if by_time else _at_random(members, shares, cfg.seed)
+    if not min(map(len, dealt.values())):
+        what = f"{len(members)} " + ("samples" if kept is None else "groups")
+        raise DataError(
+            f"the training samples of dataset.split must make two parts, got {what}: name"
+            " validation samples in it, too"
+        )
     return {**found, **{part: rows[positions] for part, positions in dealt.items()}}
 
 

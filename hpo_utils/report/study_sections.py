@@ -9,12 +9,12 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
-from hpo_utils.base.config import Config
+from hpo_utils.base.config import Config, read_saved_config
 from hpo_utils.base.formatting import clock, short_name
 from hpo_utils.base.language import _
 from hpo_utils.base.paths import relative_to_root, resolve
 from hpo_utils.baselines.fitted import best_baselines, fit_baselines
-from hpo_utils.data.prepared import load_prepared
+from hpo_utils.data.prepared import as_given_id, load_prepared
 from hpo_utils.data.split import PART_NAMES
 from hpo_utils.insight.importances import (
     MIN_TRIALS_FOR_INTERACTION,
@@ -53,6 +53,7 @@ from hpo_utils.study.search import differs_from
 from hpo_utils.training.directory import (
     damaged,
     find_trial_output_dir,
+    has_directory,
     read_metrics,
     read_predictions,
     read_trial_info,
@@ -269,6 +270,10 @@ def show_best_trial(report: Report, study: optuna.Study, cfg: Config) -> None:
     if best is None:
         report.show(_(NO_COMPLETE))
         return
+    if not has_directory(best, resolve(cfg.paths.outputs_root)):
+        gone = _("Trial {n} is the best, but its directory `{where}` is gone, with its curves.")
+        report.show(gone.format(n=best.number, where=best.user_attrs["output_dir"]))
+        return
     directory = find_trial_output_dir(study, best.number, cfg.paths.outputs_root)
     metrics = read_metrics(directory)
     report.show(
@@ -313,7 +318,8 @@ def show_predictions(report: Report, output_dir: Path, metrics: Metrics) -> None
     dataset_id = read_trial_info(output_dir).get("dataset_id")
     if dataset_id is None:
         raise damaged(output_dir / "trial_info.yaml")
-    data = load_prepared(output_dir.parents[1], dataset_id)
+    given = load_prepared(output_dir.parents[1], as_given_id(dataset_id))
+    data = given.used_by(read_saved_config(output_dir))
     best = best_baselines(fit_baselines(data), data)
     over = {
         name: (b.name, float(np.nanmean((getattr(b, f"{part}_pred")[:, k] - y_true[:, k]) ** 2)))

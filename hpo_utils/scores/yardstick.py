@@ -101,10 +101,17 @@ def create_yardstick(
     Raises
     ------
     ConfigError
-        If the data have no target of that name, or a scored target is constant and has no R².
+        If the data have no target of that name, or a scored target is constant and has no R² or
+        was not measured.
     """
     kind, wanted = cfg.evaluation.score, cfg.evaluation.target
     name, names = NAMES[kind], list(target_names)
+    scored = [k for k, target in enumerate(names) if wanted in (None, target)]
+    if scored and not np.isfinite(y_val[:, scored]).any():
+        raise ConfigError(
+            "the targets that are scored must have been measured in the validation part, but"
+            f" {wanted or names[0]!r} was not: choose another split, or fewer parts that validate"
+        )
     for k, target in enumerate(names):
         if kind == "r2" and wanted in (None, target) and not varies(y_val)[k]:
             raise ConfigError(

@@ -90,8 +90,9 @@ def train_by_hand(cfg: Config) -> tuple[Path, dict[str, Any]]:
     Data and device are checked before a directory is created. An interrupted or killed training of
     the same configuration resumes from its checkpoint.
     """
-    data = prepare_data(cfg)
-    cfg = fitted_to_data(cfg, data.source_shape)
+    given = prepare_data(cfg)
+    cfg = fitted_to_data(cfg, given.source_shape)
+    data = given.used_by(cfg)
     device = select_device(cfg.training.device)
     interrupted = find_interrupted(with_target_weights(cfg, data.n_targets), data.dataset_id)
     if interrupted is None:

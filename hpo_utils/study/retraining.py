@@ -25,6 +25,7 @@ from hpo_utils.study.companions import MARK, companion_name
 from hpo_utils.study.progress import WANTED
 from hpo_utils.training.directory import has_directory
 from hpo_utils.training.stopping import create_stop
+from hpo_utils.trials.earlier import VAL_FOLD as VAL_FOLD
 from hpo_utils.trials.ownership import recover_interrupted
 from hpo_utils.trials.search_space import Parameter, SearchSpace
 from hpo_utils.trials.storage import (
@@ -39,7 +40,6 @@ from hpo_utils.workers.executors import run_workers
 from hpo_utils.workers.worker import Search
 
 SEED, CONSTRAIN = "training.seed", "model.constrain_outputs"
-VAL_FOLD = "data_split.val_fold"
 POLL = 1.0  # seconds between two checks of what other processes train
 
 Settings = dict[str, Any]  # a value for each searched parameter, including seed and constraint
@@ -84,7 +84,7 @@ def train_all(
     while True:
         recover_interrupted(retrained, root, cfg.study.silent_after_s)
         # in this order: a training that ends between the two calls is in both, not in neither
-        in_hand, finished = _in_hand(retrained), _finished(retrained, root)
+        in_hand, finished = _in_hand(retrained), _finished(retrained, root, space)
         missing = names.keys() - finished.keys()
         # two processes that enqueue at the same moment each wait for the other's trials, too
         unfinished = missing | (names.keys() & in_hand)
@@ -169,14 +169,19 @@ def _in_hand(retrained: optuna.Study) -> set[str]:
     return {settings_key(enqueued_params(trial) or {}) for trial in trials}
 
 
-def _finished(retrained: optuna.Study, root: Path) -> dict[str, FrozenTrial]:
+def _finished(retrained: optuna.Study, root: Path, space: SearchSpace) -> dict[str, FrozenTrial]:
     """Return the finished trainings whose directories still exist, by the key of their settings.
 
     Of several trainings with the same settings the first is returned, so that every process gets
-    the same one every time.
+    the same one every time. Fold 1 of 3 holds other samples than fold 1 of 5: trainings on folds of
+    another number do not count.
     """
-    trials = retrained.get_trials(deepcopy=False, states=FINISHED)
-    there = [trial for trial in trials if has_directory(trial, root)]
+    folds = space.distributions.get(VAL_FOLD)
+    there = [
+        trial
+        for trial in retrained.get_trials(deepcopy=False, states=FINISHED)
+        if trial.distributions.get(VAL_FOLD, folds) == folds and has_directory(trial, root)
+    ]
     return {settings_key(trial.params): trial for trial in reversed(there)}
 
 

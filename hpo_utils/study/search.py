@@ -13,7 +13,7 @@ from optuna.exceptions import DuplicatedStudyError
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_utils.base.config import Config, with_target_weights
-from hpo_utils.base.errors import HpoError, StopRequest, StudyError
+from hpo_utils.base.errors import ConfigError, HpoError, StopRequest, StudyError
 from hpo_utils.base.language import _
 from hpo_utils.base.parameters import as_text, is_called
 from hpo_utils.base.paths import resolve, writable_directory
@@ -145,7 +145,7 @@ def check_study(cfg: Config) -> tuple[Config, SearchSpace, Header]:
     names = header.target_names
     check_target(cfg, names)
     cfg = fitted_to_data(with_target_weights(cfg, len(names)), header.shape)
-    space = load_search_space(cfg, len(names))
+    space = load_search_space(cfg, len(names), header.n_rows)
     first_trials(cfg, space)
     check_downsampling(header.n_rows, space.largest().get(DOWNSAMPLING, 1))
     if cfg.study.storage is not None:
@@ -170,6 +170,7 @@ def open_study(
     wished = os.environ.get("OPTUNA_DELETE_STUDY", "").lower() == "true"
     if companion_of is None and (cfg.study.delete_study or wished):
         _delete_stored(storage, cfg)
+    _check_folds(cfg, data)
     signature, first = signature_of(cfg, space, data), first_trials(cfg, space)
     while True:
         try:
@@ -182,6 +183,22 @@ def open_study(
     study.sampler = create_sampler(cfg)
     study.pruner = create_pruner(cfg)
     return study
+
+
+def _check_folds(cfg: Config, data: PreparedData) -> None:
+    """Raise ConfigError unless the scored targets can be scored on each part that validates."""
+    data.used_by(cfg)  # the one that is named, if it is
+    folds = {fold.dataset_id: fold for fold in (*data.val_folds(cfg), *data.race_folds(cfg))}
+    for number, fold in enumerate(folds.values()):
+        try:
+            create_yardstick(cfg, data.target_names, fold.targets("val"))
+        except ConfigError as error:
+            if number == 0:
+                raise
+            raise ConfigError(
+                f"{error}; the validation part meant is number {number} of those that"
+                " evaluation.score_folds or race_folds has validate in turn"
+            ) from None
 
 
 def signature_of(cfg: Config, space: SearchSpace, data: PreparedData) -> dict[str, Any]:
@@ -287,7 +304,13 @@ def load_existing_study(cfg: Config, study_name: object = None) -> optuna.Study:
             f"there must be a study called {wanted or cfg.study.name!r} to look at, but none is"
             " stored: run notebooks/03_optimize.ipynb with the same params_file first"
         )
-    return optuna.load_study(study_name=names[0], storage=storage)
+    found = optuna.load_study(study_name=names[0], storage=storage)
+    if MARK in found.user_attrs and "signature" not in found.user_attrs:
+        raise StudyError(
+            f"the study to look at must have searched, but {names[0]!r} holds trainings that settle"
+            f" the winner of {found.user_attrs[MARK]!r}: look at that one"
+        )
+    return found
 
 
 def _as_wished(
@@ -313,7 +336,7 @@ def _wished(cfg: Config) -> dict[str, Any]:
     names, data = header.target_names, find_prepared(header)
     cfg = fitted_to_data(with_target_weights(cfg, len(names)), header.shape)
     try:
-        space = load_search_space(cfg, len(names))
+        space = load_search_space(cfg, len(names), header.n_rows)
         if data is not None:
             return signature_of(cfg, space, data)
     except HpoError:

@@ -22,6 +22,7 @@ from hpo_utils.training.directory import (
 from hpo_utils.training.record import with_saved_compute
 from hpo_utils.trials.storage import FINISHED, enqueued_params, stored_trial
 
+VAL_FOLD = "data_split.val_fold"  # a parameter of trainings that validate in turn
 NEEDED = {"score", "best_epoch", "val_targets", "part", "target_units"}  # keys of ``metrics.json``
 
 
@@ -126,7 +127,12 @@ def find_twin(trial: optuna.Trial, root: Path) -> FrozenTrial | None:
     asked_for = enqueued_params(stored_trial(trial.study, trial.number)) is not None
     states = FINISHED if asked_for else (*FINISHED, TrialState.FAIL)
     ended = trial.study.get_trials(deepcopy=False, states=states)
-    same = (other for other in ended if other.params == trial.params)
+    folds = trial.distributions.get(VAL_FOLD)  # fold 1 of 3 holds other samples than fold 1 of 5
+    same = (
+        other
+        for other in ended
+        if other.params == trial.params and other.distributions.get(VAL_FOLD) == folds
+    )
     return next((other for other in same if _has_outcome(other, root)), None)
 
 

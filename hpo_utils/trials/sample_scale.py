@@ -26,6 +26,8 @@ IN_EPOCHS = {EPOCHS: 1, "training.patience": 3, "study.n_warmup_steps": 2}  # wi
 # with so much takes about five minutes on two cores
 WORK, WORK_S = 3e11, 300.0
 STEP_WORK = 3e6  # what a step takes beside, about 3 ms
+MANY_ROWS = 10**9  # more than thinning could shorten too far
+LEAST_ROWS = 8  # that thinning leaves, unless the search space says otherwise
 IN_BUDGET = 10  # trainings that a budget should have time for, one after another
 MOST_NARROWED, LEAST_WIDTH, MOST_SHORTENED = 8, 4, 16
 
@@ -104,7 +106,12 @@ def _with(cfg: Config, fitted: dict[str, int], name: str, scale: int) -> Config:
     return updated(cfg, {**kept, name: scale})
 
 
-def fitted_entry(name: str, entry: Any, cfg: Config) -> Any:
+def count_rows(shape: Sequence[int]) -> int:
+    """Return the length of the axis of an array (n_samples, ...) that thinning shortens."""
+    return shape[1] if len(shape) == 2 else shape[2]
+
+
+def fitted_entry(name: str, entry: Any, cfg: Config, n_rows: int = MANY_ROWS) -> Any:
     """Return an entry of the search space whose values fit; others stay as they are."""
     batches, widths = cfg.study.batch_scale or 1, cfg.study.width_scale or 1
     shorter = batches * (cfg.study.epoch_scale or 1)
@@ -120,7 +127,8 @@ def fitted_entry(name: str, entry: Any, cfg: Config) -> Any:
             kept = {key: value for key, value in entry.items() if key != "step"}
             return _mapped(kept, lambda value: _fewer(value, widths, LEAST_WIDTH))
         case "dataset.downsample_factor" if type(entry.get("high")) is int:
-            return {**entry, "high": entry["high"] * widths}
+            most = min(entry["high"] * widths, n_rows // LEAST_ROWS)
+            return {**entry, "high": max(entry["high"], most)}
     return entry
 
 

@@ -32,7 +32,8 @@ from hpo_utils.base.config import (
 from hpo_utils.base.errors import ConfigError, SearchSpaceError
 from hpo_utils.base.paths import resolve
 from hpo_utils.base.settings import BEFORE
-from hpo_utils.trials.sample_scale import fitted_entry
+from hpo_utils.base.written import UniqueLoader
+from hpo_utils.trials.sample_scale import MANY_ROWS, fitted_entry
 
 DISTRIBUTIONS: dict[str, type[BaseDistribution]] = {
     "int": IntDistribution,
@@ -150,7 +151,7 @@ class SearchSpace:
         return {name: settings[name] for name in names}
 
 
-def load_search_space(cfg: Config, n_targets: int) -> SearchSpace:
+def load_search_space(cfg: Config, n_targets: int, n_rows: int = MANY_ROWS) -> SearchSpace:
     """Read the search space from the file that ``study.search_space`` names.
 
     Parameters
@@ -161,6 +162,8 @@ def load_search_space(cfg: Config, n_targets: int) -> SearchSpace:
     n_targets
         Number of targets; a name with ``*`` stands for one parameter per target. With a single
         target the loss weights are not searched, because a single weight only scales the loss.
+    n_rows
+        Length of the axis that ``dataset.downsample_factor`` thins.
 
     Raises
     ------
@@ -171,7 +174,7 @@ def load_search_space(cfg: Config, n_targets: int) -> SearchSpace:
     entries: dict[str, Any] = {}
     for name, entry in _read(cfg.study.search_space).items():
         names = [name.replace("*", str(k)) for k in range(n_targets)] if "*" in name else [name]
-        entries.update(dict.fromkeys(names, fitted_entry(name, entry, cfg)))
+        entries.update(dict.fromkeys(names, fitted_entry(name, entry, cfg, n_rows)))
     held = {name for pattern in cfg.study.fixed for name in fnmatch.filter(entries, pattern)}
     for pattern in cfg.study.fixed:
         if not has_key(cfg, pattern) and not fnmatch.filter(entries, pattern):
@@ -255,7 +258,7 @@ def _suggest(trial: optuna.Trial, name: str, d: BaseDistribution) -> Any:
 
 def _read(path: str) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(resolve(path).read_text(encoding="utf-8"))
+        content = yaml.load(resolve(path).read_text(encoding="utf-8"), Loader=UniqueLoader)
     except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise SearchSpaceError(
@@ -276,7 +279,7 @@ def _parameter(name: str, entry: Any, cfg: Config) -> Parameter:
             f" dataset.downsample_factor, got {name!r}: their names are in"
             " hpo_utils/base/settings.py"
         )
-    if not isinstance(entry, dict) or entry.get("type") not in DISTRIBUTIONS:
+    if not isinstance(entry, dict) or str(entry.get("type")) not in DISTRIBUTIONS:
         raise SearchSpaceError(
             f"{name} must have a type of {', '.join(DISTRIBUTIONS)}, got {entry!r}"
         )

@@ -117,6 +117,7 @@ class Later(TypedDict, total=False):
     """What files of version 0.2 and earlier do not have."""
 
     take_home: str  # ``evaluation.take_home``; before it was always the network
+    described: dict[str, Any]  # what is said of the data, such as names of channels
     validated_in_turn: bool  # whether each of the winner's trainings left out other samples
 
 

@@ -20,8 +20,8 @@ import optuna
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
-from hpo_utils.base.config import Config, with_target_weights
-from hpo_utils.base.errors import DivergenceError
+from hpo_utils.base.config import Config, updated, with_target_weights
+from hpo_utils.base.errors import DivergenceError, StudyError
 from hpo_utils.base.formatting import clock
 from hpo_utils.base.paths import (
     is_whole_archive,
@@ -46,11 +46,11 @@ from hpo_utils.scores.skill import NETWORK
 from hpo_utils.study.progress import why_none_completed
 from hpo_utils.study.search import run_study
 from hpo_utils.study.summary import write_study_files
-from hpo_utils.training.directory import read_trial_info
+from hpo_utils.training.directory import has_directory, read_trial_info
 from hpo_utils.training.record import environment
 from hpo_utils.training.test_looks import WINNER, note_look
 from hpo_utils.trials.budget import fitted_to_budget, left
-from hpo_utils.trials.sample_scale import fitted_to_data
+from hpo_utils.trials.sample_scale import count_rows, fitted_to_data
 from hpo_utils.trials.search_space import SearchSpace, load_search_space
 from hpo_utils.trials.storage import best_of, count_finished
 from hpo_utils.winner.comparisons import on_random_split, without_physics
@@ -64,6 +64,10 @@ from hpo_utils.winner.standings import describe_race, read_sample_scores
 from hpo_utils.workers.worker import needing_storage
 
 NOT_YET = "The other folds are not done yet: run `03_optimize` to its end."
+DESCRIBING = (  # what may be said of the data later, by entries of their manifest
+    "channel_names", "axis_names", "axis_ranges", "target_repeatability", "input_noise", "card",
+    "accept_outliers",
+)  # fmt: skip
 VERSION = 5  # of evaluation.json; change it when 04 needs new fields or baselines are added
 
 
@@ -87,7 +91,7 @@ def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
     root = resolve(cfg.paths.outputs_root)
     data = study_data(study, cfg)
     cfg = fitted_to_data(with_target_weights(cfg, data.n_targets), data.source_shape)
-    space = load_search_space(cfg, data.n_targets)
+    space = load_search_space(cfg, data.n_targets, count_rows(data.source_shape))
     cfg = fitted_to_budget(study, cfg, data.n_train)
     contenders = (
         reevaluate(study, cfg, space, data) if cfg.evaluation.n_seeds else [_as_it_is(best, cfg)]
@@ -96,7 +100,7 @@ def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
     directory = winner_directory(root, study.study_name)
     before = load_evaluation(study, root)
     current = is_current(directory / "bundle")
-    if before and current and _decisive(before) == _decisive(settlement):
+    if before and current and _are_alike(before, settlement):
         examination = before["examination"]
     else:
         examination = _examine_and_bundle(directory, root, data, settlement)
@@ -120,6 +124,12 @@ def settle_winner(study: optuna.Study, cfg: Config) -> Evaluation | None:
 
 def _as_it_is(best: FrozenTrial, cfg: Config) -> Contender:
     """Return the study's best trial as the only contender, without retraining."""
+    if not has_directory(best, resolve(cfg.paths.outputs_root)):
+        raise StudyError(
+            f"trial {best.number} must have its directory to go home as it is, but"
+            f" {best.user_attrs['output_dir']} is gone: set evaluation.n_seeds to 1 or more, which"
+            " trains it again"
+        )
     only = Contender(best.number, False, dict(best.params), best.value)
     only.directories[cfg.training.seed] = best.user_attrs["output_dir"]
     return only
@@ -162,18 +172,21 @@ def _settlement(
         "members": choose_members(winner, cfg.evaluation.ensemble, root),
         "validated_in_turn": len(set(winner.val_folds.values())) > 1,
         "take_home": cfg.evaluation.take_home,
+        "described": {name: data.manifest.get(name) for name in DESCRIBING},
         "without_physics": without_physics(study, cfg, space, data, winner),
         "random_split": on_random_split(study, cfg, space, data, winner),
     }
 
 
-def _decisive(settlement: Settlement) -> tuple[object, ...]:
-    """Return the values that determine a winner's test results and bundle."""
-    return (
-        settlement["members"], settlement["confidence"], settlement["dataset_id"],
-        settlement["target_names"], settlement["target_units"],
-        settlement.get("take_home", NETWORK),
+def _are_alike(before: Settlement, now: Settlement) -> bool:
+    """Return whether a winner's test results and bundle stay as they were."""
+    first, second = (
+        (each["members"], each["confidence"], each["dataset_id"], each["target_names"],
+         each["target_units"], each.get("take_home", NETWORK),
+         each.get("described", now["described"]))
+        for each in (before, now)
     )  # fmt: skip
+    return first == second
 
 
 def _search_anew(study: optuna.Study, root: Path, cfg: Config) -> list[str]:
@@ -282,8 +295,8 @@ def _examine_and_bundle(
     states = [state for _, state in members]
     with whole_directory(directory / "bundle", replace=True) as unfinished:
         written = write_bundle(
-            unfinished, cfg, layout, states, sight_of(cfg, data), baselines, domain, examination,
-            made_with,
+            unfinished, _as_described(cfg, data), layout, states, sight_of(cfg, data), baselines,
+            domain, examination, made_with,
         )  # fmt: skip
         write_json(unfinished / DATA_CARD, data_card(data))
         onnx_file = unfinished / "model.onnx"
@@ -295,6 +308,12 @@ def _examine_and_bundle(
         else:
             write_program(unfinished)
     return examination
+
+
+def _as_described(cfg: Config, data: PreparedData) -> Config:
+    """Return a training's configuration with the far values that count as real by now."""
+    meant = data.manifest.get("accept_outliers")
+    return updated(cfg, {"dataset.accept_outliers": meant}) if meant else cfg
 
 
 def _write_card(bundle: Path, data: PreparedData, evaluation: Evaluation) -> None:

@@ -253,3 +253,20 @@ def test_given_folds_and_settings_must_agree():
 def test_a_split_that_cannot_be_meant_is_refused(words, said):
     with pytest.raises(DataError, match=said):
         part_words(np.array(words), 3)
+
+
+@pytest.mark.parametrize(
+    ("n_train", "n_test", "val_ratio", "message"),
+    [
+        (8, 0, 0.15, "got none to test among the 8 in use"),
+        (0, 8, 0.15, "got none to train among the 8 in use"),
+        (6, 2, 0.0, "must be above 0 where dataset.split leaves"),
+        (1, 7, 0.15, "must make two parts, got 1 samples"),
+    ],
+)
+def test_a_given_split_leaves_no_part_empty(n_train, n_test, val_ratio, message):
+    words = np.array(["train"] * n_train + ["test"] * n_test)
+    cfg = split_config()
+    cfg.val_ratio = val_ratio
+    with pytest.raises(DataError, match=message):
+        split_indices(len(words), cfg, given=words)

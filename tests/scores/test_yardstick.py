@@ -43,3 +43,12 @@ def test_r2_needs_targets_that_vary():
         create_yardstick(cfg, NAMES, constant)
     alone = load_config(**{"evaluation.score": "r2", "evaluation.target": "a"})
     assert create_yardstick(alone, NAMES, constant).target == 0
+
+
+def test_a_part_without_a_value_of_what_is_scored_is_said():
+    cfg = load_config(**{"evaluation.target": "b"})
+    y = np.array([[1.0, np.nan], [2.0, np.nan]], np.float32)
+    with pytest.raises(ConfigError, match="must have been measured in the .*, but 'b'"):
+        create_yardstick(cfg, ["a", "b"], y)
+    cfg.evaluation.target = None
+    assert create_yardstick(cfg, ["a", "b"], y).target is None

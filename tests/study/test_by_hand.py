@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from hpo_utils.base.config import as_dict, load_config, with_target_weights
-from hpo_utils.base.errors import HpoError, ParameterError, StudyError
+from hpo_utils.base.errors import ConfigError, HpoError, ParameterError, StudyError
 from hpo_utils.data.preparation import prepare_data
 from hpo_utils.study.by_hand import find_interrupted, load_training_config, train_by_hand
 from hpo_utils.training.directory import CHECKPOINT_FILE, create_trial_output_dir
@@ -106,3 +106,15 @@ def test_what_an_earlier_version_left_half_done_stops_nobody(make_config):
     saved["training"]["no_more"] = 1
     (directory / "config.yaml").write_text(yaml.safe_dump(saved))
     assert find_interrupted(cfg, "demo") is None
+
+
+def test_a_saved_training_on_another_fold_gives_the_same_again(make_config):
+    cfg = make_config("data_split.val_fold=1", "evaluation.score_folds=3")
+    directory, metrics = train_by_hand(cfg)
+    again = train_by_hand(load_config(directory / "config.yaml"))[1]
+    assert again["scores"] == metrics["scores"]
+    cfg.data_split.val_fold = 0
+    assert train_by_hand(cfg)[1]["scores"] != metrics["scores"]
+    cfg.data_split.val_fold = 3
+    with pytest.raises(ConfigError, match="must be one of the 3 parts that validate.*got 3"):
+        train_by_hand(cfg)

@@ -6,14 +6,16 @@ import sys
 import time
 import weakref
 from datetime import datetime, timedelta
+from pathlib import Path
 from threading import Thread, Timer
 
+import numpy as np
 import optuna
 import pytest
 import yaml
 from optuna.trial import TrialState
 
-from hpo_utils.base.config import as_dict, with_target_weights
+from hpo_utils.base.config import as_dict, updated, with_target_weights
 from hpo_utils.base.errors import ConfigError, SearchSpaceError, StudyError
 from hpo_utils.base.paths import project_root, resolve
 from hpo_utils.data.preparation import prepare_data
@@ -479,3 +481,28 @@ def test_each_of_two_studies_of_one_name_is_shown_for_its_settings(make_config, 
         assert shown.study_name == study.study_name
         assert differs_from(shown, cfg) is None
         assert differs_from(first if study is second else second, cfg) is not None
+
+
+def test_each_part_that_validates_can_be_scored(make_config, make_arrays):
+    t = np.full((60, 2), np.nan, np.float32)
+    t[:, 0] = np.arange(60)
+    given = make_arrays(np.random.default_rng(0).normal(size=(60, 1, 16)).astype("f4"), t)
+    cfg = make_config("dataset.partly_measured=true", "evaluation.score_folds=4", **given)
+    split = np.repeat(["train", "val", "test"], [40, 10, 10])
+    np.save(Path(given["dataset.x_train"]).with_name("split.npy"), split)
+    t[[0, 1, 40, 41, 50, 51], 1] = np.arange(6)  # two samples of each part, in few of the folds
+    np.save(given["dataset.t_train"], t)
+    cfg.dataset.split = str(Path(given["dataset.x_train"]).with_name("split.npy"))
+    run_study(updated(cfg, {"study.n_trials": 1}))
+    cfg.evaluation.target = "target 1"
+    with pytest.raises(ConfigError, match="'target 1' was not.*part meant is number"):
+        run_study(cfg)
+    cfg.evaluation.target, cfg.data_split.val_fold = None, 4
+    with pytest.raises(ConfigError, match="val_fold must be one of the 4 parts"):
+        run_study(cfg)
+
+
+def test_trainings_that_settle_a_winner_are_no_study_to_look_at(settled):
+    cfg, study = settled
+    with pytest.raises(StudyError, match=f"settle the winner of {study.study_name!r}"):
+        load_existing_study(cfg, f"{study.study_name}-again")

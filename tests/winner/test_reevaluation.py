@@ -279,8 +279,8 @@ def test_a_training_that_ends_between_two_looks_is_not_taken_for_lost(
             theirs.append(again.ask({name: known[name] for name in wanted}))
             theirs[-1].set_user_attr("owner", {**current_owner(), "host": "another"})
 
-    def look_just_before_they_end(again, root):
-        found = finished(again, root)
+    def look_just_before_they_end(again, root, space):
+        found = finished(again, root, space)
         (root / "there").mkdir(exist_ok=True)
         while theirs:
             theirs[-1].set_user_attr("output_dir", "there")

@@ -1,11 +1,12 @@
 import json
+import shutil
 from typing import get_type_hints
 
 import numpy as np
 import pytest
 
 from hpo_utils.base.config import load_config, updated
-from hpo_utils.base.errors import DivergenceError
+from hpo_utils.base.errors import DivergenceError, StudyError
 from hpo_utils.base.paths import resolve
 from hpo_utils.baselines.fitted import fit_baselines
 from hpo_utils.bundle.bundle import load_bundle
@@ -299,3 +300,43 @@ def test_what_is_asked_to_go_home_is_not_said_to_be_preferred(settled):
     found = evaluation["examination"]
     assert "which the validation part prefers" in sentence_on_home(found)
     assert "as `evaluation.take_home` asks" in sentence_on_home(found, "network")
+
+
+def test_folds_of_another_number_are_trained_anew(make_config):
+    settings = {"evaluation.n_best": 1, "evaluation.score_folds": 1, "evaluation.n_seeds": 3}
+    settings["data_split.train_ratio"], settings["data_split.test_ratio"] = 0.7, 0.15
+    cfg = make_config(*QUICK, "study.n_trials=1", **settings)
+    root, members = resolve(cfg.paths.outputs_root), {}
+    for n_folds in (3, 5, 3):
+        cfg = updated(cfg, {"evaluation.race_folds": n_folds})
+        found = settle_winner(run_study(cfg), cfg)["members"]
+        assert members.setdefault(n_folds, found) == found
+        saved = [load_member(root / member)[0] for member in found]
+        assert {each.evaluation.race_folds for each in saved} == {n_folds}
+    assert not set(members[3][1:]) & set(members[5][1:])
+
+
+def test_what_is_said_of_the_data_later_reaches_the_bundle(make_config, make_arrays):
+    cfg = make_config(*QUICK, "study.n_trials=1", "evaluation.n_seeds=1", **make_arrays())
+    settle_winner(run_study(cfg), cfg)
+    said = {
+        "dataset.channel_names": ["a", "b", "c", "d"], "dataset.target_repeatability": [0.5, 0.5]
+    }  # fmt: skip
+    cfg = updated(cfg, said)
+    data = prepare_data(cfg)
+    before = looks_at_test(data)
+    evaluation = settle_winner(run_study(cfg), cfg)
+    assert looks_at_test(data) == before
+    merit = evaluation["examination"]["merit"].values()
+    assert [each["repeatability"] for each in merit] == [0.5, 0.5]
+    root = resolve(cfg.paths.outputs_root)
+    bundle = load_bundle(winner_directory(root, cfg.study.name) / "bundle")
+    assert bundle.layout.channel_names == ["a", "b", "c", "d"]
+
+
+def test_a_winner_whose_directory_is_gone_says_how_to_get_it_back(make_config):
+    cfg = make_config(*QUICK, "study.n_trials=1", "evaluation.n_seeds=0")
+    study = run_study(cfg)
+    shutil.rmtree(resolve(cfg.paths.outputs_root) / study.best_trial.user_attrs["output_dir"])
+    with pytest.raises(StudyError, match=r"is gone: set evaluation.n_seeds to 1 or more"):
+        settle_winner(study, cfg)
