@@ -2,8 +2,9 @@
 
 *What*: the base configuration is trained on each set, as it is and with one setting changed, with
 two seeds; the validation score is divided by that of the training as it is. The test parts are not
-opened. *Found*: docs/decisions/augmentation.md and positions.md. *Command*: python
-benchmarks/one_setting.py augmentation, and the same with positions
+opened. *Found*: docs/decisions/augmentation.md, positions.md and depth.md. *Command*: python
+benchmarks/one_setting.py augmentation, and the same with positions and with depth, where the
+convolutions are alone
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import tempfile
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,13 +30,24 @@ from hpo_utils.training.train import train_trial
 SEEDS = (42, 1)
 SETS = ("tecator, fold 1", "tecator, fold 3", "riser, seed 42", "riser, seed 43",
         "echo", "chirp", "scatter", "steps", "A-scans", "A-scans, convolutions alone")  # fmt: skip
-TRIED: dict[str, tuple[dict[str, float], ...]] = {
+ALONE = {  # convolutions alone, as in params/first_trials_signals.yaml
+    "model.hidden": 48, "model.dropout_rate": 0.2, "model.pretreatment": "snv",
+    "model.linear_start": False, "model.use_views": False, "model.use_positions": True,
+    "model.use_statistics": True, "augmentation.noise": 0.1, "training.learning_rate": 0.003,
+    "training.batch_size": 16, "training.weight_decay": 1e-4, "training.epochs": 40,
+}  # fmt: skip
+TRIED: dict[str, tuple[dict[str, Any], ...]] = {
     "augmentation": (
         {}, {"augmentation.noise": 0.05}, {"augmentation.noise": 0.2}, {"augmentation.gain": 0.1},
         {"augmentation.offset": 0.1}, {"augmentation.slope": 0.1}, {"augmentation.shift": 0.05},
         {"augmentation.mixup": 2.0},
     ),
     "positions": ({}, {"model.use_positions": True}),
+    "depth": (
+        ALONE,
+        *({**ALONE, "model.use_residual": False, "model.depth": depth, "model.kernel_size": size}
+          for depth, size in ((2, 3), (3, 7), (4, 5), (5, 5))),
+    ),
 }  # fmt: skip
 
 CONFIGURATIONS: dict[str, Config] = {}  # by set, for the processes that are forked
@@ -68,7 +81,7 @@ def added(directory: Path) -> dict[str, Config]:
     }
 
 
-def score(job: tuple[str, dict[str, float], int]) -> dict[str, object]:
+def score(job: tuple[str, dict[str, Any], int]) -> dict[str, object]:
     """Return the validation score of one training."""
     torch.set_num_threads(1)
     name, asked, seed = job
@@ -102,10 +115,11 @@ def main() -> None:
         for name in sets
         for asked in tried
     }
-    print("validation score over that of the base configuration")
+    print("validation score over that of the first")
     for asked in tried[1:]:
-        ratios = [means[name, str(asked)] / means[name, "{}"] for name in sets]
-        print(f"{asked!s:18s}", *(f"{name} {r:.3f}" for name, r in zip(sets, ratios, strict=True)))
+        ratios = [means[name, str(asked)] / means[name, str(tried[0])] for name in sets]
+        own = {key: value for key, value in asked.items() if tried[0].get(key) != value}
+        print(f"{own!s:18s}", *(f"{name} {r:.3f}" for name, r in zip(sets, ratios, strict=True)))
     keep(options.what, runs)
 
 

@@ -208,6 +208,8 @@ def check_config(cfg: Config) -> None:
         # every config.yaml would contain the password
         raise ConfigError("study.storage must hold no password: set PGPASSWORD or write ~/.pgpass")
     budget_seconds(cfg)
+    if cfg.model.kernel_size % 2 == 0:
+        raise ConfigError(f"model.kernel_size must be odd, got {cfg.model.kernel_size}")
     for name, value in as_dict(cfg)["training"].items():
         if TARGET_WEIGHT.fullmatch(name) and not 0.0 <= value < math.inf:
             raise ConfigError(f"training.{name} must be at least 0 and finite, got {value}")

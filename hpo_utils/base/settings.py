@@ -22,7 +22,7 @@ BEFORE: dict[str, Any] = {
     "dataset.thinning": "pick", "augmentation.noise": 0.0, "augmentation.gain": 0.0,
     "augmentation.offset": 0.0, "augmentation.slope": 0.0, "augmentation.shift": 0.0,
     "augmentation.mixup": 0.0, "data_split.val_fold": None, "model.use_positions": False,
-    "evaluation.race_folds": None,
+    "evaluation.race_folds": None, "model.depth": 2, "model.kernel_size": 3,
 }  # fmt: skip
 
 
@@ -112,7 +112,9 @@ class ModelConfig:
 
     hidden: int = _within(64, 1, 4096)  # channels of the first stage
     dropout_rate: float = _within(0.2, 0.0, 0.95)  # before each layer of the head
-    use_residual: bool = True
+    use_residual: bool = True  # false: the plain network, of ``depth`` and ``kernel_size``
+    depth: int = _within(2, 1, 8)  # convolutions of the plain network, each with half the places
+    kernel_size: int = _within(3, 1, 31)  # odd: places that each of them sees at once
     # of what the convolutions see: network/pretreatment.py
     pretreatment: str = _one_of(
         "none", "none", "snv", "msc", "emsc", "sg1", "sg2", "snv_sg2", "detrend", "log_spectrum"

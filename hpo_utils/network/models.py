@@ -183,9 +183,10 @@ class ResidualCNN(nn.Module):
 
 
 class PlainCNN(nn.Module):
-    """Two convolutions with pooling, global average pooling and a linear head.
+    """Convolutions with pooling between them, global average pooling and a linear head.
 
-    The parameters are those of ``ResidualCNN``.
+    The parameters are those of ``ResidualCNN``, the number ``depth`` of convolutions, and their
+    ``kernel_size``.
     """
 
     def __init__(
@@ -197,21 +198,24 @@ class PlainCNN(nn.Module):
         dropout_rate: float,
         use_statistics: bool,
         use_positions: bool,
+        depth: int = 2,
+        kernel_size: int = 3,
     ) -> None:
         super().__init__()
         self.pretreatment: nn.Module = nn.Identity()
         self.positions: nn.Module = Positions() if use_positions else nn.Identity()
         layers, n_inputs = LAYERS[n_axes], n_channels + n_axes * use_positions
-        self.features = nn.Sequential(
-            layers.conv(n_inputs, hidden, 3, padding=1, bias=False),
-            layers.norm(hidden),
-            layers.max_pool(2, ceil_mode=True),
-            nn.ReLU(inplace=True),
-            layers.conv(hidden, hidden, 3, padding=1, bias=False),
-            layers.norm(hidden),
-            nn.ReLU(inplace=True),
-            MeanPool(),
-        )
+        stages: list[nn.Module] = []
+        for i in range(depth):
+            padding = kernel_size // 2
+            stages += [
+                layers.conv(n_inputs, hidden, kernel_size, padding=padding, bias=False),
+                layers.norm(hidden),
+                *([layers.max_pool(2, ceil_mode=True)] if i < depth - 1 else []),
+                nn.ReLU(inplace=True),
+            ]
+            n_inputs = hidden
+        self.features = nn.Sequential(*stages, MeanPool())
         self.statistics = ChannelStatistics(n_channels) if use_statistics else None
         n_features = hidden + _n_statistics(self.statistics, n_channels)
         self.head = nn.Sequential(
@@ -262,15 +266,15 @@ def create_model(
             "x_sample must have shape (B, n_channels, L) or (B, n_channels, H, W), got"
             f" {tuple(x_sample.shape)}"
         )
-    network = ResidualCNN if cfg.model.use_residual else PlainCNN
-    model = network(
-        n_axes,
-        x_sample.shape[1],
-        out_dim,
-        cfg.model.hidden,
-        cfg.model.dropout_rate,
-        cfg.model.use_statistics,
-        cfg.model.use_positions,
+    asked = cfg.model
+    given = (
+        n_axes, x_sample.shape[1], out_dim, asked.hidden, asked.dropout_rate, asked.use_statistics,
+        asked.use_positions,
+    )  # fmt: skip
+    model: PlainCNN | ResidualCNN = (
+        ResidualCNN(*given)
+        if asked.use_residual
+        else PlainCNN(*given, asked.depth, asked.kernel_size)
     )
     if cfg.model.pretreatment != NONE:
         model.pretreatment = Pretreatment(cfg.model.pretreatment, tuple(x_sample.shape[1:]))

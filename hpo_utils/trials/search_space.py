@@ -40,12 +40,17 @@ DISTRIBUTIONS: dict[str, type[BaseDistribution]] = {
     "float": FloatDistribution,
     "categorical": CategoricalDistribution,
 }
+NOT = "not "  # before a setting that must be off
 LOSS_WEIGHTS = ("training.use_weighted_loss", "training.weight_target_*")  # name patterns
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One searched setting: its dotted path, its distribution, and the setting it depends on."""
+    """One searched setting: its dotted path, its distribution, and the setting it depends on.
+
+    The condition is the name of a setting that must be on, or ``not`` and the name of one that must
+    be off.
+    """
 
     name: str
     distribution: BaseDistribution
@@ -53,9 +58,15 @@ class Parameter:
 
     def applies(self, cfg: Config, values: Mapping[str, Any]) -> bool:
         """Return whether the condition holds in ``values`` (by dotted key), else in ``cfg``."""
-        return self.condition is None or bool(
-            values.get(self.condition, select(cfg, self.condition))
-        )
+        if self.depends_on is None or self.condition is None:
+            return True
+        is_on = bool(values.get(self.depends_on, select(cfg, self.depends_on)))
+        return is_on != self.condition.startswith(NOT)
+
+    @property
+    def depends_on(self) -> str | None:
+        """The name of the setting in the condition."""
+        return None if self.condition is None else self.condition.removeprefix(NOT)
 
 
 @dataclass(frozen=True)
@@ -187,10 +198,10 @@ def load_search_space(cfg: Config, n_targets: int, n_rows: int = MANY_ROWS) -> S
     _check_values(parameters, cfg)
     space = SearchSpace(tuple(p for p in parameters if p.name not in held))
     for position, parameter in enumerate(space.parameters):
-        if parameter.condition in [p.name for p in space.parameters[position:]]:
+        if parameter.depends_on in [p.name for p in space.parameters[position:]]:
             raise SearchSpaceError(
                 f"the condition of a parameter must stand above it in {cfg.study.search_space},"
-                f" got {parameter.name} above {parameter.condition}: move it down"
+                f" got {parameter.name} above {parameter.depends_on}: move it down"
             )
     if not space.parameters:
         raise SearchSpaceError(
@@ -198,10 +209,10 @@ def load_search_space(cfg: Config, n_targets: int, n_rows: int = MANY_ROWS) -> S
             f" {cfg.study.search_space}: train once with 02_train instead"
         )
     names = [parameter.name for parameter in space.parameters]
-    if not any(p.condition in names or p.applies(cfg, {}) for p in space.parameters):
+    if not any(p.depends_on in names or p.applies(cfg, {}) for p in space.parameters):
         raise SearchSpaceError(
             f"at least one parameter must be searched, but those of {cfg.study.search_space} stand"
-            f" under conditions that do not hold: search {space.parameters[0].condition} as well,"
+            f" under conditions that do not hold: search {space.parameters[0].depends_on} as well,"
             " or set it"
         )
     return space
@@ -302,13 +313,15 @@ def _parameter(name: str, entry: Any, cfg: Config) -> Parameter:
             f"{name} must have a valid range, got {arguments}: {error}"
         ) from None
     condition = entry.get("if")
-    if condition is not None and (
-        not has_key(cfg, str(condition)) or not isinstance(select(cfg, condition), bool)
+    parameter = Parameter(name, distribution, None if condition is None else str(condition))
+    if (needed := parameter.depends_on) is not None and not (
+        has_key(cfg, needed) and isinstance(select(cfg, needed), bool)
     ):
         raise SearchSpaceError(
-            f"the condition of {name} must be a true/false setting, got {condition!r}"
+            f"the condition of {name} must be a true/false setting, or one after 'not', got"
+            f" {condition!r}"
         )
-    return Parameter(name, distribution, condition)
+    return parameter
 
 
 def _extremes(distribution: BaseDistribution) -> list[Any]:

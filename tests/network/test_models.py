@@ -95,6 +95,26 @@ def test_positions_are_channels_of_variance_one(shape):
         assert position.mean().abs() < 1e-6
 
 
+@pytest.mark.parametrize("shape", [(6, 2, 40), (6, 1, 3), (6, 2, 16, 20)])
+@pytest.mark.parametrize(("depth", "kernel_size"), [(1, 1), (2, 3), (5, 7)])
+def test_the_plain_network_has_as_many_convolutions_of_the_size_asked(
+    shape, depth, kernel_size, run_onnx
+):
+    cfg = config(residual=False)
+    cfg.model.depth, cfg.model.kernel_size = depth, kernel_size
+    x = torch.randn(shape)
+    model = create_model(cfg, x, out_dim=3).eval()
+    sizes = [m.kernel_size[0] for m in model.modules() if isinstance(m, Conv1d | Conv2d)]
+    assert sizes == [kernel_size] * depth
+    with torch.no_grad():
+        np.testing.assert_allclose(run_onnx(model, x), model(x), atol=1e-4)
+
+
+def test_a_kernel_is_odd():
+    with pytest.raises(ConfigError, match="model.kernel_size must be odd, got 4"):
+        load_config(**{"model.kernel_size": 4})
+
+
 @pytest.mark.parametrize("residual", [True, False])
 @pytest.mark.parametrize("shape", [(6, 2, 40), (6, 2, 16, 20)])
 def test_onnx_knows_the_positions(residual, shape, run_onnx):

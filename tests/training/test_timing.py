@@ -10,7 +10,14 @@ from hpo_utils.training.timing import Effort, matrix_peak, training_flops
 
 @pytest.mark.parametrize("shape", [(2, 2, 64, 128), (2, 3, 100), (2, 1, 33, 17)])
 @pytest.mark.parametrize(
-    "overrides", [[], ["use_residual=false"], ["use_statistics=true"], ["use_positions=true"]]
+    "overrides",
+    [
+        [],
+        ["use_residual=false"],
+        ["use_residual=false", "depth=4", "kernel_size=5"],
+        ["use_statistics=true"],
+        ["use_positions=true"],
+    ],
 )
 def test_operations_are_those_that_pytorch_counts(make_config, shape, overrides):
     x = torch.randn(shape)

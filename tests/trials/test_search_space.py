@@ -81,6 +81,25 @@ def test_a_trial_changes_what_it_samples_and_nothing_else():
     assert updated(sampled, {name: select(cfg, name) for name in trial.params}) == cfg
 
 
+@pytest.mark.parametrize("residual", [True, False])
+def test_a_setting_may_be_sampled_where_another_is_off(residual):
+    cfg = with_target_weights(load_config("params/signals.yaml"), 2)
+    space = load_search_space(cfg, 2)
+    trial = trial_of({"model.use_residual": residual})
+    suggest_hyperparameters(trial, cfg, space)
+    of_plain = {"model.depth", "model.kernel_size"}
+    assert of_plain & trial.params.keys() == (set() if residual else of_plain)
+    assert (of_plain <= space.values_in(cfg).keys()) is not cfg.model.use_residual
+
+
+def test_a_condition_that_is_no_setting_is_said(tmp_path):
+    file = tmp_path / "space.yaml"
+    file.write_text("model.depth: {type: int, low: 2, high: 4, if: not model.residual}\n")
+    cfg = load_config(**{"study.search_space": str(file)})
+    with pytest.raises(SearchSpaceError, match="or one after 'not', got 'not model.residual'"):
+        load_search_space(cfg, 2)
+
+
 @pytest.mark.parametrize("weighted", [True, False])
 def test_weights_are_sampled_only_where_they_are_used(weighted):
     cfg = with_target_weights(load_config(), 6)
@@ -167,7 +186,7 @@ def test_fit_finds_what_could_have_been_sampled():
         ({**base, "model.hidden": 33}, "model.hidden is not in"),
         ({**base, "training.use_weighted_loss": True}, "weight_target_0 is searched now"),
         (without, "model.hidden is searched now"),
-        ({**base, "model.depth": 3}, "model.depth is no setting any more"),
+        ({**base, "model.layers": 3}, "model.layers is no setting any more"),
     ):
         with pytest.raises(SearchSpaceError, match=reason):
             space.fit(settings, cfg)
