@@ -210,7 +210,8 @@ def _status(options: argparse.Namespace) -> None:
 
     cfg, file = load_notebook_config(options.params_file, options.overrides), options.trials
     if file is not None and not (file.suffix == ".csv" and file.absolute().parent.is_dir()):
-        raise StudyError(f"trials must be written to a .csv file in a directory, got {file}")
+        where = "a .csv file in a directory that exists"
+        raise StudyError(f"trials must be written to {where}, got {file}")
     from hpo_utils.study.progress import status
     from hpo_utils.study.search import differs_from, load_existing_study, with_those_after
 

@@ -125,5 +125,7 @@ def test_all_trials_can_be_written_to_a_table(settled, tmp_path, capsys):
     assert found["number"].tolist() == [trial.number for trial in study.trials]
     np.testing.assert_allclose(found["value"], [trial.value for trial in study.trials])
     assert {f"params_{name}" for name in study.best_params} <= set(found.columns)
-    assert main([*asked, str(tmp_path / "trials.txt")]) == 2
-    assert "trials must be written to a .csv file, got trials.txt" in capsys.readouterr().err
+    for wrong in ("trials.txt", "nowhere/trials.csv"):
+        assert main([*asked, str(tmp_path / wrong)]) == 2
+        sentence = "trials must be written to a .csv file in a directory that exists, got"
+        assert f"{sentence} {tmp_path / wrong}" in capsys.readouterr().err
