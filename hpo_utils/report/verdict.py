@@ -9,12 +9,12 @@ from pathlib import Path
 
 import optuna
 
-from hpo_utils.base.config import Config
+from hpo_utils.base.config import Config, read_saved_config
 from hpo_utils.base.formatting import percent
 from hpo_utils.base.language import _
 from hpo_utils.base.paths import relative_to_root, resolve
 from hpo_utils.baselines.take_home import mean_shares
-from hpo_utils.data.prepared import PreparedData
+from hpo_utils.data.prepared import PreparedData, judged_on
 from hpo_utils.data.split import MIN_UNITS
 from hpo_utils.insight.winner_plots import plot_race, plot_test_intervals
 from hpo_utils.report.data_sections import sentence_on_groups, show_leaks
@@ -54,6 +54,15 @@ class SettledStudy:
     def examination(self) -> Examination:
         """Results on the held-out parts."""
         return self.evaluation["examination"]
+
+    @property
+    def judged(self) -> PreparedData:
+        """The data whose training part the baselines that go home have seen."""
+        folds = self.evaluation.get("member_folds")
+        if folds is None:  # settled by version 0.2: their own files tell
+            trained = (self.directory.parents[1] / name for name in self.evaluation["members"])
+            folds = [read_saved_config(each).data_split.val_fold or 0 for each in trained]
+        return judged_on(self.data, read_saved_config(self.directory / "bundle"), folds)
 
 
 def when_settled(

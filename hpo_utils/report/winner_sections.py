@@ -218,7 +218,8 @@ def predicted_at_home(settled: SettledStudy) -> tuple[NDArray[np.float32], NDArr
     Each has shape (n_samples, n_targets).
     """
     predictions = load_predictions(settled.directory)
-    shares, data = shares_at_home(settled.examination), settled.data
-    others = {} if list(shares) == [NETWORK] else {b.name: b.test_pred for b in fit_baselines(data)}
-    y_pred = mixed(shares, predictions["test"], others, data.physics).mean(axis=0)
+    shares, others = shares_at_home(settled.examination), {}
+    if list(shares) != [NETWORK]:
+        others = {each.name: each.test_pred for each in fit_baselines(settled.judged)}
+    y_pred = mixed(shares, predictions["test"], others, settled.data.physics).mean(axis=0)
     return predictions["test_true"], y_pred

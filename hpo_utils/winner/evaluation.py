@@ -118,6 +118,7 @@ class Later(TypedDict, total=False):
 
     take_home: str  # ``evaluation.take_home``; before it was always the network
     described: dict[str, Any]  # what is said of the data, such as names of channels
+    member_folds: list[int]  # the part that validated for each member, see ``judged_on``
     validated_in_turn: bool  # whether each of the winner's trainings left out other samples
 
 

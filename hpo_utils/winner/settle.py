@@ -150,6 +150,8 @@ def _settlement(
     root, winner = resolve(cfg.paths.outputs_root), contenders[0]
     folds = [fold for contender in contenders for fold in contender.val_folds.values()]
     judged = judged_on(data, cfg, folds or [0])
+    members = choose_members(winner, cfg.evaluation.ensemble, root)
+    seed_of = {directory: seed for seed, directory in winner.directories.items()}
     sample_scores = read_sample_scores(contenders, judged, cfg, root) if raced else {}
     return {
         "version": VERSION,
@@ -169,7 +171,8 @@ def _settlement(
             confidence,
             judged_alike=len(data.val_folds(cfg)) == len(data.race_folds(cfg)),
         ),
-        "members": choose_members(winner, cfg.evaluation.ensemble, root),
+        "members": members,
+        "member_folds": [winner.val_folds.get(seed_of[member], 0) for member in members],
         "validated_in_turn": len(set(winner.val_folds.values())) > 1,
         "take_home": cfg.evaluation.take_home,
         "described": {name: data.manifest.get(name) for name in DESCRIBING},

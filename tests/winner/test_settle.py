@@ -9,11 +9,13 @@ from hpo_utils.base.config import load_config, updated
 from hpo_utils.base.errors import DivergenceError, StudyError
 from hpo_utils.base.paths import resolve
 from hpo_utils.baselines.fitted import fit_baselines
+from hpo_utils.baselines.take_home import name_at_home
 from hpo_utils.bundle.bundle import load_bundle
 from hpo_utils.bundle.members import folds_of, load_member
 from hpo_utils.data.preparation import prepare_data
 from hpo_utils.data.prepared import judged_on, load_prepared
-from hpo_utils.report.verdict import beats_baselines, sentence_on_home
+from hpo_utils.report.verdict import SettledStudy, beats_baselines, sentence_on_home
+from hpo_utils.report.winner_sections import predicted_at_home
 from hpo_utils.scores.skill import NETWORK
 from hpo_utils.study.by_hand import train_by_hand
 from hpo_utils.study.search import run_study
@@ -290,6 +292,31 @@ def test_baselines_that_go_home_have_seen_all_that_may_train(make_config):
         if own.name == "ridge on views":  # the fold of the split is predicted as before
             np.testing.assert_allclose(other.val_pred[places], own.val_pred, rtol=1e-3, atol=1e-4)
             assert not np.allclose(other.test_pred, own.test_pred, rtol=1e-3)
+
+
+@pytest.mark.parametrize("told", [True, False])  # by the version that settled it, or before
+def test_the_report_shows_what_went_home_where_folds_validate_in_turn(
+    make_config, make_arrays, told
+):
+    """Of the pool of both parts, boosting has enough samples; of the training part alone, not."""
+    x = np.random.default_rng(0).normal(size=(400, 1, 8)).astype(np.float32)
+    given = make_arrays(x, np.stack([x[:, 0, 0], x.mean(axis=(1, 2))], axis=1))
+    cfg = make_config(*QUICK, "study.n_trials=1", "evaluation.n_seeds=3", **given)
+    cfg = updated(cfg, {"evaluation.race_folds": 3, "evaluation.n_best": 1})
+    study = run_study(cfg)
+    evaluation = settle_winner(study, cfg)
+    if not told:
+        del evaluation["member_folds"]
+    directory = winner_directory(resolve(cfg.paths.outputs_root), study.study_name)
+    of_study = SettledStudy(evaluation, study_data(study, cfg), directory)
+    found = evaluation["examination"]
+    assert "gradient boosting" in {b.name for b in fit_baselines(of_study.judged)}
+    assert "gradient boosting" not in {b.name for b in fit_baselines(of_study.data)}
+    assert set(found["shares"]) - {NETWORK}
+    y_true, y_pred = predicted_at_home(of_study)
+    rmse = np.sqrt(((y_pred - y_true) ** 2).mean(axis=0))
+    expected = [each["rmse"] for each in found["test"][name_at_home(found["shares"])].values()]
+    np.testing.assert_allclose(rmse, expected, rtol=1e-4)
 
 
 def test_what_is_asked_to_go_home_is_not_said_to_be_preferred(settled):
