@@ -104,9 +104,9 @@ def as_meant(content: Any, schema: Any, key: str = "") -> Any:
     if get_origin(inner) is list and not _is_left_open(content):
         each = get_args(inner)[0]
         return [as_meant(item, each, f"an entry of {key}") for item in _listed(content, each, key)]
-    if get_origin(inner) is dict and not (_is_left_open(content) or isinstance(content, Mapping)):
-        raise ConfigError(f"{key} must hold names with a value each, got {_plain(content)!r}")
-    if get_origin(inner) is dict and isinstance(content, Mapping):
+    if get_origin(inner) is dict and not _is_left_open(content):
+        if not isinstance(content, Mapping):
+            raise ConfigError(f"{key} must hold names with a value each, got {_plain(content)!r}")
         each = get_args(inner)[1]
         return {
             str(_plain(name)): as_meant(value, each, f"{key}.{_plain(name)}")
@@ -135,8 +135,12 @@ def null_or_text(value: str) -> str | None:
 
 def _is_left_open(content: Any) -> bool:
     """Return whether a value is null, or refers to another setting."""
-    is_null = isinstance(content, Written) and content.tag == f"{TAG}null"
-    return content is None or is_null or (isinstance(content, str) and "${" in content)
+    return _is_null(content) or (isinstance(content, str) and "${" in content)
+
+
+def _is_null(content: Any) -> bool:
+    is_written = isinstance(content, Written) and content.tag == f"{TAG}null"
+    return content is None or is_written
 
 
 def _listed(content: Any, each: Any, key: str) -> list[Any]:
@@ -145,16 +149,12 @@ def _listed(content: Any, each: Any, key: str) -> list[Any]:
         raise ConfigError(f"{key} must be a list, got {_plain(content)!r}: write [a, b]")
     if not isinstance(content, list | tuple):
         return [content]
-    of_lists = get_origin(each) is list
-    return [content] if of_lists and not any(map(_is_list, content)) else list(content)
-
-
-def _is_list(content: Any) -> bool:
-    return isinstance(content, list | tuple)
+    of_lists = any(isinstance(entry, list | tuple) for entry in content)
+    return [content] if get_origin(each) is list and not of_lists else list(content)
 
 
 def _text(content: Any, key: str, optional: bool) -> Any:
-    if content is None or (isinstance(content, Written) and content.tag == f"{TAG}null"):
+    if _is_null(content):
         word = "null" if content is None else content.text or "null"
         if optional:
             return None

@@ -59,7 +59,7 @@ class SettledStudy:
     def judged(self) -> PreparedData:
         """The data whose training part the baselines that go home have seen."""
         folds = self.evaluation.get("member_folds")
-        if folds is None:  # settled by version 0.2: their own files tell
+        if folds is None:  # settled before it was noted: their own files tell
             trained = (self.directory.parents[1] / name for name in self.evaluation["members"])
             folds = [read_saved_config(each).data_split.val_fold or 0 for each in trained]
         return judged_on(self.data, read_saved_config(self.directory / "bundle"), folds)

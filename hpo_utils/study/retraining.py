@@ -25,7 +25,7 @@ from hpo_utils.study.companions import MARK, companion_name
 from hpo_utils.study.progress import WANTED
 from hpo_utils.training.directory import has_directory
 from hpo_utils.training.stopping import create_stop
-from hpo_utils.trials.earlier import VAL_FOLD as VAL_FOLD
+from hpo_utils.trials.earlier import VAL_FOLD
 from hpo_utils.trials.ownership import recover_interrupted
 from hpo_utils.trials.search_space import Parameter, SearchSpace
 from hpo_utils.trials.storage import (

@@ -188,8 +188,7 @@ def open_study(
 def _check_folds(cfg: Config, data: PreparedData) -> None:
     """Raise ConfigError unless the scored targets can be scored on each part that validates."""
     data.used_by(cfg)  # the one that is named, if it is
-    folds = {fold.dataset_id: fold for fold in (*data.val_folds(cfg), *data.race_folds(cfg))}
-    for number, fold in enumerate(folds.values()):
+    for number, fold in enumerate(data.race_folds(cfg)):  # those of the search among them
         try:
             create_yardstick(cfg, data.target_names, fold.targets("val"))
         except ConfigError as error:

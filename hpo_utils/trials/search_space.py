@@ -58,10 +58,10 @@ class Parameter:
 
     def applies(self, cfg: Config, values: Mapping[str, Any]) -> bool:
         """Return whether the condition holds in ``values`` (by dotted key), else in ``cfg``."""
-        if self.depends_on is None or self.condition is None:
+        if self.condition is None:
             return True
-        is_on = bool(values.get(self.depends_on, select(cfg, self.depends_on)))
-        return is_on != self.condition.startswith(NOT)
+        name = self.condition.removeprefix(NOT)
+        return bool(values.get(name, select(cfg, name))) == (name == self.condition)
 
     @property
     def depends_on(self) -> str | None:

@@ -22,7 +22,6 @@ from hpo_utils.data.prepared import PreparedData
 from hpo_utils.study.retraining import (
     POLL,
     SEED,
-    VAL_FOLD,
     Settings,
     complete_settings,
     fresh_seeds,
@@ -32,6 +31,7 @@ from hpo_utils.study.retraining import (
 )
 from hpo_utils.training.stopping import create_stop
 from hpo_utils.trials.budget import remaining
+from hpo_utils.trials.earlier import VAL_FOLD
 from hpo_utils.trials.ownership import recover_interrupted
 from hpo_utils.trials.search_space import SearchSpace
 from hpo_utils.trials.storage import AGAIN, score_of
