@@ -78,6 +78,11 @@ def _check_channels_first(shape: tuple[int, ...], channel_names: list[str] | Non
         )
 
 
+def count_rows(shape: Sequence[int]) -> int:
+    """Return the length of the axis of inputs (n_samples, ...) that thinning shortens: H or L."""
+    return shape[2] if len(shape) == 4 else shape[-1]
+
+
 def check_downsampling(n_rows: int, factor: int) -> None:
     """Raise DataError unless at least two rows remain if every ``factor``-th row is kept."""
     if factor >= n_rows > 1:

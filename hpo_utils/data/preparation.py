@@ -31,6 +31,7 @@ from hpo_utils.data.checks import (
     check_downsampling,
     check_measured,
     check_shapes,
+    count_rows,
     fit_target_scaler,
     sample_weights,
     scan_inputs,
@@ -98,7 +99,7 @@ def read_header(cfg: Config) -> Header:
         return Header(names, (simulated.n_samples, *size), simulated.n_pulses, None)
     source = _open_source(cfg)
     shape = source.arrays[0].shape
-    n_rows = shape[2] if len(shape) == 4 else shape[-1]
+    n_rows = count_rows(shape)
     return Header(list(source.labels["target_names"]), tuple(shape), n_rows, source)
 
 

@@ -106,11 +106,6 @@ def _with(cfg: Config, fitted: dict[str, int], name: str, scale: int) -> Config:
     return updated(cfg, {**kept, name: scale})
 
 
-def count_rows(shape: Sequence[int]) -> int:
-    """Return the length of the axis of an array (n_samples, ...) that thinning shortens."""
-    return shape[1] if len(shape) == 2 else shape[2]
-
-
 def fitted_entry(name: str, entry: Any, cfg: Config, n_rows: int = MANY_ROWS) -> Any:
     """Return an entry of the search space whose values fit; others stay as they are."""
     batches, widths = cfg.study.batch_scale or 1, cfg.study.width_scale or 1

@@ -41,6 +41,7 @@ from hpo_utils.bundle.data_card import DATA_CARD, data_card
 from hpo_utils.bundle.layout import describe_layout
 from hpo_utils.bundle.members import Member, folds_of, load_member, predict_judged, predict_part
 from hpo_utils.bundle.onnx_file import write_onnx, write_program
+from hpo_utils.data.checks import count_rows
 from hpo_utils.data.prepared import PreparedData, judged_on, load_prepared
 from hpo_utils.scores.skill import NETWORK
 from hpo_utils.study.progress import why_none_completed
@@ -50,7 +51,7 @@ from hpo_utils.training.directory import has_directory, read_trial_info
 from hpo_utils.training.record import environment
 from hpo_utils.training.test_looks import WINNER, note_look
 from hpo_utils.trials.budget import fitted_to_budget, left
-from hpo_utils.trials.sample_scale import count_rows, fitted_to_data
+from hpo_utils.trials.sample_scale import fitted_to_data
 from hpo_utils.trials.search_space import SearchSpace, load_search_space
 from hpo_utils.trials.storage import best_of, count_finished
 from hpo_utils.winner.comparisons import on_random_split, without_physics
